@@ -70,7 +70,9 @@ def paired(over: Sequence[Round], under: Sequence[Round], key: str) -> list[floa
 
 
 def middle(values: Sequence[float], form: str) -> str:
-    """The median, and the range where there are several."""
+    """The median, and the range where there are several; nothing of nothing."""
+    if not values:
+        return ""
     if len(values) == 1:
         return form.format(values[0])
     return f"{form.format(median(values))} ({form.format(min(values))} to {form.format(max(values))})"
@@ -122,10 +124,11 @@ def _summary(
     harness, recipe = fastest(sides, LM_EVAL, clock), fastest(sides, HF, clock)
     shares = [
         [
-            100 * share(flops(counted, shape, needed=needed), run[clock], rates[setting.dtype], int(clock == "cpu_s"))
+            100 * share(flops(counted, shape, needed=needed), run[clock], rates[way], int(clock == "cpu_s"))
             for run, rates in zip(ours, gemm, strict=True)
+            if way in rates
         ]
-        for needed in (False, True)
+        for way, needed in ((setting.dtype, False), (setting.dtype, True), (f"{setting.dtype} oneDNN", False))
     ]
     return [
         task,
@@ -134,8 +137,7 @@ def _summary(
         _times(sides, harness, setting),
         _times(sides, recipe, setting),
         _memory(sides),
-        middle(shares[0], "{:.0f} %"),
-        middle(shares[1], "{:.0f} %"),
+        *(middle(percent, "{:.0f} %") for percent in shares),
         *(_differences(ours, sides[harness], counted) if harness else ("", "")),
     ]
 
@@ -179,7 +181,7 @@ def report(
     peers = {name for sides in runs.values() for name in sides} - {OURS}
     memory = "device memory" if setting.on_gpu else "RSS"
     summary = ["task", "items/s", "tokens/s", f"x {LM_EVAL}", f"x {HF}", f"peak {memory} / {LM_EVAL}'s"]
-    summary += ["share of GEMM rate", "needed work only", "difference in total", "change in nats/token"]
+    summary += ["share of GEMM rate", "needed work only", "share of oneDNN's", "difference in total", "change in nats/token"]
     detail = ["task", "side", "wall s", "CPU s", f"peak {memory} MiB", "above loaded MiB", "tokens", "log-likelihood"]
     at = int(setting.clock == "cpu_s")
     speeds = "; ".join(
@@ -188,7 +190,7 @@ def report(
             f"{median(r[dtype][name][at] for r in gemm) / 1e9:.0f} ({rows} rows)"
             for name, rows in (("head", "1,024"), ("head_few", "32"))
         )
-        for dtype in ("float32", "bfloat16")
+        for dtype in gemm[0]
     )
     compared = f", peers in {setting.peer_dtype}" if peers else ""
     return "\n\n".join(

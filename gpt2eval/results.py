@@ -25,7 +25,7 @@ def signature(
     """
     fields: dict[str, str | int | None] = {"task": task} | dict(protocol) | {"unit": f"{metric.unit}@{metric.units}"}
     fields |= {"model": f"{computed['name']}@{computed['revision']}", "tok": computed["tokenizer"]}
-    fields |= {key: computed.get(key) for key in ("dtype", "attn", "map", "batch")} | {"v": version}
+    fields |= {key: computed.get(key) for key in ("dtype", "attn", "gemm", "map", "batch")} | {"v": version}
     return "|".join(f"{key}:{value}" for key, value in fields.items() if value is not None)
 
 

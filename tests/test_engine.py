@@ -109,7 +109,7 @@ def test_the_last_block_and_the_projection_see_only_what_is_read(monkeypatch: py
     fast._last.block.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
     rows: list[int] = []
     scores = engine._scores
-    monkeypatch.setattr(engine, "ROWS", 7)
+    monkeypatch.setattr(engine, "ROWS", {"cpu": 7})
     monkeypatch.setattr(engine, "_scores", lambda logits, to: rows.append(len(logits)) or scores(logits, to))
     batch = [Request(np.arange(60, dtype=np.int32), (np.arange(9, dtype=np.int32),))]
     got = fast.score(batch)

@@ -28,7 +28,7 @@ LAYERS = (
     ("cli",),
     ("__main__",),
 )
-MODELS = ("", ".tokens", ".packed", ".engine", ".hf", ".toy", ".ranks")
+MODELS = ("", ".tokens", ".packed", ".onednn", ".engine", ".hf", ".toy", ".ranks")
 PURE = ("errors", "types", "schema", "scheme", "ask", "detok", "plan", "metrics", "formats")
 OUTSIDE = {
     "torch": "models.",

@@ -310,7 +310,7 @@ def test_a_results_nats_are_those_of_the_loop(folders: Mapping[str, Path], gpt2:
 
 def test_a_number_that_is_none_stops_the_run(folders: Mapping[str, Path]) -> None:
     model = load(folders["gpt2"])
-    model._engine.model.lm_head.weight.data.fill_(float("nan"))
+    model._engine.model.transformer.ln_f.weight.data.fill_(float("nan"))
     with pytest.raises(UsageError, match="record 0, token 0: the model's log-probability is nan"):
         pipeline.evaluate(model, "text8", data=dict(demo.data()), settings=Settings(limit=1))
 

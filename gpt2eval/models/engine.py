@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gpt2eval.models import packed
+from gpt2eval.models import onednn, packed
 from gpt2eval.types import Request, TokenScores
 
-ROWS = 256  # rows of the vocabulary projection computed at once
-TANH_GELUS = ("NewGELUActivation", "GELUTanh", "FastGELUActivation", "PytorchGELUTanh")
-
+ROWS = {
+    "cpu": 64,
+    "cuda": 4096,
+}  # rows of the vocabulary projection computed at once; more than the heap keeps cost page faults
 SEQUENCES = 8  # padded sequences computed at once
 
 
@@ -68,7 +69,7 @@ class Padded:
             _scores(logits[i, len(prefix) - 1 - first :][: len(branch)], torch.from_numpy(branch.astype(np.int64)))
             for i, (prefix, branch) in enumerate(rows)
         ]
-        return _gathered(scores)
+        return _collected(scores)
 
 
 class Packed:
@@ -81,7 +82,7 @@ class Packed:
         model.set_attn_implementation(packed.NAME)
         self._decoder = model.base_model
         self._last = Narrowed.in_place_of_last_mlp(self._decoder)
-        self._head, self._bias = _centred(model.get_output_embeddings())
+        self._head = _centred(model.get_output_embeddings())
 
     @classmethod
     def of(cls, model: Any, padded: Padded) -> "Packed | None":
@@ -96,7 +97,7 @@ class Packed:
         plain = padded.model.config._attn_implementation
         probe = _probe(config.vocab_size)
         expected = padded.score(probe)
-        _fuse_activations(model)
+        onednn.take_over(model)
         tolerance = 0.3 if model.dtype in (torch.bfloat16, torch.float16) else 1e-4
         try:
             engine = cls(model)
@@ -120,8 +121,9 @@ class Packed:
         hidden = self._decoder(
             input_ids=layout.ids[None], position_ids=layout.positions[None], layout=layout, use_cache=False
         ).last_hidden_state[0]
-        chunks = zip(layout.read.split(ROWS), layout.targets.split(ROWS), strict=True)
-        return _gathered([_scores(nn.functional.linear(hidden[read], self._head, self._bias), to) for read, to in chunks])
+        rows = ROWS.get(hidden.device.type, 64)
+        chunks = zip(layout.read.split(rows), layout.targets.split(rows), strict=True)
+        return _collected([_scores(self._head(hidden[read]), to) for read, to in chunks])
 
 
 class Narrowed(nn.Module):
@@ -155,31 +157,34 @@ class Narrowed(nn.Module):
                 model.set_submodule(name, module.block)
 
 
-def _fuse_activations(model: nn.Module) -> None:
-    """GELU's tanh form in one kernel instead of eight; the same function."""
-    for name, module in [*model.named_modules()]:
-        if type(module).__name__ in TANH_GELUS:
-            model.set_submodule(name, nn.GELU(approximate="tanh"))
-
-
-def _centred(head: nn.Linear) -> tuple[Tensor, Tensor | None]:
+def _centred(head: Any) -> nn.Module:
     """The vocabulary projection; in half precision with its rows' common mean taken out, which softmax does not notice.
 
     GPT-2's logits lie around -30 to -100, where bfloat16 is coarse; centred they lie around 0.
     """
-    weight, bias = head.weight, head.bias
-    if weight.dtype in (torch.bfloat16, torch.float16):
-        weight = (weight.float() - weight.float().mean(0)).to(weight.dtype)
-    return weight, bias
+    weight = head.weight
+    if weight.dtype not in (torch.bfloat16, torch.float16):
+        return head
+    wide = weight.float()
+    return onednn.layer((wide - wide.mean(0)).to(weight.dtype), head.bias)
 
 
-def _scores(logits: Tensor, targets: Tensor) -> TokenScores:
-    """Log-softmax in float32 (or better) of `[tokens, vocabulary]` at the targets `[tokens]`; the logits are used up."""
+def _scores(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-softmax in float32 (or better) of `[tokens, vocabulary]` at the targets `[tokens]`, and whether they are highest.
+
+    The logits are used up.
+    """
     wide = logits.float() if logits.dtype != torch.float64 else logits
     index = targets.to(logits.device)
     chosen, highest = wide.gather(1, index[:, None])[:, 0], wide.amax(1)
     logprobs = chosen - highest - wide.sub_(highest[:, None]).exp_().sum(1).log()
-    return TokenScores(logprobs.cpu().numpy(), (chosen >= highest).cpu().numpy())
+    return logprobs, chosen >= highest
+
+
+def _collected(scores: Sequence[tuple[Tensor, Tensor]]) -> TokenScores:
+    """The scores of a batch's parts, brought over from their device at once."""
+    logprobs, hits = zip(*scores, strict=True)
+    return TokenScores(torch.cat(logprobs).cpu().numpy(), torch.cat(hits).cpu().numpy())
 
 
 def _gathered(scores: Sequence[TokenScores]) -> TokenScores:

@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from gpt2eval.catalog import DEMO
 from gpt2eval.errors import UsageError, unknown
-from gpt2eval.models import Options
+from gpt2eval.models import Options, onednn
 from gpt2eval.models.engine import Packed, Padded
 from gpt2eval.models.tokens import Tokens
 from gpt2eval.types import Encoding, Request, TokenScores
@@ -31,7 +31,7 @@ class HfModel:
     def __init__(self, engine: Packed | Padded, tokenizer: Any, identity: Mapping[str, str]) -> None:
         self._engine = engine
         self._tokens = Tokens(tokenizer.backend_tokenizer)
-        self._identity = {**identity, "attn": engine.name}
+        self._identity = {**identity, "attn": engine.name} | onednn.said(engine.model)
         config = engine.model.config.get_text_config()
         self.context: int = getattr(config, "max_position_embeddings", None) or UNBOUNDED
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id

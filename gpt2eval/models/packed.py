@@ -76,7 +76,8 @@ def lay_out(batch: Sequence[Request], device: torch.device) -> Layout:
 
 
 def _to(device: torch.device, values: np.ndarray) -> Tensor:
-    return torch.from_numpy(values.astype(np.int64)).to(device)
+    made = torch.from_numpy(values.astype(np.int64))
+    return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made.to(device)
 
 
 def _append(runs: list[Runs], start: int, length: int) -> None:
