@@ -102,7 +102,8 @@ def run(
     strict_data: Annotated[bool, typer.Option(help="Refuse data whose hash is not the published one.")] = False,
     allow_lossy: Annotated[bool, typer.Option(help="Report bits per byte even if the tokens do not tile the text.")] = False,
     shard: Annotated[Optional[str], typer.Option(help="I/N: do the I-th of N parts of the work; all share --out.")] = None,
-    device_map: Annotated[Optional[str], typer.Option(help="Spread a large model over devices: auto.")] = None,
+    device_map: Annotated[Optional[str], typer.Option(help="Spread a large model's layers over devices: auto.")] = None,
+    tp: Annotated[Optional[int], typer.Option(help="Split its tensors over N processes, under torchrun.")] = None,
     include: Include = None,
 ) -> None:
     """Measure tasks on a model; print the table. Without arguments: the demo model on its embedded records."""
@@ -112,11 +113,14 @@ def run(
     from gpt2eval.progress import bars
     from gpt2eval.table import render
     from gpt2eval.tasks import load_suite
+    from gpt2eval.types import Worker
 
-    worker = ranks.of_shard(shard) if shard else ranks.of_launcher()
+    launched = ranks.of_launcher()
+    worker = ranks.of_shard(shard) if shard else Worker() if tp else launched
     settings = pipeline.Settings(limit, context, stride, batch_size, strict_data, allow_lossy, worker)
-    options = Options(dtype, device, revision, attn, trust_remote_code, device_map)
-    with bars(hidden=not shard and worker.rank > 0) as watch:
+    options = Options(dtype, device, revision, attn, trust_remote_code, device_map, tp)
+    first = launched.rank == 0 or bool(shard and not tp)
+    with bars(hidden=not first) as watch:
         made = pipeline.evaluate(
             model,
             tasks,
@@ -126,9 +130,9 @@ def run(
             options=options,
             include=include or (),
             watch=watch,
-            meet=(lambda: False) if shard else ranks.meet,
+            meet=(lambda: False) if shard or tp else ranks.meet,
         )
-    if worker.rank and not shard:
+    if not first:
         return
     if made:
         print(render(made, load_suite(PAPER), mixed=True))

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from gpt2eval import demo, disk, journal, models, pipeline, work
+from gpt2eval.catalog import DEMO
 from gpt2eval.errors import UsageError
 from gpt2eval.models.ranks import of_shard
 from gpt2eval.pipeline import Settings
@@ -206,3 +209,45 @@ def test_two_ranks_make_the_same_result(tmp_path: Path, demo_hashes: dict[str, s
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("| demo ") == 1, "one rank prints the table"
     assert hashes(tmp_path) == demo_hashes
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random LLaMA, whose architecture has a plan for splitting its tensors, with the demo's tokenizer."""
+    folder = tmp_path_factory.mktemp("llama")
+    torch.manual_seed(0)
+    config: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    LlamaForCausalLM(LlamaConfig(**config, num_key_value_heads=2, vocab_size=2560)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(str(DEMO / "model")).save_pretrained(folder)
+    return folder
+
+
+def nats(out: Path) -> float:
+    return json.loads(next(out.rglob("result.json")).read_text())["tally"]["nats"]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "spread"),
+    [
+        (["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"], ["--tp", "2"]),
+        ([], ["--device-map", "auto"]),
+    ],
+    ids=["tensors over two processes", "layers over devices"],
+)
+def test_a_model_laid_over_several_devices(tmp_path: Path, llama: Path, launcher: list[str], spread: list[str]) -> None:
+    pytest.importorskip("accelerate")
+    job = ["-m", "gpt2eval", "run", "--model", str(llama), "--tasks", "ptb", "--data", "demo", "--limit", "20", "--out"]
+    subprocess.run([sys.executable, *job, str(tmp_path / "one")], check=True, capture_output=True, env=SINGLE)
+    command = [sys.executable, *launcher, *job, str(tmp_path / "many"), *spread]
+    ended = subprocess.run(command, capture_output=True, text=True, env=SINGLE, timeout=180)
+    assert ended.returncode == 0, ended.stderr
+    assert f"|map:{''.join(spread).replace('-', '').replace('devicemap', '')}|" in ended.stdout
+    assert ended.stdout.count("| published 117M ") == 1
+    assert nats(tmp_path / "many") == pytest.approx(nats(tmp_path / "one"), rel=1e-6)
+
+
+def test_tensors_are_split_over_as_many_processes_as_there_are(llama: Path) -> None:
+    with pytest.raises(UsageError, match="--tp 2: there are 1 processes; expected 'torchrun --nproc-per-node N"):
+        models.load(str(llama), models.Options(tp=2))
+    with pytest.raises(UsageError, match="expected one of the two"):
+        models.load(str(llama), models.Options(tp=2, device_map="auto"))

@@ -24,6 +24,7 @@ class Options:
     attn: str | None = None
     trust_remote_code: bool = False
     device_map: str | None = None
+    tp: int | None = None
 
 
 def schemes() -> Mapping[str, str]:

@@ -96,7 +96,7 @@ class Packed:
             return None
         plain = padded.model.config._attn_implementation
         probe = _probe(config.vocab_size)
-        expected = padded.score(probe)
+        expected = _gathered([padded.score([request]) for request in probe])
         onednn.take_over(model)
         tolerance = 0.3 if model.dtype in (torch.bfloat16, torch.float16) else 1e-4
         try:
@@ -163,10 +163,18 @@ def _centred(head: Any) -> nn.Module:
     GPT-2's logits lie around -30 to -100, where bfloat16 is coarse; centred they lie around 0.
     """
     weight = head.weight
-    if weight.dtype not in (torch.bfloat16, torch.float16):
+    if weight.dtype not in (torch.bfloat16, torch.float16) or type(weight.detach()) is not Tensor:
         return head
     wide = weight.float()
-    return onednn.layer((wide - wide.mean(0)).to(weight.dtype), head.bias)
+    centred = (wide - wide.mean(0)).to(weight.dtype)
+    return onednn.Linear(centred, head.bias) if onednn.applies(centred) else _linear(centred, head.bias)
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
+    """A linear layer with that weight."""
+    made = nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta").requires_grad_(requires_grad=False)
+    made.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}), assign=True)
+    return made
 
 
 def _scores(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -62,12 +62,13 @@ def load(name: str, options: Options, *, called: str = "") -> HfModel:
     hub_logging.set_verbosity_error()
     chosen = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     plain = None if options.attn == "packed" else options.attn
+    spread = _spread(options)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **chosen)
         model: Any = AutoModelForCausalLM.from_pretrained(
-            name, dtype=DTYPES[options.dtype], attn_implementation=plain, device_map=options.device_map, **chosen
+            name, dtype=DTYPES[options.dtype], attn_implementation=plain, **spread, **chosen
         )
-        if not options.device_map:
+        if not spread:
             model = model.to(_device() if options.device == "auto" else options.device)
         model.eval()
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, AssertionError) as error:
@@ -76,8 +77,8 @@ def load(name: str, options: Options, *, called: str = "") -> HfModel:
     if not getattr(tokenizer, "is_fast", False):
         raise UsageError(f"model {name}: its tokenizer has no fast form; expected a tokenizer.json")
     identity = _identity(name, model, tokenizer) | {"name": called or name}
-    if options.device_map:
-        identity["map"] = options.device_map
+    if spread:
+        identity["map"] = options.device_map or f"tp{options.tp}"
     padded = Padded(model)
     engine = (Packed.of(model, padded) or padded) if plain is None else padded
     if options.attn == "packed" and engine is padded:
@@ -88,6 +89,27 @@ def load(name: str, options: Options, *, called: str = "") -> HfModel:
 def load_demo(_: str, options: Options) -> HfModel:
     """The model that comes with the package."""
     return load(str(DEMO / "model"), options, called="demo")
+
+
+def _spread(options: Options) -> dict[str, Any]:
+    """How a model larger than a device is laid over several: by layers in one process, or by tensors in as many processes.
+
+    Raises UsageError for both at once, and for another number of processes than `--tp` says.
+    """
+    if options.tp and options.device_map:
+        raise UsageError("--tp and --device-map: expected one of the two")
+    if options.device_map:
+        return {"device_map": options.device_map}
+    if options.tp is None:
+        return {}
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    if processes != options.tp or options.tp < 2:
+        raise UsageError(
+            f"--tp {options.tp}: there are {processes} processes; expected 'torchrun --nproc-per-node N -m gpt2eval run --tp N'"
+        )
+    from transformers.distributed.configuration_utils import DistributedConfig
+
+    return {"distributed_config": DistributedConfig(tp_size=options.tp)}
 
 
 def _device() -> str:

@@ -5,7 +5,11 @@ processors); oneDNN, which is part of torch, does not. The function is the same,
 number of threads nor on what else is in the batch. It knows layers, not models.
 """
 
+import ctypes
+import mmap
+import sys
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +17,7 @@ from torch.nn.functional import linear
 from transformers.pytorch_utils import Conv1D
 
 DTYPES = (torch.float32, torch.bfloat16)
+PAGEOUT = 21  # Linux's MADV_PAGEOUT, which Python's mmap does not name
 TANH_GELUS = ("NewGELUActivation", "GELUTanh", "FastGELUActivation", "PytorchGELUTanh")
 
 
@@ -22,7 +27,7 @@ class Linear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
         self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
 
     @property
     def weight(self) -> Tensor:
@@ -46,24 +51,34 @@ def available() -> bool:
         return False
 
 
-def layer(weight: Tensor, bias: Tensor | None) -> nn.Module:
-    """A linear layer of a weight: oneDNN's where that applies, else torch's own."""
-    if available() and weight.device.type == "cpu" and weight.dtype in DTYPES:
-        return Linear(weight, bias)
-    plain = nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta")
-    plain.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}), assign=True)
-    return plain.requires_grad_(requires_grad=False)
+def applies(weight: Tensor) -> bool:
+    """Whether oneDNN may have a weight: one that lies on the CPU, whole (not a process's part of it), in a dtype it knows."""
+    return type(weight.detach()) is Tensor and weight.device.type == "cpu" and weight.dtype in DTYPES and available()
+
+
+def _let_go(weight: Tensor) -> None:
+    """Tell Linux that a checkpoint's pages, from which a weight was mapped, need not stay in memory; nothing is lost.
+
+    Neither need what laying it out has used of the heap.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        first = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = weight.data_ptr() + weight.untyped_storage().nbytes() - first
+        libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(max(size, 0)), PAGEOUT)
+        getattr(libc, "malloc_trim", lambda _: None)(0)
 
 
 def take_over(model: nn.Module) -> None:
     """Put oneDNN's layers in the places of a model's plain ones, where they apply; GELU's tanh form becomes one kernel."""
-    for name, module in [*model.named_modules()]:
-        if type(module) is nn.Linear:
-            model.set_submodule(name, layer(module.weight, module.bias))
-        elif type(module) is Conv1D:
-            model.set_submodule(name, layer(module.weight.t(), module.bias))
-        elif type(module).__name__ in TANH_GELUS:
+    modules: list[tuple[str, Any]] = [*model.named_modules()]
+    for name, module in modules:
+        if type(module).__name__ in TANH_GELUS:
             model.set_submodule(name, nn.GELU(approximate="tanh"))
+        elif type(module) in (nn.Linear, Conv1D) and applies(module.weight) and not hasattr(module, "_hf_hook"):
+            weight = module.weight.t() if isinstance(module, Conv1D) else module.weight
+            model.set_submodule(name, Linear(weight, module.bias))
+            _let_go(weight)
 
 
 def said(model: nn.Module) -> dict[str, str]:
