@@ -13,11 +13,34 @@ BLANK = "XXXXX"
 PARTS = 200  # a stream is cut into at most so many parts: the blocks that its interval is resampled from
 
 LAST_WORD = re.compile(r"\s+\S+$")
+WORD = re.compile(r"\S")
+SPACES = re.compile(r"(?<!\s)\s")  # where white space begins
 
 
-def units(text: str) -> Units:
-    """Count a published text: words between white space, line ends, UTF-8 bytes and characters."""
-    return Units(len(text.split()), text.count("\n"), len(text.encode("utf-8", "surrogateescape")), len(text))
+def units(text: str, start: int = 0, end: int | None = None) -> Units:
+    """Count `text[start:end]` of a published text; the counts of adjacent stretches add up to those of the whole.
+
+    pieces = 1 (where the text begins) + white spaces that begin; blanks = " " between the first and the last word.
+    """
+    end = len(text) if end is None else end
+    part = text[start:end]
+    first, last = _words(text)
+    return Units(
+        words=len(part.split()),
+        lines=part.count("\n"),
+        bytes=len(part.encode("utf-8", "surrogateescape")),
+        chars=len(part),
+        pieces=sum(1 for _ in SPACES.finditer(text, start, end)) + (start == 0 < end),
+        blanks=text.count(" ", max(start, first), min(end, last)),
+    )
+
+
+def _words(text: str) -> tuple[int, int]:
+    """Where the first word begins, and the last one ends."""
+    found, last = WORD.search(text), len(text)
+    while last and text[last - 1].isspace():
+        last -= 1
+    return (found.start() if found else 0), last
 
 
 def head(records: Sequence[Record], limit: int | None, *, stream: bool) -> Sequence[Record]:
@@ -32,7 +55,7 @@ def head(records: Sequence[Record], limit: int | None, *, stream: bool) -> Seque
 def everything(record: Record) -> list[Passage]:
     """The whole text, in up to `PARTS` parts that end at line ends (of equal length, where there are no lines)."""
     bounds = list(_bounds(record.text))
-    parts = [Part(a, b, units(record.text[a:b])) for a, b in zip([0, *bounds], bounds, strict=False)]
+    parts = [Part(a, b, units(record.text, a, b)) for a, b in zip([0, *bounds], bounds, strict=False)]
     return [Passage(record.index, record.text, tuple(parts))]
 
 
@@ -52,6 +75,16 @@ def last_word(record: Record) -> list[Passage]:
     found = LAST_WORD.search(text)
     start = found.start() if found else 0
     return [Passage(record.index, text, (Part(start, len(text), units(text[start:].strip())),))]
+
+
+def after_last_blank(record: Record) -> list[Passage]:
+    """What follows the last blank, whatever it is, with the white space before it; nothing is stripped.
+
+    Source: lm-evaluation-harness 0.4.13, lambada_openai, whose words lie between single blanks.
+    """
+    context, blank, word = record.text.rpartition(" ")
+    start = len(context.rstrip()) if blank else 0
+    return [Passage(record.index, record.text, (Part(start, len(record.text), units(word)),))]
 
 
 def choices(record: Record, *, to_the_end: bool) -> list[Passage]:

@@ -17,6 +17,23 @@ def _lines(text: str, _: str) -> Iterator[Record]:
         yield Record(index, line + "\n")
 
 
+def _pages(text: str, _: str) -> Iterator[Record]:
+    """WikiText's articles: each begins with its heading and ends where the next one's line begins, without the line end.
+
+    Source: EleutherAI/wikitext_document_level, what comes before the first heading is left out if it is blank.
+    """
+    index, page = 0, list[str]()
+    for line in text.split("\n"):
+        heading = line.replace("= = =", "===").replace("= =", "==").strip()
+        if heading.startswith("= ") and heading.endswith(" ="):
+            if "".join(page).strip():
+                yield Record(index, "\n".join(page))
+                index += 1
+            page = []
+        page.append(line)
+    yield Record(index, "\n".join(page))
+
+
 def _lambada(text: str, origin: str) -> Iterator[Record]:
     """A passage a line: `{"text": ...}` (OpenAI's file) or plain (the original)."""
     as_json = text.startswith("{")
@@ -59,6 +76,7 @@ def _cbt(text: str, origin: str) -> Iterator[Record]:
 PARSERS: Mapping[str, Callable[[str, str], Iterator[Record]]] = {
     "stream": _stream,
     "lines": _lines,
+    "pages": _pages,
     "lambada": _lambada,
     "cbt": _cbt,
 }

@@ -57,11 +57,15 @@ def _all_hit(scored: Scored) -> bool:
 
 
 def count(tally: Tally, unit: str) -> int:
-    """How many of a unit a tally has: `word`, `word+eol` (words and line ends), `byte`, `char`, `token`, `record`."""
+    """How many of a unit a tally has: `word`, `word+eol` (words and line ends), `byte`, `char`, `token`, `record`,
+    or another tool's words: `piece`, `blank` (see `types.Units`).
+    """
     units = tally.units
     return {
         "word": units.words,
         "word+eol": units.words + units.lines,
+        "piece": units.pieces,
+        "blank": units.blanks,
         "byte": units.bytes,
         "char": units.chars,
         "token": tally.tokens,
@@ -72,7 +76,7 @@ def count(tally: Tally, unit: str) -> int:
 def measure(name: str, parts: Sequence[Tally], unit: str) -> Metric:
     """One metric of a task from its tallies.
 
-    - `ppl`: exp(nats / units), natural logarithm
+    - `ppl`: exp(nats / units), natural logarithm; `byte_ppl`: exp(nats / bytes)
     - `bpb`, `bpc`: nats / ln 2 / bytes, and / characters
     - `nats_per_token`: nats / tokens
     - `acc`: 100 correct / records
@@ -80,7 +84,7 @@ def measure(name: str, parts: Sequence[Tally], unit: str) -> Metric:
     The intervals are 95 %: Wilson's for `acc`, else the percentiles of 2,000 bootstrap resamples of the tallies
     (seed 2019; None when there is only one). Source: Radford et al. 2019, section 3.
     """
-    unit = {"bpb": "byte", "bpc": "char", "nats_per_token": "token", "acc": "record"}.get(name, unit)
+    unit = {"bpb": "byte", "byte_ppl": "byte", "bpc": "char", "nats_per_token": "token", "acc": "record"}.get(name, unit)
     nats, units = math.fsum(t.nats for t in parts), sum(count(t, unit) for t in parts)
     if not units:
         raise UsageError(f"{name}: the text has no {unit} to divide by; expected at least one")
@@ -98,7 +102,7 @@ def measure(name: str, parts: Sequence[Tally], unit: str) -> Metric:
 
 def _scaled(name: str, rate: float) -> float:
     """Nats per unit as the metric gives them."""
-    if name == "ppl":
+    if name in ("ppl", "byte_ppl"):
         return math.exp(rate) if rate < 700 else math.inf
     return rate / math.log(2) if name in ("bpb", "bpc") else rate
 

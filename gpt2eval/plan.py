@@ -12,17 +12,10 @@ import numpy as np
 
 from gpt2eval.errors import UsageError
 from gpt2eval.types import Encoded, Ids, Request, Scored, TokenScores
+from gpt2eval.windows import SPANS, Window
 
 UNIT_TOKENS = 1 << 16
 Item = TypeVar("Item")
-
-
-class Window(NamedTuple):
-    """Inputs of one forward pass (`context`), tokens it newly scores (`stride`), and the first context token, if any."""
-
-    context: int
-    stride: int
-    start: int | None
 
 
 class Target(NamedTuple):
@@ -33,10 +26,11 @@ class Target(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A request and the target of each of its branches."""
+    """A request, the target of each of its branches, and how often its tokens count."""
 
     request: Request
     targets: tuple[Target, ...]
+    weight: float = 1.0
 
 
 def wanted(encoded: Encoded) -> range:
@@ -47,21 +41,18 @@ def wanted(encoded: Encoded) -> range:
 
 
 def rolling(number: int, ids: Ids, window: Window) -> Iterator[Planned]:
-    """Every token of a stream exactly once, in windows on a regular grid.
+    """A stream in windows: the spans of `x = [start] + ids`, or of `x = ids` without a start token.
 
-    With `x = [start] + ids`, W the context and S the stride: the first pass has inputs `x[0:W]` and scores
-    `x[1:W+1]`; each later one has inputs `x[e-W:e]` and scores the last S of `x[e-W+1:e+1]`, for
-    e = W+S, W+2S, ...; the last is merely shorter. Without a start token `x = ids`, and `ids[0]` is not scored.
+    Each window of the kind `second_half` has the start token in the place of its own first.
     """
     shift = 0 if window.start is None else 1
-    x = ids if window.start is None else np.concatenate([np.array([window.start], np.int32), ids])
-    scored = 0
-    while scored < len(x) - 1:
-        size = window.stride if scored else window.context
-        left = max(0, scored + size - window.context)
-        branch = x[scored + 1 : scored + size + 1]
-        yield Planned(Request(x[left : scored + 1], (branch,)), (Target(number, scored + 1 - shift),))
-        scored += len(branch)
+    start = np.array([] if window.start is None else [window.start], np.int32)
+    x = np.concatenate([start, ids])
+    for left, first, end, weight in SPANS[window.kind](len(x), window.context, window.stride):
+        prefix = x[left:first]
+        if window.kind == "second_half":
+            prefix = np.concatenate([start, prefix[shift:]])
+        yield Planned(Request(prefix, (x[first:end],)), (Target(number, first - shift),), weight)
 
 
 def branching(
@@ -152,13 +143,14 @@ def check_finite(batch: Sequence[Planned], scores: TokenScores, records: Sequenc
 
 
 class Sheet:
-    """The scores of all passages' tokens, filled batch by batch; which tokens were scored is kept beside them."""
+    """The scores of all passages' tokens, filled batch by batch; beside them, how often each counts (0 if not scored)."""
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.starts = np.concatenate([[0], np.cumsum(lengths)])
         self.logprobs = np.zeros(self.starts[-1])
         self.hits = np.zeros(self.starts[-1], np.bool_)
         self.scored = np.zeros(self.starts[-1], np.bool_)
+        self.weights = np.zeros(self.starts[-1])
 
     def fill(self, batch: Sequence[Planned], scores: TokenScores) -> None:
         """Enter the scores of a batch."""
@@ -169,10 +161,11 @@ class Sheet:
                 self.logprobs[place][: len(branch)] = scores.logprobs[at : at + len(branch)]
                 self.hits[place][: len(branch)] = scores.hits[at : at + len(branch)]
                 self.scored[place][: len(branch)] = True
+                self.weights[place][: len(branch)] = item.weight
                 at += len(branch)
 
     def fold(self, number: int, encoded: Encoded, tokens: range) -> Scored:
-        """Sum a passage's token scores over its parts, exactly.
+        """Sum a passage's token scores over its parts, exactly, each as often as it counts.
 
         Tokens before the first part's start that are in `tokens` count to the first part (a question's tokens
         after the common prefix). A token straddles that has one of the two outer bounds of the parts inside it.
@@ -182,14 +175,14 @@ class Sheet:
         ends, parts = encoded.ends[tokens.start : tokens.stop], encoded.passage.parts
         part = np.searchsorted([p.end for p in parts[:-1]], ends, "left")
         bounds_of_parts = np.searchsorted(part, range(1, len(parts)))
-        scored = self.scored[place]
+        scored, weights = self.scored[place], self.weights[place]
         begins = np.concatenate([[0], encoded.ends])[:-1]
         bounds = (parts[0].start, parts[-1].end)
         cut = np.any([(begins < bound) & (bound < encoded.ends) for bound in bounds], axis=0)
         return Scored(
             passage=encoded.passage,
-            nats=np.array([-math.fsum(values) for values in np.split(self.logprobs[place], bounds_of_parts)]),
-            tokens=np.bincount(part[scored], minlength=len(parts)),
+            nats=np.array([-math.fsum(values) for values in np.split(weights * self.logprobs[place], bounds_of_parts)]),
+            tokens=np.diff(np.rint(np.cumsum(np.bincount(part, weights, len(parts)))), prepend=0).astype(np.int64),
             hits=np.bincount(part[self.hits[place]], minlength=len(parts)),
             unscored=int((~scored).sum()),
             straddling=int(cut[tokens.start : tokens.stop + 1].sum()),

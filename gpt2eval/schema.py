@@ -59,16 +59,18 @@ class Expect(Strict):
     chars: int | None = None
 
 
+Name = Literal["ppl", "acc", "bpb", "bpc", "byte_ppl", "nats_per_token"]
+
+
 class Published(Strict):
     """Figures that somebody published for one metric of this task."""
 
     source: str
-    metric: Literal["ppl", "acc", "bpb", "bpc", "nats_per_token"]
+    metric: Name
     rows: dict[str, float]
 
 
-Unit = Literal["word", "word+eol", "byte", "char", "token"]
-Name = Literal["ppl", "acc", "bpb", "bpc", "nats_per_token"]
+Unit = Literal["word", "word+eol", "piece", "blank", "byte", "char", "token"]
 
 
 class Task(Strict):
@@ -82,18 +84,19 @@ class Task(Strict):
     note: str = ""
     version: int
     source: Source
-    format: Literal["stream", "lines", "lambada", "cbt"]
+    format: Literal["stream", "lines", "pages", "lambada", "cbt"]
     encoding: Literal["utf-8", "bytes"] = "utf-8"
     cut_last: int | None = None
     cut_whole: int | None = None
     expect: Expect = Expect()
-    ask: Literal["everything", "last_word", "last_token", "choices", "candidate"]
+    ask: Literal["everything", "last_word", "last_token", "after_last_blank", "choices", "candidate"]
     detokenizer: str | None = None
     lead: str | None = None
     join: Literal["newline", "space"] = "newline"
-    start: Literal["eot", "none"] = "eot"
+    start: Literal["eot", "none", "own", "eot+own"] = "eot"
     context: Annotated[int, Field(gt=0)] = 1024
     stride: Annotated[int, Field(gt=0)] | None = None
+    windows: Literal["regular", "last_full", "restart", "second_half"] = "regular"
     normalize: Literal["none", "tokens"] = "none"
     filter: Literal["none"] = "none"
     unit: Unit
@@ -149,7 +152,10 @@ class Example(Strict):
 
 
 class DetokenizerFile(Strict):
-    """`detokenizers/NAME.yaml`: both directions of one tokenization scheme, side by side."""
+    """`detokenizers/NAME.yaml`: both directions of one tokenization scheme, side by side.
+
+    Or `steps`: another tool's preparation of a whole text, swap after swap, which cannot be undone.
+    """
 
     title: str
     version: int
@@ -159,4 +165,11 @@ class DetokenizerFile(Strict):
     options: dict[str, str] = {}
     do: tuple[Rule, ...] = ()
     undo: tuple[Rule, ...] = ()
+    steps: tuple[Rule, ...] = ()
     examples: tuple[Example, ...] = ()
+
+    @model_validator(mode="after")
+    def one_way_steps(self) -> "DetokenizerFile":
+        if self.steps and (self.do or self.undo or self.python or self.invertible):
+            raise ValueError("steps go with 'invertible: false', and not with do, undo or python")
+        return self

@@ -28,12 +28,18 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Canonical units of published text: words (between white space), line ends, UTF-8 bytes, characters."""
+    """Canonical units of published text: words (between white space), line ends, UTF-8 bytes, characters.
+
+    Two more are how other tools count words: the `pieces` that white space cuts a text into (an empty one before
+    leading and after trailing white space counts), and the `blanks` between its first and last word.
+    """
 
     words: int = 0
     lines: int = 0
     bytes: int = 0
     chars: int = 0
+    pieces: int = 0
+    blanks: int = 0
 
     def __add__(self, other: "Units") -> "Units":
         return Units(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -90,7 +96,11 @@ class TokenScores(NamedTuple):
 
 
 class Model(Protocol):
-    """A backend: text to tokens, requests to log-probabilities. It never sees tasks, spans or windows."""
+    """A backend: text to tokens, requests to log-probabilities. It never sees tasks, spans or windows.
+
+    `context` is the longest input; `start` the token that a text may be begun with, if there is one. A backend may
+    also have `added`: the token that its own tokenizer puts before every text, if it does (`encode` never does).
+    """
 
     @property
     def context(self) -> int: ...

@@ -1,11 +1,20 @@
 """What is asked of a record: spans and units on published text."""
 
+import re
+from dataclasses import replace
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gpt2eval import ask
 from gpt2eval.types import Record, Units
+
+
+def of_the_paper(units: Units) -> Units:
+    """Without the words of other tools."""
+    return replace(units, pieces=0, blanks=0)
+
 
 prose = st.text(st.sampled_from("ab é\n\u2003\udcff"), min_size=1, max_size=400)
 
@@ -24,7 +33,18 @@ prose = st.text(st.sampled_from("ab é\n\u2003\udcff"), min_size=1, max_size=400
     ],
 )
 def test_units_of_known_texts(text: str, expected: Units) -> None:
-    assert ask.units(text) == expected
+    assert of_the_paper(ask.units(text)) == expected
+
+
+@given(prose)
+@example(" \n a  b \n \n")
+def test_other_tools_words(text: str) -> None:
+    found = ask.units(text)
+    assert found.pieces == len(re.split(r"\s+", text))
+    assert found.blanks == len(text.strip().split(" ")) - 1
+    (passage,) = ask.everything(Record(0, text))
+    assert sum(part.units.pieces for part in passage.parts) == found.pieces
+    assert sum(part.units.blanks for part in passage.parts) == found.blanks
 
 
 # -- everything ----------------------------------------------------------------------------------------------------
@@ -38,7 +58,7 @@ def test_parts_of_everything_are_adjacent_cover_the_text_and_add_up(text: str) -
     assert [p.start for p in passage.parts] == [0, *(p.end for p in passage.parts[:-1])]
     assert len(passage.parts) <= ask.PARTS
     assert all(p.end > p.start for p in passage.parts)
-    assert all(p.units == ask.units(text[p.start : p.end]) for p in passage.parts)
+    assert all(of_the_paper(p.units) == of_the_paper(ask.units(text[p.start : p.end])) for p in passage.parts)
     if "\n" in text:
         assert all(text[p.end - 1] == "\n" for p in passage.parts[:-1])
         assert sum((p.units for p in passage.parts), Units()) == ask.units(text)
@@ -69,7 +89,7 @@ def test_the_last_word_takes_the_white_space_before_it(text: str, scored: str, u
     (passage,) = ask.last_word(Record(0, text))
     (part,) = passage.parts
     assert passage.text[part.start : part.end] == scored
-    assert part.units == units
+    assert of_the_paper(part.units) == units
     assert part.end == len(passage.text) == len(text.rstrip())
 
 
@@ -132,3 +152,12 @@ def test_the_head_of_a_stream_without_lines_is_thousands_of_characters() -> None
 
 def test_the_head_of_one_question_is_that_question() -> None:
     assert [*ask.head([QUESTION], 1, stream=False)] == [QUESTION]
+
+
+@pytest.mark.parametrize(
+    ("text", "scored"),
+    [("He asked for Anna", " Anna"), ("He asked \n\n for\n", " \n\n for\n"), ("He asked for ", " "), ("alone", "alone")],
+)
+def test_what_follows_the_last_blank_takes_all_white_space_before_it(text: str, scored: str) -> None:
+    (passage,) = ask.after_last_blank(Record(0, text))
+    assert (passage.text, passage.text[passage.parts[0].start :]) == (text, scored)

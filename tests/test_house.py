@@ -16,20 +16,20 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = Path(gpt2eval.__file__).parent
 
 LAYERS = (
-    ("errors", "types", "schema", "scheme", "demo"),
+    ("errors", "types", "schema", "scheme", "windows", "demo"),
     ("ask", "detok", "plan", "metrics"),
     ("catalog", "formats", "moses", "disk"),
     ("tasks", "corpus", "models", "journal"),
     ("results",),
     ("table", "work"),
     ("pipeline",),
-    ("look",),
+    ("look", "explain"),
     ("", "progress"),
     ("cli",),
     ("__main__",),
 )
 MODELS = ("", ".tokens", ".packed", ".onednn", ".engine", ".hf", ".toy", ".ranks")
-PURE = ("errors", "types", "schema", "scheme", "ask", "detok", "plan", "metrics", "formats")
+PURE = ("errors", "types", "schema", "scheme", "windows", "ask", "detok", "plan", "metrics", "formats")
 OUTSIDE = {
     "torch": "models.",
     "transformers": "models.",
@@ -39,6 +39,7 @@ OUTSIDE = {
     "sacremoses": "moses",
     "typer": "cli",
     "rich": "progress",
+    "tabulate": "explain",
 }
 WORLD = {"torch", "os", "io", "pathlib", "shutil", "tempfile", "subprocess", "socket", "urllib", "http", "datasets", "requests"}
 

@@ -140,7 +140,7 @@ def test_records_stay_apart_and_parts_count_their_record_once() -> None:
     found = tallies([stream, answer(5.0, record=1, right=True)])
     assert [t.nats for t in found] == [1.0, 2.0, 5.0]
     assert [t.records for t in found] == [1, 0, 1]
-    assert sum(found, Tally()) == Tally(8.0, 8, Units(5, 2, 12, 12), 2, 0, 1, 2)
+    assert sum(found, Tally()) == Tally(8.0, 8, Units(5, 2, 12, 12, 5, 2), 2, 0, 1, 2)
 
 
 # -- intervals -----------------------------------------------------------------------------------------------------

@@ -34,7 +34,9 @@ def question(*choices: Sequence[int], asked: int = 0, until: int | None = None) 
 # -- windows -------------------------------------------------------------------------------------------------------
 
 windows = st.integers(1, 20).flatmap(
-    lambda context: st.builds(Window, st.just(context), st.integers(1, context), st.sampled_from([None, START]))
+    lambda context: st.builds(
+        Window, st.just(context), st.integers(1, context), st.sampled_from([None, START]), st.just("regular")
+    )
 )
 
 
@@ -61,7 +63,7 @@ def test_windows_are_the_contract(length: int, window: Window) -> None:
 def test_every_token_is_scored_once_from_what_is_before_it(length: int, window: Window) -> None:
     first = 0 if window.start == START else 1
     seen: list[int] = []
-    for request, targets in plan.rolling(5, ids(*range(length)), window):
+    for request, targets, _ in plan.rolling(5, ids(*range(length)), window):
         (branch,) = request.branches
         text = [t for t in [*request.prefix.tolist(), *branch.tolist()] if t != START]
         assert text == [*range(text[0], text[0] + len(text))], "a window is a stretch of the text"
@@ -104,7 +106,7 @@ def test_choices_share_their_longest_common_prefix(
         with pytest.raises(UsageError, match="record 7"):
             plan.branching(3, group, Window(context, 1, start))
         return
-    ranges, (request, targets) = plan.branching(3, group, Window(context, 1, start))
+    ranges, (request, targets, _) = plan.branching(3, group, Window(context, 1, start))
     prefix = request.prefix.tolist()
     assert [b.tolist() for b in request.branches] == [t[common:] for t in texts]
     assert ranges == [range(common, len(t)) for t in texts]
@@ -116,15 +118,15 @@ def test_choices_share_their_longest_common_prefix(
 def test_one_passage_is_asked_for_its_parts_or_its_last_token() -> None:
     group = question([5, 6, 7, 8, 9], asked=2)
     window = Window(10, 10, START)
-    ranges, (request, _) = plan.branching(0, group, window)
+    ranges, (request, *_) = plan.branching(0, group, window)
     assert (ranges, request.prefix.tolist(), request.branches[0].tolist()) == ([range(2, 5)], [START, 5, 6], [7, 8, 9])
-    ranges, (request, targets) = plan.branching(0, group, window, last_token=True)
+    ranges, (request, targets, _) = plan.branching(0, group, window, last_token=True)
     assert (request.prefix.tolist(), request.branches[0].tolist()) == ([START, 5, 6, 7, 8], [9])
     assert (ranges, targets) == ([range(4, 5)], (Target(0, 4),))
 
 
 def test_a_choice_asked_alone_ends_where_its_part_ends() -> None:
-    _, (request, _) = plan.branching(0, question([1, 2, 3, 9], [1, 4, 3, 9], asked=1, until=2), Window(10, 10, None))
+    _, (request, *_) = plan.branching(0, question([1, 2, 3, 9], [1, 4, 3, 9], asked=1, until=2), Window(10, 10, None))
     assert [b.tolist() for b in request.branches] == [[2], [4]]
 
 
