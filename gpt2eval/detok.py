@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from gpt2eval.scheme import Edit, Scheme
+from gpt2eval.scheme import Edit, Scheme, Swap, matches
 from gpt2eval.types import Passage
 
 ESCAPE = "\u2063"  # INVISIBLE SEPARATOR, ahead of a kept line that `undo` would otherwise take for another's fair form
@@ -79,6 +79,28 @@ class Detokenizer:
                 return Fair(line, (), (*dropped, *edits), True)
             edits.remove(culprit)
             dropped.append(culprit)
+
+
+class Published:
+    """Another tool's preparation of a whole text, one-way: substitutions made one after the other, just as that tool does."""
+
+    invertible = False
+
+    def __init__(self, name: str, steps: Sequence[Swap]) -> None:
+        self.name, self._steps = name, steps
+
+    def do(self, text: str) -> Fair:
+        """The text after all steps, and the edits of each, at positions of the text before it."""
+        stages = self.stages(text)
+        return Fair(stages.text, tuple(edit for stage in stages.of for edit in stage.edits), (), False)
+
+    def stages(self, text: str) -> "Stages":
+        """The text after each step."""
+        of = [Moved(text, ())]
+        for step in self._steps:
+            edits = tuple(matches(step, of[-1].text))
+            of.append(Moved(apply(of[-1].text, edits), edits))
+        return Stages(tuple(of))
 
 
 def _first_difference(a: str, b: str) -> int:
@@ -154,8 +176,25 @@ class Moved(NamedTuple):
         return moved
 
 
+class Stages(NamedTuple):
+    """A whole text after several changes, one upon the other, and where a position of the published text has gone."""
+
+    of: tuple[Moved, ...]
+
+    @property
+    def text(self) -> str:
+        return self.of[-1].text
+
+    def positions(self, published: Iterable[int]) -> list[int]:
+        """Fair positions of published ones, moved by each change in turn."""
+        moved = list(published)
+        for stage in self.of:
+            moved = stage.positions(moved)
+        return moved
+
+
 def fair(
-    passage: Passage, detokenizer: Detokenizer | None, *, join: str, lead: str | None, report: RoundTrip | None
+    passage: Passage, detokenizer: Detokenizer | Published | None, *, join: str, lead: str | None, report: RoundTrip | None
 ) -> Passage:
     """A passage with its text made fair and its parts moved along.
 
@@ -172,8 +211,12 @@ def fair(
     return replace(passage, text=text, parts=parts)
 
 
-def detokenize(text: str, detokenizer: Detokenizer, report: RoundTrip | None = None) -> Moved:
-    """The fair form of a text, line by line (lines end in a newline, which is never edited)."""
+def detokenize(text: str, detokenizer: Detokenizer | Published, report: RoundTrip | None = None) -> Moved | Stages:
+    """The fair form of a text: line by line (lines end in a newline, which is never edited), or whole if so published."""
+    if isinstance(detokenizer, Published):
+        if report is not None:
+            report.add(text, detokenizer.do(text))
+        return detokenizer.stages(text)
     fair, edits, at = [], [], 0
     for line in text.removesuffix("\n").split("\n"):
         done = detokenizer.do(line)

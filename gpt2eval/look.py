@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpt2eval import corpus, pipeline, tasks
-from gpt2eval.detok import Detokenizer, RoundTrip
+from gpt2eval.detok import Detokenizer, Published, RoundTrip
 from gpt2eval.errors import UsageError
 from gpt2eval.schema import Task
 from gpt2eval.types import Passage
@@ -36,13 +36,16 @@ def check(name: str, files: Mapping[str, Path] | None = None, include: Sequence[
         raise UsageError(f"task {task.full_name} has no detokenizer; its text is scored as published")
     detokenizer = tasks.load_detokenizer(task.detokenizer, include)
     passages = (next(p for p in pipeline.ASK[task.ask](record) if p.right) for record in read.records)
-    checked = there_and_back([line for p in passages for line in p.text.removesuffix("\n").split("\n")], detokenizer, sample)
+    texts = [p.text for p in passages]
+    if isinstance(detokenizer, Detokenizer):
+        texts = [line for text in texts for line in text.removesuffix("\n").split("\n")]
+    checked = there_and_back(texts, detokenizer, sample)
     text = "\n".join([f"{task.full_name}: {read.origin}, detokenizer {detokenizer.name}", *_lines(checked, detokenizer)])
     assert not checked.failures, text
     return text
 
 
-def there_and_back(lines: Sequence[str], detokenizer: Detokenizer, sample: int = 0) -> Checked:
+def there_and_back(lines: Sequence[str], detokenizer: Detokenizer | Published, sample: int = 0) -> Checked:
     """Detokenize lines and undo it, timing both; `sample` fair lines are taken at even distances.
 
     Of a one-way scheme nothing comes back, and nothing is said to fail.
@@ -51,7 +54,9 @@ def there_and_back(lines: Sequence[str], detokenizer: Detokenizer, sample: int =
     started = time.perf_counter()
     fair = [detokenizer.do(line) for line in lines]
     turned = time.perf_counter()
-    back = [detokenizer.undo(done.text) for done in fair] if detokenizer.invertible else lines
+    back = lines
+    if isinstance(detokenizer, Detokenizer) and detokenizer.invertible:
+        back = [detokenizer.undo(done.text) for done in fair]
     ended = time.perf_counter()
     for line, done in zip(lines, fair, strict=True):
         report.add(line, done)
@@ -60,7 +65,7 @@ def there_and_back(lines: Sequence[str], detokenizer: Detokenizer, sample: int =
     return Checked(report, failures, sum(map(len, lines)), turned - started, ended - turned, shown)
 
 
-def _lines(checked: Checked, detokenizer: Detokenizer) -> list[str]:
+def _lines(checked: Checked, detokenizer: Detokenizer | Published) -> list[str]:
     report, chars = checked.report, checked.chars
 
     def share(part: int, whole: int) -> str:

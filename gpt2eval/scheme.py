@@ -41,7 +41,7 @@ class RuleScheme:
 
     def propose(self, line: str) -> list[Edit]:
         """All edits on `line`, left to right; of two that overlap the leftmost stands, then the earlier rule."""
-        found = [edit for rule in self.do for edit in _matches(rule, line)]
+        found = [edit for rule in self.do for edit in matches(rule, line)]
         found.sort(key=lambda edit: edit.start)
         edits, last = [], -1
         for edit in found:
@@ -56,7 +56,8 @@ class RuleScheme:
         return fair
 
 
-def _matches(rule: Swap, line: str) -> Iterable[Edit]:
+def matches(rule: Swap, line: str) -> Iterable[Edit]:
+    """The edits of one rule, left to right."""
     if rule.put is None:
         for match in rule.find.finditer(line):
             for start, end in match.regs[1:]:

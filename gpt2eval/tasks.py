@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from gpt2eval import catalog
-from gpt2eval.detok import Detokenizer
+from gpt2eval.detok import Detokenizer, Published
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.schema import DetokenizerFile, Rule, Suite, Task
 from gpt2eval.scheme import RuleScheme, Swap, WholeLine
@@ -56,7 +56,7 @@ def load_suite(name: str, include: Sequence[Path] = ()) -> Suite:
     return _validate(Suite, _read(path) | {"name": name}, path)
 
 
-def load_detokenizer(name: str, include: Sequence[Path] = ()) -> Detokenizer:
+def load_detokenizer(name: str, include: Sequence[Path] = ()) -> Detokenizer | Published:
     """The detokenizer of a name, `scheme` or `scheme+option+option`; its `name` ends in the file's version."""
     base, *options = name.split("+")
     path = catalog.find("detokenizers", base, include)
@@ -64,6 +64,8 @@ def load_detokenizer(name: str, include: Sequence[Path] = ()) -> Detokenizer:
     for option in options:
         if option not in content.options:
             raise unknown(f"option of detokenizer {base}", option, content.options or ["(none)"])
+    if content.steps:
+        return Published(f"{name}.{content.version}", _rules(content.steps, options, path))
     if content.python:
         scheme = WholeLine(_import(content.python, path)())
     else:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gpt2eval.detok import ESCAPE, Detokenizer, Moved, RoundTrip, apply, detokenize, fair
+from gpt2eval.detok import ESCAPE, Detokenizer, Moved, Published, RoundTrip, apply, detokenize, fair
 from gpt2eval.scheme import Edit, RuleScheme, Swap, WholeLine
 from gpt2eval.types import Part, Passage, Units
 
@@ -93,6 +93,7 @@ def test_a_text_is_its_lines(scheme: RuleScheme, published: list[str], ends: boo
     text = "\n".join(published) + "\n" * ends
     stripped = text.removesuffix("\n").split("\n")
     moved = detokenize(text, detokenizer, report)
+    assert isinstance(moved, Moved)
     assert moved.text == "\n".join(detokenizer.do(line).text for line in stripped) + "\n" * text.endswith("\n")
     assert moved.text == apply(text, moved.edits)
     done = [detokenizer.do(line) for line in stripped]
@@ -242,3 +243,30 @@ def test_parts_of_a_fair_text_stay_adjacent_and_cover_it(scheme: RuleScheme, tex
     published = passage(*(text[a:b] for a, b in pairwise(bounds)))
     made = fair(published, Detokenizer("random", scheme), join="\n", lead=None, report=None)
     assert "".join(spans(made)) == made.text
+
+
+def test_published_steps_follow_one_another_and_carry_positions_along() -> None:
+    text = 'He said " so , \n it " and 1 @,@ 000 .'
+    stages = Published("steps", [Swap(re.compile(r'"\s*([^"]*?)\s*"'), r'"\1"'), Swap(re.compile(" ([,.])"), r"\1")]).stages(
+        text
+    )
+    assert stages.text == 'He said "so, \n it" and 1 @,@ 000.'
+    for word in ("He", "said", "and", "000"):
+        start = text.index(word)
+        assert stages.positions([start, start + len(word)]) == [stages.text.index(word), stages.text.index(word) + len(word)]
+    report = RoundTrip()
+    assert detokenize(text, Published("steps", [Swap(re.compile("a"), "b")]), report).text == text.replace("a", "b")
+    assert (report.lines, report.changed, report.edits) == (1, 1, 2)
+
+
+@given(
+    st.text("ab ,", max_size=30),
+    st.lists(st.tuples(st.sampled_from(["a", "b b", " ,", "[ab]+", "$", "^ "]), st.text("a ,", max_size=3)), max_size=5),
+)
+def test_published_steps_are_substitutions(text: str, pairs: list[tuple[str, str]]) -> None:
+    expected = text
+    for find, put in pairs:
+        expected = re.sub(find, put, expected)
+    stages = Published("steps", [Swap(re.compile(find), put) for find, put in pairs]).stages(text)
+    assert stages.text == expected
+    assert stages.positions([0, len(text)])[1] <= len(expected)
