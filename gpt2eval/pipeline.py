@@ -5,26 +5,29 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from gpt2eval import __version__, ask, catalog, corpus, demo, metrics, models, results, table, tasks
-from gpt2eval.detok import Detokenizer, RoundTrip, fair
+from gpt2eval.detok import Detokenizer, Published, RoundTrip, fair
 from gpt2eval.disk import write_whole
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.journal import Journal
-from gpt2eval.plan import Window
 from gpt2eval.schema import Task
 from gpt2eval.types import Encoded, Figures, Measured, Model, Passage, Progress, Record, Result, Tally, Worker
+from gpt2eval.windows import Window
 from gpt2eval.work import Work
 
 ASK: Mapping[str, Callable[[Record], list[Passage]]] = {
     "everything": ask.everything,
     "last_word": ask.last_word,
     "last_token": ask.last_word,
+    "after_last_blank": ask.after_last_blank,
     "choices": partial(ask.choices, to_the_end=True),
     "candidate": partial(ask.choices, to_the_end=False),
 }
 
 PAPER = "gpt2-paper"
-
+KIND = {(Detokenizer, False): "(one-way)", (Published, False): "(published,one-way)"}
 BUDGETS = {"cpu": 1024, "cuda": 32768}
 
 
@@ -149,7 +152,7 @@ def measure(
     detokenizer = tasks.load_detokenizer(task.detokenizer, include) if task.detokenizer else None
     report = RoundTrip()
     passages = prepare(task, ask.head(read.records, settings.limit, stream=task.format == "stream"), detokenizer, report)
-    encoded, lossy = _encode(model, passages)
+    encoded, lossy = _encode(model, passages, twice=task.start == "eot+own")
     if lossy and not settings.allow_lossy and {"bpb", "bpc"} & set(task.metrics):
         raise UsageError(
             f"task {task.full_name}: the model's tokens do not tile the text's bytes, so bits per byte would not be "
@@ -167,7 +170,9 @@ def measure(
     return _result(task, read, protocol, computed, parts, report, outcome.nll_sha256)
 
 
-def prepare(task: Task, records: Sequence[Record], detokenizer: Detokenizer | None, report: RoundTrip) -> list[Passage]:
+def prepare(
+    task: Task, records: Sequence[Record], detokenizer: Detokenizer | Published | None, report: RoundTrip
+) -> list[Passage]:
     """The passages that a task makes of records, in fair text; the report counts each record's text once."""
     join = {"newline": "\n", "space": " "}[task.join]
     return [
@@ -177,10 +182,21 @@ def prepare(task: Task, records: Sequence[Record], detokenizer: Detokenizer | No
     ]
 
 
-def _encode(model: Model, passages: Sequence[Passage]) -> tuple[list[Encoded], bool]:
+def _encode(model: Model, passages: Sequence[Passage], *, twice: bool) -> tuple[list[Encoded], bool]:
+    """The passages' tokens; `twice` puts the token that the tokenizer adds by itself before each, to be scored like any."""
     encodings = [model.encode(passage.text) for passage in passages]
-    encoded = [Encoded(p, e.ids, e.ends) for p, e in zip(passages, encodings, strict=True)]
+    own = _added(model) if twice else None
+    added = np.array([] if own is None else [own], np.int32)
+    encoded = [
+        Encoded(p, np.concatenate([added, e.ids]), np.concatenate([0 * added, e.ends]))
+        for p, e in zip(passages, encodings, strict=True)
+    ]
     return encoded, any(e.lossy for e in encodings)
+
+
+def _added(model: Model) -> int | None:
+    """The token that the model's tokenizer puts before a text by itself, if it does."""
+    return getattr(model, "added", None)
 
 
 def _window(task: Task, model: Model, settings: Settings) -> Window:
@@ -190,17 +206,18 @@ def _window(task: Task, model: Model, settings: Settings) -> Window:
     stride = settings.stride or task.stride or context
     if stride > context:
         raise UsageError(f"task {task.full_name}: stride {stride} is above the context of {context}")
-    return Window(context, stride, model.start if task.start == "eot" else None)
+    start = {"none": None, "own": _added(model)}.get(task.start, model.start)
+    return Window(context, stride, start, task.windows)
 
 
 def _protocol(
-    task: Task, read: corpus.Corpus, limit: int | None, window: Window, detokenizer: Detokenizer | None, lossy: bool
+    task: Task, read: corpus.Corpus, limit: int | None, window: Window, detokenizer: Detokenizer | Published | None, lossy: bool
 ) -> dict[str, str | int | None]:
     """The signature's fields before the model's, in order; None is left out (`unit` is filled in per metric)."""
     return {
         "data": read.sha256[:8] + ("" if read.published else "!"),
         "ask": task.ask,
-        "detok": detokenizer.name + ("" if detokenizer.invertible else "(one-way)") if detokenizer else "none",
+        "detok": detokenizer.name + KIND.get((type(detokenizer), detokenizer.invertible), "") if detokenizer else "none",
         "unit": None,
         "lead": None if task.lead is None else repr(task.lead).strip("'"),
         "join": task.join if task.join != "newline" else None,
@@ -208,7 +225,8 @@ def _protocol(
         "filter": task.filter if "acc" in task.metrics else None,
         "ctx": window.context,
         "stride": window.stride if task.ask == "everything" else None,
-        "start": "none" if window.start is None else "eot",
+        "windows": window.kind if window.kind != "regular" else None,
+        "start": "none" if task.start == "eot" and window.start is None else task.start,
         "tokens": "lossy-tokenizer" if lossy else None,
         "limit": limit,
     }

@@ -53,7 +53,8 @@ KINDS = ("byte-level", "prefix-space", "sentencepiece", "wordpiece", "lower-case
 TOKENIZERS: Mapping[str, Any] = {kind: trained(kind) for kind in KINDS}
 
 stray = st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
-texts = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), stray, st.sampled_from("the at\n  é名🙂")), max_size=60)
+letters = st.characters(exclude_categories=["Cs"], exclude_characters="▁")  # a blank to SentencePiece
+texts = st.text(st.one_of(letters, stray, st.sampled_from("the at\n  é名🙂")), max_size=60)
 
 
 def name_bytes(token: str, kind: str) -> bytes:
@@ -141,7 +142,7 @@ def test_a_special_token_in_the_text_is_read_as_text(kind: str, special: str) ->
     assert len(words) > 3
 
 
-@given(st.text(st.one_of(st.characters(exclude_categories=["Cs"]), stray), max_size=40))
+@given(st.text(st.one_of(st.characters(exclude_categories=["Cs"], exclude_characters="▁"), stray), max_size=40))
 def test_ends_of_bytes_are_ends_of_their_characters(text: str) -> None:
     size = len(text.encode("utf-8", "surrogateescape"))
     assert char_ends(text, np.arange(size + 1)).tolist() == naive_ends(text, range(size + 1))

@@ -36,6 +36,7 @@ class HfModel:
         self.context: int = getattr(config, "max_position_embeddings", None) or UNBOUNDED
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         self.start: int | None = eos if bos is None else bos
+        self.added = _added(tokenizer.backend_tokenizer)
 
     def encode(self, text: str) -> Encoding:
         return self._tokens.encode(text)
@@ -45,6 +46,12 @@ class HfModel:
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         return self._engine.score(batch)
+
+
+def _added(backend: Any) -> int | None:
+    """The token that a tokenizer puts before every text by itself, if it does."""
+    bare, full = (backend.encode("a", add_special_tokens=special).ids for special in (False, True))
+    return full[0] if full[: len(bare)] != bare else None
 
 
 def load(name: str, options: Options, *, called: str = "") -> HfModel:

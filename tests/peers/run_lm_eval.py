@@ -1,0 +1,50 @@
+"""lm-evaluation-harness on a model folder and local text, run in the environment that has it; its results as JSON on stdout.
+
+python run_lm_eval.py MODEL_FOLDER PAGES.jsonl LAMBADA.jsonl
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import lm_eval  # pyright: ignore[reportMissingImports]
+from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
+
+TASKS = Path(str(lm_eval.__file__)).parent / "tasks"
+
+
+def task(name: str, real: str, data: str) -> str:
+    """A task file that is the harness's own but for the data."""
+    return "\n".join(
+        [
+            f"include: {TASKS / real}",
+            f"task: {name}",
+            "dataset_path: json",
+            "dataset_name: null",
+            f"dataset_kwargs: {{data_files: {{test: {data}}}}}",
+            "training_split: null",
+            "validation_split: null",
+        ]
+    )
+
+
+def main() -> None:
+    """Evaluate, and print `{task: {metric: value}}`."""
+    model, pages, lambada = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "wikitext_here.yaml").write_text(task("wikitext_here", "wikitext/wikitext.yaml", pages))
+        (Path(folder) / "lambada_here.yaml").write_text(task("lambada_here", "lambada/lambada_openai.yaml", lambada))
+        made = lm_eval.simple_evaluate(
+            model="hf",
+            model_args={"pretrained": model, "dtype": "float32", "device": "cpu"},
+            tasks=["wikitext_here", "lambada_here"],
+            task_manager=TaskManager(include_path=folder),
+            batch_size=1,
+            bootstrap_iters=0,
+        )
+    print(json.dumps(made["results"], default=str))
+
+
+if __name__ == "__main__":
+    main()

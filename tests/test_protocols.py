@@ -1,0 +1,207 @@
+"""Other tools' protocols: each against the tool itself, or against its published recipe written out anew."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from gpt2eval import demo, evaluate
+from gpt2eval.catalog import DEMO
+from gpt2eval.formats import PARSERS
+from gpt2eval.tasks import load_detokenizer
+from gpt2eval.types import Metric
+from gpt2eval.windows import SPANS
+
+ROOT = Path(__file__).parents[1]
+WIKITEXT = demo.data()["wikitext103"]
+LAMBADA = demo.data()["lambada"]
+
+
+@pytest.fixture(scope="module", params=["plain", "begins by itself"])
+def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A small random model of context 64 with the demo's tokenizer; the second's puts a token before every text."""
+    made = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64, vocab_size=2560))
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    model.save_pretrained(made)
+    backend = Tokenizer.from_file(str(DEMO / "model" / "tokenizer.json"))
+    end = AutoTokenizer.from_pretrained(str(DEMO / "model")).eos_token
+    if request.param != "plain":
+        backend.post_processor = TemplateProcessing(single=f"{end} $A", special_tokens=[(end, backend.token_to_id(end))])
+    PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=end, bos_token=end).save_pretrained(made)
+    return made
+
+
+def ours(folder: Path, task: str, data: Path) -> dict[str, Metric]:
+    base = task.partition("/")[0]
+    return {m.metric.name: m.metric for m in evaluate(str(folder), [task], data={base: data})[0].metrics}
+
+
+def loaded(folder: Path) -> tuple[Any, Any]:
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    return tokenizer, AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32).eval()
+
+
+def nats(model: Any, inputs: list[int], targets: list[int]) -> float:
+    """-log P of the targets, the last of them predicted from all inputs."""
+    with torch.inference_mode():
+        scores = model(input_ids=torch.tensor([inputs])).logits[0].double().log_softmax(-1)
+    return -float(sum(scores[len(inputs) - len(targets) + i, t] for i, t in enumerate(targets)))
+
+
+# -- lm-evaluation-harness ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.peers
+def test_lm_evaluation_harness_prints_the_same(folder: Path, tmp_path: Path) -> None:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from machine import peers_python  # pyright: ignore[reportMissingImports]
+
+    pages = [record.text for record in PARSERS["pages"](WIKITEXT.read_text(), "")]
+    (tmp_path / "pages.jsonl").write_text("".join(json.dumps({"page": page}) + "\n" for page in pages))
+    command = [peers_python(ROOT / "build" / "peers"), ROOT / "tests" / "peers" / "run_lm_eval.py", folder]
+    ended = subprocess.run([*command, tmp_path / "pages.jsonl", LAMBADA], capture_output=True, text=True, env=os.environ)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    theirs = json.loads(ended.stdout.splitlines()[-1])
+    wikitext, lambada = theirs["wikitext_here"], theirs["lambada_here"]
+    made = ours(folder, "wikitext2/lm_eval", WIKITEXT)
+    assert math.log(made["ppl"].value) == pytest.approx(math.log(wikitext["word_perplexity,none"]), rel=1e-5)
+    assert math.log(made["byte_ppl"].value) == pytest.approx(math.log(wikitext["byte_perplexity,none"]), rel=1e-5)
+    assert made["bpb"].value == pytest.approx(wikitext["bits_per_byte,none"], rel=1e-5)
+    asked = ours(folder, "lambada/lm_eval", LAMBADA)
+    assert math.log(asked["ppl"].value) == pytest.approx(math.log(lambada["perplexity,none"]), rel=1e-5)
+    assert asked["acc"].value == pytest.approx(100 * lambada["acc,none"], abs=1e-9)
+
+
+def test_lm_evaluation_harness_written_out(folder: Path) -> None:
+    tokenizer, model = loaded(folder)
+    total, words, size = 0.0, 0, 64
+    for page in (record.text for record in PARSERS["pages"](WIKITEXT.read_text(), "")):
+        ids = tokenizer.encode(load_detokenizer("megatron").do(page).text)
+        words += len(re.split(r"\s+", page))
+        for at in range(0, len(ids), size):
+            end = min(at + size, len(ids))
+            reach = [tokenizer.bos_token_id, *ids][max(0, end - size) : end]
+            total += nats(model, reach, ids[at:end])
+    made = ours(folder, "wikitext2/lm_eval", WIKITEXT)["ppl"]
+    assert made.units == words
+    assert math.log(made.value) * words == pytest.approx(total, rel=1e-6)
+
+
+# -- the transformers documentation's recipe ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("task", "stride"), [("wikitext2/hf_docs", 64), ("wikitext2/hf_docs_s512", 24)])
+def test_the_recipe_of_the_transformers_documentation(
+    folder: Path, task: str, stride: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, model = loaded(folder)
+    lines = WIKITEXT.read_text().split("\n")[:-1]
+    ids = tokenizer("\n\n".join("" if line == " " else f"{line}\n" for line in lines), return_tensors="pt").input_ids
+    total, count, before = 0.0, 0, 0
+    for begin in range(0, ids.shape[1], stride):
+        end = min(begin + 64, ids.shape[1])
+        labels = ids[:, begin:end].clone()
+        labels[:, : -(end - before)] = -100
+        with torch.inference_mode():
+            loss = model(input_ids=ids[:, begin:end], labels=labels).loss
+        losses = int((labels != -100).sum()) - 1
+        total, count, before = total + float(loss) * losses, count + losses, end
+        if end == ids.shape[1]:
+            break
+    from gpt2eval.pipeline import Settings
+
+    result = evaluate(str(folder), [task], data={"wikitext2": WIKITEXT}, settings=Settings(stride=stride))[0]
+    made = result.metrics[0].metric
+    assert made.units == count
+    assert result.tally.nats == pytest.approx(total, rel=1e-5)
+
+
+# -- Megatron-LM ----------------------------------------------------------------------------------------------------
+
+
+def test_megatron(folder: Path) -> None:
+    tokenizer, model = loaded(folder)
+    text = WIKITEXT.read_text()
+    ids = tokenizer.encode(load_detokenizer("megatron").do(text).text, add_special_tokens=False)
+    size, overlap, total = 64, 32, 0.0
+    for index in range(max(math.ceil(max(len(ids) - 1 - overlap, 0) / overlap) + 1, 1)):
+        window = ids[index * overlap : index * overlap + size + 1]
+        mask = np.zeros(size, np.bool_)
+        mask[: max(len(window) - 1, 0)] = True
+        if index:
+            mask[:-overlap] = False
+        counted = [i for i in range(size) if mask[i]]
+        if counted:
+            total += nats(model, window[:-1], [window[i + 1] for i in counted])
+    made = ours(folder, "wikitext103/megatron", WIKITEXT)["ppl"]
+    assert made.units == len(text.strip().split(" ")) - 1
+    assert math.log(made.value) * made.units == pytest.approx(total, rel=1e-6)
+
+
+def test_megatron_asks_for_the_last_word(folder: Path) -> None:
+    tokenizer, model = loaded(folder)
+    correct, texts = 0, [json.loads(line)["text"] for line in LAMBADA.read_text().splitlines()]
+    for text in texts:
+        word = text.split()[-1]
+        context = tokenizer.encode(text[: text.rfind(word)].strip(), add_special_tokens=False)
+        label = tokenizer.encode(f" {word}", add_special_tokens=False)
+        inputs = [*context, *label[:-1]][-64:]
+        with torch.inference_mode():
+            predicted = model(input_ids=torch.tensor([inputs])).logits[0].argmax(-1)[-len(label) :]
+        correct += predicted.tolist() == label
+    made = ours(folder, "lambada/megatron", LAMBADA)["acc"]
+    assert (made.value, made.units) == (pytest.approx(100 * correct / len(texts)), len(texts))
+
+
+# -- llama.cpp ------------------------------------------------------------------------------------------------------
+
+
+def test_llama_cpp(folder: Path) -> None:
+    tokenizer, model = loaded(folder)
+    tokens = tokenizer.encode(WIKITEXT.read_text().removesuffix("\n"))
+    begins = tokenizer.encode("a") != tokenizer.encode("a", add_special_tokens=False)
+    size, total, count = 64, 0.0, 0
+    for chunk in range(len(tokens) // size):
+        window = tokens[chunk * size : (chunk + 1) * size]
+        targets = window[size // 2 + 1 :]
+        inputs = [tokenizer.bos_token_id, *window[1:-1]] if begins else window[:-1]
+        total, count = total + nats(model, inputs, targets), count + len(targets)
+    made = ours(folder, "wikitext2/llama_cpp", WIKITEXT)["ppl"]
+    assert made.units == count
+    assert math.log(made.value) * count == pytest.approx(total, rel=1e-6)
+
+
+# -- windows --------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 300), st.integers(2, 40), st.data())
+def test_windows_score_no_token_twice_and_fit(length: int, context: int, data: st.DataObject) -> None:
+    stride = data.draw(st.integers(1, context))
+    expected: Mapping[str, set[int]] = {
+        "regular": set(range(1, length)),
+        "last_full": set(range(1, length)),
+        "restart": set(range(length)) - {0} - (set(range(0, length, stride)) if stride == context else set()),
+    }
+    for kind, spans in SPANS.items():
+        scored = [i for span in spans(length, context, stride) for i in range(span.first, span.end)]
+        assert len(scored) == len(set(scored)), kind
+        assert set(scored) == expected.get(kind, set(scored)), kind
+        assert all(span.left < span.first < span.end for span in spans(length, context, stride)), kind
+        assert all(span.end - 1 - span.left <= context for span in spans(length, context, stride)), kind
