@@ -1,7 +1,7 @@
 """Where the files of a name live: `--include` folders, `GPT2EVAL_PATH`, plug-ins, the wheel or the checkout.
 
-A *catalog folder* holds `tasks/*.yaml`, `tasks/suites/*.yaml` and `detokenizers/*.yaml`. Earlier folders shadow
-later ones. This room finds files; it does not read them.
+A *catalog folder* holds `tasks/*.yaml`, `tasks/suites/*.yaml`, `tasks/stopwords/*.txt` and `detokenizers/*.yaml`.
+Earlier folders shadow later ones. This room finds files; it does not read them.
 """
 
 import os
@@ -13,7 +13,13 @@ from typing import Literal
 
 from gpt2eval.errors import UsageError, unknown
 
-Kind = Literal["tasks", "tasks/suites", "detokenizers"]
+Kind = Literal["tasks", "tasks/suites", "tasks/stopwords", "detokenizers"]
+KINDS: dict[Kind, str] = {
+    "tasks": "task",
+    "tasks/suites": "suite",
+    "tasks/stopwords": "list of words",
+    "detokenizers": "detokenizer",
+}
 PACKAGE = Path(__file__).parent
 DEMO = PACKAGE / "demo"
 
@@ -46,7 +52,7 @@ def files(kind: Kind, include: Sequence[Path] = ()) -> dict[str, Path]:
     """Name to path of every file of a kind; the first folder that has a name wins."""
     found: dict[str, Path] = {}
     for folder in folders(include):
-        for path in sorted((folder / kind).glob("*.yaml")):
+        for path in sorted((folder / kind).glob("*.txt" if kind == "tasks/stopwords" else "*.yaml")):
             found.setdefault(path.stem, path)
     return found
 
@@ -55,5 +61,5 @@ def find(kind: Kind, name: str, include: Sequence[Path] = ()) -> Path:
     """The file of a name. Raises UsageError, with the nearest name, when there is none."""
     known = files(kind, include)
     if name not in known:
-        raise unknown({"tasks": "task", "tasks/suites": "suite", "detokenizers": "detokenizer"}[kind], name, known)
+        raise unknown(KINDS[kind], name, known)
     return known[name]

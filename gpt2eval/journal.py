@@ -47,9 +47,9 @@ class Journal:
             return None
         try:
             with safe_open(path, "numpy") as file:
-                arrays = {name: file.get_tensor(name) for name in ("logprobs", "hits", "ends", "records")}
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 if file.metadata().get("sha256") == _digest(arrays):
-                    return TokenScores(arrays["logprobs"], arrays["hits"])
+                    return TokenScores(**{name: arrays[name] for name in TokenScores._fields if name in arrays})
         except (SafetensorError, OSError, ValueError):
             pass
         print(f"gpt2eval: {path}: cut short or altered; unit {unit} is scored again", file=sys.stderr)
@@ -58,8 +58,11 @@ class Journal:
         return None
 
     def write(self, unit: int, scores: TokenScores, ends: np.ndarray, records: np.ndarray) -> None:
-        """Record a unit: a row per scored token, with the end of the token in its text and the record it is of."""
-        arrays = {"logprobs": scores.logprobs, "hits": scores.hits, "ends": ends, "records": records}
+        """Record a unit: a row per scored token, with the end of the token in its text and the record it is of.
+
+        `found` has a row per request, where words are filtered.
+        """
+        arrays = {name: array for name, array in scores._asdict().items() if len(array)} | {"ends": ends, "records": records}
         write_whole(self.path(unit), save(arrays, {"sha256": _digest(arrays)}))
 
     def missing(self) -> list[int]:

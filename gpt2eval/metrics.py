@@ -17,19 +17,22 @@ from gpt2eval.types import Metric, Scored, Tally
 RESAMPLES = 2000
 SEED = 2019
 Z95 = 1.959963984540054
+ACCURACIES = {"acc": "correct", "acc_unfiltered": "unfiltered"}
 
 
 def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]:
     """One tally per part of a stream, or per record; in record order.
 
     A question's tally is that of its right choice, correct when no other choice scores as high (`per_token`
-    divides each choice's score by its number of tokens). A passage is correct when all its tokens are hits.
+    divides each choice's score by its number of tokens). A passage is correct when all its tokens are hits, or, with
+    a list of words, when it was found.
     """
     made: list[Tally] = []
     for _, group in groupby(scored, key=lambda s: s.passage.record):
         passages = list(group)
         right = next(s for s in passages if s.passage.right)
-        correct = _chosen(passages, per_token) if len(passages) > 1 else _all_hit(right)
+        plain = _chosen(passages, per_token) if len(passages) > 1 else _all_hit(right)
+        correct = plain if right.found is None else right.found
         for i, part in enumerate(right.passage.parts):
             first = i == 0
             made.append(
@@ -41,6 +44,7 @@ def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]
                     correct=int(first and correct),
                     unscored=right.unscored * first,
                     straddling=right.straddling * first,
+                    unfiltered=int(first and plain),
                 )
             )
     return made
@@ -79,17 +83,20 @@ def measure(name: str, parts: Sequence[Tally], unit: str) -> Metric:
     - `ppl`: exp(nats / units), natural logarithm; `byte_ppl`: exp(nats / bytes)
     - `bpb`, `bpc`: nats / ln 2 / bytes, and / characters
     - `nats_per_token`: nats / tokens
-    - `acc`: 100 correct / records
+    - `acc`: 100 correct / records, by the task's list of words if it has one; `acc_unfiltered`: without
 
-    The intervals are 95 %: Wilson's for `acc`, else the percentiles of 2,000 bootstrap resamples of the tallies
+    The intervals are 95 %: Wilson's for accuracies, else the percentiles of 2,000 bootstrap resamples of the tallies
     (seed 2019; None when there is only one). Source: Radford et al. 2019, section 3.
     """
-    unit = {"bpb": "byte", "byte_ppl": "byte", "bpc": "char", "nats_per_token": "token", "acc": "record"}.get(name, unit)
+    units_of = {"bpb": "byte", "byte_ppl": "byte", "bpc": "char", "nats_per_token": "token"} | dict.fromkeys(
+        ACCURACIES, "record"
+    )
+    unit = units_of.get(name, unit)
     nats, units = math.fsum(t.nats for t in parts), sum(count(t, unit) for t in parts)
     if not units:
         raise UsageError(f"{name}: the text has no {unit} to divide by; expected at least one")
-    if name == "acc":
-        correct = sum(t.correct for t in parts)
+    if name in ACCURACIES:
+        correct = sum(getattr(t, ACCURACIES[name]) for t in parts)
         low, high = wilson(correct, units)
         return Metric(name, 100 * correct / units, 100 * low, 100 * high, unit, units)
     rates = resampled_rates(np.array([t.nats for t in parts]), np.array([count(t, unit) for t in parts]))

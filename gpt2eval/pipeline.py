@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt2eval import __version__, ask, catalog, corpus, demo, metrics, models, results, table, tasks
+from gpt2eval import __version__, ask, catalog, corpus, demo, metrics, models, protocols, results, table, tasks
 from gpt2eval.detok import Detokenizer, Published, RoundTrip, fair
 from gpt2eval.disk import write_whole
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.journal import Journal
 from gpt2eval.schema import Task
 from gpt2eval.types import Encoded, Figures, Measured, Model, Passage, Progress, Record, Result, Tally, Worker
-from gpt2eval.windows import Window
 from gpt2eval.work import Work
 
 ASK: Mapping[str, Callable[[Record], list[Passage]]] = {
@@ -27,7 +26,6 @@ ASK: Mapping[str, Callable[[Record], list[Passage]]] = {
 }
 
 PAPER = "gpt2-paper"
-KIND = {(Detokenizer, False): "(one-way)", (Published, False): "(published,one-way)"}
 BUDGETS = {"cpu": 1024, "cuda": 32768}
 
 
@@ -148,7 +146,7 @@ def measure(
 
     With `journal`, a folder, finished units are kept there and found again.
     """
-    window = _window(task, model, settings)
+    window = protocols.window(task, model, settings.context, settings.stride)
     detokenizer = tasks.load_detokenizer(task.detokenizer, include) if task.detokenizer else None
     report = RoundTrip()
     passages = prepare(task, ask.head(read.records, settings.limit, stream=task.format == "stream"), detokenizer, report)
@@ -159,11 +157,13 @@ def measure(
             "those of this text; --allow-lossy reports them all the same"
         )
     budget = settings.budget(window.context, model)
-    protocol = _protocol(task, read, settings.limit, window, detokenizer, lossy)
+    words = tasks.load_filter(task, include) if getattr(model, "best_words", None) else None
+    protocol = protocols.fields(task, read, settings.limit, window, detokenizer, words, lossy=lossy)
     computed = dict(model.identity()) | {"batch": str(budget)}
     work = Work.of(task, encoded, window, budget)
-    decides = {"task": task.full_name, "plan": work.digest(), "version": __version__} | protocol | computed
-    outcome = work.score(model, journal and Journal.open(journal, decides, len(work.units)), settings.worker, watch)
+    decides = {"task": task.full_name, "plan": work.digest(), "words": words and words.sha256, "version": __version__}
+    kept = journal and Journal.open(journal, decides | protocol | computed, len(work.units))
+    outcome = work.score(model, kept, settings.worker, watch, words)
     if outcome is None:
         return None
     parts = metrics.tallies(outcome.passages, per_token=task.normalize == "tokens")
@@ -185,51 +185,13 @@ def prepare(
 def _encode(model: Model, passages: Sequence[Passage], *, twice: bool) -> tuple[list[Encoded], bool]:
     """The passages' tokens; `twice` puts the token that the tokenizer adds by itself before each, to be scored like any."""
     encodings = [model.encode(passage.text) for passage in passages]
-    own = _added(model) if twice else None
+    own = protocols.added(model) if twice else None
     added = np.array([] if own is None else [own], np.int32)
     encoded = [
         Encoded(p, np.concatenate([added, e.ids]), np.concatenate([0 * added, e.ends]))
         for p, e in zip(passages, encodings, strict=True)
     ]
     return encoded, any(e.lossy for e in encodings)
-
-
-def _added(model: Model) -> int | None:
-    """The token that the model's tokenizer puts before a text by itself, if it does."""
-    return getattr(model, "added", None)
-
-
-def _window(task: Task, model: Model, settings: Settings) -> Window:
-    context = settings.context or min(task.context, model.context)
-    if context > model.context:
-        raise UsageError(f"--context {context}: the model's context is {model.context}; expected at most that")
-    stride = settings.stride or task.stride or context
-    if stride > context:
-        raise UsageError(f"task {task.full_name}: stride {stride} is above the context of {context}")
-    start = {"none": None, "own": _added(model)}.get(task.start, model.start)
-    return Window(context, stride, start, task.windows)
-
-
-def _protocol(
-    task: Task, read: corpus.Corpus, limit: int | None, window: Window, detokenizer: Detokenizer | Published | None, lossy: bool
-) -> dict[str, str | int | None]:
-    """The signature's fields before the model's, in order; None is left out (`unit` is filled in per metric)."""
-    return {
-        "data": read.sha256[:8] + ("" if read.published else "!"),
-        "ask": task.ask,
-        "detok": detokenizer.name + KIND.get((type(detokenizer), detokenizer.invertible), "") if detokenizer else "none",
-        "unit": None,
-        "lead": None if task.lead is None else repr(task.lead).strip("'"),
-        "join": task.join if task.join != "newline" else None,
-        "norm": task.normalize if task.normalize != "none" else None,
-        "filter": task.filter if "acc" in task.metrics else None,
-        "ctx": window.context,
-        "stride": window.stride if task.ask == "everything" else None,
-        "windows": window.kind if window.kind != "regular" else None,
-        "start": "none" if task.start == "eot" and window.start is None else task.start,
-        "tokens": "lossy-tokenizer" if lossy else None,
-        "limit": limit,
-    }
 
 
 def _result(

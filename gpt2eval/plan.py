@@ -151,9 +151,11 @@ class Sheet:
         self.hits = np.zeros(self.starts[-1], np.bool_)
         self.scored = np.zeros(self.starts[-1], np.bool_)
         self.weights = np.zeros(self.starts[-1])
+        self.found: dict[int, bool] = {}
 
     def fill(self, batch: Sequence[Planned], scores: TokenScores) -> None:
         """Enter the scores of a batch."""
+        self.found |= {item.targets[0].passage: bool(f) for item, f in zip(batch, scores.found, strict=False)}
         at = 0
         for item in batch:
             for branch, target in zip(item.request.branches, item.targets, strict=True):
@@ -186,4 +188,5 @@ class Sheet:
             hits=np.bincount(part[self.hits[place]], minlength=len(parts)),
             unscored=int((~scored).sum()),
             straddling=int(cut[tokens.start : tokens.stop + 1].sum()),
+            found=self.found.get(number),
         )

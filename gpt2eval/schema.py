@@ -59,7 +59,7 @@ class Expect(Strict):
     chars: int | None = None
 
 
-Name = Literal["ppl", "acc", "bpb", "bpc", "byte_ppl", "nats_per_token"]
+Name = Literal["ppl", "acc", "bpb", "bpc", "byte_ppl", "nats_per_token", "acc_unfiltered"]
 
 
 class Published(Strict):
@@ -98,7 +98,9 @@ class Task(Strict):
     stride: Annotated[int, Field(gt=0)] | None = None
     windows: Literal["regular", "last_full", "restart", "second_half"] = "regular"
     normalize: Literal["none", "tokens"] = "none"
-    filter: Literal["none"] = "none"
+    filter: Literal["none", "nltk127", "nltk179", "spacy"] = "none"
+    filter_width: Annotated[int, Field(gt=0)] = 10
+    filter_depth: Annotated[int, Field(gt=0)] = 6
     unit: Unit
     metrics: tuple[Name, ...]
     published: tuple[Published, ...] = ()

@@ -13,6 +13,7 @@ from gpt2eval.schema import Suite
 from gpt2eval.types import Measured, Result
 
 Format = Literal["markdown", "csv", "latex", "json"]
+BESIDE = {"acc_unfiltered": "{} ACC unfiltered"}  # metrics that no column of the suite has, but are shown
 
 
 def tidy(results: Iterable[Result]) -> pd.DataFrame:
@@ -83,7 +84,7 @@ def _cells(results: Sequence[Result], suite: Suite) -> Cells:
         label = _label(result, results)
         for measured in result.metrics:
             name = measured.metric.name
-            title = titles.get((result.task, name))
+            title = titles.get((result.task, name)) or BESIDE.get(name, "").format(result.title) or None
             if title and result.variant:
                 title = f"{title} /{result.variant}"
             if title or len(result.metrics) == 1 or not any((result.task, m.metric.name) in titles for m in result.metrics):
@@ -167,10 +168,15 @@ def _notes(results: Sequence[Result]) -> list[str]:
     """What a reader must know that the numbers do not say."""
     other = sorted({f"{r.full_name} ({r.data['origin']})" for r in results if not r.data["published"]})
     unscored = [f"{r.full_name}: {r.tally.unscored} tokens unscored" for r in results if r.tally.unscored]
+    plain = [
+        f"{r.full_name}, {r.model['name']}: the model finds no words, so its ACC is without the list of stop words"
+        for r in results
+        if r.protocol.get("filter") == "none" and any(m.metric.name == "acc_unfiltered" for m in r.metrics)
+    ]
     straddling = [f"{r.full_name}: {r.tally.straddling} tokens straddle the scored span" for r in results if r.tally.straddling]
     data = (
         [f"! not known to be the published test data, so not comparable with the published rows: {', '.join(other)}"]
         if other
         else []
     )
-    return data + unscored + straddling
+    return data + plain + unscored + straddling

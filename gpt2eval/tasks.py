@@ -6,6 +6,7 @@ The only room that knows YAML. It turns a name into a frozen `Task`; after that 
 import json
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -18,6 +19,7 @@ from gpt2eval.detok import Detokenizer, Published
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.schema import DetokenizerFile, Rule, Suite, Task
 from gpt2eval.scheme import RuleScheme, Swap, WholeLine
+from gpt2eval.types import Filter
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -71,6 +73,16 @@ def load_detokenizer(name: str, include: Sequence[Path] = ()) -> Detokenizer | P
     else:
         scheme = RuleScheme(_rules(content.do, options, path), _rules(content.undo, options, path))
     return Detokenizer(f"{name}.{content.version}", scheme, invertible=content.invertible)
+
+
+def load_filter(task: Task, include: Sequence[Path] = ()) -> Filter | None:
+    """The words that a task leaves out, from `tasks/stopwords/NAME.txt`: one a line, after lines of `#`."""
+    if task.filter == "none":
+        return None
+    content = catalog.find("tasks/stopwords", task.filter, include).read_text(encoding="utf-8")
+    banned = frozenset(line.strip().lower() for line in content.splitlines() if line.strip() and not line.startswith("#"))
+    digest = sha256("\n".join(sorted(banned)).encode()).hexdigest()
+    return Filter(task.filter, banned, task.filter_width, task.filter_depth, digest)
 
 
 def load_detokenizer_file(path: Path) -> DetokenizerFile:

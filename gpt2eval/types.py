@@ -89,10 +89,14 @@ class Request(NamedTuple):
 
 
 class TokenScores(NamedTuple):
-    """For every branch token of a batch, in order: its log-probability (float32 or better), and whether it was the argmax."""
+    """For every branch token of a batch, in order: its log-probability (float32 or better), and whether it was the argmax.
+
+    Where a task filters words: for every request, whether the best whole word outside the list is the one asked for.
+    """
 
     logprobs: NDArray[np.floating]
     hits: NDArray[np.bool_]
+    found: NDArray[np.bool_] = np.zeros(0, np.bool_)
 
 
 class Model(Protocol):
@@ -117,9 +121,32 @@ class Model(Protocol):
         ...
 
 
+class BestWords(Protocol):
+    """What a backend may have besides, as `best_words`: for each prefix the likeliest whole word that is not `banned`.
+
+    `width` beginnings of words are followed, of at most `depth` tokens; see `models/words.py`. Words are compared
+    lower-cased; "" stands for none.
+    """
+
+    def __call__(self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int) -> list[str]: ...
+
+
+class Filter(NamedTuple):
+    """Words that cannot be the answer, and how far the best other one is searched for; the list's name and its hash."""
+
+    name: str
+    banned: frozenset[str]
+    width: int
+    depth: int
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A passage's result, an entry per part: nats, tokens, and tokens that were the argmax."""
+    """A passage's result, an entry per part: nats, tokens, and tokens that were the argmax.
+
+    `found`: whether the answer was right with the words of a list left out, None without a list.
+    """
 
     passage: Passage
     nats: NDArray[np.float64]
@@ -127,11 +154,15 @@ class Scored:
     hits: NDArray[np.int64]
     unscored: int
     straddling: int
+    found: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A sum over records: all that a metric may look at. Tallies add."""
+    """A sum over records: all that a metric may look at. Tallies add.
+
+    `correct` is by the task's rule, with its list of words left out if it has one; `unfiltered` is without.
+    """
 
     nats: float = 0.0
     tokens: int = 0
@@ -140,6 +171,7 @@ class Tally:
     correct: int = 0
     unscored: int = 0
     straddling: int = 0
+    unfiltered: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.journal import Journal
 from gpt2eval.plan import Planned, Window
 from gpt2eval.schema import Task
-from gpt2eval.types import Encoded, Model, Progress, Scored, TokenScores, Worker
+from gpt2eval.types import Encoded, Filter, Model, Progress, Scored, TokenScores, Worker
 
 Unit = list[list[Planned]]
 
@@ -62,8 +62,12 @@ class Work:
         journal: Journal | None = None,
         worker: Worker = Worker(),
         watch: Callable[[Progress], None] = lambda progress: None,
+        words: Filter | None = None,
     ) -> Outcome | None:
-        """Do the units that are this worker's and not in the journal; None if some of the others are missing after that."""
+        """Do the units that are this worker's and not in the journal; None if some of the others are missing after that.
+
+        With `words`, an answer is also looked for with these left out; the model must have `best_words` then.
+        """
         sheet = plan.Sheet([len(e.ids) for e in self.encoded])
         records = [e.passage.record for e in self.encoded]
         done, complete = self._nothing_done(), True
@@ -77,7 +81,8 @@ class Work:
             elif number % worker.world == worker.rank:
                 parts = []
                 for batch in unit:
-                    parts.append(self._scored(model, batch, records))
+                    scores = self._scored(model, batch, records)
+                    parts.append(scores._replace(found=self._found(model, batch, scores, words)) if words else scores)
                     done = _further(done, batch)
                     watch(done)
                 scores = TokenScores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -101,6 +106,25 @@ class Work:
             ) from None
         plan.check_finite(batch, scores, records)
         return scores
+
+    def _found(self, model: Any, batch: Sequence[Planned], scores: TokenScores, words: Filter) -> np.ndarray:
+        """For each request, whether the answer is right with some words left out.
+
+        It is, if it is none of these words and either every token of it is the argmax, which is the plain prediction
+        and needs no filter, or it is the best whole word outside the list. So the accuracy is never below the plain
+        one by more than the answers that are in the list. Only where it is neither is the model asked again.
+        """
+        passages = [self.encoded[item.targets[0].passage].passage for item in batch]
+        answers = [p.text[p.parts[0].start : p.parts[-1].end].strip() for p in passages]
+        bounds = np.cumsum([len(item.request.branches[0]) for item in batch])[:-1]
+        plain = [bool(hits.all()) for hits in np.split(scores.hits, bounds)]
+        listed = [answer.lower() in words.banned for answer in answers]
+        open_ = [i for i in range(len(batch)) if not plain[i] and not listed[i]]
+        found = np.array([p and not out for p, out in zip(plain, listed, strict=True)])
+        prefixes = [batch[i].request.prefix for i in open_]
+        best = model.best_words(prefixes, words.banned, words.width, words.depth) if prefixes else []
+        found[open_] = [word == answers[i] for word, i in zip(best, open_, strict=True)]
+        return found
 
     def _places(self, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
         """For each token scored in a unit: its end in its text, and its record."""

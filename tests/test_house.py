@@ -20,7 +20,7 @@ LAYERS = (
     ("ask", "detok", "plan", "metrics"),
     ("catalog", "formats", "moses", "disk"),
     ("tasks", "corpus", "models", "journal"),
-    ("results",),
+    ("results", "protocols"),
     ("table", "work"),
     ("pipeline",),
     ("look", "explain"),
@@ -28,7 +28,7 @@ LAYERS = (
     ("cli",),
     ("__main__",),
 )
-MODELS = ("", ".tokens", ".packed", ".onednn", ".engine", ".hf", ".toy", ".ranks")
+MODELS = ("", ".tokens", ".packed", ".onednn", ".words", ".engine", ".hf", ".toy", ".ranks")
 PURE = ("errors", "types", "schema", "scheme", "windows", "ask", "detok", "plan", "metrics", "formats")
 OUTSIDE = {
     "torch": "models.",

@@ -71,6 +71,21 @@ class Padded:
         ]
         return _collected(scores)
 
+    @torch.inference_mode()
+    def following(self, batch: Sequence[Request]) -> Tensor:
+        """log P of whatever follows each branch, its last token set aside: `[branches, vocabulary]`, float32."""
+        rows = [np.concatenate([prefix, branch])[:-1] for prefix, branches in batch for branch in branches]
+        made = []
+        for at in range(0, len(rows), SEQUENCES):
+            some = rows[at : at + SEQUENCES]
+            ids = np.zeros((len(some), max(map(len, some))), np.int64)
+            for line, row in zip(ids, some, strict=True):
+                line[: len(row)] = row
+            logits = self.model(input_ids=torch.from_numpy(ids).to(self.model.device), use_cache=False).logits
+            ends = torch.tensor([len(row) - 1 for row in some], device=logits.device)
+            made.append(logits[torch.arange(len(some), device=logits.device), ends].float().log_softmax(1))
+        return torch.cat(made)
+
 
 class Packed:
     """One row for the whole batch, and the vocabulary projection at scored positions only."""
@@ -116,14 +131,26 @@ class Packed:
     @torch.inference_mode()
     def _score(self, batch: Sequence[Request]) -> TokenScores:
         layout = packed.lay_out(batch, self.model.device)
-        if self._last is not None:
-            self._last.rows = torch.unique(layout.read)
-        hidden = self._decoder(
-            input_ids=layout.ids[None], position_ids=layout.positions[None], layout=layout, use_cache=False
-        ).last_hidden_state[0]
+        hidden = self._hidden(layout, layout.read)
         rows = ROWS.get(hidden.device.type, 64)
         chunks = zip(layout.read.split(rows), layout.targets.split(rows), strict=True)
         return _collected([_scores(self._head(hidden[read]), to) for read, to in chunks])
+
+    @torch.inference_mode()
+    def following(self, batch: Sequence[Request]) -> Tensor:
+        """log P of whatever follows each branch, its last token set aside: `[branches, vocabulary]`, float32."""
+        layout = packed.lay_out(batch, self.model.device)
+        lengths = torch.tensor([len(branch) for _, branches in batch for branch in branches], device=layout.read.device)
+        read = layout.read[lengths.cumsum(0) - 1]
+        return self._head(self._hidden(layout, read)[read]).float().log_softmax(1)
+
+    def _hidden(self, layout: packed.Layout, read: Tensor) -> Tensor:
+        """The decoder's last states, `[tokens, width]`; right at least where they are read."""
+        if self._last is not None:
+            self._last.rows = torch.unique(read)
+        return self._decoder(
+            input_ids=layout.ids[None], position_ids=layout.positions[None], layout=layout, use_cache=False
+        ).last_hidden_state[0]
 
 
 class Narrowed(nn.Module):

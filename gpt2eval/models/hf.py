@@ -5,6 +5,7 @@ This file loads them and says what they are; `engine.py` computes. It knows requ
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from transformers.utils import logging
 
 from gpt2eval.catalog import DEMO
 from gpt2eval.errors import UsageError, unknown
-from gpt2eval.models import Options, onednn
-from gpt2eval.models.engine import Packed, Padded
+from gpt2eval.models import Options, onednn, words
+from gpt2eval.models.engine import ROWS, Packed, Padded
 from gpt2eval.models.tokens import Tokens
-from gpt2eval.types import Encoding, Request, TokenScores
+from gpt2eval.types import BestWords, Encoding, Ids, Request, TokenScores
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
 UNBOUNDED = 1 << 20
@@ -37,6 +38,7 @@ class HfModel:
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         self.start: int | None = eos if bos is None else bos
         self.added = _added(tokenizer.backend_tokenizer)
+        self._special = sorted(tokenizer.all_special_ids)
 
     def encode(self, text: str) -> Encoding:
         return self._tokens.encode(text)
@@ -46,6 +48,31 @@ class HfModel:
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         return self._engine.score(batch)
+
+    @property
+    def best_words(self) -> BestWords | None:
+        """The capability of `types.BestWords`; None where the tokenizer does not say which bytes its pieces stand for."""
+        return self._best_words if self._tokens.pieces else None
+
+    def best_word(self, prefix: Ids, banned: frozenset[str], width: int = 10, depth: int = 6) -> str:
+        """The likeliest whole word after a prefix that is not in the list. Raises UsageError without `best_words`."""
+        if self.best_words is None:
+            raise UsageError(f"model {self._identity['name']}: its tokenizer does not say which bytes its pieces stand for")
+        return self.best_words([prefix], banned, width, depth)[0]
+
+    def _best_words(self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int) -> list[str]:
+        at_once = max(1, ROWS.get(self._engine.model.device.type, 64) // width)
+        cut = [prefix[-max(1, self.context - depth) :] for prefix in prefixes]
+        return [
+            word
+            for at in range(0, len(cut), at_once)
+            for word in words.best_words(cut[at : at + at_once], banned, self._engine.following, self._vocabulary, width, depth)
+        ]
+
+    @cached_property
+    def _vocabulary(self) -> words.Vocabulary:
+        head = self._engine.model.get_output_embeddings()
+        return words.Vocabulary(self._tokens.pieces or {}, self._special, len(head.weight), self._engine.model.device)
 
 
 def _added(backend: Any) -> int | None:

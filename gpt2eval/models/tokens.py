@@ -64,8 +64,8 @@ class Tokens:
         self._backend.encode_special_tokens = True
         self._backend.no_truncation()
         self._backend.no_padding()
-        self._pieces = piece_bytes(backend)
-        self._single = {piece[0]: id_ for id_, piece in (self._pieces or {}).items() if len(piece) == 1}
+        self.pieces = piece_bytes(backend)
+        self._single = {piece[0]: id_ for id_, piece in (self.pieces or {}).items() if len(piece) == 1}
 
     def encode(self, text: str) -> Encoding:
         """The tokens of a text; `lossy` where their bytes are not the text's.
@@ -112,9 +112,9 @@ class Tokens:
 
     def _widths(self, ids: list[int], raw: bytes) -> list[int] | None:
         """How many of the bytes `raw` each token stands for, or None where they are not its bytes."""
-        if self._pieces is None:
+        if self.pieces is None:
             return None
-        pieces = [self._pieces.get(i, b"") for i in ids]
+        pieces = [self.pieces.get(i, b"") for i in ids]
         widths = [len(piece) for piece in pieces]
         joined = b"".join(pieces)
         if joined == b" " + raw:

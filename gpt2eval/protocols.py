@@ -1,0 +1,60 @@
+"""What a task becomes on a model: its windows, and the signature's fields that say by which protocol a number was made."""
+
+from gpt2eval.corpus import Corpus
+from gpt2eval.detok import Detokenizer, Published
+from gpt2eval.errors import UsageError
+from gpt2eval.schema import Task
+from gpt2eval.types import Filter, Model
+from gpt2eval.windows import Window
+
+KIND = {(Detokenizer, False): "(one-way)", (Published, False): "(published,one-way)"}
+
+
+def window(task: Task, model: Model, context: int | None = None, stride: int | None = None) -> Window:
+    """The windows of a task on a model; `context` and `stride` override the task's.
+
+    Raises UsageError for a context that the model has not, and a stride above the context.
+    """
+    context = context or min(task.context, model.context)
+    if context > model.context:
+        raise UsageError(f"--context {context}: the model's context is {model.context}; expected at most that")
+    stride = stride or task.stride or context
+    if stride > context:
+        raise UsageError(f"task {task.full_name}: stride {stride} is above the context of {context}")
+    start = {"none": None, "own": added(model)}.get(task.start, model.start)
+    return Window(context, stride, start, task.windows)
+
+
+def added(model: Model) -> int | None:
+    """The token that the model's tokenizer puts before a text by itself, if it does."""
+    return getattr(model, "added", None)
+
+
+def fields(
+    task: Task,
+    read: Corpus,
+    limit: int | None,
+    window: Window,
+    detokenizer: Detokenizer | Published | None,
+    words: Filter | None,
+    *,
+    lossy: bool,
+) -> dict[str, str | int | None]:
+    """The signature's fields before the model's, in order; None is left out (`unit` is filled in per metric)."""
+    filtered = f"{words.name}.w{words.width}.d{words.depth}" if words else "none"
+    return {
+        "data": read.sha256[:8] + ("" if read.published else "!"),
+        "ask": task.ask,
+        "detok": detokenizer.name + KIND.get((type(detokenizer), detokenizer.invertible), "") if detokenizer else "none",
+        "unit": None,
+        "lead": None if task.lead is None else repr(task.lead).strip("'"),
+        "join": task.join if task.join != "newline" else None,
+        "norm": task.normalize if task.normalize != "none" else None,
+        "filter": filtered if "acc" in task.metrics else None,
+        "ctx": window.context,
+        "stride": window.stride if task.ask == "everything" else None,
+        "windows": window.kind if window.kind != "regular" else None,
+        "start": "none" if task.start == "eot" and window.start is None else task.start,
+        "tokens": "lossy-tokenizer" if lossy else None,
+        "limit": limit,
+    }

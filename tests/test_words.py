@@ -1,0 +1,134 @@
+"""The stop-word filter: the beam search against all words there are, and the rule by which a passage counts."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpt2eval import catalog, demo, evaluate, models
+from gpt2eval.models import Options
+from gpt2eval.models.engine import Packed, Padded
+from gpt2eval.models.words import Vocabulary, best_words
+from gpt2eval.pipeline import Settings
+from gpt2eval.tasks import load_filter, load_task
+from gpt2eval.types import Request
+
+PIECES = [b" a", b" b", b"a", b"b", b" ", b".", b"\n", b",b", b" \xc3", b"\xa9", b"<end>", " é".encode(), "“".encode()]
+END = PIECES.index(b"<end>")
+VOCABULARY = Vocabulary(dict(enumerate(PIECES)), [END], len(PIECES), torch.device("cpu"))
+BEGINS, GOES_ON, ENDS = {0, 1, 4, 8, 11}, {2, 3, 9}, {0, 1, 4, 5, 6, 7, 8, 10, 11, 12}
+
+
+def random_model(seed: int) -> dict[tuple[int, ...], np.ndarray]:
+    """log P of the next piece after each sequence of up to three pieces."""
+    random = np.random.default_rng(seed)
+    sequences = [s for n in range(4) for s in itertools.product(range(len(PIECES)), repeat=n)]
+    rows = random.normal(0, 2, (len(sequences), len(PIECES)))
+    return dict(zip(sequences, rows - np.log(np.exp(rows).sum(1, keepdims=True)), strict=True))
+
+
+def exhaustive(model: dict[tuple[int, ...], np.ndarray], banned: frozenset[str], depth: int) -> str:
+    best, word = -math.inf, ""
+    for n in range(1, depth + 1):
+        for pieces in itertools.product(range(len(PIECES)), repeat=n):
+            if pieces[0] not in BEGINS or not set(pieces[1:]) <= GOES_ON:
+                continue
+            try:
+                text = b"".join(PIECES[i] for i in pieces).decode().strip(" ")
+            except UnicodeDecodeError:
+                continue
+            if not any(c.isalnum() for c in text) or text.lower() in banned:
+                continue
+            score = sum(model[pieces[:i]][pieces[i]] for i in range(n)) + math.log(np.exp(model[pieces][list(ENDS)]).sum())
+            if score > best:
+                best, word = score, text
+    return word
+
+
+def test_the_masks_are_the_rule() -> None:
+    masks = (VOCABULARY.begins, VOCABULARY.goes_on, VOCABULARY.ends)
+    assert [set(mask.nonzero().flatten().tolist()) for mask in masks] == [BEGINS, GOES_ON, ENDS]
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10**6), st.sets(st.sampled_from(["a", "b", "é", "aa", "ab", "ba", "bb", "aab"])), st.integers(1, 3))
+def test_a_wide_beam_finds_the_best_of_all_words(seed: int, banned: set[str], depth: int) -> None:
+    models_ = [random_model(seed), random_model(seed + 1)]
+    prefixes = [np.array([0], np.int32), np.array([1], np.int32)]
+
+    def follows(batch: Sequence[Request]) -> torch.Tensor:
+        return torch.from_numpy(
+            np.stack([models_[prefix[0]][tuple(b[:-1].tolist())] for prefix, branches in batch for b in branches])
+        )
+
+    found = best_words(prefixes, frozenset(banned), follows, VOCABULARY, 200, depth)
+    assert found == [exhaustive(model, frozenset(banned), depth) for model in models_]
+
+
+@pytest.mark.parametrize(("name", "count"), [("nltk127", 127), ("nltk179", 179), ("spacy", 326)])
+def test_the_lists_are_those_they_are_named_for(name: str, count: int) -> None:
+    content = catalog.find("tasks/stopwords", name).read_text(encoding="utf-8").splitlines()
+    assert content[0].startswith("# source: ")
+    assert content[1].startswith("# licence: ")
+    assert len(set(content[2:])) == len(content[2:]) == count
+    words = load_filter(load_task("lambada").model_copy(update={"filter": name}))
+    assert words
+    assert {"the", "i", "not"} < words.banned == set(content[2:])
+
+
+@pytest.mark.parametrize("attn", ["packed", "eager"])
+def test_what_follows_is_what_a_plain_pass_gives(attn: str) -> None:
+    model = models.load("demo", Options(attn=attn))
+    engine: Packed | Padded = model._engine  # type: ignore[attr-defined]
+    ids = model.encode("It was the best of times, it was the worst of times, it was the age of").ids
+    batch = [Request(ids[:9], (ids[9:10],)), Request(ids[:12], (ids[12:15], ids[3:5], ids[5:9]))]
+    made, row = engine.following(batch), 0
+    plain = models.load("demo", Options(attn="eager"))._engine.model  # type: ignore[attr-defined]
+    for prefix, branches in batch:
+        for branch in branches:
+            inputs = torch.from_numpy(np.concatenate([prefix, branch[:-1]]).astype(np.int64))[None]
+            with torch.inference_mode():
+                expected = plain(input_ids=inputs).logits[0, -1].log_softmax(0)
+            assert (made[row] - expected).abs().max() < 1e-4
+            row += 1
+
+
+def test_one_prefix_or_many_give_the_same_words() -> None:
+    model = models.load("demo", Options())
+    texts = ["\nHe opened the", "\nShe looked at him and", "\nThere was nothing in the old"]
+    prefixes = [model.encode(text).ids for text in texts]
+    banned = load_filter(load_task("lambada"))
+    assert banned
+    many = model.best_words(prefixes, banned.banned, 10, 6)  # type: ignore[attr-defined]
+    assert many == [model.best_word(prefix, banned.banned) for prefix in prefixes]  # type: ignore[attr-defined]
+    assert all(word and word.lower() not in banned.banned and " " not in word for word in many)
+    assert model.best_word(prefixes[1], frozenset()) != many[1] or many[1] not in banned.banned  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("list_", ["lambada", "lambada/spacy"])
+def test_the_filter_costs_no_more_than_the_answers_in_the_list(list_: str, tmp_path: Path) -> None:
+    made = evaluate("demo", [list_, "lambada/no_filter"], out=tmp_path)
+    filtered, plain = ({m.metric.name: m.metric.value for m in result.metrics} for result in made)
+    words = load_filter(load_task(list_))
+    assert words
+    answers = [line.rstrip('"}').split()[-1] for line in demo.data()["lambada"].read_text().splitlines()]
+    listed = 100 * sum(answer.lower() in words.banned for answer in answers) / len(answers)
+    assert filtered["acc_unfiltered"] == plain["acc"]
+    assert filtered["acc"] >= filtered["acc_unfiltered"] - listed
+    assert f"|filter:{words.name}.w10.d6|" in made[0].metrics[1].signature
+    assert "|filter:none|" in made[1].metrics[1].signature
+    again = evaluate("demo", [list_], out=tmp_path, settings=Settings())[0]
+    assert again.tally == made[0].tally
+
+
+def test_a_backend_that_knows_no_words_reports_the_plain_accuracy() -> None:
+    result = evaluate("toy:unigram", ["lambada"], data=demo.data())[0]
+    accuracies = {m.metric.name: m.metric.value for m in result.metrics if m.metric.name.startswith("acc")}
+    assert accuracies["acc"] == accuracies["acc_unfiltered"]
+    assert "|filter:none|" in result.metrics[1].signature
