@@ -1,13 +1,13 @@
 """The command line: ls, show, run, table, check. stdout is data, stderr is progress; exit 0 done, 2 user error, 1 defect."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from gpt2eval.errors import UsageError
+from gpt2eval.options import Attn, BatchSize, Data, Device, Dtype, Include, Limit, Out, Revision, Tokenizer, files_of
 
 app = typer.Typer(
     add_completion=False,
@@ -16,13 +16,6 @@ app = typer.Typer(
     epilog="Example: gpt2eval run --model gpt2 --tasks wikitext2,lambada",
 )
 
-Include = Annotated[
-    Optional[list[Path]], typer.Option("--include", help="Folder with tasks/ or detokenizers/ of your own; may be repeated.")
-]
-Data = Annotated[
-    Optional[list[str]],
-    typer.Option("--data", help="TASK=PATH: a local file (or archive with it) for a task; or 'demo'. May be repeated."),
-]
 PAPER = "gpt2-paper"
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
@@ -62,7 +55,7 @@ def show(
     """Show a task's resolved file, and its first record before and after detokenizing, the scored span marked."""
     from gpt2eval import look
 
-    print(look.show(task, _files(data, include or ()), include or ()))
+    print(look.show(task, files_of(data, include or ()), include or ()))
 
 
 @app.command(epilog="Example: gpt2eval check ptb --data ptb=ptb.test.txt")
@@ -75,7 +68,7 @@ def check(
     """Run a task's detokenizer over its whole file and back, and report."""
     from gpt2eval import look
 
-    print(look.check(task, _files(data, include or ()), include or (), sample))
+    print(look.check(task, files_of(data, include or ()), include or (), sample))
 
 
 @app.command(epilog="Example: gpt2eval run --model gpt2 --tasks ptb --data ptb=ptb.test.txt")
@@ -83,21 +76,18 @@ def run(
     model: Annotated[str, typer.Option(help="Hub id, folder, scheme:rest (hf:, toy:), module:Factory, or 'demo'.")] = "demo",
     tasks: Annotated[str, typer.Option(help="Tasks, variants (task/variant) and suites, separated by commas.")] = PAPER,
     data: Data = None,
-    limit: Annotated[Optional[int], typer.Option(help="Only the first N records (of a stream, lines).")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results"),
-    batch_size: Annotated[
-        Optional[int], typer.Option(help="Windows of the context in a forward pass; by default 1,024 tokens (GPU: 32,768).")
-    ] = None,
+    limit: Limit = None,
+    out: Out = Path("results"),
+    batch_size: BatchSize = None,
     context: Annotated[
         Optional[int], typer.Option(help="Window in tokens; the task's (at most the model's) by default.")
     ] = None,
     stride: Annotated[Optional[int], typer.Option(help="Tokens newly scored per window; the context by default.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.")] = "auto",
-    revision: Annotated[Optional[str], typer.Option(help="Branch, tag or commit of a Hub model.")] = None,
-    attn: Annotated[
-        Optional[str], typer.Option(help="Attention implementation of transformers, such as eager or sdpa.")
-    ] = None,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    revision: Revision = None,
+    attn: Attn = None,
+    tokenizer: Tokenizer = None,
     trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with the model.")] = False,
     strict_data: Annotated[bool, typer.Option(help="Refuse data whose hash is not the published one.")] = False,
     allow_lossy: Annotated[bool, typer.Option(help="Report bits per byte even if the tokens do not tile the text.")] = False,
@@ -107,7 +97,7 @@ def run(
     include: Include = None,
 ) -> None:
     """Measure tasks on a model; print the table. Without arguments: the demo model on its embedded records."""
-    files = _files(data, include or ())
+    files = files_of(data, include or ())
     from gpt2eval import journal, pipeline
     from gpt2eval.models import Options, ranks
     from gpt2eval.progress import bars
@@ -118,7 +108,7 @@ def run(
     launched = ranks.of_launcher()
     worker = ranks.of_shard(shard) if shard else Worker() if tp else launched
     settings = pipeline.Settings(limit, context, stride, batch_size, strict_data, allow_lossy, worker)
-    options = Options(dtype, device, revision, attn, trust_remote_code, device_map, tp)
+    options = Options(dtype, device, revision, attn, trust_remote_code, device_map, tp, tokenizer)
     first = launched.rank == 0 or bool(shard and not tp)
     with bars(hidden=not first) as watch:
         made = pipeline.evaluate(
@@ -159,24 +149,84 @@ def table(
     print(render(read(results), load_suite(suite, include or ()), form, mixed=mixed))
 
 
-def _files(data: list[str] | None, include: Sequence[Path]) -> dict[str, Path] | None:
-    """`TASK=PATH` arguments as a mapping; `demo` stands for all the embedded records."""
-    if not data:
-        return None
-    from gpt2eval.tasks import load_task
+@app.command(epilog="Example: gpt2eval rerun 'task:ptb|data:dd65dff3|...' --model gpt2-large")
+def rerun(
+    signature: Annotated[str, typer.Argument(help="A signature, whole or up to model:, in quotes.")],
+    model: Annotated[Optional[str], typer.Option(help="As for run; the signature's by default.")] = None,
+    data: Data = None,
+    out: Out = Path("results"),
+    batch_size: BatchSize = None,
+    dtype: Annotated[Optional[str], typer.Option(help="As for run; the signature's by default.")] = None,
+    device: Device = "auto",
+    revision: Revision = None,
+    attn: Attn = None,
+    tokenizer: Tokenizer = None,
+    include: Include = None,
+) -> None:
+    """Measure by exactly the protocol of a signature; an error that names the fields where that is not possible."""
+    from gpt2eval import rerun as again
+    from gpt2eval.models import Options
+    from gpt2eval.pipeline import Settings
+    from gpt2eval.progress import bars
+    from gpt2eval.signature import read
+    from gpt2eval.table import render
+    from gpt2eval.tasks import load_suite
 
-    files: dict[str, Path] = {}
-    for item in data:
-        name, equals, path = item.partition("=")
-        if item == "demo":
-            from gpt2eval import demo
+    options = Options(dtype or read(signature).get("dtype", "float32"), device, revision, attn, tokenizer=tokenizer)
+    settings, files = Settings(batch_size=batch_size), files_of(data, include or ())
+    with bars() as watch:
+        made = again.rerun(
+            signature, model, data=files, out=out, settings=settings, options=options, include=include or (), watch=watch
+        )
+    print(render(made, load_suite(PAPER), mixed=True))
 
-            files = demo.data() | files
-        elif not equals or not name or not path:
-            raise UsageError(f"--data {item}: expected TASK=PATH, or 'demo'")
-        else:
-            files[load_task(name, include).full_name] = Path(path)
-    return files
+
+@app.command(epilog="Example: gpt2eval diff results/gpt2/ptb results/gpt2-large/ptb")
+def diff(
+    first: Annotated[str, typer.Argument(help="A signature in quotes, a result.json, or a folder with one.")],
+    second: Annotated[str, typer.Argument(help="The other.")],
+) -> None:
+    """Name the fields in which two signatures or results differ, and say whether their numbers may be compared."""
+    from gpt2eval import rerun as again
+
+    print(again.diff(first, second))
+
+
+@app.command(epilog="Example: gpt2eval explain --model gpt2 --task wikitext103 --protocols lm_eval,hf_docs")
+def explain(
+    model: Annotated[str, typer.Option(help="As for run.")] = "demo",
+    task: Annotated[str, typer.Option(help="A task with a perplexity.")] = "wikitext103",
+    protocols: Annotated[Optional[str], typer.Option(help="Only these variants, separated by commas.")] = None,
+    data: Data = None,
+    limit: Annotated[Optional[int], typer.Option(help="Only the first N lines of the text.")] = None,
+    out: Out = Path("results"),
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    revision: Revision = None,
+    tokenizer: Tokenizer = None,
+    include: Include = None,
+) -> None:
+    """Set every known protocol's perplexity of one model on one text side by side, and what each difference is worth."""
+    from gpt2eval import demo, models, results
+    from gpt2eval import explain as why
+    from gpt2eval.pipeline import Settings
+    from gpt2eval.progress import bars
+
+    files = files_of(data, include or ()) or (demo.data() if model == "demo" else None)
+    results.check_writable(out)
+    backend = models.load(model, models.Options(dtype, device, revision, tokenizer=tokenizer))
+    with bars() as watch:
+        rows = why.explain(
+            backend,
+            task,
+            files,
+            protocols=protocols.split(",") if protocols else (),
+            include=include or (),
+            settings=Settings(limit=limit),
+            folder=results.folder(out, backend.identity()["name"], task) / "explained",
+            watch=watch,
+        )
+    print(why.rendered(rows))
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from gpt2eval.disk import write_whole
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.journal import Journal
 from gpt2eval.schema import Task
+from gpt2eval.signature import signature
 from gpt2eval.types import Encoded, Figures, Measured, Model, Passage, Progress, Record, Result, Tally, Worker
 from gpt2eval.work import Work
 
@@ -33,7 +34,7 @@ class Settings(NamedTuple):
     """What a run may change of a task's protocol, and how it is computed; None leaves it as the task says.
 
     `batch_size` is in windows: a forward pass takes up to `batch_size` x context tokens (1,024 tokens by default,
-    32,768 on a GPU).
+    32,768 on a GPU); `tokens` says it outright. `expected` is what the signature must say of the protocol.
     """
 
     limit: int | None = None
@@ -43,11 +44,13 @@ class Settings(NamedTuple):
     strict_data: bool = False
     allow_lossy: bool = False
     worker: Worker = Worker()
+    tokens: int | None = None
+    expected: Mapping[str, str] | None = None
 
     def budget(self, context: int, model: Model) -> int:
         """Tokens in a forward pass."""
-        if self.batch_size:
-            return self.batch_size * context
+        if self.tokens or self.batch_size:
+            return self.tokens or (self.batch_size or 1) * context
         return max(context, BUDGETS.get(model.identity()["device"].partition(":")[0], 1024))
 
     def check(self) -> None:
@@ -159,6 +162,8 @@ def measure(
     budget = settings.budget(window.context, model)
     words = tasks.load_filter(task, include) if getattr(model, "best_words", None) else None
     protocol = protocols.fields(task, read, settings.limit, window, detokenizer, words, lossy=lossy)
+    if settings.expected is not None:
+        protocols.check(task, protocol, settings.expected)
     computed = dict(model.identity()) | {"batch": str(budget)}
     work = Work.of(task, encoded, window, budget)
     decides = {"task": task.full_name, "plan": work.digest(), "words": words and words.sha256, "version": __version__}
@@ -208,7 +213,7 @@ def _result(
         task=task.name,
         variant=task.variant,
         title=task.title,
-        metrics=tuple(Measured(n, results.signature(task.full_name, protocol, n, computed, __version__)) for n in numbers),
+        metrics=tuple(Measured(n, signature(task.full_name, protocol, n, computed, __version__)) for n in numbers),
         tally=Tally.total(parts),
         nll_sha256=nll_sha256,
         model=computed,

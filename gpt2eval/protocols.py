@@ -1,9 +1,12 @@
 """What a task becomes on a model: its windows, and the signature's fields that say by which protocol a number was made."""
 
+from collections.abc import Mapping
+
 from gpt2eval.corpus import Corpus
 from gpt2eval.detok import Detokenizer, Published
 from gpt2eval.errors import UsageError
 from gpt2eval.schema import Task
+from gpt2eval.signature import differences
 from gpt2eval.types import Filter, Model
 from gpt2eval.windows import Window
 
@@ -58,3 +61,11 @@ def fields(
         "tokens": "lossy-tokenizer" if lossy else None,
         "limit": limit,
     }
+
+
+def check(task: Task, protocol: Mapping[str, str | int | None], expected: Mapping[str, str]) -> None:
+    """Raise UsageError, naming the fields, where a protocol is not the one expected."""
+    found = {key: str(value) for key, value in protocol.items() if value is not None}
+    if apart := differences(expected, found):
+        said = "; ".join(f"{key}: {x or '(none)'} there, {y or '(none)'} here" for key, x, y in apart)
+        raise UsageError(f"task {task.full_name}: not the signature's protocol: {said}")

@@ -1,9 +1,9 @@
-"""Results on disk, and the signature: one line that says exactly which protocol and which model made a number."""
+"""Results on disk: one `result.json` each, whole or not there."""
 
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,27 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gpt2eval.disk import write_whole
 from gpt2eval.errors import UsageError
-from gpt2eval.types import Metric, Result
-
-
-def signature(
-    task: str, protocol: Mapping[str, str | int | None], metric: Metric, computed: Mapping[str, str], version: str
-) -> str:
-    """Fields in fixed order, `key:value` joined by `|`; those before `model:` are the protocol. None is left out.
-
-    >>> by = {"name": "gpt2", "revision": "607a30d", "tokenizer": "1f2e3d4c", "dtype": "float32", "attn": "packed"}
-    >>> signature("ptb", {"data": "dd65dff3", "unit": None}, Metric("ppl", 65.85, None, None, "word+eol", 82430), by, "0.1.0")
-    'task:ptb|data:dd65dff3|unit:word+eol@82430|model:gpt2@607a30d|tok:1f2e3d4c|dtype:float32|attn:packed|v:0.1.0'
-    """
-    fields: dict[str, str | int | None] = {"task": task} | dict(protocol) | {"unit": f"{metric.unit}@{metric.units}"}
-    fields |= {"model": f"{computed['name']}@{computed['revision']}", "tok": computed["tokenizer"]}
-    fields |= {key: computed.get(key) for key in ("dtype", "attn", "gemm", "map", "batch")} | {"v": version}
-    return "|".join(f"{key}:{value}" for key, value in fields.items() if value is not None)
-
-
-def protocol_of(line: str) -> str:
-    """The part of a signature that two comparable numbers share."""
-    return line.partition("|model:")[0]
+from gpt2eval.types import Result
 
 
 def folder(out: Path, model: str, task: str) -> Path:

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import pandas as pd
 
 from gpt2eval.errors import UsageError, unknown
-from gpt2eval.results import protocol_of
 from gpt2eval.schema import Suite
+from gpt2eval.signature import protocol_of
 from gpt2eval.types import Measured, Result
 
 Format = Literal["markdown", "csv", "latex", "json"]

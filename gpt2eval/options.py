@@ -1,0 +1,49 @@
+"""Options that several commands have, their help, and what they mean."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from gpt2eval.errors import UsageError
+
+Include = Annotated[
+    Optional[list[Path]], typer.Option("--include", help="Folder with tasks/ or detokenizers/ of your own; may be repeated.")
+]
+Data = Annotated[
+    Optional[list[str]],
+    typer.Option("--data", help="TASK=PATH: a local file (or archive with it) for a task; or 'demo'. May be repeated."),
+]
+Out = Annotated[Path, typer.Option(help="Folder for results.")]
+Limit = Annotated[Optional[int], typer.Option(help="Only the first N records (of a stream, lines).")]
+BatchSize = Annotated[
+    Optional[int], typer.Option(help="Windows of the context in a forward pass; by default 1,024 tokens (GPU: 32,768).")
+]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.")]
+Revision = Annotated[Optional[str], typer.Option(help="Branch, tag or commit of a Hub model.")]
+Attn = Annotated[Optional[str], typer.Option(help="Attention implementation of transformers, such as eager or sdpa.")]
+Tokenizer = Annotated[
+    Optional[str], typer.Option(help="auto or file, where AutoTokenizer and the checkpoint's tokenizer.json do not agree.")
+]
+
+
+def files_of(data: list[str] | None, include: Sequence[Path]) -> dict[str, Path] | None:
+    """`TASK=PATH` arguments as a mapping; `demo` stands for all the embedded records."""
+    if not data:
+        return None
+    from gpt2eval.tasks import load_task
+
+    files: dict[str, Path] = {}
+    for item in data:
+        name, equals, path = item.partition("=")
+        if item == "demo":
+            from gpt2eval import demo
+
+            files = demo.data() | files
+        elif not equals or not name or not path:
+            raise UsageError(f"--data {item}: expected TASK=PATH, or 'demo'")
+        else:
+            files[load_task(name, include).full_name] = Path(path)
+    return files

@@ -1,0 +1,77 @@
+"""Signatures at work: run exactly the protocol that one names, and say in which fields two differ."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from gpt2eval import models, pipeline, results, signature, tasks
+from gpt2eval.errors import UsageError
+from gpt2eval.types import Model, Progress, Result
+
+NUMBERS = {"ctx": "context", "stride": "stride", "limit": "limit", "batch": "tokens"}  # fields that settings can take over
+
+
+def rerun(
+    line: str,
+    model: str | Model | None = None,
+    *,
+    data: Mapping[str, Path | str] | None = None,
+    out: Path | str | None = None,
+    settings: pipeline.Settings = pipeline.Settings(),
+    options: models.Options | None = None,
+    include: Sequence[Path] = (),
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> list[Result]:
+    """Measure the task of a signature by just its protocol, on its own model if none is given.
+
+    Context, stride, limit, and where they are given dtype and batch, are the signature's; all else is what the task's
+    file says, and must agree. Raises UsageError, before anything is scored, for a signature that is none, names no task
+    or no model, or says other than the task, the data or the model do, naming the fields. Source: issue 4.
+    """
+    fields = signature.read(line)
+    task = tasks.load_task(fields["task"], include)
+    given = {name: _number(fields, key) for key, name in NUMBERS.items() if key in fields}
+    settings = settings._replace(**({"tokens": None} | given if settings.batch_size is None else {**given, "tokens": None}))
+    settings = settings._replace(allow_lossy=settings.allow_lossy or "tokens" in fields)
+    protocol = {key: value for key, value in fields.items() if key not in signature.FREE and key != "unit"}
+    named = fields.get("model", "").rpartition("@")[0]
+    if model is None and not named:
+        raise UsageError("the signature names no model; expected --model")
+    made = pipeline.evaluate(
+        model if model is not None else named,
+        [task.full_name],
+        data=data,
+        out=out,
+        settings=settings._replace(expected=protocol),
+        options=options or models.Options(dtype=fields.get("dtype", "float32")),
+        include=include,
+        watch=watch,
+    )
+    units = [signature.read(measured.signature)["unit"] for result in made for measured in result.metrics]
+    if "unit" in fields and fields["unit"] not in units:
+        raise UsageError(f"signature: unit: {fields['unit']}; the task has {', '.join(dict.fromkeys(units))}")
+    return made
+
+
+def _number(fields: Mapping[str, str], key: str) -> int:
+    """A field's number. Raises UsageError if it is none."""
+    if not fields[key].isdecimal():
+        raise UsageError(f"signature: {key}: {fields[key]!r}; expected a whole number")
+    return int(fields[key])
+
+
+def diff(first: str, second: str) -> str:
+    """The fields in which two signatures or results (files, or folders with one) differ, and whether they compare."""
+    a, b = (signature.read(_line(which)) for which in (first, second))
+    apart = [f"{field}: {x or '(none)'} != {y or '(none)'}" for field, x, y in signature.differences(a, b)]
+    yes, why = signature.comparable(a, b)
+    return "\n".join([*apart, f"comparable: {'yes' if yes else 'no'}, {why}"])
+
+
+def _line(which: str) -> str:
+    """A signature, or that of the first metric of the result in a place."""
+    if "task:" in which or not Path(which).exists():
+        return which
+    found = results.read([Path(which)])
+    if len(found) > 1:
+        raise UsageError(f"{which}: holds {len(found)} results; expected one")
+    return found[0].metrics[0].signature

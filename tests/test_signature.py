@@ -1,0 +1,131 @@
+"""Signatures: they read back as what they were made from, can be run again, and say what may be compared."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpt2eval import catalog, cli, demo, evaluate
+from gpt2eval.errors import UsageError
+from gpt2eval.pipeline import Settings
+from gpt2eval.rerun import diff, rerun
+from gpt2eval.signature import comparable, differences, protocol_of, read, written
+from gpt2eval.tasks import load_task
+
+NAMES = [
+    f"{task}/{variant}" if variant else task for task in catalog.files("tasks") for variant in ("", *load_task(task).variants)
+]
+TOY = {"data": demo.data(), "settings": Settings(limit=4)}
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.text(), max_size=6))
+def test_any_fields_read_back(fields: dict[str, str]) -> None:
+    fields = {"task": "mine"} | fields
+    assert read(written(fields)) == fields
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_protocol_reads_back_and_runs_again(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (result,) = evaluate("toy:unigram", [name], **TOY)
+    for measured in result.metrics:
+        fields = read(measured.signature)
+        assert written(fields) == measured.signature
+        assert fields["task"] == name
+        (again,) = rerun(measured.signature, data=demo.data())
+        assert again.metrics == result.metrics
+    (again,) = rerun(
+        f"{name} column, toy: 12.3 [1, 2] {protocol_of(result.metrics[0].signature)}", "toy:unigram", data=demo.data()
+    )
+    assert [m.metric.value for m in again.metrics] == [m.metric.value for m in result.metrics]
+
+
+def test_the_command_runs_again_what_run_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(*words: str) -> list[str]:
+        monkeypatch.setattr("sys.argv", ["gpt2eval", *words, "--out", str(tmp_path)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        return [line for line in capsys.readouterr().out.splitlines() if " task:" in line]
+
+    lines = printed("run", "--tasks", "lambada,cbt_cn,ptb,text8", "--limit", "3", "--dtype", "bfloat16", "--batch-size", "2")
+    assert len(lines) == 6
+    for line in lines:
+        assert line in printed("rerun", line)
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (("detok:ptb.1", "detok:ptb.0"), "not the signature's protocol: detok: ptb.0 there, ptb.1 here"),
+        (("data:", "data:1234"), "data: 1234"),
+        (("unit:word+eol@", "unit:byte@"), "unit: byte@"),
+        (("ctx:1024", "ctx:many"), "ctx: 'many'; expected a whole number"),
+        (("task:ptb", "task:ptt"), "unknown task 'ptt'; did you mean 'ptb'?"),
+        (("start:eot", "start:none"), "start: none there, eot here"),
+        (("|ask:", "|ask"), "expected key:value"),
+        (("task:", "tusk:"), "not a signature"),
+    ],
+)
+def test_what_cannot_be_run_again_is_one_line(edit: tuple[str, str], expected: str) -> None:
+    (result,) = evaluate("toy:unigram", ["ptb"], **TOY)
+    line = result.metrics[0].signature
+    assert edit[0] in line
+    with pytest.raises(UsageError) as caught:
+        rerun(line.replace(*edit), data=demo.data())
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_protocol_without_a_model_asks_for_one() -> None:
+    (result,) = evaluate("toy:unigram", ["ptb"], **TOY)
+    with pytest.raises(UsageError, match="names no model; expected --model"):
+        rerun(protocol_of(result.metrics[0].signature), data=demo.data())
+
+
+BASE = "task:ptb|data:aa|ask:everything|unit:word+eol@9|ctx:1024|model:a@1|tok:11|dtype:float32|batch:1024|v:0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("edit", "yes", "why"),
+    [
+        (("", ""), True, "one protocol"),
+        (("model:a@1", "model:b@2"), True, "one protocol"),
+        (("tok:11", "tok:22"), True, "one protocol"),
+        (("dtype:float32", "dtype:bfloat16"), True, "dtype may move the last digits"),
+        (("ctx:1024", "ctx:512"), False, "the protocols differ in ctx"),
+        (("data:aa", "data:bb"), False, "the protocols differ in data"),
+        (("|ctx", "|limit:9|ctx"), False, "the protocols differ in limit"),
+        (("v:0.1.0", "v:0.2.0"), False, "different versions"),
+        (("task:ptb", "task:mine"), True, "one protocol"),
+    ],
+)
+def test_what_may_be_compared(edit: tuple[str, str], yes: bool, why: str) -> None:
+    a, b = read(BASE), read(BASE.replace(*edit))
+    assert comparable(a, b)[0] is yes
+    assert why in comparable(a, b)[1]
+    assert len(differences(a, b)) == (edit[0] != edit[1])
+    said = diff(BASE, BASE.replace(*edit)).splitlines()
+    assert said[-1].startswith(f"comparable: {'yes' if yes else 'no'}, ")
+    assert len(said) == 1 + (edit[0] != edit[1])
+
+
+def test_per_token_numbers_of_two_tokenizers_do_not_compare() -> None:
+    per_token = BASE.replace("word+eol", "token")
+    assert comparable(read(per_token), read(per_token))[0]
+    assert not comparable(read(per_token), read(per_token.replace("tok:11", "tok:22")))[0]
+
+
+def test_results_are_named_by_their_places(tmp_path: Path) -> None:
+    evaluate("toy:unigram", ["ptb", "text8"], out=tmp_path, **TOY)
+    ptb = tmp_path / "toy-unigram" / "ptb"
+    assert diff(str(ptb), str(ptb / "result.json")) == "comparable: yes, one protocol"
+    assert "data: " in diff(str(ptb), str(tmp_path / "toy-unigram" / "text8"))
+    assert json.loads((ptb / "result.json").read_text())["task"] == "ptb"
+    with pytest.raises(UsageError, match="holds 2 results; expected one"):
+        diff(str(tmp_path), str(ptb))
+    with pytest.raises(UsageError, match="not a signature"):
+        diff("nowhere", str(ptb))
