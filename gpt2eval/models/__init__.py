@@ -25,6 +25,7 @@ class Options:
     trust_remote_code: bool = False
     device_map: str | None = None
     tp: int | None = None
+    tokenizer: str | None = None
 
 
 def schemes() -> Mapping[str, str]:

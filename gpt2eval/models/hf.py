@@ -19,6 +19,7 @@ from gpt2eval.catalog import DEMO
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.models import Options, onednn, words
 from gpt2eval.models.engine import ROWS, Packed, Padded
+from gpt2eval.models.fingerprint import chosen as chosen_tokenizer
 from gpt2eval.models.tokens import Tokens
 from gpt2eval.types import BestWords, Encoding, Ids, Request, TokenScores
 
@@ -29,15 +30,15 @@ UNBOUNDED = 1 << 20
 class HfModel:
     """A causal LM and its tokenizer; `model(input_ids)` gives logits `[batch, length, vocabulary]`."""
 
-    def __init__(self, engine: Packed | Padded, tokenizer: Any, identity: Mapping[str, str]) -> None:
+    def __init__(self, engine: Packed | Padded, tokenizer: Any, backend: Any, identity: Mapping[str, str]) -> None:
         self._engine = engine
-        self._tokens = Tokens(tokenizer.backend_tokenizer)
+        self._tokens = Tokens(backend)
         self._identity = {**identity, "attn": engine.name} | onednn.said(engine.model)
         config = engine.model.config.get_text_config()
         self.context: int = getattr(config, "max_position_embeddings", None) or UNBOUNDED
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         self.start: int | None = eos if bos is None else bos
-        self.added = _added(tokenizer.backend_tokenizer)
+        self.added = _added(backend)
         self._special = sorted(tokenizer.all_special_ids)
 
     def encode(self, text: str) -> Encoding:
@@ -110,14 +111,15 @@ def load(name: str, options: Options, *, called: str = "") -> HfModel:
         raise UsageError(f"model {name}: {reason:.300}; expected a Hub id or a folder with a causal LM") from None
     if not getattr(tokenizer, "is_fast", False):
         raise UsageError(f"model {name}: its tokenizer has no fast form; expected a tokenizer.json")
-    identity = _identity(name, model, tokenizer) | {"name": called or name}
+    backend, tokens = chosen_tokenizer(name, tokenizer.backend_tokenizer, options.tokenizer, options.revision)
+    identity = _identity(name, model) | {"name": called or name, "tokenizer": tokens}
     if spread:
         identity["map"] = options.device_map or f"tp{options.tp}"
     padded = Padded(model)
     engine = (Packed.of(model, padded) or padded) if plain is None else padded
     if options.attn == "packed" and engine is padded:
         raise UsageError(f"model {name}: its architecture does not take packed rows; expected --attn sdpa or eager")
-    return HfModel(engine, tokenizer, identity)
+    return HfModel(engine, tokenizer, backend, identity)
 
 
 def load_demo(_: str, options: Options) -> HfModel:
@@ -151,7 +153,7 @@ def _device() -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
 
 
-def _identity(name: str, model: Any, tokenizer: Any) -> dict[str, str]:
+def _identity(name: str, model: Any) -> dict[str, str]:
     config = model.config.get_text_config()
     weights = _weights_hash(Path(name)) if Path(name).is_dir() else str(model.config._commit_hash or "unknown")
     depth, width = (getattr(config, key, "?") for key in ("num_hidden_layers", "hidden_size"))
@@ -159,7 +161,6 @@ def _identity(name: str, model: Any, tokenizer: Any) -> dict[str, str]:
         "name": name,
         "revision": weights[:8],
         "weights": weights,
-        "tokenizer": sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:8],
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": model.device.type,
         "shape": f"{config.model_type}-{depth}x{width}-{config.vocab_size}",

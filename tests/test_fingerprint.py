@@ -1,0 +1,67 @@
+"""The tokenizer that a checkpoint's own file describes against the one that transformers builds, and its own first token."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer
+
+from gpt2eval import demo, evaluate, models
+from gpt2eval.catalog import DEMO
+from gpt2eval.errors import UsageError
+from gpt2eval.models import Options
+from gpt2eval.models import fingerprint as prints
+from gpt2eval.pipeline import Settings
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copytree(DEMO / "model", tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_tokenizer_built_anew_is_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = AutoTokenizer.from_pretrained(str(DEMO / "model")).backend_tokenizer
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["normalizer"] = {"type": "Lowercase"}
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"do not agree: '\S+' is \[.*\] and \[.*\]; expected --tokenizer auto or --tokenizer"):
+        prints.chosen(str(folder), built, None)
+    auto, said_auto = prints.chosen(str(folder), built, "auto")
+    own, said_own = prints.chosen(str(folder), built, "file")
+    assert auto is built
+    assert (said_auto[-5:], said_own[-5:]) == (".auto", ".file")
+    assert said_auto[:8] != said_own[:8]
+    assert own.encode("LOUD").ids == auto.encode("loud").ids != auto.encode("LOUD").ids
+
+
+def test_what_agrees_needs_no_choice_and_depends_on_what_it_does_alone(folder: Path) -> None:
+    plain = models.load("demo", Options()).identity()["tokenizer"]
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["truncation"] = {"direction": "Right", "max_length": 7, "strategy": "LongestFirst", "stride": 0}
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    assert models.load(str(folder), Options()).identity()["tokenizer"] == plain
+    assert models.load(str(folder), Options(tokenizer="file")).identity()["tokenizer"] == plain
+    with pytest.raises(UsageError, match="unknown tokenizer 'fle'; did you mean 'file'"):
+        models.load(str(folder), Options(tokenizer="fle"))
+
+
+def test_a_first_token_that_the_tokenizer_adds_is_found_and_never_doubled(folder: Path) -> None:
+    before = evaluate(str(folder), ["text8", "ptb"], data=demo.data(), settings=Settings(limit=3))
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    end = AutoTokenizer.from_pretrained(str(folder)).eos_token
+    backend.post_processor = TemplateProcessing(single=f"{end} $A", special_tokens=[(end, backend.token_to_id(end))])
+    backend.save(str(folder / "tokenizer.json"))
+    model = models.load(str(folder), Options())
+    assert (model.added, models.load("demo", Options()).added) == (model.start, None)  # type: ignore[attr-defined]
+    after = evaluate(model, ["text8", "ptb"], data=demo.data(), settings=Settings(limit=3))
+    assert [result.nll_sha256 for result in after] == [result.nll_sha256 for result in before]
+
+
+@pytest.mark.parametrize("name", ["babyllama", "gpt2-tokenizer"])
+def test_real_tokenizers_agree_with_their_files(real_models: Path, name: str) -> None:
+    auto = AutoTokenizer.from_pretrained(str(real_models / name)).backend_tokenizer
+    assert prints.chosen(str(real_models / name), auto, None)[1] == prints.fingerprint(auto)
