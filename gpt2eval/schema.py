@@ -120,14 +120,35 @@ class Column(Strict):
     metric: Name
 
 
+class Tolerance(Strict):
+    """How far a number may be from its target: by so much, or by a share of the target."""
+
+    absolute: float | None = None
+    relative: float | None = None
+
+
+class Known(Strict):
+    """Why a cell of the table is known not to be reached."""
+
+    task: str
+    metric: Name
+    row: str
+    reason: str
+
+
 class Suite(Strict):
-    """A published table: its columns in order, and the models whose rows it has, by the shape of their weights."""
+    """A published table: its columns in order, and the models whose rows it has, by the shape of their weights.
+
+    `tolerances` are by metric; `known` says which cells cannot be expected to be reached, and why.
+    """
 
     name: str
     title: str
     citation: str
     columns: tuple[Column, ...]
     models: dict[str, str] = {}
+    tolerances: dict[Name, Tolerance] = {}
+    known: tuple[Known, ...] = ()
 
 
 class Rule(Strict):

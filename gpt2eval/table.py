@@ -11,6 +11,7 @@ from gpt2eval.errors import UsageError, unknown
 from gpt2eval.schema import Suite
 from gpt2eval.signature import protocol_of
 from gpt2eval.types import Measured, Result
+from gpt2eval.verdict import judged
 
 Format = Literal["markdown", "csv", "latex", "json"]
 BESIDE = {"acc_unfiltered": "{} ACC unfiltered"}  # metrics that no column of the suite has, but are shown
@@ -50,7 +51,8 @@ def _tidy_row(result: Result, measured: Measured) -> Mapping[str, object]:
 def render(results: Sequence[Result], suite: Suite, form: str = "markdown", *, mixed: bool = False) -> str:
     """The table: models as rows, the suite's columns in its order, then any others; the published rows below.
 
-    Under a model of the published table stands its published row; where no model is one of them, all rows do.
+    Under a model of the published table stands its published row, the difference, the tolerance and the verdict; where
+    no model is one of them, all published rows do.
     Markdown and LaTeX end with a signature line per number. Raises UsageError for an unknown format, and, unless
     `mixed`, for a column whose numbers were made by different protocols.
     """
@@ -67,7 +69,7 @@ def render(results: Sequence[Result], suite: Suite, form: str = "markdown", *, m
     lines = [
         f"{column}, {label}: {line}" for label, of_model in _signatures(cells).items() for column, line in of_model.items()
     ]
-    notes = _notes(results)
+    notes = _notes(results) + _reasons(cells, suite)
     if form == "latex":
         return "\n".join([frame.to_latex(index=False, escape=True).rstrip("\n"), *(f"% {line}" for line in lines + notes)])
     return "\n".join([frame.to_markdown(index=False, disable_numparse=True), "", *lines, *([""] if notes else []), *notes])
@@ -86,7 +88,7 @@ def _cells(results: Sequence[Result], suite: Suite) -> Cells:
             name = measured.metric.name
             title = titles.get((result.task, name)) or BESIDE.get(name, "").format(result.title) or None
             if title and result.variant:
-                title = f"{title} /{result.variant}"
+                title = titles.get((result.full_name, name), f"{title} /{result.variant}")
             if title or len(result.metrics) == 1 or not any((result.task, m.metric.name) in titles for m in result.metrics):
                 title = title or f"{result.full_name} {name}"
                 cells.setdefault(_free(cells, label, title, measured), {})[title] = (result, measured)
@@ -130,6 +132,7 @@ def _frame(cells: Cells, suite: Suite) -> pd.DataFrame:
         rows.append({"model": label} | {c: _cell(row[c][1].metric.value) if c in row else "" for c in columns})
         if paper := _paper_row(cells, label):
             rows += _published(paper, cells, columns)
+            rows += _verdicts(row, columns, suite)
     if not known:
         rows += (row for paper in ["SOTA", *suite.models] for row in _published(paper, cells, columns))
     return pd.DataFrame(rows, columns=["model", *columns])
@@ -150,6 +153,19 @@ def _published(paper: str, cells: Cells, columns: Sequence[str]) -> list[dict[st
     return [{"model": f"published {paper}"} | {column: row.get(column, "") for column in columns}] if row else []
 
 
+def _verdicts(row: Mapping[str, tuple[Result, Measured]], columns: Sequence[str], suite: Suite) -> list[dict[str, str]]:
+    """Difference from the published row, tolerance and verdict."""
+    judgements = {column: judged(*cell, suite) for column, cell in row.items()}
+    shown = {
+        "difference": lambda v: "" if v.difference is None else f"{v.difference:+.2f}",
+        "tolerance": lambda v: "" if v.tolerance is None else f"{v.tolerance:.2f}",
+        "verdict": lambda v: v.verdict,
+    }
+    return [
+        {"model": name} | {c: say(judgements[c]) if c in judgements else "" for c in columns} for name, say in shown.items()
+    ]
+
+
 def _cell(value: float) -> str:
     return f"{value:.2f}" if value < 1e5 else f"{value:.3g}"
 
@@ -162,6 +178,12 @@ def _line(measured: Measured) -> str:
     metric = measured.metric
     interval = "" if metric.low is None or metric.high is None else f" [{_cell(metric.low)}, {_cell(metric.high)}]"
     return f"{metric.value:.4f}{interval} {measured.signature}"
+
+
+def _reasons(cells: Cells, suite: Suite) -> list[str]:
+    """Why a number is outside its tolerance, where that is known."""
+    judgements = [(label, column, judged(*cell, suite)) for label, row in cells.items() for column, cell in row.items()]
+    return [f"{column}, {label}: {found.verdict}: {found.reason}" for label, column, found in judgements if found.reason]
 
 
 def _notes(results: Sequence[Result]) -> list[str]:

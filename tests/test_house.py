@@ -17,7 +17,7 @@ PACKAGE = Path(gpt2eval.__file__).parent
 
 LAYERS = (
     ("errors", "types", "schema", "scheme", "windows", "demo"),
-    ("ask", "detok", "plan", "metrics", "signature"),
+    ("ask", "detok", "plan", "metrics", "signature", "verdict"),
     ("catalog", "formats", "moses", "disk"),
     ("tasks", "corpus", "models", "journal"),
     ("results", "protocols"),
@@ -29,7 +29,7 @@ LAYERS = (
     ("__main__",),
 )
 MODELS = ("", ".tokens", ".fingerprint", ".packed", ".onednn", ".words", ".engine", ".hf", ".toy", ".ranks")
-PURE = ("errors", "types", "schema", "scheme", "windows", "ask", "detok", "plan", "metrics", "signature", "formats")
+PURE = ("errors", "types", "schema", "scheme", "windows", "ask", "detok", "plan", "metrics", "signature", "verdict", "formats")
 OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "torch": "models.",
     "transformers": "models.",
