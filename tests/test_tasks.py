@@ -120,6 +120,16 @@ def test_published_rows_are_table_3(title: str) -> None:
     assert figures.rows == dict(zip(ROWS, TABLE_3[title], strict=True))
 
 
+def test_the_grid_holds_every_candidate_of_every_column() -> None:
+    paper, grid = load_suite("gpt2-paper"), load_suite("gpt2-paper-grid")
+    assert (grid.models, grid.tolerances, grid.known) == (paper.models, paper.tolerances, paper.known)
+    assert {c.task.partition("/")[0] for c in grid.columns} == {c.task for c in paper.columns}
+    assert [c for c in grid.columns if "/" not in c.task] == list(paper.columns)
+    for column in grid.columns:
+        assert column.metric in load_task(column.task).metrics
+        assert column.title.endswith("/" + column.task.partition("/")[2]) or "/" not in column.task
+
+
 @pytest.mark.parametrize("name", FULL_NAMES)
 def test_a_variant_repeats_the_paper_as_its_task_has_it(name: str) -> None:
     base = {f.metric: f.rows for f in load_task(name.partition("/")[0]).published if f.source == PAPER}
