@@ -192,7 +192,7 @@ def diff(
     print(again.diff(first, second))
 
 
-@app.command(epilog="Example: gpt2eval explain --model gpt2 --task wikitext103 --protocols lm_eval,hf_docs")
+@app.command(epilog="Example: gpt2eval explain --model gpt2 --task wikitext103")
 def explain(
     model: Annotated[str, typer.Option(help="As for run.")] = "demo",
     task: Annotated[str, typer.Option(help="A task with a perplexity.")] = "wikitext103",
