@@ -29,18 +29,27 @@ class Counting:
         return self.model.score(batch)
 
 
-def test_it_adds_up_and_agrees_with_runs() -> None:
-    rows = explain(models.load("demo", Options()), "wikitext103", FILES)
+def test_it_adds_up_and_agrees_with_runs(tmp_path: Path) -> None:
+    text = tmp_path / "few.tokens"
+    text.write_text("".join(FILES["wikitext103"].read_text().splitlines(keepends=True)[:12]))
+    files = {"wikitext103": text}
+    model = models.load("demo", Options())
+    rows = explain(model, "wikitext103", files)
     assert [row.name for row in rows][:2] == ["wikitext103", "wikitext103/s32"]
     assert {"raw", "lm_eval", "hf_docs", "llama_cpp", "megatron"} <= {row.name.partition("/")[2] for row in rows}
-    for row in rows:
-        if row.said:
-            assert "stride 512 is above the context of 256" in row.said
-            continue
-        assert row.nats == pytest.approx(rows[0].nats + sum(step.nats for step in row.steps), abs=1e-12)
-        run = evaluate("demo", [row.name], data=FILES)[0].metrics[0].metric
-        assert (row.ppl, row.units, row.unit) == (pytest.approx(run.value, rel=1e-9), run.units, run.unit)
     assert math.isclose(rows[0].ppl, math.exp(rows[0].nats))
+    for row in rows:
+        assert not row.said
+        assert row.nats == pytest.approx(rows[0].nats + sum(step.nats for step in row.steps), abs=1e-12)
+        run = evaluate(model, [row.name], data=files)[0].metrics[0].metric
+        assert (row.ppl, row.units, row.unit) == (pytest.approx(run.value, rel=1e-9), run.units, run.unit)
+
+
+def test_what_cannot_be_had_is_left_out_with_the_reason() -> None:
+    rows = explain(Counting("toy:unigram"), "wikitext103", FILES, protocols=["s512", "no_detok"])
+    assert "stride 512 is above the context of 256" in rows[1].said
+    assert not rows[2].said
+    assert "wikitext103/s512: left out: task wikitext103: stride 512" in rendered(rows)
 
 
 def test_what_two_protocols_ask_alike_is_asked_once(tmp_path: Path) -> None:
