@@ -24,6 +24,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "asked": ("ask", "normalize"),
     "windows": ("context", "stride", "windows"),
     "start": ("start",),
+    "specials": ("specials",),
     "unit": ("unit",),
 }
 

@@ -153,8 +153,9 @@ def measure(
     detokenizer = tasks.load_detokenizer(task.detokenizer, include) if task.detokenizer else None
     report = RoundTrip()
     passages = prepare(task, ask.head(read.records, settings.limit, stream=task.format == "stream"), detokenizer, report)
-    encoded, lossy = _encode(model, passages, twice=task.start == "eot+own")
-    if lossy and not settings.allow_lossy and {"bpb", "bpc"} & set(task.metrics):
+    encoded, lossy = _encode(model, task, passages)
+    theirs = task.specials == "tokens"  # a protocol of another tool, which looks at no bytes
+    if lossy and not (settings.allow_lossy or theirs) and {"bpb", "bpc"} & set(task.metrics):
         raise UsageError(
             f"task {task.full_name}: the model's tokens do not tile the text's bytes, so bits per byte would not be "
             "those of this text; --allow-lossy reports them all the same"
@@ -187,10 +188,11 @@ def prepare(
     ]
 
 
-def _encode(model: Model, passages: Sequence[Passage], *, twice: bool) -> tuple[list[Encoded], bool]:
-    """The passages' tokens; `twice` puts the token that the tokenizer adds by itself before each, to be scored like any."""
-    encodings = [model.encode(passage.text) for passage in passages]
-    own = protocols.added(model) if twice else None
+def _encode(model: Model, task: Task, passages: Sequence[Passage]) -> tuple[list[Encoded], bool]:
+    """The passages' tokens; `eot+own` puts the token that the tokenizer adds by itself before each, to be scored like any."""
+    encode = getattr(model, "encode_specials", model.encode) if task.specials == "tokens" else model.encode
+    encodings = [encode(passage.text) for passage in passages]
+    own = protocols.added(model) if task.start == "eot+own" else None
     added = np.array([] if own is None else [own], np.int32)
     encoded = [
         Encoded(p, np.concatenate([added, e.ids]), np.concatenate([0 * added, e.ends]))

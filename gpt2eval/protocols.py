@@ -58,6 +58,7 @@ def fields(
         "stride": window.stride if task.ask == "everything" else None,
         "windows": window.kind if window.kind != "regular" else None,
         "start": "none" if task.start == "eot" and window.start is None else task.start,
+        "specials": task.specials if task.specials != "text" else None,
         "tokens": "lossy-tokenizer" if lossy else None,
         "limit": limit,
     }

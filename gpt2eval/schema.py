@@ -94,6 +94,7 @@ class Task(Strict):
     lead: str | None = None
     join: Literal["newline", "space"] = "newline"
     start: Literal["eot", "none", "own", "eot+own"] = "eot"
+    specials: Literal["text", "tokens"] = "text"
     context: Annotated[int, Field(gt=0)] = 1024
     stride: Annotated[int, Field(gt=0)] | None = None
     windows: Literal["regular", "last_full", "restart", "second_half"] = "regular"

@@ -103,7 +103,8 @@ class Model(Protocol):
     """A backend: text to tokens, requests to log-probabilities. It never sees tasks, spans or windows.
 
     `context` is the longest input; `start` the token that a text may be begun with, if there is one. A backend may
-    also have `added`: the token that its own tokenizer puts before every text, if it does (`encode` never does).
+    also have `added`: the token that its own tokenizer puts before every text, if it does (`encode` never does), and
+    `encode_specials`: `encode` for tools that read `<unk>` and the like in a text as tokens.
     """
 
     @property

@@ -27,22 +27,24 @@ from gpt2eval.types import Metric
 from gpt2eval.windows import SPANS
 
 ROOT = Path(__file__).parents[1]
-WIKITEXT = demo.data()["wikitext103"]
+WIKITEXT = demo.data()["wikitext2"]
 LAMBADA = demo.data()["lambada"]
 
 
 @pytest.fixture(scope="module", params=["plain", "begins by itself"])
 def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    """A small random model of context 64 with the demo's tokenizer; the second's puts a token before every text."""
+    """A small random model of context 64 with the demo's tokenizer; the second's begins every text, and has a token `<unk>`."""
     made = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64, vocab_size=2560))
+    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64, vocab_size=2561))
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     model.save_pretrained(made)
     backend = Tokenizer.from_file(str(DEMO / "model" / "tokenizer.json"))
     end = AutoTokenizer.from_pretrained(str(DEMO / "model")).eos_token
     if request.param != "plain":
+        assert "<unk>" in WIKITEXT.read_text()
+        backend.add_special_tokens(["<unk>"])
         backend.post_processor = TemplateProcessing(single=f"{end} $A", special_tokens=[(end, backend.token_to_id(end))])
     PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=end, bos_token=end).save_pretrained(made)
     return made
@@ -56,6 +58,13 @@ def ours(folder: Path, task: str, data: Path) -> dict[str, Metric]:
 def loaded(folder: Path) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(str(folder))
     return tokenizer, AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32).eval()
+
+
+def as_text(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of a text in which special tokens are text like any other."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.encode_special_tokens = True
+    return backend.encode(text, add_special_tokens=False).ids
 
 
 def nats(model: Any, inputs: list[int], targets: list[int]) -> float:
@@ -139,7 +148,7 @@ def test_the_recipe_of_the_transformers_documentation(
 def test_megatron(folder: Path) -> None:
     tokenizer, model = loaded(folder)
     text = WIKITEXT.read_text()
-    ids = tokenizer.encode(load_detokenizer("megatron").do(text).text, add_special_tokens=False)
+    ids = as_text(tokenizer, load_detokenizer("megatron").do(text).text)
     size, overlap, total = 64, 32, 0.0
     for index in range(max(math.ceil(max(len(ids) - 1 - overlap, 0) / overlap) + 1, 1)):
         window = ids[index * overlap : index * overlap + size + 1]
@@ -175,8 +184,8 @@ def test_megatron_asks_for_the_last_word(folder: Path) -> None:
 
 def test_llama_cpp(folder: Path) -> None:
     tokenizer, model = loaded(folder)
-    tokens = tokenizer.encode(WIKITEXT.read_text().removesuffix("\n"))
     begins = tokenizer.encode("a") != tokenizer.encode("a", add_special_tokens=False)
+    tokens = [tokenizer.bos_token_id] * begins + as_text(tokenizer, WIKITEXT.read_text().removesuffix("\n"))
     size, total, count = 64, 0.0, 0
     for chunk in range(len(tokens) // size):
         window = tokens[chunk * size : (chunk + 1) * size]

@@ -44,6 +44,10 @@ class HfModel:
     def encode(self, text: str) -> Encoding:
         return self._tokens.encode(text)
 
+    def encode_specials(self, text: str) -> Encoding:
+        """As `encode`, but `<unk>` and the like in a text are read as the tokens they name."""
+        return self._tokens.encode(text, specials=True)
+
     def identity(self) -> Mapping[str, str]:
         return self._identity
 

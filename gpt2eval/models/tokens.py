@@ -57,22 +57,22 @@ def _sentencepiece(token: str) -> bytes:
 
 
 class Tokens:
-    """A fast tokenizer as a function of text alone: nothing added, and special tokens in the text read as text."""
+    """A fast tokenizer as a function of text alone: nothing added, and special tokens in the text read as text (or not)."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
-        self._backend.encode_special_tokens = True
         self._backend.no_truncation()
         self._backend.no_padding()
         self.pieces = piece_bytes(backend)
         self._single = {piece[0]: id_ for id_, piece in (self.pieces or {}).items() if len(piece) == 1}
 
-    def encode(self, text: str) -> Encoding:
-        """The tokens of a text; `lossy` where their bytes are not the text's.
+    def encode(self, text: str, *, specials: bool = False) -> Encoding:
+        """The tokens of a text; `lossy` where their bytes are not the text's. With `specials` these are read as tokens.
 
         A blank put before the text, or after a stray byte, is no part of it: the token that carries it is that
         much shorter. A long text is encoded in pieces, with the same tokens as in one.
         """
+        self._backend.encode_special_tokens = not specials
         ids: list[Ids] = []
         widths: list[Ids] = []
         for stretch in filter(None, STRAY.split(text)):
