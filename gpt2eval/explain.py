@@ -155,13 +155,13 @@ class Bench:
     def tally(self, task: Task) -> Tally:
         """The sums of a task; of two that differ in their unit alone, only one is measured."""
         key = task.model_copy(
-            update={"unit": "word", "variant": "", "published": (), "note": "", "metrics": ()}
+            update={"unit": "word", "variant": "", "published": (), "note": "", "metrics": (), "filter": "none"}
         ).model_dump_json()
         if key not in self.measured:
             settings = self.settings._replace(limit=None, allow_lossy=True)
             result = pipeline.measure(
                 self.model,
-                task.model_copy(update={"metrics": ("nats_per_token",), "published": ()}),
+                task.model_copy(update={"metrics": ("nats_per_token",), "published": (), "filter": "none"}),
                 self.corpus(task),
                 settings,
                 self.include,

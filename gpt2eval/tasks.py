@@ -44,6 +44,8 @@ def load_task(name: str, include: Sequence[Path] = ()) -> Task:
     task = _validate(Task, merged, path)
     if (task.ask in ("choices", "candidate")) != (task.format == "cbt"):
         raise UsageError(f"{path}: ask: {task.ask}: does not go with format {task.format}; choices and candidate go with cbt")
+    if task.filter != "none" and task.ask not in ("last_word", "after_last_blank"):
+        raise UsageError(f"{path}: filter: {task.filter}: does not go with ask {task.ask}; expected last_word")
     return task
 
 

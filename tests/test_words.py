@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt2eval import catalog, demo, evaluate, models
+from gpt2eval.errors import UsageError
 from gpt2eval.models import Options
 from gpt2eval.models.engine import Packed, Padded
 from gpt2eval.models.words import Vocabulary, best_words
@@ -132,3 +133,11 @@ def test_a_backend_that_knows_no_words_reports_the_plain_accuracy() -> None:
     accuracies = {m.metric.name: m.metric.value for m in result.metrics if m.metric.name.startswith("acc")}
     assert accuracies["acc"] == accuracies["acc_unfiltered"]
     assert "|filter:none|" in result.metrics[1].signature
+
+
+def test_a_filter_goes_with_words_alone(tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    text = catalog.find("tasks", "lambada").read_text().replace("ask: last_token\n    filter: none", "ask: last_token")
+    (tmp_path / "tasks" / "lambada.yaml").write_text(text)
+    with pytest.raises(UsageError, match="filter: nltk127: does not go with ask last_token; expected last_word"):
+        load_task("lambada/last_token", [tmp_path])

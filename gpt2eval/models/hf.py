@@ -76,8 +76,9 @@ class HfModel:
 
     @cached_property
     def _vocabulary(self) -> words.Vocabulary:
-        head = self._engine.model.get_output_embeddings()
-        return words.Vocabulary(self._tokens.pieces or {}, self._special, len(head.weight), self._engine.model.device)
+        model = self._engine.model
+        size = model.config.get_text_config().vocab_size
+        return words.Vocabulary(self._tokens.pieces or {}, self._special, size, model.device)
 
 
 def _added(backend: Any) -> int | None:
