@@ -99,6 +99,7 @@ def run(
     """Measure tasks on a model; print the table. Without arguments: the demo model on its embedded records."""
     files = files_of(data, include or ())
     from gpt2eval import journal, pipeline
+    from gpt2eval.catalog import files as files_of_kind
     from gpt2eval.models import Options, ranks
     from gpt2eval.progress import bars
     from gpt2eval.table import render
@@ -125,7 +126,8 @@ def run(
     if not first:
         return
     if made:
-        print(render(made, load_suite(PAPER), mixed=True))
+        suite = tasks if tasks in files_of_kind("tasks/suites", include or ()) else PAPER
+        print(render(made, load_suite(suite, include or ()), mixed=True))
     for line in journal.incomplete([out]):
         print(f"gpt2eval: {line}; the same command does them", file=sys.stderr)
 

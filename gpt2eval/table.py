@@ -84,15 +84,21 @@ def _cells(results: Sequence[Result], suite: Suite) -> Cells:
     cells: Cells = {}
     for result in results:
         label = _label(result, results)
+        named = {m.metric.name: _title(result, m.metric.name, titles) for m in result.metrics}
         for measured in result.metrics:
-            name = measured.metric.name
-            title = titles.get((result.task, name)) or BESIDE.get(name, "").format(result.title) or None
-            if title and result.variant:
-                title = titles.get((result.full_name, name), f"{title} /{result.variant}")
-            if title or len(result.metrics) == 1 or not any((result.task, m.metric.name) in titles for m in result.metrics):
-                title = title or f"{result.full_name} {name}"
+            title = named[measured.metric.name]
+            if title or len(result.metrics) == 1 or not any(named.values()):
+                title = title or f"{result.full_name} {measured.metric.name}"
                 cells.setdefault(_free(cells, label, title, measured), {})[title] = (result, measured)
     return cells
+
+
+def _title(result: Result, metric: str, titles: Mapping[tuple[str, str], str]) -> str:
+    """The column of a metric: its own, or that of its task with the variant; "" where the suite has neither."""
+    if own := titles.get((result.full_name, metric)):
+        return own
+    title = titles.get((result.task, metric)) or BESIDE.get(metric, "").format(result.title)
+    return f"{title} /{result.variant}" if title and result.variant else title
 
 
 def _free(cells: Cells, label: str, title: str, measured: Measured) -> str:

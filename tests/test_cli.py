@@ -301,6 +301,30 @@ def test_a_factory_in_the_current_folder(tmp_path: Path) -> None:
     assert (ended.returncode, "| 8.00 " in ended.stdout) == (0, True), ended.stderr
 
 
+def test_a_suite_has_its_own_columns(gpt2eval: Run, tmp_path: Path) -> None:
+    (tmp_path / "tasks" / "suites").mkdir(parents=True)
+    (tmp_path / "tasks" / "suites" / "two.yaml").write_text(
+        "title: two\ncitation: none\ncolumns:\n"
+        "  - {title: Kept, task: ptb/no_detok, metric: ppl}\n  - {title: Bits, task: text8, metric: bpc}\n"
+    )
+    ended = gpt2eval(
+        "run",
+        "--model",
+        "toy:unigram",
+        "--data",
+        "demo",
+        "--tasks",
+        "two",
+        "--limit",
+        "3",
+        "--include",
+        tmp_path,
+        "--out",
+        tmp_path,
+    )
+    assert ended.out.splitlines()[0].split() == ["|", "model", "|", "Kept", "|", "Bits", "|"]
+
+
 def test_a_task_of_ones_own_has_no_published_rows(gpt2eval: Run, tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "novel.yaml").write_text(
