@@ -100,7 +100,7 @@ class Task(Strict):
     windows: Literal["regular", "last_full", "restart", "second_half"] = "regular"
     normalize: Literal["none", "tokens"] = "none"
     filter: Literal["none", "nltk127", "nltk179", "spacy"] = "none"
-    filter_width: Annotated[int, Field(gt=0)] = 10
+    filter_width: Annotated[int, Field(gt=0)] = 20
     filter_depth: Annotated[int, Field(gt=0)] = 6
     unit: Unit
     metrics: tuple[Name, ...]

@@ -106,7 +106,7 @@ def test_one_prefix_or_many_give_the_same_words() -> None:
     prefixes = [model.encode(text).ids for text in texts]
     banned = load_filter(load_task("lambada"))
     assert banned
-    many = model.best_words(prefixes, banned.banned, 10, 6)  # type: ignore[attr-defined]
+    many = model.best_words(prefixes, banned.banned, 20, 6)  # type: ignore[attr-defined]
     assert many == [model.best_word(prefix, banned.banned) for prefix in prefixes]  # type: ignore[attr-defined]
     assert all(word and word.lower() not in banned.banned and " " not in word for word in many)
     assert model.best_word(prefixes[1], frozenset()) != many[1] or many[1] not in banned.banned  # type: ignore[attr-defined]
@@ -122,7 +122,7 @@ def test_the_filter_costs_no_more_than_the_answers_in_the_list(list_: str, tmp_p
     listed = 100 * sum(answer.lower() in words.banned for answer in answers) / len(answers)
     assert filtered["acc_unfiltered"] == plain["acc"]
     assert filtered["acc"] >= filtered["acc_unfiltered"] - listed
-    assert f"|filter:{words.name}.w10.d6|" in made[0].metrics[1].signature
+    assert f"|filter:{words.name}.w20.d6|" in made[0].metrics[1].signature
     assert "|filter:none|" in made[1].metrics[1].signature
     again = evaluate("demo", [list_], out=tmp_path, settings=Settings())[0]
     assert again.tally == made[0].tally

@@ -59,7 +59,7 @@ class HfModel:
         """The capability of `types.BestWords`; None where the tokenizer does not say which bytes its pieces stand for."""
         return self._best_words if self._tokens.pieces else None
 
-    def best_word(self, prefix: Ids, banned: frozenset[str], width: int = 10, depth: int = 6) -> str:
+    def best_word(self, prefix: Ids, banned: frozenset[str], width: int = 20, depth: int = 6) -> str:
         """The likeliest whole word after a prefix that is not in the list. Raises UsageError without `best_words`."""
         if self.best_words is None:
             raise UsageError(f"model {self._identity['name']}: its tokenizer does not say which bytes its pieces stand for")

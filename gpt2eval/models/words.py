@@ -49,9 +49,9 @@ class Vocabulary:
 
 
 def _ends(piece: bytes) -> bool:
-    """Whether a piece begins with white space or punctuation."""
+    """Whether a piece begins with white space, punctuation or another sign."""
     first = piece[:4].decode("utf-8", "ignore")[:1] or "x"
-    return first.isspace() or unicodedata.category(first).startswith("P")
+    return first.isspace() or unicodedata.category(first)[0] in "PS"
 
 
 @dataclass(slots=True)
