@@ -28,7 +28,7 @@ LAYERS = (
     ("cli",),
     ("__main__",),
 )
-MODELS = ("", ".tokens", ".fingerprint", ".packed", ".onednn", ".words", ".engine", ".hf", ".toy", ".ranks")
+MODELS = ("", ".tokens", ".fingerprint", ".packed", ".onednn", ".even", ".words", ".engine", ".hf", ".toy", ".ranks")
 PURE = ("errors", "types", "schema", "scheme", "windows", "ask", "detok", "plan", "metrics", "signature", "verdict", "formats")
 OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "torch": "models.",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt2eval.models import onednn, packed
+from gpt2eval.models.even import even_out
 from gpt2eval.types import Request, TokenScores
 
 ROWS = {
@@ -113,6 +114,7 @@ class Packed:
         probe = _probe(config.vocab_size)
         expected = _gathered([padded.score([request]) for request in probe])
         onednn.take_over(model)
+        even_out(model)
         tolerance = 0.3 if model.dtype in (torch.bfloat16, torch.float16) else 1e-4
         try:
             engine = cls(model)
@@ -207,8 +209,11 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
 def _scores(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Log-softmax in float32 (or better) of `[tokens, vocabulary]` at the targets `[tokens]`, and whether they are highest.
 
-    The logits are used up.
+    The logits are used up. A lone row is taken twice, for torch shares its sum out to threads.
     """
+    if len(logits) == 1:
+        logprobs, hits = _scores(logits.repeat(2, 1), targets.repeat(2))
+        return logprobs[:1], hits[:1]
     wide = logits.float() if logits.dtype != torch.float64 else logits
     index = targets.to(logits.device)
     chosen, highest = wide.gather(1, index[:, None])[:, 0], wide.amax(1)
