@@ -193,8 +193,16 @@ def test_a_killed_process_goes_on(tmp_path: Path, demo_hashes: dict[str, str]) -
 
 
 def test_an_interrupted_process_says_how_to_go_on(tmp_path: Path) -> None:
+    def heed() -> None:  # even where the tests themselves run in the background, which ignores SIGINT
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
     process = subprocess.Popen(
-        [*COMMAND, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=SINGLE
+        [*COMMAND, str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=SINGLE,
+        preexec_fn=heed,
     )
     wait_for_a_unit(tmp_path)
     process.send_signal(signal.SIGINT)
