@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gpt2eval.errors import UsageError
 from gpt2eval.types import Metric
 
-MODEL = ("model", "tok", "dtype", "attn", "gemm", "map", "batch", "v")
+MODEL = ("model", "peft", "code", "tok", "dtype", "quant", "attn", "gemm", "map", "batch", "v")
 TELLING = re.compile(r"[%|\s'\"]")  # what would end a value, or the line
 ENCODED = re.compile("(?:%[0-9A-F]{2})+")
 DIGITS_ONLY = {"dtype", "attn", "gemm", "map", "batch"}  # another of these moves a number in its last digits
@@ -36,8 +36,8 @@ def signature(
     'task:ptb|data:dd65dff3|unit:word+eol@82430|model:gpt2@607a30d|tok:1f2e3d4c|dtype:float32|attn:packed|v:0.1.0'
     """
     fields: dict[str, str | int | None] = {"task": task} | dict(protocol) | {"unit": f"{metric.unit}@{metric.units}"}
-    fields |= {"model": f"{computed['name']}@{computed['revision']}", "tok": computed["tokenizer"]}
-    fields |= {key: computed.get(key) for key in MODEL[2:-1]} | {"v": version}
+    told = {**computed, "model": f"{computed['name']}@{computed['revision']}", "tok": computed["tokenizer"], "v": version}
+    fields |= {key: told.get(key) for key in MODEL}
     return written({key: str(value) for key, value in fields.items() if value is not None})
 
 

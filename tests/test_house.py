@@ -28,14 +28,20 @@ LAYERS = (
     ("cli",),
     ("__main__",),
 )
-MODELS = ("", ".tokens", ".fingerprint", ".packed", ".onednn", ".even", ".words", ".engine", ".hf", ".toy", ".ranks")
+MODELS = (
+    *("", ".safe", ".tokens", ".fingerprint", ".tokenizer", ".devices"),
+    *(".packed", ".onednn", ".even", ".words", ".engine", ".causal"),
+    *(".checkpoint", ".hf", ".openai", ".nanogpt", ".llmc", ".litgpt", ".gguf", ".toy", ".ranks"),
+)
 PURE = ("errors", "types", "schema", "scheme", "windows", "ask", "detok", "plan", "metrics", "signature", "verdict", "formats")
 OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "torch": "models.",
     "transformers": "models.",
     "datasets": "corpus",
     "pandas": "table",
-    "yaml": "tasks",
+    "yaml": ("tasks", "models.litgpt"),
+    "tensorflow": "models.openai",
+    "peft": "models.hf",
     "sacremoses": "moses",
     "typer": ("cli", "options"),
     "rich": "progress",

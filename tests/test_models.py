@@ -18,7 +18,7 @@ from gpt2eval import ask, corpus, demo, models, pipeline, plan
 from gpt2eval.detok import RoundTrip
 from gpt2eval.errors import UsageError
 from gpt2eval.models import Options
-from gpt2eval.models.hf import HfModel
+from gpt2eval.models.causal import CausalModel
 from gpt2eval.pipeline import Settings
 from gpt2eval.schema import Task
 from gpt2eval.tasks import load_detokenizer, load_task
@@ -61,16 +61,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
 
 
 @pytest.fixture(scope="session", params=["packed", "sdpa"])
-def gpt2(folders: Mapping[str, Path], request: pytest.FixtureRequest) -> HfModel:
+def gpt2(folders: Mapping[str, Path], request: pytest.FixtureRequest) -> CausalModel:
     """The same model in both engines."""
     model = load(folders["gpt2"], attn=request.param)
     assert model.identity()["attn"] == request.param
     return model
 
 
-def load(folder: Path, dtype: str = "float32", attn: str | None = None) -> HfModel:
+def load(folder: Path, dtype: str = "float32", attn: str | None = None) -> CausalModel:
     model = models.load(str(folder), Options(device="cpu", dtype=dtype, attn=attn))
-    assert isinstance(model, HfModel)
+    assert isinstance(model, CausalModel)
     return model
 
 
@@ -137,7 +137,7 @@ def passages_of(task: Task, records: Sequence[Record]) -> list[Passage]:
     return pipeline.prepare(task, records, detokenizer, RoundTrip())
 
 
-def scored(model: HfModel, task: Task, records: Sequence[Record], stride: int = 64, batch: int = 8) -> list[Scored]:
+def scored(model: CausalModel, task: Task, records: Sequence[Record], stride: int = 64, batch: int = 8) -> list[Scored]:
     """The package's scores of every passage."""
     passages = passages_of(task, records)
     encoded = [Encoded(p, *model.encode(p.text)[:2]) for p in passages]
@@ -163,7 +163,7 @@ def some(name: str, limit: int, **changes: Any) -> tuple[Task, Sequence[Record]]
 @pytest.mark.parametrize("start", ["eot", "none"])
 @pytest.mark.parametrize(("name", "limit"), [("text8", 1), ("enwik8", 2), ("wikitext2", 5), ("lm1b", 6), ("ptb", 8)])
 def test_streams_and_lines_equal_a_loop_for_any_stride_and_batch(
-    folders: Mapping[str, Path], gpt2: HfModel, name: str, limit: int, start: str
+    folders: Mapping[str, Path], gpt2: CausalModel, name: str, limit: int, start: str
 ) -> None:
     task, records = some(name, limit, start=start)
     naive = Naive(folders["gpt2"])
@@ -179,7 +179,7 @@ def test_streams_and_lines_equal_a_loop_for_any_stride_and_batch(
 @pytest.mark.parametrize("start", ["eot", "none"])
 @pytest.mark.parametrize("name", ["lambada", "lambada/no_detok", "cbt_cn", "cbt_ne/candidate_only", "cbt_ne/newline"])
 def test_last_words_and_choices_equal_a_loop_where_the_context_is_cut(
-    folders: Mapping[str, Path], gpt2: HfModel, name: str, start: str
+    folders: Mapping[str, Path], gpt2: CausalModel, name: str, start: str
 ) -> None:
     task, records = some(name, 3, start=start)
     expected = Naive(folders["gpt2"]).scores(task, records, 64, 64)
@@ -189,7 +189,7 @@ def test_last_words_and_choices_equal_a_loop_where_the_context_is_cut(
         assert [s.tokens.sum() for s in found] == [len(s) for s in expected]
 
 
-def test_the_last_token_is_the_last_of_the_last_words_tokens(folders: Mapping[str, Path], gpt2: HfModel) -> None:
+def test_the_last_token_is_the_last_of_the_last_words_tokens(folders: Mapping[str, Path], gpt2: CausalModel) -> None:
     task, records = some("lambada/last_token", 8)
     words = Naive(folders["gpt2"]).scores(load_task("lambada"), records, 64, 64)
     assert max(len(w) for w in words) > 1
@@ -198,7 +198,7 @@ def test_the_last_token_is_the_last_of_the_last_words_tokens(folders: Mapping[st
 
 @pytest.mark.parametrize("start", ["eot", "none"])
 @pytest.mark.parametrize("stride", [64, 32, 8, 1])
-def test_every_token_equals_a_loop(folders: Mapping[str, Path], gpt2: HfModel, stride: int, start: str) -> None:
+def test_every_token_equals_a_loop(folders: Mapping[str, Path], gpt2: CausalModel, stride: int, start: str) -> None:
     task, records = some("enwik8", 1, start=start)
     (expected,) = Naive(folders["gpt2"]).scores(task, records, 64, stride)
     window = plan.Window(64, stride, gpt2.start if start == "eot" else None)
@@ -223,7 +223,7 @@ def test_choices_rank_as_in_ten_full_passes(folders: Mapping[str, Path], name: s
         assert ours - ours.min() == pytest.approx(np.array(whole) - min(whole), abs=1e-3)
 
 
-def test_hits_are_the_argmax(folders: Mapping[str, Path], gpt2: HfModel) -> None:
+def test_hits_are_the_argmax(folders: Mapping[str, Path], gpt2: CausalModel) -> None:
     naive = Naive(folders["gpt2"])
     ids = gpt2.encode("the cat sat on the mat and ").ids
     with torch.inference_mode():
@@ -258,7 +258,7 @@ def test_another_architecture_equals_a_loop(folders: Mapping[str, Path], stride:
 
 
 @pytest.mark.parametrize(("name", "limit"), [("lm1b", 12), ("cbt_cn", 2), ("lambada", 12), ("text8", 1)])
-def test_neither_batch_size_nor_record_order_matters(gpt2: HfModel, name: str, limit: int) -> None:
+def test_neither_batch_size_nor_record_order_matters(gpt2: CausalModel, name: str, limit: int) -> None:
     task, records = some(name, limit)
     base = nats(scored(gpt2, task, records, 16))
     for batch in (1, 2, 5, 64):
@@ -268,19 +268,19 @@ def test_neither_batch_size_nor_record_order_matters(gpt2: HfModel, name: str, l
     assert nats(by_record) == pytest.approx(base, rel=1e-6)
 
 
-def test_a_special_token_in_the_text_is_read_as_text(gpt2: HfModel) -> None:
+def test_a_special_token_in_the_text_is_read_as_text(gpt2: CausalModel) -> None:
     text = f"one {END} two"
     encoding = gpt2.encode(text)
     assert gpt2.start not in encoding.ids
     assert (encoding.ends[-1], encoding.lossy) == (len(text), False)
 
 
-def test_the_same_run_gives_the_same_bits(gpt2: HfModel) -> None:
+def test_the_same_run_gives_the_same_bits(gpt2: CausalModel) -> None:
     task, records = some("text8", 1)
     assert nats(scored(gpt2, task, records, 8)) == nats(scored(gpt2, task, records, 8))
 
 
-def test_bfloat16_is_close_but_not_equal(folders: Mapping[str, Path], gpt2: HfModel) -> None:
+def test_bfloat16_is_close_but_not_equal(folders: Mapping[str, Path], gpt2: CausalModel) -> None:
     task, records = some("text8", 1)
     half = load(folders["gpt2"], dtype="bfloat16")
     assert half.identity()["dtype"] == "bfloat16"
@@ -289,7 +289,7 @@ def test_bfloat16_is_close_but_not_equal(folders: Mapping[str, Path], gpt2: HfMo
     assert found != expected
 
 
-def test_float64_agrees_with_float32(folders: Mapping[str, Path], gpt2: HfModel) -> None:
+def test_float64_agrees_with_float32(folders: Mapping[str, Path], gpt2: CausalModel) -> None:
     task, records = some("text8", 1)
     wide = load(folders["gpt2"], dtype="float64")
     assert nats(scored(wide, task, records)) == pytest.approx(nats(scored(gpt2, task, records)), rel=1e-6)
@@ -299,7 +299,7 @@ def test_float64_agrees_with_float32(folders: Mapping[str, Path], gpt2: HfModel)
 
 
 @pytest.mark.parametrize(("name", "limit"), [("wikitext2/no_detok", 6), ("lambada", 5), ("cbt_cn", 2), ("lm1b", 5)])
-def test_a_results_nats_are_those_of_the_loop(folders: Mapping[str, Path], gpt2: HfModel, name: str, limit: int) -> None:
+def test_a_results_nats_are_those_of_the_loop(folders: Mapping[str, Path], gpt2: CausalModel, name: str, limit: int) -> None:
     task, records = some(name, limit)
     scores = Naive(folders["gpt2"]).scores(task, records, 64, 32)
     right = [p.right for p in passages_of(task, records)]

@@ -11,7 +11,18 @@ from typing import Any
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.types import Model
 
-SCHEMES = {"hf": "gpt2eval.models.hf:load", "toy": "gpt2eval.models.toy:load", "demo": "gpt2eval.models.hf:load_demo"}
+SCHEMES = {
+    "hf": "gpt2eval.models.hf:load",
+    "openai": "gpt2eval.models.openai:load",
+    "nanogpt": "gpt2eval.models.nanogpt:load",
+    "nanogpt-tanh": "gpt2eval.models.nanogpt:load_tanh",
+    "llmc": "gpt2eval.models.llmc:load",
+    "litgpt": "gpt2eval.models.litgpt:load",
+    "gguf": "gpt2eval.models.gguf:load",
+    "api": "gpt2eval.models.api:load",
+    "toy": "gpt2eval.models.toy:load",
+    "demo": "gpt2eval.models.hf:load_demo",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,8 @@ class Options:
     device_map: str | None = None
     tp: int | None = None
     tokenizer: str | None = None
+    peft: str | None = None
+    quantization: str | None = None
 
 
 def schemes() -> Mapping[str, str]:

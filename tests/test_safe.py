@@ -1,0 +1,251 @@
+"""Hostile checkpoints: nothing in them is run, no path leaves their folder, no memory is taken on their word."""
+
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertForMaskedLM, BertLMHeadModel, T5Config, T5ForConditionalGeneration
+
+from gpt2eval import models
+from gpt2eval.catalog import DEMO
+from gpt2eval.errors import UsageError
+from gpt2eval.models import Options, safe
+
+WORDS = str(DEMO / "model")
+
+
+class Bomb:
+    """Touches a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return os.mkdir, (str(self.path),)
+
+
+def refused(name: str, match: str, **options: Any) -> None:
+    with pytest.raises(UsageError, match=match) as caught:
+        models.load(name, Options(device="cpu", **options))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copytree(DEMO / "model", tmp_path / "model")
+    return tmp_path / "model"
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+ARGS = {"n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 16, "bias": True, "vocab_size": 2560}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_hostile_torch_file(tmp_path: Path, legacy: bool) -> None:
+    path = tmp_path / "ckpt.pt"
+    content = {"model": {"x": torch.zeros(2)}, "model_args": ARGS, "config": Bomb(tmp_path / "ran")}
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    refused(f"nanogpt:{path}", r"needs \S*mkdir\S*, which would be run; expected tensors and plain values", tokenizer=WORDS)
+    (tmp_path / "raw.pt").write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
+    refused(f"nanogpt:{tmp_path / 'raw.pt'}", "raw.pt: ", tokenizer=WORDS)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_torch_file_that_needs_numpy_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    torch.save({"model": {}, "model_args": ARGS, "iter_num": np.float64(3)}, tmp_path / "ckpt.pt")
+    refused(
+        f"nanogpt:{tmp_path / 'ckpt.pt'}",
+        r"needs numpy\S*, which .* load it where you trust it, and torch.save only",
+        tokenizer=WORDS,
+    )
+
+
+def test_a_hostile_vocabulary(tmp_path: Path) -> None:
+    torch.save({"model": {}, "model_args": ARGS}, tmp_path / "ckpt.pt")
+    for content, said in (
+        (pickle.dumps({"stoi": Bomb(tmp_path / "ran")}), r"meta.pkl: it names \w+.mkdir, which would be run"),
+        (pickle.dumps({"stoi": {"ab": 1}}), "no 'stoi' of characters to ids"),
+        (pickle.dumps([1, 2]), "no 'stoi'"),
+        (b"\x80\x05garbage", "expected a pickle of plain dictionaries"),
+        (b"", "expected a pickle of plain dictionaries"),
+    ):
+        (tmp_path / "meta.pkl").write_bytes(content)
+        refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", said)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is(tmp_path: Path) -> None:
+    torch.save({"model": {"x": torch.zeros(1 << 22)}, "model_args": ARGS}, tmp_path / "plain.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "ckpt.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in plain.infolist():
+            packed.writestr(member.filename, plain.read(member))
+    assert (tmp_path / "ckpt.pt").stat().st_size < 1 << 17
+    refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", "would unpack to more than it is", tokenizer=WORDS)
+
+
+def test_a_tensor_larger_than_its_storage(tmp_path: Path) -> None:
+    huge = torch.zeros(1).expand(1 << 20, 1 << 20)
+    torch.save({"model": {"transformer.wte.weight": huge}, "model_args": ARGS}, tmp_path / "ckpt.pt")
+    refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", r"shape \[1048576, 1048576\] that its storage does not hold", tokenizer=WORDS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"n_layer": 1 << 40}, r"1099511627776 layers in \d+ tensors"),
+        ({"n_embd": 1 << 30}, r"expected sizes that make a GPT2LMHeadModel|expected \["),
+        ({"n_head": 3}, "a width of 8 for 3 heads"),
+        ({"n_layer": -1}, "layers is -1; expected a whole number"),
+        ({"vocab_size": "many"}, "vocabulary is 'many'"),
+        ({"block_size": True}, "context is True"),
+        ({"n_layer": 2}, "is not in it"),
+    ],
+)
+def test_sizes_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    state = {"transformer.wte.weight": torch.zeros(2560, 8), "transformer.wpe.weight": torch.zeros(16, 8)}
+    torch.save({"model": state, "model_args": ARGS | changes}, tmp_path / "ckpt.pt")
+    refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", said, tokenizer=WORDS)
+
+
+@pytest.mark.parametrize(
+    ("header", "extra", "said"),
+    [
+        ([1, 3], 0, "magic 1, version 3; expected a GPT-2 of llm.c, magic 20240326"),
+        ([20240326, 2], 0, "version 2; expected"),
+        ([20240326, 3, 16, 100, 1, 2, 8, 128], 0, "1024 bytes, a vocabulary of 100 in 128 rows; expected 9184 bytes"),
+        ([20240326, 3, 2**31 - 1, 2**31 - 1, 2**31 - 1, 1, 2**31 - 1, 2**31 - 1], 0, r"expected \d+ bytes"),
+        ([20240326, 5, -4, 100, 1, 2, 8, 128], 0, "context is -4"),
+    ],
+)
+def test_llmc_headers(tmp_path: Path, header: list[int], extra: int, said: str) -> None:
+    content = np.zeros(256, "<i4")
+    content[: len(header)] = header
+    (tmp_path / "model.bin").write_bytes(content.tobytes() + b"\0" * extra)
+    refused(f"llmc:{tmp_path / 'model.bin'}", said, tokenizer=WORDS)
+    (tmp_path / "short.bin").write_bytes(b"abc")
+    refused(f"llmc:{tmp_path / 'short.bin'}", "3 bytes; expected a GPT-2 of llm.c", tokenizer=WORDS)
+
+
+# -- folders of transformers ---------------------------------------------------------------------------------------
+
+
+def test_an_index_that_leads_outside(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder.parent / "secret.safetensors")
+    names = dict.fromkeys(load_file(folder.parent / "secret.safetensors"), "../secret.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    refused(str(folder), r"model.safetensors.index.json names '../secret.safetensors', outside of it")
+
+
+@pytest.mark.parametrize("key", ["n_layer", "n_embd", "vocab_size", "n_positions"])
+def test_a_config_that_claims_more_than_there_is(folder: Path, key: str) -> None:
+    edit(folder / "config.json", **{key: 1 << 40})
+    refused(str(folder), rf"{key} is \d+, more than|its config makes \d+ parameters; its files hold \d+ bytes")
+
+
+def test_missing_weights_are_not_made_up(folder: Path) -> None:
+    state = load_file(folder / "model.safetensors")
+    gone = next(name for name in state if name.endswith("mlp.c_fc.weight"))
+    save_file({name: value for name, value in state.items() if name != gone}, folder / "model.safetensors", {"format": "pt"})
+    refused(str(folder), r"missing keys: \S*mlp.c_fc.weight \(1 in all\); expected all its weights")
+
+
+def test_weights_of_another_shape(folder: Path) -> None:
+    edit(folder / "config.json", n_inner=64)
+    refused(str(folder), "mismatch")
+
+
+def test_a_hostile_pickle_in_a_folder(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"transformer.wte.weight": Bomb(folder / "ran"), "x": torch.zeros(1 << 24)}, folder / "pytorch_model.bin")
+    refused(str(folder), r"model \S+: .*[Ww]eights")
+    assert not (folder / "ran").exists()
+
+
+def test_code_in_a_folder_is_not_run_unless_trusted_and_then_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_MODULES_CACHE", str(folder.parent / "modules"))
+    code = (
+        "from pathlib import Path\nPath(__file__).with_name('ran').touch()\n"
+        "from transformers import GPT2Config, GPT2LMHeadModel\n"
+        "class MineConfig(GPT2Config):\n    model_type = 'mine'\n"
+        "class Mine(GPT2LMHeadModel):\n    config_class = MineConfig\n"
+    )
+    (folder / "mine.py").write_text(code)
+    edit(
+        folder / "config.json",
+        model_type="mine",
+        auto_map={"AutoConfig": "mine.MineConfig", "AutoModelForCausalLM": "mine.Mine"},
+    )
+    refused(str(folder), "trust_remote_code|custom code")
+    assert not list(folder.parent.rglob("ran"))
+    identity = models.load(str(folder), Options(device="cpu", trust_remote_code=True)).identity()
+    assert identity["code"]
+
+
+def test_models_that_see_what_comes_later_are_refused(folder: Path) -> None:
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    bert = BertConfig(**sizes, vocab_size=2560, initializer_range=0.3)
+    kinds = {
+        "masked": (BertForMaskedLM(bert), "BertForMaskedLM; expected a causal language model"),
+        "both-ways": (BertLMHeadModel(bert), "depends on later tokens; expected a causal language model"),
+        "t5": (
+            T5ForConditionalGeneration(T5Config(vocab_size=2560, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)),
+            r"an encoder-decoder \(t5\)",
+        ),
+    }
+    for name, (model, said) in kinds.items():
+        place = folder.parent / name
+        model.save_pretrained(place)
+        for file in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(folder / file, place)
+        refused(str(place), said)
+    decoder = BertConfig(**sizes, vocab_size=2560, initializer_range=0.3, is_decoder=True)
+    BertLMHeadModel(decoder).save_pretrained(folder.parent / "decoder")
+    assert models.load(str(folder.parent / "decoder"), Options(device="cpu", tokenizer=str(folder))).identity()["name"]
+
+
+def test_a_tokenizer_of_another_model(tmp_path: Path) -> None:
+    shutil.copytree(DEMO / "model", tmp_path / "model")
+    content = json.loads((tmp_path / "model" / "tokenizer.json").read_text())
+    content["added_tokens"].append(content["added_tokens"][0] | {"id": 2600, "content": "zzz", "special": False})
+    (tmp_path / "more.json").write_text(json.dumps(content))
+    model = models.load(str(tmp_path / "model"), Options(device="cpu", tokenizer=str(tmp_path / "more.json")))
+    with pytest.raises(UsageError, match="its tokenizer gives token 2560, the model has 2560; expected --tokenizer"):
+        model.encode("it is zzz")
+
+
+@pytest.mark.parametrize("how", ["bnb-8bit", "bnb-4bit", "gptq", "awq"])
+def test_quantization_says_what_is_lacking(folder: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpt2eval.models import devices
+
+    refused(str(folder), f"--quantization {how}: the package .* is not installed|there is no GPU here", quantization=how)
+    monkeypatch.setattr(devices, "find_spec", lambda name: object())
+    if not torch.cuda.is_available():
+        refused(str(folder), f"--quantization {how}: there is no GPU here", quantization=how)
+    refused(str(folder), "unknown quantization 'int3'", quantization="int3")
+
+
+def test_paths_stay_inside(tmp_path: Path) -> None:
+    assert safe.inside(tmp_path, "a/b", "x") == (tmp_path / "a" / "b").resolve()
+    for name in ("../a", "/etc/passwd", "a/../../b"):
+        with pytest.raises(UsageError, match="outside of it"):
+            safe.inside(tmp_path, name, "x")
+    (tmp_path / "openai").mkdir()
+    for name, content in {"hparams.json": "{}", "encoder.json": '{"a": 0}', "vocab.bpe": "#version: 0.2\n"}.items():
+        (tmp_path / "openai" / name).write_text(content)
+    (tmp_path / "openai" / "checkpoint").write_text('model_checkpoint_path: "/elsewhere/model.ckpt"\n')
+    refused(f"openai:{tmp_path / 'openai'}", "checkpoint names '/elsewhere/model.ckpt', outside of it")
