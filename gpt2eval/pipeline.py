@@ -27,7 +27,7 @@ ASK: Mapping[str, Callable[[Record], list[Passage]]] = {
 }
 
 PAPER = "gpt2-paper"
-BUDGETS = {"cpu": 1024, "cuda": 32768}
+BUDGETS = {"cpu": 1024, "cuda": 32768, "api": 16384}
 
 
 class Settings(NamedTuple):

@@ -31,7 +31,7 @@ LAYERS = (
 MODELS = (
     *("", ".safe", ".tokens", ".fingerprint", ".tokenizer", ".devices"),
     *(".packed", ".onednn", ".even", ".words", ".engine", ".causal"),
-    *(".checkpoint", ".hf", ".openai", ".nanogpt", ".llmc", ".litgpt", ".gguf", ".toy", ".ranks"),
+    *(".checkpoint", ".hf", ".openai", ".nanogpt", ".llmc", ".litgpt", ".gguf", ".server", ".remote", ".api", ".toy", ".ranks"),
 )
 PURE = ("errors", "types", "schema", "scheme", "windows", "ask", "detok", "plan", "metrics", "signature", "verdict", "formats")
 OUTSIDE: dict[str, str | tuple[str, ...]] = {
@@ -42,6 +42,8 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "yaml": ("tasks", "models.litgpt"),
     "tensorflow": "models.openai",
     "peft": "models.hf",
+    "httpx2": "models.server",
+    "tenacity": "models.server",
     "sacremoses": "moses",
     "typer": ("cli", "options"),
     "rich": "progress",

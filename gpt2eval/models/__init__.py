@@ -39,6 +39,7 @@ class Options:
     tokenizer: str | None = None
     peft: str | None = None
     quantization: str | None = None
+    api_key_file: str | None = None
 
 
 def schemes() -> Mapping[str, str]:

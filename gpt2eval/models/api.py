@@ -1,0 +1,212 @@
+"""`api:URL#MODEL`: a model behind a server with OpenAI's `/v1/completions` (vLLM, SGLang, llama-cpp-python).
+
+The server must give the log-probabilities of a prompt (`echo`); whether it does, and says the truth, is tried at the
+start. Prompts go as token ids, or as text to a server that takes no ids, and are then checked to have been read back as
+the same tokens. It knows requests, not what they are for.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt2eval.errors import UsageError
+from gpt2eval.models import Options, tokenizer
+from gpt2eval.models.causal import UNBOUNDED
+from gpt2eval.models.remote import of_server
+from gpt2eval.models.server import SLACK, Echo, Server
+from gpt2eval.models.tokenizer import Tokenizer
+from gpt2eval.types import Encoding, Ids, Request, TokenScores
+
+AT_ONCE = 8
+TRIES = 3  # of a kind of prompt that a server may not take
+CODED = ("token_id:", "bytes:")  # how some servers write tokens that are no text
+SAMPLE = (
+    "The river ran past the mill and under the old stone bridge, where the children used to fish in summer. "
+    "In 1907 the mill was closed; nobody remembers why. Today there is a small museum, and on Sundays a market."
+)
+SAME = 0.05  # nats by which a token may differ when it is asked for again
+LONGEST = re.compile(r"maximum context length is (\d+)|max_model_len\D{1,20}(\d+)|context (?:window|size) of (\d+)")
+TRIED = 1200  # tokens of a prompt that shows the context of a server that does not say it
+
+
+class ApiModel:
+    """A model behind a server; log-probabilities as it gives them."""
+
+    def __init__(self, server: Server, words: Tokenizer, name: str) -> None:
+        self._server = server
+        self._tokens, self.start, self.added, _, said = words
+        self._takes = self._dialect()
+        sample = self._sample()
+        self.context = self._longest()
+        mark = f"{server.model} {sample.hits.tolist()} {sample.logprobs.mean():.1f}"
+        self._identity = {
+            "name": name,
+            "revision": sha256(mark.encode()).hexdigest()[:8],
+            "tokenizer": said,
+            "dtype": "server",
+            "attn": "server",
+            "device": "api",
+        }
+
+    def encode(self, text: str) -> Encoding:
+        return self._tokens.encode(text)
+
+    def identity(self) -> Mapping[str, str]:
+        return self._identity
+
+    def score(self, batch: Sequence[Request]) -> TokenScores:
+        """The scores of a batch, a prompt per branch, some at once. Raises UsageError where the server fails for good."""
+        rows = [(prefix, branch) for prefix, branches in batch for branch in branches]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            parts = list(pool.map(lambda row: self._scored(*row), rows))
+        return TokenScores(np.concatenate([p.logprobs for p in parts]), np.concatenate([p.hits for p in parts]))
+
+    def _scored(self, prefix: Ids, branch: Ids) -> TokenScores:
+        """The log-probabilities of a branch after its prefix, and which were the highest."""
+        ids = np.concatenate([prefix, branch])
+        echo = self._echo(ids)
+        unseen = [None] * echo.hidden
+        told = list(zip(unseen + echo.logprobs, unseen + echo.highest, strict=True))
+        found = [
+            (logprob, logprob >= highest - SLACK)
+            if logprob is not None and highest is not None
+            else self._server.following(self._prompt(ids[:at]), int(ids[at]))
+            for at, (logprob, highest) in enumerate(told)
+            if at >= len(prefix)
+        ]
+        values, hits = zip(*found, strict=True)
+        return TokenScores(np.array(values, np.float32), np.array(hits, np.bool_))
+
+    def _echo(self, ids: Ids) -> Echo:
+        """What the server says of some tokens; they are checked to be the ones that it saw, and the numbers to be theirs."""
+        echo = self._server.echo(self._prompt(ids), len(ids))
+        if echo.hidden and ids[0] != self.start:
+            raise UsageError(
+                f"{self._server.url}: a prompt of {len(ids)} tokens came back as {len(ids) - 1}; expected the same tokens"
+            )
+        if echo.generated and echo.generated.logprob < echo.generated.highest - SAME:
+            raise UsageError(
+                f"{self._server.url}: the token it goes on with by itself ({echo.generated.text!r:.40}) is not its most likely "
+                "one: its log-probabilities stand beside other tokens than theirs; expected a server that gives them right, or "
+                "(llama-cpp-python) prompts that all begin with the start token: texts that fit the context"
+            )
+        pieces = self._tokens.pieces or {}
+        for at, (said, id_) in enumerate(zip(echo.tokens, ids[1:] if echo.hidden else ids, strict=True)):
+            ours = pieces.get(int(id_), b"").decode("utf-8", "ignore").strip()
+            theirs = "" if "\ufffd" in said or said.startswith(CODED) else said.strip()
+            if ours and theirs and ours != theirs:
+                raise UsageError(
+                    f"{self._server.url}: token {at} is {said!r:.40} there, {ours!r:.40} here; expected its own tokenizer"
+                )
+        return echo
+
+    def _prompt(self, ids: Ids) -> list[int] | str:
+        """Tokens as the server takes them. Raises UsageError for tokens that cannot be said as text."""
+        if self._takes == "ids":
+            return ids.tolist()
+        if self._takes == "text":
+            return self._text(ids)
+        if ids[0] != self.start:
+            raise UsageError(
+                f"{self._server.url}: it takes text only, and puts a token of its own before it; expected a server that takes "
+                "token ids, or texts that fit the context"
+            )
+        return self._text(ids[1:])
+
+    def _text(self, ids: Ids) -> str:
+        pieces = self._tokens.pieces or {}
+        try:
+            return b"".join(pieces.get(int(id_)) or b"\xff" for id_ in ids).decode()
+        except UnicodeDecodeError:
+            raise UsageError(
+                f"{self._server.url}: it takes text only, and a prompt begins or ends within a character"
+            ) from None
+
+    def _dialect(self) -> str:
+        """How the server takes prompts: `ids`, `text`, or `text+start`, which puts the start token before each by itself.
+
+        Raises UsageError for a server that does not echo a prompt's tokens with their log-probabilities.
+        """
+        ids = self.encode("It was").ids
+        whole = ids if self.start is None else np.concatenate([np.array([self.start], np.int32), ids])
+        ways: dict[str, list[int] | str] = {"ids": whole.tolist(), "text": self._text(whole)}
+        if self.start is not None:
+            ways["text+start"] = self._text(ids)
+        refused = ""
+        for way, prompt in ways.items():
+            try:
+                self._server.echo(prompt, len(whole), attempts=TRIES)
+                return way
+            except UsageError as error:
+                refused = refused or str(error)
+        wanted = (
+            "" if "; expected" in refused else "; expected a server that echoes a prompt, each token with its log-probability"
+        )
+        raise UsageError(refused + wanted)
+
+    def _sample(self) -> TokenScores:
+        """The scores of a sample text. Raises UsageError where asking again gives others, as prefix caches may."""
+        ids = self.encode(SAMPLE).ids
+        prefix, branch = (ids[:1], ids[1:]) if self.start is None else (np.array([self.start], np.int32), ids)
+        first, half, again = (self._scored(prefix, part) for part in (branch, branch[: len(branch) // 2], branch))
+        apart = np.abs(np.concatenate([first.logprobs - again.logprobs, first.logprobs[: len(half.logprobs)] - half.logprobs]))
+        if apart.max() > SAME:
+            raise UsageError(
+                f"{self._server.url}: the same tokens, asked for again, differ by {apart.max():.3f} nats; "
+                "expected a server without prefix caching (vLLM: --no-enable-prefix-caching)"
+            )
+        return first
+
+    def _longest(self) -> int:
+        """The longest input: a prompt holds its last target too, and the server generates one token more."""
+        listed: Any = self._server.get("/v1/models")
+        entries = listed.get("data", []) if isinstance(listed, dict) else []
+        for entry in entries:
+            said = entry.get("max_model_len") if isinstance(entry, dict) else None
+            if isinstance(said, int) and (entry.get("id") == self._server.model or len(entries) == 1):
+                return said - 2
+        ids = np.resize(self.encode(SAMPLE).ids, TRIED)
+        if self.start is not None:
+            ids[0] = self.start
+        try:
+            self._server.echo(self._prompt(ids), len(ids))
+        except UsageError as error:
+            if found := LONGEST.search(str(error)):
+                return int(next(filter(None, found.groups()))) - 2
+        return UNBOUNDED
+
+
+def load(rest: str, options: Options) -> ApiModel:
+    """The model of an address and a name. Raises UsageError for a server that cannot be used, saying why."""
+    url, _, model = rest.partition("#")
+    if not model or not url.startswith(("http://", "https://")):
+        raise UsageError(f"model api:{rest}: expected api:URL#MODEL, as in api:http://127.0.0.1:8000#gpt2")
+    server = Server(url, model, _key(options.api_key_file))
+    return ApiModel(server, _tokenizer(server, options.tokenizer), f"api:{rest}")
+
+
+def _tokenizer(server: Server, choice: str | None) -> Tokenizer:
+    """The tokenizer asked for, the server's own, or that of the Hub id or folder which the model's name is."""
+    if found := tokenizer.asked_for(choice) or of_server(server):
+        return found
+    try:
+        return tokenizer.of_place(server.model, choice)
+    except (OSError, ValueError, KeyError, UsageError) as error:
+        raise UsageError(
+            f"model {server.model} of {server.url}: no tokenizer of that name, and the server tells none "
+            f"({' '.join(str(error).split()):.100}); expected --tokenizer"
+        ) from None
+
+
+def _key(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise UsageError(f"--api-key-file {path}: {error.strerror}; expected a file with the server's key") from None

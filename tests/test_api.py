@@ -1,0 +1,338 @@
+"""A model behind a server: a stand-in that fails in every way, and a real one where llama-cpp-python is installed."""
+
+import json
+import math
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import numpy as np
+import pytest
+import torch
+from tenacity import wait_none
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
+
+from gpt2eval import demo, evaluate, models, plan
+from gpt2eval.catalog import DEMO
+from gpt2eval.errors import UsageError
+from gpt2eval.models import Options, server
+from gpt2eval.pipeline import Settings
+from gpt2eval.types import Request
+
+WORDS = Tokenizer.from_file(str(DEMO / "model" / "tokenizer.json"))
+SIZE = WORDS.get_vocab_size()
+TEXT = "It was a bright cold day, café — and the clocks were striking thirteen."
+Answer = dict[str, Any]
+
+
+@cache
+def distribution(last: int) -> np.ndarray:
+    """Log-probabilities of what follows a token, whatever came before."""
+    logits = np.random.default_rng(last).normal(0, 2, SIZE)
+    return logits - np.log(np.exp(logits).sum())
+
+
+class StandIn:
+    """A server whose every next token depends on the one before; `spoil` may change an answer, or say a status instead."""
+
+    def __init__(self) -> None:
+        self.takes_ids, self.adds_start, self.context = True, False, 0
+        self.asked: list[Any] = []
+        self.spoil: Callable[[int, Answer], Answer | int | None] = lambda number, answer: answer
+        self.key = ""
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                card = {"id": "tiny"} | ({"max_model_len": outer.context} if outer.context else {})
+                self.answer(200, {"data": [card]} if self.path == "/v1/models" else {})
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.path != "/v1/completions":
+                    self.answer(404, {"error": "no such path"})
+                elif outer.key and self.headers.get("Authorization") != f"Bearer {outer.key}":
+                    self.answer(401, {"error": {"message": "wrong key"}})
+                elif isinstance(body["prompt"], list) and not outer.takes_ids:
+                    self.answer(422, {"detail": "prompt: Input should be a valid string"})
+                else:
+                    outer.asked.append(body)
+                    made = outer.spoil(len(outer.asked), outer.completion(body))
+                    if made is None:
+                        self.close_connection = True
+                        self.connection.shutdown(socket.SHUT_RDWR)
+                    else:
+                        self.answer(*((made, {"error": {"message": "try later"}}) if isinstance(made, int) else (200, made)))
+
+            def answer(self, status: int, content: Any) -> None:
+                raw = json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(raw)))
+                if status == 429:
+                    self.send_header("Retry-After", "0")
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    @property
+    def name(self) -> str:
+        return f"api:http://127.0.0.1:{self.http.server_address[1]}#tiny"
+
+    def completion(self, body: Answer) -> Answer:
+        """What OpenAI's completions say: echoed tokens, then a generated one, the most likely."""
+        prompt = body["prompt"]
+        ids = prompt if isinstance(prompt, list) else WORDS.encode(prompt, add_special_tokens=False).ids
+        if isinstance(prompt, str) and self.adds_start:
+            ids = [0, *ids]
+        forced = [int(token) for token in body.get("logit_bias", {})]
+        went_on = forced[0] if forced else int(distribution(ids[-1]).argmax())
+        shown = [*ids, went_on] if body.get("echo") else [went_on]
+        before = [None, *ids] if body.get("echo") else [ids[-1]]
+        logprobs = [None if last is None else float(distribution(last)[id_]) for last, id_ in zip(before, shown, strict=True)]
+        names = [WORDS.decode([id_], skip_special_tokens=False) for id_ in shown]
+        tops = [
+            None if last is None else {"the top": float(distribution(last).max()), name: logprob}
+            for last, name, logprob in zip(before, names, logprobs, strict=True)
+        ]
+        listed = {"tokens": names, "token_logprobs": logprobs, "top_logprobs": tops}
+        return {"choices": [{"logprobs": listed}], "usage": {"prompt_tokens": len(ids), "completion_tokens": 1}}
+
+
+@pytest.fixture
+def standing(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    monkeypatch.setattr(server, "WAIT", wait_none())
+    made = StandIn()
+    yield made
+    made.http.shutdown()
+    made.http.server_close()
+
+
+def load(standing: StandIn, **more: Any) -> Any:
+    return models.load(standing.name, Options(tokenizer=str(DEMO / "model"), **more))
+
+
+def expected(ids: list[int]) -> list[float]:
+    return [float(distribution(last)[id_]) for last, id_ in pairwise(ids)]
+
+
+@pytest.mark.parametrize(("takes_ids", "adds_start"), [(True, False), (False, False), (False, True)])
+def test_scores_are_the_servers(standing: StandIn, takes_ids: bool, adds_start: bool) -> None:
+    standing.takes_ids, standing.adds_start = takes_ids, adds_start
+    model = load(standing)
+    ids = WORDS.encode(TEXT, add_special_tokens=False).ids
+    row = np.array([0, *ids], np.int32)
+    requests = [Request(row[:1], (row[1:],)), Request(row[:5], (row[5:9], row[7:8]))]
+    scores = model.score(requests)
+    wanted = expected([0, *ids]) + expected([0, *ids])[4:8] + [float(distribution(int(row[4]))[row[7]])]
+    np.testing.assert_allclose(scores.logprobs, wanted, atol=1e-6)
+    tops = [float(distribution(int(last)).max()) for last in row[:-1]]
+    assert scores.hits.tolist()[: len(ids)] == [value > top - 1e-3 for value, top in zip(wanted, tops, strict=False)]
+    assert isinstance(standing.asked[-1]["prompt"], list if takes_ids else str)
+
+
+def test_a_task_and_its_signature(standing: StandIn, tmp_path: Path) -> None:
+    standing.context = 66
+    model = load(standing)
+    assert model.context == 64
+    made = evaluate(model, ["text8", "cbt_cn"], data=demo.data(), out=tmp_path, settings=Settings(limit=3))
+    assert "attn:server" in made[0].metrics[0].signature
+    assert "|ctx:64|" in made[0].metrics[0].signature
+    text = demo.data()["text8"].read_text()
+    assert made[0].tally.units.chars <= len(text)
+    asked = len(standing.asked)
+    again = evaluate(model, ["text8", "cbt_cn"], data=demo.data(), out=tmp_path, settings=Settings(limit=3))
+    assert [result.nll_sha256 for result in again] == [result.nll_sha256 for result in made]
+    assert len(standing.asked) == asked
+
+
+@pytest.mark.parametrize("trouble", [429, 500, 503, None])
+def test_what_passes_is_tried_again(standing: StandIn, trouble: int | None) -> None:
+    model = load(standing)
+    row = np.array([0, 5, 6, 7], np.int32)
+    calm = model.score([Request(row[:1], (row[1:],))]).logprobs
+    first = len(standing.asked)
+    standing.spoil = lambda number, answer: answer if number > first + 3 else trouble
+    assert model.score([Request(row[:1], (row[1:],))]).logprobs.tolist() == calm.tolist()
+    assert len(standing.asked) == first + 4
+
+
+def test_what_does_not_pass_is_an_error_and_loses_nothing(
+    standing: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "units", partial(plan.units, size=1024))
+    data = demo.data()
+    settings = Settings(context=256, batch_size=4)
+    model = load(standing)
+    whole = evaluate(model, ["text8"], data=data, out=tmp_path / "a", settings=settings)[0]
+    needed, first = len(standing.asked), len(standing.asked)
+    standing.spoil = lambda number, answer: answer if number < first + needed // 2 else 500
+    with pytest.raises(UsageError, match=r"completions: status 500: try later, 8 times; expected a server that answers"):
+        evaluate(model, ["text8"], data=data, out=tmp_path / "b", settings=settings)
+    standing.spoil, before = lambda number, answer: answer, len(standing.asked)
+    assert evaluate(model, ["text8"], data=data, out=tmp_path / "b", settings=settings)[0].nll_sha256 == whole.nll_sha256
+    assert len(standing.asked) - before < needed - 3
+
+
+def edited(**changes: Any) -> Callable[[int, Answer], Answer]:
+    def spoil(_: int, answer: Answer) -> Answer:
+        listed = answer["choices"][0]["logprobs"]
+        for key, change in changes.items():
+            listed[key] = change(listed[key])
+        return answer
+
+    return spoil
+
+
+def without(key: str) -> Callable[[int, Answer], Answer]:
+    def spoil(_: int, answer: Answer) -> Answer:
+        del answer["choices"][0]["logprobs"][key]
+        return answer
+
+    return spoil
+
+
+def generated_only(_: int, answer: Answer) -> Answer:
+    listed = answer["choices"][0]["logprobs"]
+    answer["choices"][0]["logprobs"] = {key: values[-1:] for key, values in listed.items()}
+    return answer
+
+
+def no_logprobs(_: int, answer: Answer) -> Answer:
+    answer["choices"][0]["logprobs"] = None
+    return answer
+
+
+def fewer(values: list[Any]) -> list[Any]:
+    return [values[0], *values[2:]]
+
+
+def one_off(values: list[Any]) -> list[Any]:
+    return [values[0], *values[2:], -9.0]
+
+
+CASES: dict[str, tuple[Callable[[int, Answer], Answer], str]] = {
+    "count": (edited(tokens=fewer, token_logprobs=fewer, top_logprobs=fewer), "expected"),
+    "lengths": (edited(tokens=lambda t: t[1:]), r"\d+ tokens, \d+ log-probabilities, \d+ tops; expected one each"),
+    "nan": (edited(token_logprobs=lambda t: [*t[:2], math.nan, *t[3:]]), "log-probability of token 2 .* is nan"),
+    "positive": (edited(token_logprobs=lambda t: [*t[:2], 0.5, *t[3:]]), "is 0.5; expected a number of 0 or less"),
+    "null": (edited(token_logprobs=lambda t: [*t[:2], None, *t[3:]]), "no log-probability of token 2"),
+    "text": (edited(token_logprobs=lambda t: [*t[:2], "-1", *t[3:]]), "is -1; expected a number"),
+    "no tokens": (without("tokens"), "no 'tokens' in its answer; expected"),
+    "no tops": (without("top_logprobs"), "no 'top_logprobs' in its answer"),
+    "no echo": (generated_only, "a prompt of 3 tokens came back as 0; expected"),
+    "no logprobs": (no_logprobs, "in its answer; expected choices"),
+    "no choices": (lambda _, answer: {"choices": []}, "in its answer; expected choices"),
+    "one off": (edited(token_logprobs=one_off, top_logprobs=one_off), ""),
+    "other tokens": (edited(tokens=lambda t: [t[0], *("zzz" for _ in t[1:])]), r"is 'zzz' there, .* here"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_answer_that_cannot_be_is_refused_at_the_start(standing: StandIn, case: str) -> None:
+    standing.spoil, said = CASES[case]
+    with pytest.raises(UsageError, match=f"http://127.0.0.1.*{said}") as caught:
+        load(standing)
+    assert "\n" not in str(caught.value)
+
+
+def test_misplaced_log_probabilities_are_noticed(standing: StandIn) -> None:
+    """As llama-cpp-python gives them for prompts without its start token: each beside the token before its own."""
+
+    def shifted(_: int, answer: Answer) -> Answer:
+        listed = answer["choices"][0]["logprobs"]
+        for key in ("token_logprobs", "top_logprobs"):
+            listed[key] = [None, *listed[key][2:], {"the top": -1.0, "x": -9.0} if key == "top_logprobs" else -9.0]
+        return answer
+
+    standing.spoil = shifted
+    with pytest.raises(UsageError, match="is not its most likely one: its log-probabilities stand beside other tokens"):
+        load(standing)
+
+
+def test_a_cache_that_changes_scores_is_noticed(standing: StandIn) -> None:
+    def cached(number: int, answer: Answer) -> Answer:
+        return edited(token_logprobs=lambda t: [None, *(v - 0.2 * (number > 3) for v in t[1:-1]), t[-1]])(number, answer)
+
+    standing.spoil = cached
+    with pytest.raises(UsageError, match=r"asked for again, differ by 0.200 nats; expected a server without prefix caching"):
+        load(standing)
+
+
+def test_addresses_keys_and_tokenizers(standing: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("api:http://127.0.0.1:8000", "api:127.0.0.1:8000#x", "api:#x"):
+        with pytest.raises(UsageError, match="expected api:URL#MODEL"):
+            models.load(name, Options())
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UsageError, match=r"no tokenizer of that name, and the server tells none .*; expected --tokenizer"):
+        models.load(standing.name, Options())
+    standing.key = "secret"
+    with pytest.raises(UsageError, match="status 401: wrong key"):
+        load(standing)
+    (tmp_path / "key").write_text("secret\n")
+    assert "secret" not in str(load(standing, api_key_file=str(tmp_path / "key")).identity())
+    with pytest.raises(UsageError, match=r"--api-key-file .*none: No such file"):
+        load(standing, api_key_file=str(tmp_path / "none"))
+    standing.http.shutdown()
+    standing.http.server_close()
+    with pytest.raises(UsageError, match=r"ConnectError: .*, 3 times; expected a server that answers$"):
+        load(standing)
+
+
+# -- a real server -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """llama-cpp-python's server on the demo model as GGUF, its cache in float32."""
+    pytest.importorskip("llama_cpp", reason="needs llama-cpp-python with its server")
+    from test_formats import gguf
+
+    model = AutoModelForCausalLM.from_pretrained(DEMO / "model", dtype=torch.float32)
+    path = gguf(model, DEMO / "model", tmp_path_factory.mktemp("llama") / "demo.gguf")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"model": path, "port": port, "n_ctx": 512, "logits_all": True, "n_threads": 1, "type_k": 0, "type_v": 0}
+    command = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+    process = subprocess.Popen([sys.executable, "-m", "llama_cpp.server", *command], stderr=subprocess.DEVNULL)
+    for _ in range(240):
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/v1/models")
+            break
+        except httpx.TransportError:
+            time.sleep(0.25)
+    yield f"api:http://127.0.0.1:{port}#demo"
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("words", [None, str(DEMO / "model")])
+def test_llama_cpp(real: str, words: str | None) -> None:
+    model, ours = models.load(real, Options(tokenizer=words)), models.load("demo", Options(device="cpu"))
+    assert model.context == 510
+    there, here = model.encode(TEXT), ours.encode(TEXT)
+    assert (there.ids.tolist(), there.ends.tolist(), there.lossy) == (here.ids.tolist(), here.ends.tolist(), False)
+    row = np.array([0, *here.ids], np.int32)
+    requests = [Request(row[:1], (row[1:],)), Request(row[:9], (row[9:12], row[4:6]))]
+    np.testing.assert_allclose(
+        model.score(requests).logprobs, ours.score(requests).logprobs, atol=5e-3
+    )  # its GELU is a float16 table
+    made, wanted = (evaluate(m, ["lambada"], data=demo.data(), settings=Settings(limit=3))[0] for m in (model, ours))
+    assert made.metrics[0].metric.value == pytest.approx(wanted.metrics[0].metric.value, rel=5e-3)
+    with pytest.raises(UsageError, match="prompts that all begin with the start token"):
+        model.score([Request(row[3:5], (row[5:],))])
