@@ -34,6 +34,10 @@ LONGEST = re.compile(r"maximum context length is (\d+)|max_model_len\D{1,20}(\d+
 TRIED = 1200  # tokens of a prompt that shows the context of a server that does not say it
 
 
+class MisplacedError(UsageError):
+    """Log-probabilities that are not those of the tokens beside them."""
+
+
 class ApiModel:
     """A model behind a server; log-probabilities as it gives them."""
 
@@ -41,6 +45,7 @@ class ApiModel:
         self._server = server
         self._tokens, self.start, self.added, _, said = words
         self._takes = self._dialect()
+        self._misplaces = False  # log-probabilities of prompts that do not begin with the start token
         sample = self._sample()
         self.context = self._longest()
         mark = f"{server.model} {sample.hits.tolist()} {sample.logprobs.mean():.1f}"
@@ -69,41 +74,57 @@ class ApiModel:
     def _scored(self, prefix: Ids, branch: Ids) -> TokenScores:
         """The log-probabilities of a branch after its prefix, and which were the highest."""
         ids = np.concatenate([prefix, branch])
+        if self._misplaces and ids[0] != self.start:
+            return self._one_by_one(ids, len(prefix))
         echo = self._echo(ids)
         unseen = [None] * echo.hidden
         told = list(zip(unseen + echo.logprobs, unseen + echo.highest, strict=True))
         found = [
             (logprob, logprob >= highest - SLACK)
             if logprob is not None and highest is not None
-            else self._server.following(self._prompt(ids[:at]), int(ids[at]))
+            else self._following(ids[:at], int(ids[at]))
             for at, (logprob, highest) in enumerate(told)
             if at >= len(prefix)
         ]
         values, hits = zip(*found, strict=True)
         return TokenScores(np.array(values, np.float32), np.array(hits, np.bool_))
 
+    def _one_by_one(self, ids: Ids, first: int) -> TokenScores:
+        """The scores of tokens from the first on, each by making the server go on with it."""
+        values, hits = zip(*(self._following(ids[:at], int(ids[at])) for at in range(first, len(ids))), strict=True)
+        return TokenScores(np.array(values, np.float32), np.array(hits, np.bool_))
+
+    def _following(self, prefix: Ids, token: int) -> tuple[float, bool]:
+        """The log-probability of a token after others, and whether none is higher."""
+        made = self._server.following(self._prompt(prefix), len(prefix), token)
+        self._same(made.text, token, len(prefix))
+        return made.logprob, made.logprob >= made.highest - SLACK
+
     def _echo(self, ids: Ids) -> Echo:
         """What the server says of some tokens; they are checked to be the ones that it saw, and the numbers to be theirs."""
         echo = self._server.echo(self._prompt(ids), len(ids))
         if echo.hidden and ids[0] != self.start:
-            raise UsageError(
-                f"{self._server.url}: a prompt of {len(ids)} tokens came back as {len(ids) - 1}; expected the same tokens"
+            raise MisplacedError(
+                f"{self._server.url}: a prompt of {len(ids)} tokens came back as {len(ids) - 1}, and one that it made; "
+                "expected the same tokens"
             )
         if echo.generated and echo.generated.logprob < echo.generated.highest - SAME:
-            raise UsageError(
+            raise MisplacedError(
                 f"{self._server.url}: the token it goes on with by itself ({echo.generated.text!r:.40}) is not its most likely "
-                "one: its log-probabilities stand beside other tokens than theirs; expected a server that gives them right, or "
-                "(llama-cpp-python) prompts that all begin with the start token: texts that fit the context"
+                "one: its log-probabilities stand beside other tokens than theirs; expected a server that gives them right"
             )
-        pieces = self._tokens.pieces or {}
         for at, (said, id_) in enumerate(zip(echo.tokens, ids[1:] if echo.hidden else ids, strict=True)):
-            ours = pieces.get(int(id_), b"").decode("utf-8", "ignore").strip()
-            theirs = "" if "\ufffd" in said or said.startswith(CODED) else said.strip()
-            if ours and theirs and ours != theirs:
-                raise UsageError(
-                    f"{self._server.url}: token {at} is {said!r:.40} there, {ours!r:.40} here; expected its own tokenizer"
-                )
+            self._same(said, int(id_), at)
         return echo
+
+    def _same(self, said: str, id_: int, at: int) -> None:
+        """Raise UsageError where a token of the server's is another text than ours, as far as it can be told."""
+        ours = (self._tokens.pieces or {}).get(id_, b"").decode("utf-8", "ignore").strip()
+        theirs = "" if "\ufffd" in said or said.startswith(CODED) else said.strip()
+        if ours and theirs and ours != theirs:
+            raise UsageError(
+                f"{self._server.url}: token {at} is {said!r:.40} there, {ours!r:.40} here; expected its own tokenizer"
+            )
 
     def _prompt(self, ids: Ids) -> list[int] | str:
         """Tokens as the server takes them. Raises UsageError for tokens that cannot be said as text."""
@@ -160,7 +181,25 @@ class ApiModel:
                 f"{self._server.url}: the same tokens, asked for again, differ by {apart.max():.3f} nats; "
                 "expected a server without prefix caching (vLLM: --no-enable-prefix-caching)"
             )
+        self._try_without_start(ids)
         return first
+
+    def _try_without_start(self, ids: Ids) -> None:
+        """Find out whether prompts may begin elsewhere; llama-cpp-python's echoes are one place off then.
+
+        Raises UsageError where what the server says when made to go on with a token is not what its echo says.
+        """
+        if self.start is None or self._takes == "text+start":
+            return
+        try:
+            self._echo(ids[:9])
+        except MisplacedError:
+            self._misplaces = True
+        if self._misplaces:
+            whole = np.concatenate([np.array([self.start], np.int32), ids[:9]])
+            echoed, followed = self._scored(whole[:5], whole[5:]), self._one_by_one(whole, 5)
+            if np.abs(echoed.logprobs - followed.logprobs).max() > SAME:
+                raise UsageError(f"{self._server.url}: going on with a token and echoing it differ; expected the same numbers")
 
     def _longest(self) -> int:
         """The longest input: a prompt holds its last target too, and the server generates one token more."""

@@ -64,15 +64,16 @@ class Server:
         asked = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0, "prompt": prompt}
         return _checked(self._complete(asked, attempts), count, self.url)
 
-    def following(self, prompt: str | Sequence[int], token: int) -> tuple[float, bool]:
-        """The log-probability of a token after a prompt, and whether none is higher; the server is made to go on with it."""
+    def following(self, prompt: str | Sequence[int], count: int, token: int) -> Generated:
+        """What the server says of a token that it is made to go on with, after a prompt of `count` tokens."""
         asked = {"logprobs": 1, "max_tokens": 1, "temperature": 0, "prompt": prompt, "logit_bias": {str(token): 100}}
-        made = _lists(self._complete(asked), self.url)
+        answer = self._complete(asked)
+        made = _lists(answer, self.url)
         if len(made.logprobs) != 1 or made.logprobs[0] is None or made.highest[0] is None:
-            raise UsageError(
-                f"{self.url}: {len(made.logprobs)} tokens where one was asked for; expected one with its log-probability"
-            )
-        return made.logprobs[0], made.logprobs[0] >= made.highest[0] - SLACK
+            raise UsageError(f"{self.url}: {len(made.tokens)} tokens where one was asked for; expected its log-probability")
+        if (seen := answer.get("usage", {}).get("prompt_tokens", count)) != count:
+            raise UsageError(f"{self.url}: a prompt of {count} tokens came back as {seen}; expected the same tokens")
+        return Generated(made.tokens[0], made.logprobs[0], made.highest[0])
 
     def get(self, path: str) -> Any:
         """What a path says, or None where the server has none."""
