@@ -20,7 +20,20 @@ from gpt2eval.pipeline import Settings
 from gpt2eval.types import Progress, Result
 
 DAY = 86400
-ASKED = ("limit", "context", "stride", "batch_size", "tokens", "allow_lossy", "dtype", "attn", "tokenizer")  # decide numbers
+# what numbers depend on besides checkpoint, tasks and data
+ASKED = (
+    "limit",
+    "context",
+    "stride",
+    "batch_size",
+    "tokens",
+    "allow_lossy",
+    "dtype",
+    "attn",
+    "tokenizer",
+    "peft",
+    "quantization",
+)
 OWN = (None, "auto", "file")  # choices of tokenizer that need the checkpoint's own
 Bars = Callable[[], AbstractContextManager[Callable[[Progress], None]]]
 
