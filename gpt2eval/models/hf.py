@@ -41,9 +41,10 @@ LOADING = (  # what the libraries raise for what is not there, is no model, or i
 def load(name: str, options: Options, *, called: str = "", gguf: str | None = None) -> CausalModel:
     """A causal LM by Hub id (`NAME@REVISION` too) or folder, in `options.dtype`, whatever the checkpoint stores.
 
-    `called` renames it in results; its own name there is the one given. `gguf` is a file in the folder to read instead. Raises UsageError, in one line, for an unknown dtype, a name that is
-    neither, a folder without a model, one of which weights are missing or outside, an architecture that transformers does
-    not know or that is no causal LM, or a tokenizer without a fast form.
+    `called` renames it in results; its own name there is the one given. `gguf` is a file in the folder to read instead.
+    Raises UsageError, in one line, for an unknown dtype, a name that is neither, a folder without a model, one of which
+    weights are missing or outside, an architecture that transformers does not know or that is no causal LM, or a
+    tokenizer without a fast form.
     """
     dtype = dtype_of(options)
     if not name:
