@@ -8,6 +8,9 @@ import typer
 
 from gpt2eval.errors import UsageError
 
+PAPER = "gpt2-paper"
+
+Tasks = Annotated[str, typer.Option(help="Tasks, variants (task/variant) and suites, separated by commas.")]
 Include = Annotated[
     Optional[list[Path]], typer.Option("--include", help="Folder with tasks/ or detokenizers/ of your own; may be repeated.")
 ]
@@ -27,6 +30,16 @@ Attn = Annotated[Optional[str], typer.Option(help="Attention implementation of t
 Tokenizer = Annotated[
     Optional[str], typer.Option(help="auto or file, where AutoTokenizer and the checkpoint's tokenizer.json do not agree.")
 ]
+
+
+def named(models: Sequence[str], revisions: str | None) -> list[str]:
+    """Every model, each once; with revisions (`step1000,step2000`) every one at every revision, as `M@step1000`."""
+    listed = revisions.split(",") if revisions is not None else []
+    if not all(listed):
+        raise UsageError(f"--revisions {revisions}: expected branches, tags or commits, separated by commas")
+    return list(
+        dict.fromkeys(f"{model}@{revision}" for model in models for revision in listed) if listed else dict.fromkeys(models)
+    )
 
 
 def files_of(data: list[str] | None, include: Sequence[Path]) -> dict[str, Path] | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gpt2eval import __version__, catalog, cli, demo, results
+from gpt2eval import __version__, catalog, cli, demo, pipeline, results
 from gpt2eval.tasks import load_task
 
 COMMANDS = sorted(command.callback.__name__ for command in cli.app.registered_commands if command.callback)
@@ -73,8 +73,9 @@ def test_no_command_is_help_and_version_is_the_version(gpt2eval: Run) -> None:
 def test_help_and_ls_import_nothing_heavy() -> None:
     code = (
         "import sys; from gpt2eval import cli; sys.argv = ['gpt2eval', sys.argv[1]]\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'pandas', 'matplotlib'}\n"
         "try: cli.main()\n"
-        "finally: print(*sorted({'torch', 'transformers', 'datasets', 'pandas'} & set(sys.modules)), file=sys.stderr)"
+        "finally: print(*sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     for command, printed in (("--help", "Usage: "), ("ls", "wikitext2")):
         ended = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=True)
@@ -133,6 +134,21 @@ def test_run_prints_the_table_and_writes_the_results(gpt2eval: Run, tmp_path: Pa
     assert {row["signature"] for row in rows} == {m.signature for r in by_task.values() for m in r.metrics}
 
 
+def test_run_takes_several_models_into_one_table(gpt2eval: Run, tmp_path: Path) -> None:
+    models = ["--model=toy:unigram", TOY, "--model=toy:unigram"]
+    ended = gpt2eval("run", *models, "--tasks=text8", "--data=demo", "--limit=5", "--out", tmp_path)
+    rows = [line.split("|")[1].strip() for line in ended.out.splitlines() if line.startswith("| toy:")]
+    assert (ended.code, rows) == (0, ["toy:unigram", "toy:uniform-bytes"])
+    assert {result.model["name"] for result in results.read([tmp_path])} == set(rows)
+
+
+def test_run_takes_every_model_at_every_revision(gpt2eval: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(pipeline, "evaluate", lambda model, tasks, **given: asked.append(model) or [])
+    ended = gpt2eval("run", "--model=a/b", "--model=c", "--revisions=step1000,step2000", "--tasks=ptb", "--out", tmp_path)
+    assert (ended, asked) == ((0, "", ""), ["a/b@step1000", "a/b@step2000", "c@step1000", "c@step2000"])
+
+
 def test_table_in_every_format(gpt2eval: Run, measured: Path) -> None:
     markdown = gpt2eval("table", measured).out.splitlines()
     assert markdown[0].split() == ["|", "model", "|", "PTB", "|", "text8", "BPC", "|"]
@@ -176,6 +192,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
         ("table MEASURED --suite gpt-paper", "unknown suite 'gpt-paper'; did you mean 'gpt2-paper'?"),
         ("table MEASURED --format latx", "unknown format 'latx'; did you mean 'latex'?"),
         ("run --model tyo:uniform-bytes", "unknown model scheme 'tyo'; did you mean 'toy'?"),
+        ("run --revisions step1000,", "--revisions step1000,: expected branches, tags or commits, separated by commas"),
         ("run --model toy:unigrm", "unknown toy model 'unigrm'; did you mean 'unigram'?"),
         ("run --model toy:unigram:NOTHING", "expected a file to count bytes in"),
         ("run --data ptbb=x", "unknown task 'ptbb'; did you mean 'ptb'?"),

@@ -231,6 +231,18 @@ class Bundle:
         return self.arrays[name]
 
 
+@pytest.mark.parametrize("scheme", ["nanogpt", "llmc"])
+def test_a_file_that_is_written_over_after_it_was_loaded(gpt2: Any, words: Path, tmp_path: Path, scheme: str) -> None:
+    path = nanogpt(gpt2, tmp_path / "ckpt.pt") if scheme == "nanogpt" else llmc(gpt2, tmp_path / "model_00000001.bin", 3)
+    beside(words, tmp_path, "encoder.json", "vocab.bpe")
+    model = backends.load(f"{scheme}:{path}", Options(device="cpu"))
+    row = np.array(model.encode(TEXT).ids[:CONTEXT], np.int32)
+    before, _, _ = model.score([Request(row[:1], (row[1:],))])
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    np.testing.assert_array_equal(model.score([Request(row[:1], (row[1:],))]).logprobs, before)
+
+
 def openai_arrays(model: Any) -> dict[str, NDArray[np.floating]]:
     """Tensors under the names of the release; linear layers are one-dimensional convolutions `[1, in, out]`."""
     arrays = {}

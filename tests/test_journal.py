@@ -219,6 +219,17 @@ def test_two_ranks_make_the_same_result(tmp_path: Path, demo_hashes: dict[str, s
     assert hashes(tmp_path) == demo_hashes
 
 
+def test_two_ranks_meet_once_for_each_model(tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "gpt2eval", "run"]
+    toys = ["toy:unigram", "toy:uniform-bytes", f"toy:unigram:{DEMO / 'data' / 'ptb.txt'}"]
+    models_ = [part for toy in toys for part in ("--model", toy)]
+    command = [*launcher, *models_, "--tasks", "text8", "--data", "demo", "--batch-size", "1", "--out", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, env=SINGLE, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert [line.split("|")[1].strip() for line in ended.stdout.splitlines() if line.startswith("| toy:")] == toys
+    assert len(list(tmp_path.rglob("result.json"))) == 3
+
+
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random LLaMA, whose architecture has a plan for splitting its tensors, with the demo's tokenizer."""

@@ -1,5 +1,6 @@
 """Backends against an independent loop: one forward pass per window, no batches, log-softmax in float64."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrain
 from gpt2eval import ask, corpus, demo, models, pipeline, plan
 from gpt2eval.detok import RoundTrip
 from gpt2eval.errors import UsageError
-from gpt2eval.models import Options
+from gpt2eval.models import Options, hf
 from gpt2eval.models.causal import CausalModel
 from gpt2eval.pipeline import Settings
 from gpt2eval.schema import Task
@@ -336,6 +337,52 @@ def test_a_name_that_is_no_model(name: str, message: str) -> None:
 def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^model .*; expected a Hub id or a folder with a causal LM$"):
         models.load(str(tmp_path))
+
+
+def test_a_revision_in_the_name(folders: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, object]] = []
+
+    def from_hub(real: Any) -> Any:
+        def load(name: str, *choice: Any, **given: Any) -> Any:
+            if name == "a/b":
+                asked.append((name, given.pop("revision")))
+            made = real(str(folders["gpt2"]), *choice, **given)
+            if isinstance(made, tuple) and hasattr(made[0], "config"):
+                made[0].config._commit_hash = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
+            return made
+
+        return load
+
+    for auto in (hf.AutoConfig, hf.AutoModelForCausalLM):
+        monkeypatch.setattr(auto, "from_pretrained", from_hub(auto.from_pretrained))
+    monkeypatch.setattr(hf.tokenizer, "of_place", from_hub(hf.tokenizer.of_place))
+    made = [models.load(name, options) for name, options in (("a/b@main", Options()), ("hf:a/b", Options(revision="main")))]
+    assert asked == [("a/b", "main")] * 6
+    said = [(model.identity()["name"], model.identity()["revision"]) for model in made]
+    assert said == [("a/b@main", "607a30d7"), ("a/b", "607a30d7")]
+
+
+def test_a_revision_where_there_is_none_or_another(folders: Mapping[str, Path]) -> None:
+    with pytest.raises(UsageError, match="is a folder, which has no revisions; expected a Hub id before the @"):
+        models.load(f"{folders['gpt2']}@main")
+    with pytest.raises(UsageError, match="model a/b@main, --revision other: expected one revision"):
+        models.load("a/b@main", Options(revision="other"))
+
+
+def test_another_name_in_results(gpt2: CausalModel) -> None:
+    model = models.renamed(gpt2, "mine")
+    assert model.identity() == {**gpt2.identity(), "name": "mine"}
+    assert (model.context, model.start, getattr(model, "added", 0)) == (gpt2.context, gpt2.start, gpt2.added)
+    with pytest.raises(AttributeError):
+        getattr(model, "no_such_capability")  # noqa: B009
+
+
+@pytest.mark.parametrize("config", ["[]", '{"model_type": "gpt2", "n_layer": "two"}', "{}", "{"])
+def test_a_broken_configuration_is_one_line(folders: Mapping[str, Path], tmp_path: Path, config: str) -> None:
+    shutil.copytree(folders["gpt2"], tmp_path / "broken")
+    (tmp_path / "broken" / "config.json").write_text(config)
+    with pytest.raises(UsageError, match=r"^model .*; expected a Hub id or a folder with a causal LM$"):
+        models.load(str(tmp_path / "broken"))
 
 
 def test_an_unknown_dtype(folders: Mapping[str, Path]) -> None:

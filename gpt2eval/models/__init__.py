@@ -42,6 +42,25 @@ class Options:
     api_key_file: str | None = None
 
 
+class Renamed:
+    """A backend by another name in results; all else, what it can do besides included, is its own."""
+
+    def __init__(self, model: Model, name: str) -> None:
+        self._model, self._name = model, name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._model, attribute)
+
+    def identity(self) -> Mapping[str, str]:
+        return {**self._model.identity(), "name": self._name}
+
+
+def renamed(model: Model, name: str) -> Model:
+    """The same backend, called `name` in results."""
+    backend: Any = Renamed(model, name)
+    return backend
+
+
 def schemes() -> Mapping[str, str]:
     """Scheme to `module:function`, the built-in ones and those of the entry-point group `gpt2eval.models`."""
     return {point.name: point.value for point in entry_points(group="gpt2eval.models")} | SCHEMES

@@ -76,7 +76,8 @@ def load(scheme: str, checkpoint: Checkpoint, tokenizer: Tokenizer, options: Opt
     logging.disable_progress_bar()
     plain = None if options.attn == "packed" else options.attn
     try:
-        state = {key: weights.read().to(dtype) for key, weights in checkpoint.weights.items()}
+        # copied, because what is mapped from a file changes when training writes the next checkpoint into it
+        state = {key: weights.read().to(dtype, copy=True) for key, weights in checkpoint.weights.items()}
         model = kind.from_pretrained(
             None, config=checkpoint.config, state_dict=state, dtype=dtype, attn_implementation=plain
         ).to(device_of(options))

@@ -5,12 +5,15 @@ It loads them, whole and without running what comes with them, and says what the
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from huggingface_hub.utils import logging as hub_logging
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
@@ -20,19 +23,34 @@ from gpt2eval.models import Options, safe, tokenizer
 from gpt2eval.models.causal import CausalModel, assembled, dtype_of
 from gpt2eval.models.devices import device_of, quantized, spread
 
-LOADING = (OSError, ValueError, KeyError, ImportError, RuntimeError, AssertionError, AttributeError, pickle.UnpicklingError)
+LOADING = (  # what the libraries raise for what is not there, is no model, or is broken
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    ImportError,
+    RuntimeError,
+    AssertionError,
+    AttributeError,
+    pickle.UnpicklingError,
+    SafetensorError,
+    StrictDataclassError,
+)
 
 
 def load(name: str, options: Options, *, called: str = "", gguf: str | None = None) -> CausalModel:
-    """A causal LM by Hub id or folder, in `options.dtype`, whatever the checkpoint stores; `called` renames it in results.
+    """A causal LM by Hub id (`NAME@REVISION` too) or folder, in `options.dtype`, whatever the checkpoint stores.
 
-    `gguf` is a file in the folder to read instead. Raises UsageError, in one line, for an unknown dtype, a name that is
-    neither, a folder without a model, one of which weights are missing or outside, an architecture that transformers does
-    not know or that is no causal LM, or a tokenizer without a fast form.
+    `called` renames it in results; its own name there is the one given. `gguf` is a file in the folder to read instead.
+    Raises UsageError, in one line, for an unknown dtype, a name that is neither, a folder without a model, one of which
+    weights are missing or outside, an architecture that transformers does not know or that is no causal LM, or a
+    tokenizer without a fast form.
     """
     dtype = dtype_of(options)
     if not name:
         raise UsageError("model 'hf:': expected a Hub id or a folder after the colon, as in hf:gpt2")
+    hub, options = _at_revision(name, options)
+    name, called = hub, called or (name if name != hub else "")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     hub_logging.set_verbosity_error()
@@ -69,6 +87,21 @@ def load(name: str, options: Options, *, called: str = "", gguf: str | None = No
 def load_demo(_: str, options: Options) -> CausalModel:
     """The model that comes with the package."""
     return load(str(DEMO / "model"), options, called="demo")
+
+
+def _at_revision(name: str, options: Options) -> tuple[str, Options]:
+    """`NAME@REVISION` taken apart; a folder that is there may have an @ in its own name.
+
+    Raises UsageError for the revision of a folder, which has none, and where `options` name one besides.
+    """
+    hub, _, revision = name.rpartition("@")
+    if not (hub and revision) or Path(name).exists():
+        return name, options
+    if Path(hub).exists():
+        raise UsageError(f"model {name}: {hub} is a folder, which has no revisions; expected a Hub id before the @")
+    if options.revision:
+        raise UsageError(f"model {name}, --revision {options.revision}: expected one revision")
+    return hub, replace(options, revision=revision)
 
 
 def _refuse_others(name: str, config: Any, options: Options, *, bound: bool) -> None:
@@ -113,7 +146,7 @@ def _adapted(model: Any, place: str | None) -> tuple[Any, dict[str, str]]:
         with catch_warnings(action="ignore"):  # of peft about transformers
             adapter: Any = PeftModel.from_pretrained(model, place)
             joined = adapter.merge_and_unload()
-    except (*LOADING, TypeError) as error:
+    except LOADING as error:
         raise UsageError(f"--peft {place}: {' '.join(str(error).split()):.300}; expected an adapter for this model") from None
     files = sorted(Path(place).glob("adapter_model.*")) if Path(place).is_dir() else []
     return joined, {"peft": f"{place}@{safe.digest(files)[:8]}" if files else place}

@@ -4,6 +4,7 @@ Workers share nothing but the folder of results: `--shard I/N` says it outright,
 it by RANK and WORLD_SIZE. There is no exchange while they work, so a lost worker costs only its own units.
 """
 
+import atexit
 import os
 import sys
 from datetime import timedelta
@@ -30,7 +31,9 @@ def of_launcher() -> Worker:
 def meet() -> bool:
     """Wait until every rank has done its units; whether this one is to sum up (the first is).
 
-    A rank that does not come is said on stderr; its units are missing then, and the same command does them.
+    A rank that does not come is said on stderr; its units are missing then, and the same command does them. Ranks may
+    meet any number of times: the process group of the first time stays until the process ends, because a second one
+    would find the first one's addresses and wait for them for ever.
     """
     worker = of_launcher()
     if worker.world == 1:
@@ -38,11 +41,10 @@ def meet() -> bool:
     from torch import distributed
 
     try:
-        distributed.init_process_group("gloo", timeout=PATIENCE)
+        if not distributed.is_initialized():
+            distributed.init_process_group("gloo", timeout=PATIENCE)
+            atexit.register(distributed.destroy_process_group)
         distributed.monitored_barrier(timeout=PATIENCE)
     except RuntimeError as error:
         print(f"gpt2eval: not all of {worker.world} workers came to the end: {str(error).splitlines()[0]}", file=sys.stderr)
-    finally:
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
     return worker.rank == 0
