@@ -8,6 +8,7 @@ import typer
 
 from gpt2eval.options import (
     PAPER,
+    ApiKeyFile,
     Attn,
     BatchSize,
     Data,
@@ -16,6 +17,8 @@ from gpt2eval.options import (
     Include,
     Limit,
     Out,
+    Peft,
+    Quantization,
     Revision,
     Tasks,
     Tokenizer,
@@ -27,7 +30,7 @@ from gpt2eval.options import (
 def run(
     model: Annotated[
         Optional[list[str]],
-        typer.Option(help="Hub id, folder, scheme:rest (hf:, toy:), module:Factory, or 'demo' (default). May be repeated."),
+        typer.Option(help="Hub id, folder, scheme:rest (see README), module:Factory, or 'demo' (default). May be repeated."),
     ] = None,
     tasks: Tasks = PAPER,
     data: Data = None,
@@ -46,6 +49,9 @@ def run(
     ] = None,
     attn: Attn = None,
     tokenizer: Tokenizer = None,
+    peft: Peft = None,
+    quantization: Quantization = None,
+    api_key_file: ApiKeyFile = None,
     trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with the model.")] = False,
     strict_data: Annotated[bool, typer.Option(help="Refuse data whose hash is not the published one.")] = False,
     allow_lossy: Annotated[bool, typer.Option(help="Report bits per byte even if the tokens do not tile the text.")] = False,
@@ -67,7 +73,9 @@ def run(
     launched = ranks.of_launcher()
     worker = ranks.of_shard(shard) if shard else Worker() if tp else launched
     settings = pipeline.Settings(limit, context, stride, batch_size, strict_data, allow_lossy, worker)
-    options = Options(dtype, device, revision, attn, trust_remote_code, device_map, tp, tokenizer)
+    options = Options(
+        dtype, device, revision, attn, trust_remote_code, device_map, tp, tokenizer, peft, quantization, api_key_file
+    )
     first = launched.rank == 0 or bool(shard and not tp)
     made = []
     for one in named(model or ["demo"], revisions):

@@ -28,8 +28,11 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a 
 Revision = Annotated[Optional[str], typer.Option(help="Branch, tag or commit of a Hub model.")]
 Attn = Annotated[Optional[str], typer.Option(help="Attention implementation of transformers, such as eager or sdpa.")]
 Tokenizer = Annotated[
-    Optional[str], typer.Option(help="auto or file, where AutoTokenizer and the checkpoint's tokenizer.json do not agree.")
+    Optional[str], typer.Option(help="A folder, file or Hub id; or, where the checkpoint's own two do not agree, auto or file.")
 ]
+Peft = Annotated[Optional[str], typer.Option(help="An adapter's folder or Hub id, merged into the model's weights.")]
+Quantization = Annotated[Optional[str], typer.Option(help="bnb-8bit, bnb-4bit, gptq or awq; needs its package, and a GPU.")]
+ApiKeyFile = Annotated[Optional[str], typer.Option(help="A file with the key of the server of an api: model.")]
 
 
 def named(models: Sequence[str], revisions: str | None) -> list[str]:

@@ -1,6 +1,7 @@
 """Signatures at work: run exactly the protocol that one names, and say in which fields two differ."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gpt2eval import models, pipeline, results, signature, tasks
@@ -34,15 +35,19 @@ def rerun(
     settings = settings._replace(allow_lossy=settings.allow_lossy or "tokens" in fields)
     protocol = {key: value for key, value in fields.items() if key not in signature.FREE and key != "unit"}
     named = fields.get("model", "").rpartition("@")[0]
-    if model is None and not named:
-        raise UsageError("the signature names no model; expected --model")
+    options = options or models.Options(dtype=fields.get("dtype", "float32"))
+    if model is None:
+        if not named:
+            raise UsageError("the signature names no model; expected --model")
+        adapter = fields.get("peft", "").rpartition("@")[0] or fields.get("peft")
+        options = replace(options, peft=options.peft or adapter, quantization=options.quantization or fields.get("quant"))
     made = pipeline.evaluate(
         model if model is not None else named,
         [task.full_name],
         data=data,
         out=out,
         settings=settings._replace(expected=protocol),
-        options=options or models.Options(dtype=fields.get("dtype", "float32")),
+        options=options,
         include=include,
         watch=watch,
     )

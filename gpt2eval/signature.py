@@ -14,7 +14,7 @@ from gpt2eval.types import Metric
 MODEL = ("model", "peft", "code", "tok", "dtype", "quant", "attn", "gemm", "map", "batch", "v")
 TELLING = re.compile(r"[%|\s'\"]")  # what would end a value, or the line
 ENCODED = re.compile("(?:%[0-9A-F]{2})+")
-DIGITS_ONLY = {"dtype", "attn", "gemm", "map", "batch"}  # another of these moves a number in its last digits
+DIGITS_ONLY = {"dtype", "quant", "attn", "gemm", "map", "batch"}  # another of these moves a number in its last digits
 FREE = {*MODEL, "task"}  # two numbers are of one protocol whatever these say
 
 
