@@ -23,7 +23,7 @@ LAYERS = (
     ("results", "protocols"),
     ("table", "work", "curves", "history"),
     ("pipeline",),
-    ("look", "explain", "rerun", "watch"),
+    ("look", "explain", "rerun", "watch", "integrations"),
     ("", "progress", "options"),
     ("commands",),
     ("cli",),
@@ -32,12 +32,26 @@ LAYERS = (
 MODELS = (
     *("", ".safe", ".tokens", ".fingerprint", ".tokenizer", ".devices"),
     *(".packed", ".onednn", ".even", ".words", ".engine", ".causal"),
-    *(".checkpoint", ".hf", ".openai", ".nanogpt", ".llmc", ".litgpt", ".gguf", ".server", ".remote", ".api", ".toy", ".ranks"),
+    *(
+        ".checkpoint",
+        ".hf",
+        ".openai",
+        ".nanogpt",
+        ".llmc",
+        ".litgpt",
+        ".gguf",
+        ".server",
+        ".remote",
+        ".api",
+        ".live",
+        ".toy",
+        ".ranks",
+    ),
 )
 PURE = ("errors", "types", "schema", "scheme", "windows", "ask", "detok", "plan", "metrics", "signature", "verdict", "formats")
 OUTSIDE: dict[str, str | tuple[str, ...]] = {
-    "torch": "models.",
-    "transformers": "models.",
+    "torch": ("models.", "integrations"),
+    "transformers": ("models.", "integrations"),
     "datasets": "corpus",
     "pandas": "table",
     "matplotlib": "curves",

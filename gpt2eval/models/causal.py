@@ -78,16 +78,19 @@ class CausalModel:
         return encoding
 
 
-def assembled(model: Any, tokenizer: Tokenizer, identity: Mapping[str, str], options: Options) -> CausalModel:
+def assembled(
+    model: Any, tokenizer: Tokenizer, identity: Mapping[str, str], options: Options, *, live: bool = False
+) -> CausalModel:
     """A loaded model, ready to score: packed where its architecture allows, on the device it lies on.
 
+    The weights of one that is `live` are not laid out anew, which would copy them.
     Raises UsageError for one whose predictions depend on what comes after, and for `--attn packed` where that cannot be.
     """
     model.eval()
     padded = Padded(model)
     _refuse_foresight(identity["name"], padded)
     plain = options.attn not in (None, "packed")
-    engine = padded if plain else Packed.of(model, padded) or padded
+    engine = padded if plain else Packed.of(model, padded, live=live) or padded
     if options.attn == "packed" and engine is padded:
         raise UsageError(f"model {identity['name']}: its architecture does not take packed rows; expected --attn sdpa or eager")
     return CausalModel(engine, tokenizer, {**_said(model), **identity})

@@ -101,7 +101,7 @@ class Packed:
         self._head = _centred(model.get_output_embeddings())
 
     @classmethod
-    def of(cls, model: Any, padded: Padded) -> "Packed | None":
+    def of(cls, model: Any, padded: Padded, *, live: bool = False) -> "Packed | None":
         """The packed engine of a model, or None where its scores are not those of the padded one.
 
         A window of attention shorter than the context, caps on logits, positions that are not passed as ids,
@@ -113,7 +113,8 @@ class Packed:
         plain = padded.model.config._attn_implementation
         probe = _probe(config.vocab_size)
         expected = _gathered([padded.score([request]) for request in probe])
-        onednn.take_over(model)
+        if not live:
+            onednn.take_over(model)
         even_out(model)
         tolerance = 0.3 if model.dtype in (torch.bfloat16, torch.float16) else 1e-4
         try:

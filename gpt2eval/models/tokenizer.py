@@ -79,6 +79,25 @@ def of_backend(backend: tokenizers.Tokenizer) -> Tokenizer:
     )
 
 
+def of_object(words: Any) -> Tokenizer:
+    """The tokenizer that a program holds: transformers' (a fast one), `tokenizers`', or the place of one. It is not changed.
+
+    Raises UsageError for anything else.
+    """
+    if isinstance(words, str | Path):
+        return asked_for(str(words)) or of_place(str(words))
+    backend = getattr(words, "backend_tokenizer", words)
+    if not isinstance(backend, tokenizers.Tokenizer):
+        raise UsageError(
+            f"tokenizer {type(words).__name__}: expected a fast one of transformers, one of tokenizers, or a place"
+        )
+    made = of_backend(tokenizers.Tokenizer.from_str(backend.to_str()))
+    if backend is words:
+        return made
+    start = words.eos_token_id if words.bos_token_id is None else words.bos_token_id
+    return made._replace(start=start, specials=sorted(words.all_special_ids))
+
+
 def of_pair(vocabulary: Path, merges: Path) -> Tokenizer:
     """GPT-2's two files: tokens to ids as JSON, and merges in their order."""
     try:

@@ -1,0 +1,231 @@
+"""Evaluation from within training: the numbers of a saved checkpoint, and a training run that does not notice."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    default_data_collator,
+)
+
+from gpt2eval import demo, evaluate
+from gpt2eval.catalog import DEMO
+from gpt2eval.errors import UsageError
+from gpt2eval.integrations import EvaluateCallback, evaluate_module, figures
+from gpt2eval.models import live
+from gpt2eval.pipeline import Settings
+from gpt2eval.types import Result
+
+TASKS = ["text8", "lambada", "cbt_cn"]
+SETTINGS = Settings(limit=2)
+
+
+@pytest.fixture
+def tokenizer() -> Any:
+    return AutoTokenizer.from_pretrained(str(DEMO / "model"))
+
+
+def small(kind: str = "gpt2") -> Any:
+    torch.manual_seed(1)
+    size: dict[str, Any] = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 2, "vocab_size": 2560}
+    if kind == "gpt2":
+        return GPT2LMHeadModel(GPT2Config(**size, n_positions=128, initializer_range=0.1, bos_token_id=0, eos_token_id=0))
+    return LlamaForCausalLM(LlamaConfig(**size, intermediate_size=48, max_position_embeddings=128, initializer_range=0.1))
+
+
+def nats(results: list[Result]) -> list[float]:
+    return [result.tally.nats for result in results]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_numbers_are_those_of_the_saved_checkpoint(kind: str, dtype: torch.dtype, tokenizer: Any, tmp_path: Path) -> None:
+    model = small(kind).to(dtype).train()
+    alive = evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    from gpt2eval.models import Options
+
+    saved = evaluate(
+        str(tmp_path), TASKS, data=demo.data(), settings=SETTINGS, options=Options(dtype=str(dtype).removeprefix("torch."))
+    )
+    np.testing.assert_allclose(nats(alive), nats(saved), rtol=1e-6 if dtype == torch.float32 else 1e-3)
+    assert [r.model["attn"] for r in alive] == ["packed"] * 3
+    assert alive[0].model["tokenizer"] == saved[0].model["tokenizer"]
+
+
+def test_nothing_of_the_module_changes(tokenizer: Any) -> None:
+    model = small().train()
+    model.activation_checkpointing_enable()
+    model(input_ids=torch.arange(20)[None], labels=torch.arange(20)[None]).loss.backward()
+    model.transformer.h[0].eval()
+    called: list[int] = []
+    model.transformer.h[1].register_forward_hook(lambda *_: called.append(1))
+    before = {name: (p.data_ptr(), p._version, p.grad.clone()) for name, p in model.named_parameters()}
+    modes = {name: module.training for name, module in model.named_modules()}
+    kinds = {name: type(module) for name, module in model.named_modules()}
+    words, settings, state = tokenizer.backend_tokenizer.to_str(), model.config.to_dict(), torch.get_rng_state()
+    evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    assert {name: type(module) for name, module in model.named_modules()} == kinds
+    assert model.config.to_dict() == settings
+    assert model.config._attn_implementation == "sdpa"
+    assert tokenizer.backend_tokenizer.to_str() == words
+    assert not called
+    for name, p in model.named_parameters():
+        pointer, version, grad = before[name]
+        assert (p.data_ptr(), p._version) == (pointer, version)
+        assert torch.equal(p.grad, grad)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of torch.compile's own parts
+def test_the_weights_are_shared_and_never_stale(tokenizer: Any) -> None:
+    model = small()
+    made = live.twin(model)
+    assert {p.data_ptr() for p in made.parameters()} == {p.data_ptr() for p in model.parameters()}
+    first = evaluate_module(model, tokenizer, ["text8"], data=demo.data(), settings=SETTINGS)[0]
+    compiled: Any = torch.compile(model)
+    same = evaluate_module(compiled, tokenizer, ["text8"], data=demo.data(), settings=SETTINGS)[0]
+    with torch.no_grad():
+        model.transformer.wte.weight.mul_(1.1)
+    other = evaluate_module(model, tokenizer, ["text8"], data=demo.data(), settings=SETTINGS)[0]
+    assert (same.nll_sha256, same.model["revision"]) == (first.nll_sha256, first.model["revision"])
+    assert other.nll_sha256 != first.nll_sha256
+    assert other.model["revision"] != first.model["revision"]
+
+
+def test_two_steps_in_one_folder_do_not_mix(tokenizer: Any, tmp_path: Path) -> None:
+    model = small()
+
+    def at(step: int) -> Result:
+        rest: dict[str, Any] = {"data": demo.data(), "settings": SETTINGS, "out": tmp_path, "name": f"mine@step{step}"}
+        return evaluate_module(model, tokenizer, ["text8"], step=step, **rest)[0]
+
+    first = at(1)
+    with torch.no_grad():
+        model.transformer.wte.weight.mul_(1.1)
+    assert at(2).nll_sha256 != first.nll_sha256
+    assert at(2).model["step"] == "2"
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 5  # a head, and two metrics of two steps
+
+
+# -- modules that are not transformers' ----------------------------------------------------------------------------
+
+
+class Nano(nn.Module):
+    """A transformers GPT-2 behind the manners of nanoGPT: `(logits, loss)`, and only the last place without targets."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, idx: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        logits = self.inner(input_ids=idx).logits
+        return (logits[:, [-1]], None) if targets is None else (logits, logits.mean())
+
+
+class Bag(nn.Module):
+    """Sees everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(2560, 2560)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.table(ids).mean(1, keepdim=True).expand(-1, ids.shape[1], -1)
+
+
+def test_a_module_of_ones_own(tokenizer: Any) -> None:
+    model = small()
+    wanted = nats(evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS))
+    rest: dict[str, Any] = {"data": demo.data(), "settings": SETTINGS, "context": 128}
+    np.testing.assert_allclose(nats(evaluate_module(Nano(model), tokenizer, TASKS, **rest)), wanted, rtol=1e-6)
+    bare = evaluate_module(Nano(model), tokenizer.backend_tokenizer, TASKS, logits=lambda m, ids: m(ids, ids)[0], **rest)
+    np.testing.assert_allclose(nats(bare), wanted, rtol=1e-6)
+    with pytest.raises(UsageError, match=r"Nano: its config does not say how long its input may be; expected context="):
+        evaluate_module(Nano(model), tokenizer, ["text8"], data=demo.data())
+    with pytest.raises(UsageError, match="depends on later tokens"):
+        evaluate_module(Bag(), tokenizer, ["text8"], **rest)
+    with pytest.raises(UsageError, match=r"Nano: \[1, 1, 2560\] for ids \[1, 2\]; expected logits at every place"):
+        evaluate_module(Nano(model), tokenizer, ["text8"], logits=lambda m, ids: m(ids)[0], **rest)
+    with pytest.raises(UsageError, match="tokenizer int: expected"):
+        evaluate_module(model, 3, ["text8"])
+
+
+# -- the Trainer ---------------------------------------------------------------------------------------------------
+
+
+class Listener(TrainerCallback):
+    """What a reporter hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, float]] = []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        self.heard.append(dict(logs))
+
+
+def trained(folder: Path, tokenizer: Any, every: int | None) -> tuple[Any, Trainer, Listener]:
+    """Five steps with dropout, with or without the callback."""
+    model, listener = small(), Listener()
+    rows: Any = [{"input_ids": (torch.arange(16) * (i + 1)) % 2560, "labels": torch.arange(16)} for i in range(10)]
+    arguments = TrainingArguments(
+        str(folder), max_steps=5, per_device_train_batch_size=2, report_to="none", logging_steps=100, use_cpu=True, seed=3
+    )
+    trainer = Trainer(
+        model,
+        arguments,
+        train_dataset=rows,
+        processing_class=tokenizer,
+        data_collator=default_data_collator,
+        callbacks=[listener],
+    )  # type: ignore[arg-type]
+    if every:
+        trainer.add_callback(
+            EvaluateCallback(trainer, ["text8"], every=every, data=demo.data(), out=folder / "out", settings=SETTINGS)
+        )
+    trainer.train()
+    return model, trainer, listener
+
+
+@pytest.mark.filterwarnings("ignore")  # of the Trainer's own libraries
+def test_a_trainer_reports_and_does_not_notice(tokenizer: Any, tmp_path: Path) -> None:
+    plain, _, _ = trained(tmp_path / "plain", tokenizer, None)
+    model, trainer, listener = trained(tmp_path / "watched", tokenizer, 2)
+    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    logged = [entry for entry in trainer.state.log_history if "gpt2eval/text8/bpc" in entry]
+    assert [entry["step"] for entry in logged] == [2, 4, 5]
+    assert [entry["gpt2eval/text8/bpc"] for entry in logged] == [
+        entry["gpt2eval/text8/bpc"] for entry in listener.heard if "gpt2eval/text8/bpc" in entry
+    ]
+    last = evaluate_module(model, tokenizer, ["text8"], data=demo.data(), settings=SETTINGS)
+    assert figures(last)["gpt2eval/text8/bpc"] == logged[-1]["gpt2eval/text8/bpc"]
+    assert {path.name for path in (tmp_path / "watched" / "out").glob("*@step*")} == {
+        f"GPT2LMHeadModel@step{step}" for step in (2, 4, 5)
+    }
+    with pytest.raises(UsageError, match="every=0: expected"):
+        EvaluateCallback(trainer, ["text8"], every=0)
+    trainer.processing_class = None
+    with pytest.raises(UsageError, match="no processing_class; expected tokenizer="):
+        EvaluateCallback(trainer, ["text8"])
+
+
+def test_the_model_of_the_demo(tokenizer: Any) -> None:
+    model = AutoModelForCausalLM.from_pretrained(str(DEMO / "model"), dtype=torch.float32)
+    alive = evaluate_module(model, tokenizer, ["ptb"], data=demo.data())[0]
+    saved = evaluate("demo", ["ptb"], data=demo.data())[0]
+    assert alive.metrics[0].metric.value == pytest.approx(saved.metrics[0].metric.value, rel=1e-6)
