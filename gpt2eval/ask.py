@@ -78,13 +78,13 @@ def last_word(record: Record) -> list[Passage]:
 
 
 def after_last_blank(record: Record) -> list[Passage]:
-    """What follows the last blank, whatever it is, with the white space before it; nothing is stripped.
+    """What follows the last blank, whatever it is, with the white space before it; it counts as one word, nothing is stripped.
 
     Source: lm-evaluation-harness 0.4.13, lambada_openai, whose words lie between single blanks.
     """
     context, blank, word = record.text.rpartition(" ")
     start = len(context.rstrip()) if blank else 0
-    return [Passage(record.index, record.text, (Part(start, len(record.text), units(word)),))]
+    return [Passage(record.index, record.text, (Part(start, len(record.text), replace(units(word), words=1)),))]
 
 
 def choices(record: Record, *, to_the_end: bool) -> list[Passage]:

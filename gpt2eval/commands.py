@@ -77,8 +77,8 @@ def run(
         dtype, device, revision, attn, trust_remote_code, device_map, tp, tokenizer, peft, quantization, api_key_file
     )
     first = launched.rank == 0 or bool(shard and not tp)
-    made = []
-    for one in named(model or ["demo"], revisions):
+    names, made = named(model or ["demo"], revisions), []
+    for one in names:
         with bars(hidden=not first) as watch:
             made += pipeline.evaluate(
                 one,
@@ -96,7 +96,9 @@ def run(
     if made:
         suite = tasks if tasks in files_of_kind("tasks/suites", include or ()) else PAPER
         print(render(made, load_suite(suite, include or ()), mixed=True))
-    for line in journal.incomplete([out]):
+    asked = {task.full_name for task in pipeline.select(tasks, include or ())}
+    own = {name.removeprefix("hf:") for name in names}
+    for line in journal.incomplete([out], lambda decides: decides.get("task") in asked and decides.get("name") in own):
         print(f"gpt2eval: {line}; the same command does them", file=sys.stderr)
 
 

@@ -22,10 +22,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "text": ("source", "format", "encoding", "cut_last", "cut_whole", "expect"),
     "detokenizer": ("detokenizer", "lead", "join"),
     "asked": ("ask", "normalize"),
+    "unit": ("unit",),  # before what leaves tokens unscored
     "windows": ("context", "stride", "windows"),
     "start": ("start",),
     "specials": ("specials",),
-    "unit": ("unit",),
 }
 
 

@@ -62,10 +62,10 @@ def _cbt(text: str, origin: str) -> Iterator[Record]:
                 raise UsageError(f"{origin}: line {first + number}: expected sentence '{number} ...', found {line[:40]!r}")
         fields = block[20].removeprefix("21 ").split("\t") if len(block) > 20 else []
         options = tuple(fields[-1].split("|")) if fields else ()
-        if len(fields) != 4 or BLANK not in fields[0] or fields[1] not in options or len(options) != 10:
+        if len(fields) != 4 or BLANK not in fields[0] or fields[1] not in options or len(set(options)) != 10:
             raise UsageError(
                 f"{origin}: line {first + min(len(block), 21)}: expected '21 question with {BLANK}', answer and ten "
-                f"options with the answer among them, found {block[-1][:40] if len(block) < 21 else block[20][-40:]!r}"
+                f"different options, the answer among them, found {block[-1][:40] if len(block) < 21 else block[20][-39:]!r}"
             )
         if len(block) > 21 and block[21]:
             raise UsageError(f"{origin}: line {first + 22}: expected an empty line, found {block[21][:40]!r}")

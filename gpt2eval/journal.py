@@ -7,7 +7,7 @@ its own content. It does not know what the numbers mean.
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -48,7 +48,7 @@ class Journal:
         try:
             with safe_open(path, "numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                if file.metadata().get("sha256") == _digest(arrays):
+                if (file.metadata() or {}).get("sha256") == _digest(path.name, arrays):
                     return TokenScores(**{name: arrays[name] for name in TokenScores._fields if name in arrays})
         except (SafetensorError, OSError, ValueError):
             pass
@@ -63,27 +63,41 @@ class Journal:
         `found` has a row per request, where words are filtered.
         """
         arrays = {name: array for name, array in scores._asdict().items() if len(array)} | {"ends": ends, "records": records}
-        write_whole(self.path(unit), save(arrays, {"sha256": _digest(arrays)}))
+        write_whole(self.path(unit), save(arrays, {"sha256": _digest(self.path(unit).name, arrays)}))
 
     def missing(self) -> list[int]:
         """The units that are not there yet."""
         return [unit for unit in range(self.count) if not self.path(unit).exists()]
 
 
-def incomplete(places: Sequence[Path]) -> list[str]:
-    """A line for every journal below the given folders that lacks units."""
+def incomplete(places: Sequence[Path], wanted: Callable[[Mapping[str, object]], bool] = lambda decides: True) -> list[str]:
+    """A line for every journal below the given folders that lacks units, or that was not summed up.
+
+    `wanted` says of what decides a journal's numbers whether it is asked for.
+    """
     lines = []
-    for path in sorted(path for place in places if place.is_dir() for path in place.rglob("journal.json")):
-        content = json.loads(path.read_text())
-        journal = Journal(path.parent, content["key"], content["units"])
+    for path in sorted(path for place in places if place.is_dir() for path in place.rglob("journal/journal.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            journal = Journal(path.parent, content["key"], int(content["units"]))
+            decides = dict(content["decided_by"])
+        except (OSError, ValueError, KeyError, TypeError):
+            lines.append(f"{path}: cannot be read")
+            continue
+        where = path.parent.parent
+        if not wanted(decides):
+            continue
         if missing := journal.missing():
             named = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-            lines.append(f"{path.parent.parent}: {len(missing)} of {journal.count} units missing: {named}")
+            lines.append(f"{where}: {len(missing)} of {journal.count} units missing: {named}")
+        elif not (where / "result.json").exists():
+            lines.append(f"{where}: all {journal.count} units are there, and no result")
     return lines
 
 
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = sha256()
-    for name in sorted(arrays):
-        digest.update(f"{name}{arrays[name].dtype}{arrays[name].shape}".encode() + np.ascontiguousarray(arrays[name]).tobytes())
+def _digest(name: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """The sha256 over a unit's file name, which holds its key and number, and all that is in it."""
+    digest = sha256(name.encode())
+    for key, array in sorted(arrays.items()):
+        digest.update(f"{key}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

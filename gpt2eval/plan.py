@@ -60,14 +60,14 @@ def branching(
 ) -> tuple[list[range], Planned]:
     """The passages of one record as one request: their common prefix, and what is scored of each.
 
-    Of several passages the tokens after their longest common prefix are scored; of one, those of its parts (the
-    last only, if `last_token`). The prefix loses tokens on the left where it does not fit into the context.
+    Of several passages the tokens after their longest common prefix are scored, at least the last of each; of one, those
+    of its parts (the last only, if `last_token`). The prefix loses tokens on the left where it does not fit into the context.
     """
     ranges = [wanted(e) for e in group]
     if not all(ranges):
         raise UsageError(f"record {group[0].passage.record}: no token ends in what is scored; expected one or more")
     if len(group) > 1:
-        first = _common(e.ids for e in group)
+        first = min(_common(e.ids for e in group), *(r.stop - 1 for r in ranges))
         ranges = [range(first, r.stop) for r in ranges]
     elif last_token:
         ranges = [r[-1:] for r in ranges]

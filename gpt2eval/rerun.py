@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gpt2eval import models, pipeline, results, signature, tasks
+from gpt2eval import __version__, demo, models, pipeline, results, signature, tasks
 from gpt2eval.errors import UsageError
 from gpt2eval.types import Model, Progress, Result
 
+IDENTITY = ("model", "peft", "code", "tok", "quant")
 NUMBERS = {"ctx": "context", "stride": "stride", "limit": "limit", "batch": "tokens"}  # fields that settings can take over
 
 
@@ -41,6 +42,13 @@ def rerun(
             raise UsageError("the signature names no model; expected --model")
         adapter = fields.get("peft", "").rpartition("@")[0] or fields.get("peft")
         options = replace(options, peft=options.peft or adapter, quantization=options.quantization or fields.get("quant"))
+        data = demo.data() if data is None and named == "demo" else data
+        model = models.load(named, options)
+        _check_model(model, fields)
+    if fields.get("v", __version__) != __version__:
+        raise UsageError(
+            f"signature: v: {fields['v']} there, {__version__} here; expected that version, or the line without v:"
+        )
     made = pipeline.evaluate(
         model if model is not None else named,
         [task.full_name],
@@ -57,11 +65,31 @@ def rerun(
     return made
 
 
+def _check_model(model: Model, fields: Mapping[str, str]) -> None:
+    """Raise UsageError, naming the fields, where a model is not the one that a signature names."""
+    said = model.identity()
+    found = {**said, "model": f"{said['name']}@{said['revision']}", "tok": said["tokenizer"]}
+    apart = [
+        (key, fields[key], found.get(key, "(none)")) for key in IDENTITY if key in fields and fields[key] != found.get(key)
+    ]
+    if apart:
+        listed = "; ".join(f"{key}: {there} there, {here} here" for key, there, here in apart)
+        raise UsageError(f"signature: not its model: {listed}; expected the same, or --model")
+
+
 def _number(fields: Mapping[str, str], key: str) -> int:
     """A field's number. Raises UsageError if it is none."""
     if not fields[key].isdecimal():
         raise UsageError(f"signature: {key}: {fields[key]!r}; expected a whole number")
     return int(fields[key])
+
+
+def _is_place(which: str) -> bool:
+    """Whether there is a file or folder of that name; a long signature can be none."""
+    try:
+        return Path(which).exists()
+    except OSError:
+        return False
 
 
 def diff(first: str, second: str) -> str:
@@ -74,7 +102,7 @@ def diff(first: str, second: str) -> str:
 
 def _line(which: str) -> str:
     """A signature, or that of the first metric of the result in a place."""
-    if "task:" in which or not Path(which).exists():
+    if "task:" in which or not _is_place(which):
         return which
     found = results.read([Path(which)])
     if len(found) > 1:

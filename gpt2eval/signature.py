@@ -15,6 +15,7 @@ MODEL = ("model", "peft", "code", "tok", "dtype", "quant", "attn", "gemm", "map"
 TELLING = re.compile(r"[%|\s'\"]")  # what would end a value, or the line
 ENCODED = re.compile("(?:%[0-9A-F]{2})+")
 DIGITS_ONLY = {"dtype", "quant", "attn", "gemm", "map", "batch"}  # another of these moves a number in its last digits
+HALF = {"bfloat16", "float16"}
 FREE = {*MODEL, "task"}  # two numbers are of one protocol whatever these say
 
 
@@ -101,6 +102,8 @@ def comparable(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[boo
         return False, "they are per token, of different tokenizers"
     if "v" in of:
         return False, "they are of different versions of gpt2eval"
+    if ({first.get("dtype"), second.get("dtype")} & HALF and "dtype" in of) or "quant" in of:
+        return True, "one protocol; half precision and quantization move a number by some tenths of a percent"
     if digits := sorted(of & DIGITS_ONLY):
         return True, f"one protocol; {', '.join(digits)} may move the last digits"
     return True, "one protocol" + ("" if "model" in first and "model" in second else ", as far as given")

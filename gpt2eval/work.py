@@ -70,7 +70,7 @@ class Work:
         """
         sheet = plan.Sheet([len(e.ids) for e in self.encoded])
         records = [e.passage.record for e in self.encoded]
-        done, complete = self._nothing_done(), True
+        done, missing = self._nothing_done(), list[int]()
         watch(done)
         for number, unit in enumerate(self.units):
             items = [item for batch in unit for item in batch]
@@ -89,10 +89,14 @@ class Work:
                 if journal:
                     journal.write(number, scores, *self._places(unit))
             if scores is None:
-                complete = False
+                missing.append(number)
             else:
                 sheet.fill(items, scores)
-        return self._folded(sheet) if complete else None
+        for number in missing:  # which others may have done meanwhile; the last one to end finds all
+            if journal is None or (scores := journal.read(number)) is None:
+                return None
+            sheet.fill([item for batch in self.units[number] for item in batch], scores)
+        return self._folded(sheet)
 
     def _scored(self, model: Model, batch: Sequence[Planned], records: Sequence[int]) -> TokenScores:
         requests = [item.request for item in batch]

@@ -161,3 +161,9 @@ def test_the_head_of_one_question_is_that_question() -> None:
 def test_what_follows_the_last_blank_takes_all_white_space_before_it(text: str, scored: str) -> None:
     (passage,) = ask.after_last_blank(Record(0, text))
     assert (passage.text, passage.text[passage.parts[0].start :]) == (text, scored)
+
+
+def test_what_follows_the_last_blank_is_one_word_whatever_it_holds() -> None:
+    for text in ("spoke of the Words of\n\nPower", "hello world "):
+        (passage,) = ask.after_last_blank(Record(0, text))
+        assert passage.parts[0].units.words == 1

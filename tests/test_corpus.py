@@ -354,7 +354,11 @@ def test_publisher_who_is_gone_is_one_line_that_names_data(tmp_path: Path, publi
         ("cbt", (CBT + CBT[:50]).encode(), "line 25: has no line end; truncated?"),
         ("cbt", (CBT + "1 It was day .\n").encode(), "line 23: expected '21 question with XXXXX'"),
         ("cbt", CBT.replace("XXXXX", "dog").encode(), "line 21: expected '21 question with XXXXX'"),
-        ("cbt", CBT.replace("|ink", "").encode(), "line 21: expected '21 question with XXXXX', answer and ten options"),
+        (
+            "cbt",
+            CBT.replace("|ink", "").encode(),
+            "line 21: expected '21 question with XXXXX', answer and ten different options",
+        ),
         ("cbt", CBT.replace("\tdog\t", "\tdig\t").encode(), "line 21: expected '21 question with XXXXX', answer and ten"),
         ("cbt", (CBT.removesuffix("\n") + CBT).encode(), "line 22: expected an empty line, found '1 It  was day 1 .'"),
     ],

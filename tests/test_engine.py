@@ -15,6 +15,8 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
 )
 
 from gpt2eval.errors import UsageError
@@ -144,3 +146,29 @@ def test_a_record_that_does_not_fit_is_named() -> None:
     work = Work.of(load_task("lambada"), [Encoded(passage, ids, ids)], Window(16, 16, 0), budget=64)
     with pytest.raises(UsageError, match=r"task lambada, record 41: its 3 tokens do not fit into memory"):
         work.score(cast(Model, Small(holds=0)))
+
+
+def test_positions_that_depend_on_the_length_are_not_mixed() -> None:
+    """Phi-3's long context turns positions otherwise in a long input: a short one beside it is scored as if alone."""
+    torch.manual_seed(0)
+    factors = torch.linspace(1, 3, 4).tolist()
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * 4, "long_factor": factors}
+    config = Phi3Config(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        vocab_size=100,
+        max_position_embeddings=256,
+        original_max_position_embeddings=64,
+        rope_parameters=rope | {"original_max_position_embeddings": 64},
+        initializer_range=0.3,
+        pad_token_id=0,
+    )
+    model = Phi3ForCausalLM(config).eval()
+    padded = Padded(model)
+    assert Packed.of(model, padded) is None
+    random = np.random.default_rng(0)
+    short, long = (Request(ids[:1], (ids[1:],)) for n in (11, 149) for ids in [random.integers(1, 100, n).astype(np.int32)])
+    alone, beside = padded.score([short]), padded.score([short, long])
+    np.testing.assert_allclose(beside.logprobs[:10], alone.logprobs, atol=1e-5)

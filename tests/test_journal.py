@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from gpt2eval import demo, disk, journal, models, pipeline, work
 from gpt2eval.catalog import DEMO
 from gpt2eval.errors import UsageError
-from gpt2eval.models.ranks import of_shard
+from gpt2eval.models.ranks import of_launcher, of_shard
 from gpt2eval.pipeline import Settings
 from gpt2eval.types import Model, Request, TokenScores, Worker
 
@@ -102,6 +103,65 @@ def test_a_damaged_unit_is_scored_again(
     assert capsys.readouterr().err.count(f"{unit}: cut short or altered; unit") == 1
 
 
+def test_a_unit_of_another_number_is_no_unit(tmp_path: Path, whole: Mapping[str, str]) -> None:
+    run(tmp_path, Counting())
+    first, second = sorted(tmp_path.rglob("text8/journal/*.safetensors"))[:2]
+    second.write_bytes(first.read_bytes())
+    again = Counting()
+    assert (run(tmp_path, again), again.calls) == (whole, 1)
+    arrays = load_file(first)
+    save_file(arrays, second)  # as another program would, without its hash
+    again = Counting()
+    assert (run(tmp_path, again), again.calls) == (whole, 1)
+
+
+def test_a_damaged_list_of_units_is_said_and_no_hindrance(tmp_path: Path, whole: Mapping[str, str]) -> None:
+    run(tmp_path, Counting())
+    listed = next(tmp_path.rglob("text8/journal/journal.json"))
+    listed.write_text("{")
+    assert journal.incomplete([tmp_path]) == [f"{listed}: cannot be read"]
+    assert run(tmp_path, Counting()) == whole
+    assert journal.incomplete([tmp_path]) == []
+
+
+def test_units_without_a_result_are_named(tmp_path: Path) -> None:
+    run(tmp_path, Counting())
+    result = next(tmp_path.rglob("text8/result.json"))
+    result.unlink()
+    assert [line.partition(": ")[2] for line in journal.incomplete([tmp_path])] == ["all 20 units are there, and no result"]
+    assert journal.incomplete([tmp_path], lambda decides: decides["task"] == "lambada") == []
+
+
+def test_shards_at_the_same_time_make_the_result(tmp_path: Path, whole: Mapping[str, str]) -> None:
+    """One shard does all its units while the other is at its first: the last to end finds all of them."""
+    other: list[Mapping[str, str]] = []
+
+    class Slow(Counting):
+        def score(self, batch: Sequence[Request]) -> TokenScores:
+            if not other:
+                other.append(run(tmp_path, Counting(), worker=of_shard("2/2")))
+            return super().score(batch)
+
+    assert run(tmp_path, Slow(), worker=of_shard("1/2")) == whole
+    assert other == [{}]
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK=x WORLD_SIZE=2: expected numbers"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "expected numbers"),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, "without MASTER_ADDR: expected torchrun"),
+    ],
+)
+def test_half_a_launcher_is_one_line(environment: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=said):
+        of_launcher()
+
+
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
 def test_shards_in_any_order_make_the_same_result(tmp_path: Path, whole: Mapping[str, str], order: tuple[int, ...]) -> None:
     calls, found = 0, {}
@@ -143,8 +203,6 @@ def test_a_full_disk_is_one_line_and_no_loss(tmp_path: Path, whole: Mapping[str,
 
 
 def test_records_of_every_token_are_kept(tmp_path: Path) -> None:
-    from safetensors.numpy import load_file
-
     run(tmp_path, Counting())
     units = [load_file(path) for path in sorted(tmp_path.rglob("text8/journal/*.safetensors"))]
     assert sum(len(unit["logprobs"]) for unit in units) == 40000

@@ -84,18 +84,22 @@ def test_lm_evaluation_harness_prints_the_same(folder: Path, tmp_path: Path) -> 
 
     pages = [record.text for record in PARSERS["pages"](WIKITEXT.read_text(), "")]
     (tmp_path / "pages.jsonl").write_text("".join(json.dumps({"page": page}) + "\n" for page in pages))
+    passages = tmp_path / "passages.jsonl"
+    odd = ["They spoke at length of the Words of\n\nPower", "and so it ended there . And then \u2019 twas said"]
+    passages.write_text(LAMBADA.read_text() + "".join(json.dumps({"text": text}) + "\n" for text in odd))
     command = [peers_python(ROOT / "build" / "peers"), ROOT / "tests" / "peers" / "run_lm_eval.py", folder]
-    ended = subprocess.run([*command, tmp_path / "pages.jsonl", LAMBADA], capture_output=True, text=True, env=os.environ)
+    ended = subprocess.run([*command, tmp_path / "pages.jsonl", passages], capture_output=True, text=True, env=os.environ)
     assert ended.returncode == 0, ended.stderr[-3000:]
     theirs = json.loads(ended.stdout.splitlines()[-1])
-    wikitext, lambada = theirs["wikitext_here"], theirs["lambada_here"]
+    wikitext = theirs["wikitext_here"]
     made = ours(folder, "wikitext2/lm_eval", WIKITEXT)
     assert math.log(made["ppl"].value) == pytest.approx(math.log(wikitext["word_perplexity,none"]), rel=1e-5)
     assert math.log(made["byte_ppl"].value) == pytest.approx(math.log(wikitext["byte_perplexity,none"]), rel=1e-5)
     assert made["bpb"].value == pytest.approx(wikitext["bits_per_byte,none"], rel=1e-5)
-    asked = ours(folder, "lambada/lm_eval", LAMBADA)
-    assert math.log(asked["ppl"].value) == pytest.approx(math.log(lambada["perplexity,none"]), rel=1e-5)
-    assert asked["acc"].value == pytest.approx(100 * lambada["acc,none"], abs=1e-9)
+    for name, lambada in (("lm_eval", theirs["openai_here"]), ("lm_eval_standard", theirs["standard_here"])):
+        asked = ours(folder, f"lambada/{name}", passages)
+        assert math.log(asked["ppl"].value) == pytest.approx(math.log(lambada["perplexity,none"]), rel=1e-5)
+        assert asked["acc"].value == pytest.approx(100 * lambada["acc,none"], abs=1e-9)
 
 
 def test_lm_evaluation_harness_written_out(folder: Path) -> None:

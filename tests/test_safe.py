@@ -141,6 +141,14 @@ def test_llmc_headers(tmp_path: Path, header: list[int], extra: int, said: str) 
     refused(f"llmc:{tmp_path / 'short.bin'}", "3 bytes; expected a GPT-2 of llm.c", tokenizer=WORDS)
 
 
+def test_another_config_is_another_model(folder: Path) -> None:
+    first = models.load(str(folder), Options(device="cpu")).identity()
+    edit(folder / "config.json", activation_function="relu")
+    second = models.load(str(folder), Options(device="cpu")).identity()
+    assert first["revision"] != second["revision"]
+    assert first["weights"] != second["weights"]
+
+
 # -- folders of transformers ---------------------------------------------------------------------------------------
 
 

@@ -68,6 +68,10 @@ def test_the_command_runs_again_what_run_printed(
         (("start:eot", "start:none"), "start: none there, eot here"),
         (("|ask:", "|ask"), "expected key:value"),
         (("task:", "tusk:"), "not a signature"),
+        (("model:toy:unigram@", "model:toy:unigram@0"), "not its model: model: toy:unigram@0"),
+        (("tok:bytes", "tok:words"), "tok: words there, bytes here"),
+        (("|v:", "|v:0."), "v: 0.0.1.0 there, 0.1.0 here"),
+        (("|dtype:", "|quant:gptq|dtype:"), "quant: gptq there, (none) here"),
     ],
 )
 def test_what_cannot_be_run_again_is_one_line(edit: tuple[str, str], expected: str) -> None:
@@ -95,7 +99,8 @@ BASE = "task:ptb|data:aa|ask:everything|unit:word+eol@9|ctx:1024|model:a@1|tok:1
         (("", ""), True, "one protocol"),
         (("model:a@1", "model:b@2"), True, "one protocol"),
         (("tok:11", "tok:22"), True, "one protocol"),
-        (("dtype:float32", "dtype:bfloat16"), True, "dtype may move the last digits"),
+        (("dtype:float32", "dtype:bfloat16"), True, "half precision and quantization move a number by some tenths"),
+        (("batch:1024", "batch:512"), True, "batch may move the last digits"),
         (("ctx:1024", "ctx:512"), False, "the protocols differ in ctx"),
         (("data:aa", "data:bb"), False, "the protocols differ in data"),
         (("|ctx", "|limit:9|ctx"), False, "the protocols differ in limit"),
@@ -129,3 +134,5 @@ def test_results_are_named_by_their_places(tmp_path: Path) -> None:
         diff(str(tmp_path), str(ptb))
     with pytest.raises(UsageError, match="not a signature"):
         diff("nowhere", str(ptb))
+    with pytest.raises(UsageError, match="not a signature"):
+        diff("x" * 400, str(ptb))

@@ -26,6 +26,14 @@ VOCABULARY = Vocabulary(dict(enumerate(PIECES)), [END], len(PIECES), torch.devic
 BEGINS, GOES_ON, ENDS = {0, 1, 4, 8, 11}, {2, 3, 9}, {0, 1, 4, 5, 6, 7, 8, 10, 11, 12}
 
 
+def test_signs_of_several_pieces_end_a_word() -> None:
+    """GPT-2 writes ’ and ” as a piece that both begin with, and one for the last byte."""
+    pieces = [b" home", b"\xe2\x80", b"\x99", b"s", b".", b"\xc3", b"\xe2"]
+    masks = Vocabulary(dict(enumerate(pieces)), [], len(pieces), torch.device("cpu"))
+    assert masks.ends.tolist() == [True, True, False, False, True, False, False]
+    assert masks.goes_on.tolist() == [False, False, True, True, False, True, True]
+
+
 def random_model(seed: int) -> dict[tuple[int, ...], np.ndarray]:
     """log P of the next piece after each sequence of up to three pieces."""
     random = np.random.default_rng(seed)

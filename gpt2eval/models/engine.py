@@ -46,11 +46,13 @@ class Padded:
         self.model = model
         self.name = str(model.config._attn_implementation)
         self._takes_positions = "logits_to_keep" in signature(model.forward).parameters
+        self._at_once = 1 if _depends_on_length(model.config.get_text_config()) else SEQUENCES
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         """The scores of a batch, `SEQUENCES` branches at a time; where these do not fit into memory, halves of them."""
         rows = [Request(prefix, (branch,)) for prefix, branches in batch for branch in branches]
-        return _gathered([halving(self._score, rows[i : i + SEQUENCES]) for i in range(0, len(rows), SEQUENCES)])
+        some = [rows[i : i + self._at_once] for i in range(0, len(rows), self._at_once)]
+        return _gathered([halving(self._score, part) for part in some])
 
     @torch.inference_mode()
     def _score(self, batch: Sequence[Request]) -> TokenScores:
@@ -77,8 +79,8 @@ class Padded:
         """log P of whatever follows each branch, its last token set aside: `[branches, vocabulary]`, float32."""
         rows = [np.concatenate([prefix, branch])[:-1] for prefix, branches in batch for branch in branches]
         made = []
-        for at in range(0, len(rows), SEQUENCES):
-            some = rows[at : at + SEQUENCES]
+        for at in range(0, len(rows), self._at_once):
+            some = rows[at : at + self._at_once]
             ids = np.zeros((len(some), max(map(len, some))), np.int64)
             for line, row in zip(ids, some, strict=True):
                 line[: len(row)] = row
@@ -108,7 +110,7 @@ class Packed:
         states instead of attention: each shows in the comparison, but for the first, which the config tells.
         """
         config = model.config.get_text_config()
-        if getattr(config, "sliding_window", None) or model.get_output_embeddings() is None:
+        if getattr(config, "sliding_window", None) or _depends_on_length(config) or model.get_output_embeddings() is None:
             return None
         plain = padded.model.config._attn_implementation
         probe = _probe(config.vocab_size)
@@ -198,6 +200,12 @@ def _centred(head: Any) -> nn.Module:
     wide = weight.float()
     centred = (wide - wide.mean(0)).to(weight.dtype)
     return onednn.Linear(centred, head.bias) if onednn.applies(centred) else _linear(centred, head.bias)
+
+
+def _depends_on_length(config: Any) -> bool:
+    """Whether positions are turned otherwise in a longer input, so that no two may be computed together."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    return any(kind in str(rope) for kind in ("'longrope'", "'dynamic'"))
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:

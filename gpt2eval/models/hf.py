@@ -148,7 +148,7 @@ def _adapted(model: Any, place: str | None) -> tuple[Any, dict[str, str]]:
             joined = adapter.merge_and_unload()
     except LOADING as error:
         raise UsageError(f"--peft {place}: {' '.join(str(error).split()):.300}; expected an adapter for this model") from None
-    files = sorted(Path(place).glob("adapter_model.*")) if Path(place).is_dir() else []
+    files = sorted(Path(place).glob("adapter_*.*")) if Path(place).is_dir() else []
     return joined, {"peft": f"{place}@{safe.digest(files)[:8]}" if files else place}
 
 
@@ -175,7 +175,7 @@ def _identity(name: str, model: Any, gguf: str | None) -> dict[str, str]:
     if gguf:
         name, weights = f"gguf:{folder / gguf}", safe.digest([folder / gguf])
     elif folder.is_dir():
-        weights = safe.digest(safe.weight_files(folder))
+        weights = safe.digest([folder / "config.json", *safe.weight_files(folder)])
     else:
         weights = str(model.config._commit_hash or "unknown")
     return {"name": name, "revision": weights[:8], "weights": weights}

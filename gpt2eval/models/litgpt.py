@@ -85,7 +85,7 @@ def read(folder: Path) -> Checkpoint:
     neox = said["mlp_class_name"] == "GptNeoxMLP"
     config = (_neox if neox else _llama)(folder, said)
     weights = dict(pair for name, value in state.items() for pair in _renamed(name, value, said, neox=neox))
-    return Checkpoint(folder, config, weights, safe.digest([folder / "lit_model.pth"]))
+    return Checkpoint(folder, config, weights, safe.digest([folder / "model_config.yaml", folder / "lit_model.pth"]))
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -41,7 +41,9 @@ def read(folder: Path) -> Checkpoint:
     }
     if "transformer.wte.weight" in weights:
         weights["lm_head.weight"] = weights["transformer.wte.weight"]
-    return Checkpoint(folder, config, weights, safe.digest(sorted(prefix.parent.glob(f"{prefix.name}.*"))))
+    return Checkpoint(
+        folder, config, weights, safe.digest([folder / "hparams.json", *sorted(prefix.parent.glob(f"{prefix.name}.*"))])
+    )
 
 
 def _prefix(folder: Path) -> Path:

@@ -1,7 +1,8 @@
 """Which of several workers this process is, and how they meet at the end.
 
 Workers share nothing but the folder of results: `--shard I/N` says it outright, torchrun and `accelerate launch` say
-it by RANK and WORLD_SIZE. There is no exchange while they work, so a lost worker costs only its own units.
+it by RANK and WORLD_SIZE. There is no exchange while they work, so a lost worker costs only its own units: those of
+`--shard` go on without it; torchrun stops the others too, and the same command (or `--max-restarts`) goes on.
 """
 
 import atexit
@@ -24,8 +25,16 @@ def of_shard(text: str) -> Worker:
 
 
 def of_launcher() -> Worker:
-    """The rank that torchrun or accelerate gave this process; the only worker without them."""
-    return Worker(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+    """The rank that torchrun or accelerate gave this process; the only worker without them.
+
+    Raises UsageError where what they set is not whole.
+    """
+    rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    if not (rank.isdecimal() and world.isdecimal() and int(rank) < int(world)):
+        raise UsageError(f"RANK={rank} WORLD_SIZE={world}: expected numbers, as torchrun sets them, or neither")
+    if int(world) > 1 and not os.environ.get("MASTER_ADDR"):
+        raise UsageError(f"WORLD_SIZE={world} without MASTER_ADDR: expected torchrun or accelerate launch; or --shard I/N")
+    return Worker(int(rank), int(world))
 
 
 def meet() -> bool:
@@ -45,6 +54,6 @@ def meet() -> bool:
             distributed.init_process_group("gloo", timeout=PATIENCE)
             atexit.register(distributed.destroy_process_group)
         distributed.monitored_barrier(timeout=PATIENCE)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         print(f"gpt2eval: not all of {worker.world} workers came to the end: {str(error).splitlines()[0]}", file=sys.stderr)
     return worker.rank == 0

@@ -140,9 +140,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def digest(paths: Iterable[Path]) -> str:
-    """The sha256 over files, one after the other."""
+    """The sha256 over files, one after the other; those that are not there are passed over."""
     made = sha256()
-    for path in paths:
+    for path in filter(Path.is_file, paths):
         with path.open("rb") as file:
             while block := file.read(BLOCK):
                 made.update(block)

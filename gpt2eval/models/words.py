@@ -49,9 +49,15 @@ class Vocabulary:
 
 
 def _ends(piece: bytes) -> bool:
-    """Whether a piece begins with white space, punctuation or another sign."""
-    first = piece[:4].decode("utf-8", "ignore")[:1] or "x"
-    return first.isspace() or unicodedata.category(first)[0] in "PS"
+    """Whether a piece begins with white space, punctuation or another sign; or with all but a last byte that makes it one."""
+    if first := piece[:4].decode("utf-8", "ignore")[:1]:
+        return _is_sign(first)
+    begun = {(piece + bytes([last])).decode("utf-8", "ignore") for last in range(0x80, 0xC0)} - {""}
+    return bool(begun) and all(map(_is_sign, begun))
+
+
+def _is_sign(char: str) -> bool:
+    return char.isspace() or unicodedata.category(char)[0] in "PSZC"
 
 
 @dataclass(slots=True)

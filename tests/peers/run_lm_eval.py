@@ -34,11 +34,13 @@ def main() -> None:
     model, pages, lambada = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "wikitext_here.yaml").write_text(task("wikitext_here", "wikitext/wikitext.yaml", pages))
-        (Path(folder) / "lambada_here.yaml").write_text(task("lambada_here", "lambada/lambada_openai.yaml", lambada))
+        for name in ("openai", "standard"):
+            here = f"{name}_here"
+            (Path(folder) / f"{here}.yaml").write_text(task(here, f"lambada/lambada_{name}.yaml", lambada))
         made = lm_eval.simple_evaluate(
             model="hf",
             model_args={"pretrained": model, "dtype": "float32", "device": "cpu"},
-            tasks=["wikitext_here", "lambada_here"],
+            tasks=["wikitext_here", "openai_here", "standard_here"],
             task_manager=TaskManager(include_path=folder),
             batch_size=1,
             bootstrap_iters=0,
