@@ -1,4 +1,4 @@
-"""`api:URL#MODEL`: a model behind a server with OpenAI's `/v1/completions` (vLLM, SGLang, llama-cpp-python).
+"""`api:URL#MODEL`: a model behind a server with OpenAI's `/v1/completions` (such as vLLM, llama-cpp-python).
 
 The server must give the log-probabilities of a prompt (`echo`); whether it does, and says the truth, is tried at the
 start. Prompts go as token ids, or as text to a server that takes no ids, and are then checked to have been read back as
