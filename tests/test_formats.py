@@ -170,6 +170,9 @@ def test_nanogpt_by_character(tmp_path: Path) -> None:
     meta = {"vocab_size": len(characters), "stoi": vocabulary, "itos": dict(enumerate(characters))}
     (tmp_path / "meta.pkl").write_bytes(pickle.dumps(meta))
     ids = [vocabulary[c] for c in text[:32]]
+    (tmp_path / "away").mkdir()
+    away = nanogpt(model, tmp_path / "away" / "ckpt.pt")
+    assert ids_of(f"nanogpt:{away}", text[:32], tokenizer=str(tmp_path / "meta.pkl")) == ids
     assert ids_of(f"nanogpt:{path}", text[:32]) == ids
     np.testing.assert_allclose(scores(f"nanogpt:{path}", ids), theirs(model, ids), atol=NATS, rtol=0)
     (tmp_path / "mine.txt").write_text(text)

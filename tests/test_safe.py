@@ -236,6 +236,14 @@ def test_a_tokenizer_of_another_model(tmp_path: Path) -> None:
         model.encode("it is zzz")
 
 
+@pytest.mark.parametrize("option", ["peft", "quantization", "revision", "device_map"])
+def test_options_that_a_format_has_no_use_for(tmp_path: Path, option: str) -> None:
+    torch.save({"model": {}, "model_args": ARGS}, tmp_path / "ckpt.pt")
+    said = f"--{option.replace('_', '-')}: no use for nanogpt:"
+    refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", said, tokenizer=WORDS, **{option: "auto"})
+    refused("api:http://127.0.0.1:9#x", f"--{option.replace('_', '-')}: no use for api:", **{option: "auto"})
+
+
 @pytest.mark.parametrize("how", ["bnb-8bit", "bnb-4bit", "gptq", "awq"])
 def test_quantization_says_what_is_lacking(folder: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from gpt2eval.models import devices

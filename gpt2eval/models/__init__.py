@@ -41,6 +41,13 @@ class Options:
     quantization: str | None = None
     api_key_file: str | None = None
 
+    def refuse(self, name: str, *options: str) -> None:
+        """Raise UsageError where one of these is asked for, which a kind of model has no use for."""
+        if asked := [option for option in options if getattr(self, option)]:
+            raise UsageError(
+                f"--{asked[0].replace('_', '-')}: no use for {name}; expected it with a model of transformers (hf:)"
+            )
+
 
 class Renamed:
     """A backend by another name in results; all else, what it can do besides included, is its own."""

@@ -225,6 +225,7 @@ def load(rest: str, options: Options) -> ApiModel:
     url, _, model = rest.partition("#")
     if not model or not url.startswith(("http://", "https://")):
         raise UsageError(f"model api:{rest}: expected api:URL#MODEL, as in api:http://127.0.0.1:8000#gpt2")
+    options.refuse(f"api:{rest}", "revision", "attn", "device_map", "tp", "peft", "quantization")
     server = Server(url, model, _key(options.api_key_file))
     return ApiModel(server, _tokenizer(server, options.tokenizer), f"api:{rest}")
 

@@ -70,6 +70,7 @@ def load(scheme: str, checkpoint: Checkpoint, tokenizer: Tokenizer, options: Opt
     architecture has them.
     """
     name, dtype = f"{scheme}:{checkpoint.path}", dtype_of(options)
+    options.refuse(name, "revision", "device_map", "tp", "peft", "quantization")
     kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(checkpoint.config)]
     _check(checkpoint, kind)
     logging.set_verbosity_error()

@@ -16,6 +16,7 @@ MAGIC = b"GGUF"
 def load(rest: str, options: Options) -> CausalModel:
     """The model in a GGUF file. Raises UsageError for a file that is none, and for one that transformers does not read."""
     path = Path(rest)
+    options.refuse(f"gguf:{rest}", "revision", "quantization")
     if find_spec("gguf") is None:
         raise UsageError("model gguf: the package gguf is not installed; expected 'pip install gpt2eval[gguf]'")
     try:
