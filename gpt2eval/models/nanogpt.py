@@ -1,7 +1,7 @@
 """`nanogpt:FILE`: a checkpoint that nanoGPT's train.py saved (`ckpt.pt`), by its own tokenizer or GPT-2's.
 
-A `meta.pkl` beside it (or named by `--tokenizer`) is a vocabulary of characters. nanoGPT computes the exact GELU; checkpoints from before it did
-(and those trained by others with GPT-2's approximation) are `nanogpt-tanh:FILE`.
+A `meta.pkl` beside it (or named by `--tokenizer`) is a vocabulary of characters. nanoGPT computes the exact GELU;
+checkpoints from before it did (and those trained by others with GPT-2's approximation) are `nanogpt-tanh:FILE`.
 """
 
 from collections.abc import Mapping
@@ -74,7 +74,7 @@ def _zeros(size: int) -> Weights:
 
 def _tokenizer(path: Path, choice: str | None) -> Tokenizer:
     meta = Path(choice) if choice and choice.endswith(".pkl") else path.parent / "meta.pkl"
-    if choice and choice != str(meta) or not (choice or meta.is_file()):
+    if (choice and choice != str(meta)) or not (choice or meta.is_file()):
         return tokenizer.for_gpt2(path, choice)
     vocabulary: Any = safe.plain_pickle(meta)
     known = vocabulary.get("stoi") if isinstance(vocabulary, dict) else None
