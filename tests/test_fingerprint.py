@@ -38,13 +38,14 @@ def test_a_tokenizer_built_anew_is_noticed(folder: Path, monkeypatch: pytest.Mon
     assert own.encode("LOUD").ids == auto.encode("loud").ids != auto.encode("LOUD").ids
 
 
-def test_what_agrees_needs_no_choice_and_depends_on_what_it_does_alone(folder: Path) -> None:
+def test_what_agrees_needs_no_choice_and_depends_on_what_it_does_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = models.load("demo", Options()).identity()["tokenizer"]
     content = json.loads((folder / "tokenizer.json").read_text())
     content["truncation"] = {"direction": "Right", "max_length": 7, "strategy": "LongestFirst", "stride": 0}
     (folder / "tokenizer.json").write_text(json.dumps(content))
     assert models.load(str(folder), Options()).identity()["tokenizer"] == plain
     assert models.load(str(folder), Options(tokenizer="file")).identity()["tokenizer"] == plain
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UsageError, match=r"--tokenizer fle: .*; expected auto, file, a folder, a tokenizer.json"):
         models.load(str(folder), Options(tokenizer="fle"))
 
