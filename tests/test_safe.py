@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForMaskedLM, BertLMHeadModel, T5Config, T5ForConditionalGeneration
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertLMHeadModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from gpt2eval import models
 from gpt2eval.catalog import DEMO
@@ -147,6 +155,33 @@ def test_another_config_is_another_model(folder: Path) -> None:
     second = models.load(str(folder), Options(device="cpu")).identity()
     assert first["revision"] != second["revision"]
     assert first["weights"] != second["weights"]
+
+
+def test_a_damaged_gguf(tmp_path: Path) -> None:
+    from test_formats import gguf
+
+    config = GPT2Config(n_layer=1, n_head=2, n_embd=8, n_positions=16, vocab_size=2560, bos_token_id=0, eos_token_id=0)
+    raw = gguf(GPT2LMHeadModel(config), DEMO / "model", tmp_path / "whole.gguf").read_bytes()
+    random = np.random.default_rng(0)
+    for cut in (0, 3, 4, 8, 24, 100, 500, 3000, len(raw) // 3, len(raw) - 1):
+        (tmp_path / "cut.gguf").write_bytes(raw[:cut])
+        refused(f"gguf:{tmp_path / 'cut.gguf'}", "cut.gguf|model ", tokenizer=WORDS)
+    for _ in range(8):
+        changed = bytearray(raw)
+        changed[24:60] = random.bytes(36)
+        (tmp_path / "changed.gguf").write_bytes(changed)
+        refused(f"gguf:{tmp_path / 'changed.gguf'}", "model ", tokenizer=WORDS)
+    for place in ("", "nowhere", "."):
+        refused(f"gguf:{tmp_path / place}", "expected a GGUF file", tokenizer=WORDS)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", '{"model_type": 3}', '{"model_type": "gpt2", "n_embd": "x"}', '{"model_type": "gpt2", "n_head": 0}'],
+)
+def test_a_config_that_is_none(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content)
+    refused(str(folder), "config|model ")
 
 
 # -- folders of transformers ---------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ It loads them, whole and without running what comes with them, and says what the
 """
 
 import pickle
+import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +27,16 @@ from gpt2eval.models.devices import device_of, quantized, spread
 LOADING = (  # what the libraries raise for what is not there, is no model, or is broken
     OSError,
     ValueError,
-    KeyError,
+    LookupError,
+    ArithmeticError,
     TypeError,
     ImportError,
     RuntimeError,
     AssertionError,
     AttributeError,
+    MemoryError,
     pickle.UnpicklingError,
+    struct.error,
     SafetensorError,
     StrictDataclassError,
 )
