@@ -20,6 +20,7 @@ import pytest
 import torch
 from tenacity import wait_none
 from tokenizers import Tokenizer
+from tokenizers.normalizers import Prepend
 from transformers import AutoModelForCausalLM
 
 from gpt2eval import demo, evaluate, models, plan
@@ -47,6 +48,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.takes_ids, self.adds_start, self.context = True, False, 0
+        self.words = WORDS
         self.asked: list[Any] = []
         self.spoil: Callable[[int, Answer], Answer | int | None] = lambda number, answer: answer
         self.key = ""
@@ -96,7 +98,7 @@ class StandIn:
     def completion(self, body: Answer) -> Answer:
         """What OpenAI's completions say: echoed tokens, then a generated one, the most likely."""
         prompt = body["prompt"]
-        ids = prompt if isinstance(prompt, list) else WORDS.encode(prompt, add_special_tokens=False).ids
+        ids = prompt if isinstance(prompt, list) else self.words.encode(prompt, add_special_tokens=False).ids
         if isinstance(prompt, str) and self.adds_start:
             ids = [0, *ids]
         forced = [int(token) for token in body.get("logit_bias", {})]
@@ -135,14 +137,34 @@ def test_scores_are_the_servers(standing: StandIn, takes_ids: bool, adds_start: 
     standing.takes_ids, standing.adds_start = takes_ids, adds_start
     model = load(standing)
     ids = WORDS.encode(TEXT, add_special_tokens=False).ids
+    assert model.start == (None if adds_start else 0)
+    assert model.identity()["attn"] == ("server+bos" if adds_start else "server")
     row = np.array([0, *ids], np.int32)
-    requests = [Request(row[:1], (row[1:],)), Request(row[:5], (row[5:9], row[7:8]))]
+    requests = [Request(row[:2], (row[2:],)), Request(row[:5], (row[5:9], row[7:8]))]
+    if adds_start:
+        requests = [Request(prefix[1:], branches) for prefix, branches in requests]
     scores = model.score(requests)
-    wanted = expected([0, *ids]) + expected([0, *ids])[4:8] + [float(distribution(int(row[4]))[row[7]])]
+    wanted = expected([0, *ids])[1:] + expected([0, *ids])[4:8] + [float(distribution(int(row[4]))[row[7]])]
     np.testing.assert_allclose(scores.logprobs, wanted, atol=1e-6)
     tops = [float(distribution(int(last)).max()) for last in row[:-1]]
-    assert scores.hits.tolist()[: len(ids)] == [value > top - 1e-3 for value, top in zip(wanted, tops, strict=False)]
+    assert scores.hits.tolist()[: len(ids) - 1] == [v > top - 1e-3 for v, top in zip(wanted, tops[1:], strict=False)]
     assert isinstance(standing.asked[-1]["prompt"], list if takes_ids else str)
+
+
+@pytest.mark.parametrize("adds_start", [False, True])
+def test_a_blank_that_the_server_puts_before_a_text(standing: StandIn, adds_start: bool, tmp_path: Path) -> None:
+    """As SentencePiece does: the text is sent without the blank that its first token begins with."""
+    words = Tokenizer.from_str(WORDS.to_str())
+    words.normalizer = Prepend(" ")
+    words.save(str(tmp_path / "tokenizer.json"))
+    standing.words, standing.takes_ids, standing.adds_start = words, False, adds_start
+    model = models.load(standing.name, Options(tokenizer=str(tmp_path / "tokenizer.json")))
+    ids = words.encode(TEXT, add_special_tokens=False).ids
+    assert model.encode(TEXT).ids.tolist() == ids
+    row = np.array(ids if adds_start else [0, *ids], np.int32)
+    scores = model.score([Request(row[:1], (row[1:],))])
+    np.testing.assert_allclose(scores.logprobs, expected(row.tolist()), atol=1e-6)
+    assert standing.asked[-1]["prompt"] == ("" if adds_start else "<|endoftext|>") + TEXT
 
 
 def test_a_task_and_its_signature(standing: StandIn, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,17 @@ LONGEST = re.compile(r"maximum context length is (\d+)|max_model_len\D{1,20}(\d+
 TRIED = 1200  # tokens of a prompt that shows the context of a server that does not say it
 
 
+class Dialect(NamedTuple):
+    """How a server takes prompts: as ids, or as text; what it puts before a text by itself: its start token, a blank."""
+
+    ids: bool = False
+    start: bool = False
+    blank: bool = False
+
+
+DIALECTS = (Dialect(ids=True), *(Dialect(start=start, blank=blank) for start in (False, True) for blank in (False, True)))
+
+
 class MisplacedError(UsageError):
     """Log-probabilities that are not those of the tokens beside them."""
 
@@ -45,6 +56,8 @@ class ApiModel:
         self._server = server
         self._tokens, self.start, self.added, _, said = words
         self._takes = self._dialect()
+        if self._takes.start:
+            self.start = self.added = None  # the server sees to it, before every prompt
         self._misplaces = False  # log-probabilities of prompts that do not begin with the start token
         sample = self._sample()
         self.context = self._longest()
@@ -54,7 +67,7 @@ class ApiModel:
             "revision": sha256(mark.encode()).hexdigest()[:8],
             "tokenizer": said,
             "dtype": "server",
-            "attn": "server",
+            "attn": "server+bos" if self._takes.start else "server",
             "device": "api",
         }
 
@@ -96,14 +109,17 @@ class ApiModel:
 
     def _following(self, prefix: Ids, token: int) -> tuple[float, bool]:
         """The log-probability of a token after others, and whether none is higher."""
-        made = self._server.following(self._prompt(prefix), len(prefix), token)
+        made = self._server.following(self._prompt(prefix), len(prefix) + self._takes.start, token)
         self._same(made.text, token, len(prefix))
         return made.logprob, made.logprob >= made.highest - SLACK
 
     def _echo(self, ids: Ids) -> Echo:
         """What the server says of some tokens; they are checked to be the ones that it saw, and the numbers to be theirs."""
-        echo = self._server.echo(self._prompt(ids), len(ids))
-        if echo.hidden and ids[0] != self.start:
+        echo = self._server.echo(self._prompt(ids), len(ids) + self._takes.start)
+        if self._takes.start:
+            shown = slice(not echo.hidden, None)
+            echo = Echo(echo.tokens[shown], echo.logprobs[shown], echo.highest[shown], hidden=False, generated=echo.generated)
+        elif echo.hidden and ids[0] != self.start:
             raise MisplacedError(
                 f"{self._server.url}: a prompt of {len(ids)} tokens came back as {len(ids) - 1}, and one that it made; "
                 "expected the same tokens"
@@ -128,47 +144,38 @@ class ApiModel:
 
     def _prompt(self, ids: Ids) -> list[int] | str:
         """Tokens as the server takes them. Raises UsageError for tokens that cannot be said as text."""
-        if self._takes == "ids":
+        return self._said(ids, self._takes)
+
+    def _said(self, ids: Ids, takes: Dialect) -> list[int] | str:
+        if takes.ids:
             return ids.tolist()
-        if self._takes == "text":
-            return self._text(ids)
-        if ids[0] != self.start:
-            raise UsageError(
-                f"{self._server.url}: it takes text only, and puts a token of its own before it; expected a server that takes "
-                "token ids, or texts that fit the context"
-            )
-        return self._text(ids[1:])
-
-    def _text(self, ids: Ids) -> str:
-        pieces = self._tokens.pieces or {}
+        pieces = [(self._tokens.pieces or {}).get(int(id_)) or b"\xff" for id_ in ids]
+        first = int(self.start is not None and ids[0] == self.start)
+        if takes.blank and pieces[first : first + 1]:
+            pieces[first] = pieces[first].removeprefix(b" ")
         try:
-            return b"".join(pieces.get(int(id_)) or b"\xff" for id_ in ids).decode()
+            return b"".join(pieces).decode()
         except UnicodeDecodeError:
-            raise UsageError(
-                f"{self._server.url}: it takes text only, and a prompt begins or ends within a character"
-            ) from None
+            raise UsageError(f"{self._server.url}: it takes text only; a prompt begins or ends in a character") from None
 
-    def _dialect(self) -> str:
-        """How the server takes prompts: `ids`, `text`, or `text+start`, which puts the start token before each by itself.
+    def _dialect(self) -> Dialect:
+        """How the server takes prompts: the first way in which some tokens come back as so many.
 
         Raises UsageError for a server that does not echo a prompt's tokens with their log-probabilities.
         """
         ids = self.encode("It was").ids
         whole = ids if self.start is None else np.concatenate([np.array([self.start], np.int32), ids])
-        ways: dict[str, list[int] | str] = {"ids": whole.tolist(), "text": self._text(whole)}
-        if self.start is not None:
-            ways["text+start"] = self._text(ids)
         refused = ""
-        for way, prompt in ways.items():
+        for way in DIALECTS:
             try:
-                self._server.echo(prompt, len(whole), attempts=TRIES)
+                self._server.echo(
+                    self._said(ids if way.start else whole, way), len(ids) + 1 if way.start else len(whole), attempts=TRIES
+                )
                 return way
             except UsageError as error:
-                refused = refused or str(error)
-        wanted = (
-            "" if "; expected" in refused else "; expected a server that echoes a prompt, each token with its log-probability"
-        )
-        raise UsageError(refused + wanted)
+                refused = str(error) if not refused or ": status " in refused else refused
+        wanted = "; expected a server that echoes a prompt, each token with its log-probability"
+        raise UsageError(refused + ("" if "; expected" in refused else wanted))
 
     def _sample(self) -> TokenScores:
         """The scores of a sample text. Raises UsageError where asking again gives others, as prefix caches may."""
@@ -189,7 +196,7 @@ class ApiModel:
 
         Raises UsageError where what the server says when made to go on with a token is not what its echo says.
         """
-        if self.start is None or self._takes == "text+start":
+        if self.start is None or self._takes.start:
             return
         try:
             self._echo(ids[:9])
@@ -202,21 +209,22 @@ class ApiModel:
                 raise UsageError(f"{self._server.url}: going on with a token and echoing it differ; expected the same numbers")
 
     def _longest(self) -> int:
-        """The longest input: a prompt holds its last target too, and the server generates one token more."""
+        """The longest input: a prompt holds its last target too, and the server adds a token after it, and may before."""
+        added = 2 + self._takes.start + self._takes.blank
         listed: Any = self._server.get("/v1/models")
         entries = listed.get("data", []) if isinstance(listed, dict) else []
         for entry in entries:
             said = entry.get("max_model_len") if isinstance(entry, dict) else None
             if isinstance(said, int) and (entry.get("id") == self._server.model or len(entries) == 1):
-                return said - 2
+                return said - added
         ids = np.resize(self.encode(SAMPLE).ids, TRIED)
         if self.start is not None:
             ids[0] = self.start
         try:
-            self._server.echo(self._prompt(ids), len(ids))
+            self._server.echo(self._prompt(ids), len(ids) + self._takes.start)
         except UsageError as error:
             if found := LONGEST.search(str(error)):
-                return int(next(filter(None, found.groups()))) - 2
+                return int(next(filter(None, found.groups()))) - added
         return UNBOUNDED
 
 

@@ -24,7 +24,7 @@ class RemoteTokens:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._pieces: dict[int, bytes] = {}
-        self.first = self._ids("a")[:-1]  # what is put before every text
+        self.first = self._ids("")  # what is put before every text
 
     @property
     def pieces(self) -> Mapping[int, bytes]:
@@ -45,6 +45,8 @@ class RemoteTokens:
         widths, at, lossy = [], 0, False
         for place, id_ in enumerate(ids):
             piece = self._piece(id_)
+            if not place and piece and piece[:1] == b" " and not raw.startswith(piece):
+                piece = piece[1:]  # a blank put before the text is no part of it
             if piece is None or not raw.startswith(piece, at):
                 piece = self._gap(raw, at, ids, place)
                 lossy = lossy or piece is None
