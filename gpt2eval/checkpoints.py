@@ -146,9 +146,9 @@ def _safetensors_size(path: Path) -> int | None:
         try:
             header = json.loads(file.read(length))
             ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-        except (ValueError, LookupError, TypeError, AttributeError):
+            return 8 + length + max(ends, default=0)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
-    return 8 + length + max(ends, default=0)
 
 
 def _of_zip(path: Path) -> Iterator[str]:
@@ -165,5 +165,5 @@ def _json(path: Path) -> Any:
     """What a JSON file holds; None while it is not there, or not whole."""
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

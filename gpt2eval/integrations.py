@@ -71,6 +71,8 @@ class EvaluateCallback(TrainerCallback):
         out: Path | str | None = None,
         settings: Settings = Settings(),
         include: Sequence[Path] = (),
+        context: int | None = None,
+        logits: Callable[[nn.Module, Tensor], Any] | None = None,
     ) -> None:
         """Raises UsageError for a number of steps below 1, and where neither the Trainer nor the caller has a tokenizer."""
         if every < 1:
@@ -80,6 +82,7 @@ class EvaluateCallback(TrainerCallback):
             raise UsageError("EvaluateCallback: the Trainer has no processing_class; expected tokenizer=")
         self._trainer, self._tasks, self._every = trainer, tasks, every
         self._rest: dict[str, Any] = {"data": data, "out": out, "settings": settings, "include": include}
+        self._rest |= {"context": context, "logits": logits}
         self._last = -1
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -96,7 +99,8 @@ class EvaluateCallback(TrainerCallback):
             return
         self._last = state.global_step
         model: Any = self._trainer.model
-        name = f"{getattr(model.config, '_name_or_path', '') or type(model).__name__}@step{state.global_step}"
+        named = getattr(getattr(model, "config", None), "_name_or_path", "") or type(model).__name__
+        name = f"{named}@step{state.global_step}"
         results = evaluate_module(model, self._tokenizer, self._tasks, name=name, step=state.global_step, **self._rest)
         self._trainer.log(figures(results))
 

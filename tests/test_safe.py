@@ -200,6 +200,68 @@ def test_a_config_that_claims_more_than_there_is(folder: Path, key: str) -> None
     refused(str(folder), rf"{key} is \d+, more than|its config makes \d+ parameters; its files hold \d+ bytes")
 
 
+def test_layers_are_not_left_out(folder: Path) -> None:
+    edit(folder / "config.json", n_layer=2)
+    refused(str(folder), r"its config has no layer for transformer.h.\d+\S+ \(\d+ left over\)")
+
+
+def test_nothing_in_a_config_turns_the_checks_off(folder: Path) -> None:
+    names = dict.fromkeys(load_file(folder / "model.safetensors"), "../secret.safetensors")
+    (folder / "model.safetensors").rename(folder.parent / "secret.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    for more in ({"auto_map": {"AutoModelForX": "a.B"}}, {"quantization_config": {"quant_method": "gptq"}}):
+        edit(folder / "config.json", **more)
+        refused(str(folder), "outside of it")
+
+
+def test_a_made_up_quantization(folder: Path) -> None:
+    edit(folder / "config.json", quantization_config={"quant_method": "nope"})
+    refused(str(folder), "nope")
+
+
+def test_files_that_are_links_as_in_the_hubs_cache(folder: Path) -> None:
+    (folder.parent / "blobs").mkdir()
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    save_file(state, folder.parent / "blobs" / "1", {"format": "pt"})
+    (folder / "model-1.safetensors").symlink_to("../blobs/1")
+    index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(state, "model-1.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert models.load(str(folder), Options(device="cpu")).identity()["name"] == str(folder)
+
+
+def test_structures_without_end(tmp_path: Path) -> None:
+    content: dict[str, Any] = {"model": {}, "model_args": ARGS}
+    content["me"] = content
+    nested: list[Any] = []
+    for _ in range(60):
+        nested = [nested, nested]
+    content["nested"] = nested
+    torch.save(content, tmp_path / "ckpt.pt")
+    refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", "1 layers in 0 tensors", tokenizer=WORDS)
+    torch.save(
+        {"model": {"transformer.wte.weight": torch.zeros(2, 2, dtype=torch.complex64)}, "model_args": ARGS},
+        tmp_path / "ckpt.pt",
+    )
+    refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", "complex64 among the weights", tokenizer=WORDS)
+    torch.save({"model": {}, "model_args": ARGS | {"bias": False, "n_layer": 60000}}, tmp_path / "ckpt.pt")
+    refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", "60000 layers in 0 tensors", tokenizer=WORDS)
+
+
+def test_a_damaged_tokenizer(tmp_path: Path) -> None:
+    torch.save({"model": {}, "model_args": ARGS}, tmp_path / "ckpt.pt")
+    for content in (b"", b"{", b"\xff\xfe", b"[[["):
+        (tmp_path / "tokenizer.json").write_bytes(content)
+        refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", "model nanogpt:|tokenizer")
+
+
+def test_weights_that_are_no_numbers(folder: Path) -> None:
+    state = load_file(folder / "model.safetensors")
+    state["transformer.wte.weight"][:] = float("nan")
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    refused(str(folder), "are not numbers; expected weights that are")
+
+
 def test_missing_weights_are_not_made_up(folder: Path) -> None:
     state = load_file(folder / "model.safetensors")
     gone = next(name for name in state if name.endswith("mlp.c_fc.weight"))

@@ -82,9 +82,9 @@ def load(name: str, options: Options = Options()) -> Model:
     scheme, colon, rest = name.partition(":")
     known = schemes()
     if scheme in known and (colon or scheme == "demo"):
-        return _named(known[scheme])(rest, options)
+        return _loaded(name, known[scheme], rest, options)
     if not colon or Path(name).exists():
-        return _named(known["hf"])(name, options)
+        return _loaded(name, known["hf"], name, options)
     if not _is_module(scheme):
         raise unknown("model scheme", scheme, known)
     factory = _named(name)
@@ -92,6 +92,18 @@ def load(name: str, options: Options = Options()) -> Model:
         return factory()
     except TypeError as error:
         raise UsageError(f"model {name}: {error}; expected a factory that takes no arguments") from None
+
+
+def _loaded(name: str, reference: str, rest: str, options: Options) -> Model:
+    """What a scheme's function makes of the rest; whatever a damaged file makes a library raise is one line."""
+    function = _named(reference)
+    try:
+        return function(rest, options)
+    except UsageError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UsageError(f"model {name}: {reason:.200}; expected a checkpoint that can be read") from error
 
 
 def _is_module(module: str) -> bool:

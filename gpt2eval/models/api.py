@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.models import Options, tokenizer
 from gpt2eval.models.causal import UNBOUNDED
 from gpt2eval.models.remote import of_server
-from gpt2eval.models.server import SLACK, Echo, Server
+from gpt2eval.models.server import SLACK, Echo, Server, key_of
 from gpt2eval.models.tokenizer import Tokenizer
 from gpt2eval.types import Encoding, Ids, Request, TokenScores
 
@@ -234,7 +233,7 @@ def load(rest: str, options: Options) -> ApiModel:
     if not model or not url.startswith(("http://", "https://")):
         raise UsageError(f"model api:{rest}: expected api:URL#MODEL, as in api:http://127.0.0.1:8000#gpt2")
     options.refuse(f"api:{rest}", "revision", "attn", "device_map", "tp", "peft", "quantization")
-    server = Server(url, model, _key(options.api_key_file))
+    server = Server(url, model, key_of(options.api_key_file))
     return ApiModel(server, _tokenizer(server, options.tokenizer), f"api:{rest}")
 
 
@@ -249,12 +248,3 @@ def _tokenizer(server: Server, choice: str | None) -> Tokenizer:
             f"model {server.model} of {server.url}: no tokenizer of that name, and the server tells none "
             f"({' '.join(str(error).split()):.100}); expected --tokenizer"
         ) from None
-
-
-def _key(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise UsageError(f"--api-key-file {path}: {error.strerror}; expected a file with the server's key") from None

@@ -120,6 +120,8 @@ def _refuse_foresight(name: str, padded: Padded) -> None:
     ids = (np.arange(1, 14, dtype=np.int64) * 7919 % size).astype(np.int32)
     other = np.concatenate([ids[:6], (ids[6:] + 1) % size])
     first, second = (padded.score([Request(x[:1], (x[1:],))]).logprobs[:5] for x in (ids, other))
+    if not np.isfinite(first).all():
+        raise UsageError(f"model {name}: its log-probabilities are not numbers; expected weights that are")
     tolerance = 0.3 if padded.model.dtype in (torch.bfloat16, torch.float16) else 1e-4
     if not np.allclose(first, second, atol=tolerance, rtol=0):
         raise UsageError(f"model {name}: what it predicts depends on later tokens; expected a causal language model")

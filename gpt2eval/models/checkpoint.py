@@ -39,8 +39,15 @@ class Checkpoint(NamedTuple):
 
 
 def held(tensor: Tensor) -> Weights:
-    """A tensor that is there already, or mapped from disk."""
+    """A tensor that is there already, or mapped from disk. Raises UsageError for one that holds no real numbers."""
+    real(tensor)
     return Weights(tuple(tensor.shape), lambda: tensor)
+
+
+def real(tensor: Tensor) -> None:
+    """Raise UsageError for a tensor of other than real numbers."""
+    if not tensor.is_floating_point():
+        raise UsageError(f"a tensor of {str(tensor.dtype).removeprefix('torch.')} among the weights; expected real numbers")
 
 
 def gpt2_config(path: Path, *, layers: Any, heads: Any, width: Any, context: Any, vocabulary: Any, gelu: str) -> GPT2Config:

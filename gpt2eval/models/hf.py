@@ -4,6 +4,7 @@ It loads them, whole and without running what comes with them, and says what the
 """
 
 import pickle
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +17,7 @@ from huggingface_hub.errors import StrictDataclassError
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 from transformers.utils import logging
 
 from gpt2eval.catalog import DEMO
@@ -24,6 +26,7 @@ from gpt2eval.models import Options, safe, tokenizer
 from gpt2eval.models.causal import CausalModel, assembled, dtype_of
 from gpt2eval.models.devices import device_of, quantized, spread
 
+LAYER = re.compile(r"\.\d+\.")
 LOADING = (  # what the libraries raise for what is not there, is no model, or is broken
     OSError,
     ValueError,
@@ -62,6 +65,8 @@ def load(name: str, options: Options, *, called: str = "", gguf: str | None = No
     source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     reading: dict[str, Any] = {"gguf_file": gguf} if gguf else {}
     told = None if options.attn == "packed" else options.attn
+    if not gguf and Path(name).is_dir():
+        safe.check_folder(Path(name))
     try:
         config = AutoConfig.from_pretrained(name, **reading, **source)
         if gguf and getattr(config, "n_ctx", None):  # where transformers' reader leaves GPT-2's context
@@ -75,7 +80,7 @@ def load(name: str, options: Options, *, called: str = "", gguf: str | None = No
             name, dtype=dtype, attn_implementation=told, output_loading_info=True, **laid, **reading, **source
         )
         model, report = loaded
-        _refuse_gaps(name, report)
+        _refuse_gaps(name, report, model)
         model, adapted = _adapted(model, options.peft)
         if not laid:
             model = model.to(device_of(options))
@@ -119,9 +124,11 @@ def _refuse_others(name: str, config: Any, options: Options, *, bound: bool) -> 
         raise UsageError(
             f"--quantization {options.quantization}: {name} is stored as {stored or 'plain weights'}; expected it stored so"
         )
-    if not bound or not Path(name).is_dir() or stored or getattr(config, "auto_map", None):
+    if stored and stored not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        raise UsageError(f"model {name}: stored by the method {stored!r:.40}; expected one that transformers knows")
+    theirs = options.trust_remote_code and getattr(config, "auto_map", None)
+    if not bound or not Path(name).is_dir() or stored or theirs:
         return
-    safe.check_folder(Path(name))
     with torch.device("meta"):
         needed = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
     held = sum(path.stat().st_size for path in safe.weight_files(Path(name)))
@@ -129,8 +136,11 @@ def _refuse_others(name: str, config: Any, options: Options, *, bound: bool) -> 
         raise UsageError(f"model {name}: its config makes {needed} parameters; its files hold {held} bytes")
 
 
-def _refuse_gaps(name: str, report: Mapping[str, Any]) -> None:
-    """Raise UsageError where transformers had to make weights up."""
+def _refuse_gaps(name: str, report: Mapping[str, Any], model: Any) -> None:
+    """Raise UsageError where transformers had to make weights up, or left whole layers out."""
+    kinds = {LAYER.sub(".N.", key) for key in model.state_dict()}
+    if left := sorted(key for key in report.get("unexpected_keys", ()) if LAYER.search(key) and LAYER.sub(".N.", key) in kinds):
+        raise UsageError(f"model {name}: its config has no layer for {left[0]} ({len(left)} left over); expected all layers")
     for what in ("missing_keys", "mismatched_keys", "error_msgs"):
         if found := sorted(map(str, report.get(what, ()))):
             raise UsageError(

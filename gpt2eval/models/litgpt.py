@@ -100,6 +100,7 @@ def _config(path: Path) -> dict[str, Any]:
     for key in ("block_size", "n_layer", "n_head", "n_embd", "vocab_size"):
         if not isinstance(said[key], int) or isinstance(said[key], bool) or said[key] < 1:
             raise UsageError(f"{path}: {key} is {said[key]!r:.40}; expected a whole number of 1 or more")
+    said |= {key: float(said[key]) for key in ("norm_eps", "rotary_percentage", "rope_base")}  # YAML reads 1e-5 as a string
     said["head_size"] = said["head_size"] or said["n_embd"] // said["n_head"]
     said["n_query_groups"] = said["n_query_groups"] or said["n_head"]
     said["padded_vocab_size"] = (

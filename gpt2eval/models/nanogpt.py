@@ -52,13 +52,14 @@ def read(path: Path, gelu: str = "gelu") -> Checkpoint:
     }
     if "transformer.wte.weight" in weights:
         weights.setdefault("lm_head.weight", weights["transformer.wte.weight"])
-    if not args.get("bias", True):
+    if not args.get("bias", True) and config.n_layer <= len(weights):
         weights = _absent_biases(config.n_layer, config.n_embd) | weights
     step = parts.get("iter_num")
     return Checkpoint(path, config, weights, safe.digest([path]), step if isinstance(step, int) else None)
 
 
 def _transposed(tensor: Tensor) -> Weights:
+    checkpoint.real(tensor)
     return Weights(tuple(tensor.shape[::-1]), lambda: tensor.t().contiguous())
 
 

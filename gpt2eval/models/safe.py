@@ -10,6 +10,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -77,19 +78,23 @@ def _needs(reason: str) -> str:
     return f"{what}; expected tensors and plain values alone: load it where you trust it, and torch.save only those"
 
 
-def _refuse_inflated(path: Path, value: Any) -> None:
+def _refuse_inflated(path: Path, content: Any) -> None:
     """Raise UsageError for a tensor, however deep, with more elements than its storage."""
-    if isinstance(value, Tensor):
-        if value.layout is not torch.strided or value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            raise UsageError(
-                f"{path}: a tensor of shape {list(value.shape)} that its storage does not hold; expected plain tensors"
-            )
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            _refuse_inflated(path, item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _refuse_inflated(path, item)
+    seen, left = set[int](), [content]
+    while left:
+        value = left.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Tensor):
+            if value.layout is not torch.strided or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+                raise UsageError(
+                    f"{path}: a tensor of shape {list(value.shape)} that its storage does not hold; expected plain tensors"
+                )
+        elif isinstance(value, Mapping):
+            left.extend(value.values())
+        elif isinstance(value, list | tuple):
+            left.extend(value)
 
 
 def json_file(path: Path) -> dict[str, Any]:
@@ -107,8 +112,8 @@ def json_file(path: Path) -> dict[str, Any]:
 
 def inside(folder: Path, name: str, said_by: str) -> Path:
     """The file of a name that something in a folder says. Raises UsageError where it leads out of the folder."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
+    path = Path(normpath(folder / name))
+    if not path.is_relative_to(normpath(folder)):
         raise UsageError(f"{folder}: {said_by} names {name!r:.80}, outside of it; expected a file in the folder")
     return path
 
@@ -131,7 +136,7 @@ def check_folder(folder: Path) -> None:
 
 
 WIDTHS = ("hidden_size", "n_embd", "d_model")
-SIZES = (*WIDTHS, "vocab_size", "num_hidden_layers", "n_layer", "n_layers", "intermediate_size", "n_inner")
+SIZES = (*WIDTHS, "vocab_size", "num_labels", "num_hidden_layers", "n_layer", "n_layers", "intermediate_size", "n_inner")
 
 
 def weight_files(folder: Path) -> list[Path]:

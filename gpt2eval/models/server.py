@@ -5,6 +5,7 @@ It does not know models or tokenizers: it sends prompts and returns log-probabil
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import finalize
 
@@ -71,7 +72,7 @@ class Server:
         made = _lists(answer, self.url)
         if len(made.logprobs) != 1 or made.logprobs[0] is None or made.highest[0] is None:
             raise UsageError(f"{self.url}: {len(made.tokens)} tokens where one was asked for; expected its log-probability")
-        if (seen := answer.get("usage", {}).get("prompt_tokens", count)) != count:
+        if (seen := _usage(answer, "prompt_tokens", count)) != count:
             raise UsageError(f"{self.url}: a prompt of {count} tokens came back as {seen}; expected the same tokens")
         return Generated(made.tokens[0], made.logprobs[0], made.highest[0])
 
@@ -108,14 +109,27 @@ class Server:
             answer = self._client.request(method, path, json=body)
         except httpx.TransportError as error:
             raise BusyError(f"{type(error).__name__}: {error}") from None
+        except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
+            raise UsageError(f"{self.url}{path}: {type(error).__name__}: {error}; expected a server that answers") from None
         if answer.status_code in PASSING:
             raise BusyError(f"status {answer.status_code}: {_reason(answer)}", _after(answer))
         if answer.status_code != 200:
             raise UsageError(f"{self.url}{path}: status {answer.status_code}: {_reason(answer)}")
         try:
             return answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UsageError(f"{self.url}{path}: {answer.text[:60]!r}; expected JSON") from None
+
+
+def key_of(path: str | None) -> str | None:
+    """The key in a file. Raises UsageError for a file that cannot be read."""
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise UsageError(f"--api-key-file {path}: {reason}; expected a file with the server's key") from None
 
 
 def _wait(state: RetryCallState) -> float:
@@ -147,8 +161,8 @@ def _lists(answer: Any, url: str) -> Echo:
         listed = answer["choices"][0]["logprobs"]
         tokens, logprobs, tops = listed["tokens"], listed["token_logprobs"], listed["top_logprobs"]
         lengths = {len(tokens), len(logprobs), len(tops)}
-        highest = [max(top.values()) if top else None for top in tops]
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        highest = [max(map(float, top.values())) if top else None for top in tops]
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(
             f"{url}: no {error} in its answer; expected choices[0].logprobs with tokens and their log-probabilities"
         ) from None
@@ -162,11 +176,17 @@ def _lists(answer: Any, url: str) -> Echo:
     return Echo([str(token) for token in tokens], logprobs, highest, hidden=False, generated=None)
 
 
+def _usage(answer: Any, key: str, otherwise: int) -> int:
+    """A count of the answer's `usage`, if it has one."""
+    usage = answer.get("usage")
+    found = usage.get(key) if isinstance(usage, dict) else None
+    return found if type(found) is int else otherwise
+
+
 def _checked(answer: Any, count: int, url: str) -> Echo:
     """An echo of `count` tokens, the generated one set apart."""
     made = _lists(answer, url)
-    usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
-    said, more = usage.get("prompt_tokens", count), usage.get("completion_tokens", max(0, len(made.tokens) - count))
+    said, more = _usage(answer, "prompt_tokens", count), _usage(answer, "completion_tokens", max(0, len(made.tokens) - count))
     if said != count or len(made.tokens) - more not in (count, count - 1):
         found = said if said != count else len(made.tokens) - more
         raise UsageError(f"{url}: a prompt of {count} tokens came back as {found}; expected the same tokens")
