@@ -174,7 +174,8 @@ class Bench:
 
     def corpus(self, task: Task) -> corpus.Corpus:
         """The records that a task makes of its text, of which `limit` leaves the first lines (or as many records)."""
-        read = partial(corpus.read, path=pipeline.file_of(task, self.files), strict=self.settings.strict_data)
+        given = self.settings
+        read = partial(corpus.read, path=pipeline.file_of(task, self.files), strict=given.strict_data, cache=given.cache)
         if self.settings.limit is None or task.format != "pages":
             whole = read(task)
             kept = tuple(ask.head(whole.records, self.settings.limit, stream=task.format == "stream"))

@@ -34,7 +34,8 @@ class Settings(NamedTuple):
     """What a run may change of a task's protocol, and how it is computed; None leaves it as the task says.
 
     `batch_size` is in windows: a forward pass takes up to `batch_size` x context tokens (1,024 tokens by default,
-    32,768 on a GPU); `tokens` says it outright. `expected` is what the signature must say of the protocol.
+    32,768 on a GPU); `tokens` says it outright. `expected` is what the signature must say of the protocol, `cache` the
+    folder of published data.
     """
 
     limit: int | None = None
@@ -46,6 +47,7 @@ class Settings(NamedTuple):
     worker: Worker = Worker()
     tokens: int | None = None
     expected: Mapping[str, str] | None = None
+    cache: Path | None = None
 
     def budget(self, context: int, model: Model) -> int:
         """Tokens in a forward pass."""
@@ -99,7 +101,7 @@ def evaluate(
         raise unknown("task in --data", unnamed[0], known)
     if out is not None:
         results.check_writable(Path(out))
-    texts = [corpus.read(task, file_of(task, files), strict=settings.strict_data) for task in chosen]
+    texts = [corpus.read(t, file_of(t, files), strict=settings.strict_data, cache=settings.cache) for t in chosen]
     backend = models.load(model, options) if isinstance(model, str) else model
     if lacking := {"name", "revision", "tokenizer", "dtype", "attn", "device"} - backend.identity().keys():
         raise UsageError(f"model {model}: its identity() lacks {', '.join(sorted(lacking))}; see types.Model")
@@ -219,7 +221,7 @@ def _result(
         tally=Tally.total(parts),
         nll_sha256=nll_sha256,
         model=computed,
-        data={"sha256": read.sha256, "published": read.published, "origin": Path(read.origin).name},
+        data={"sha256": read.sha256, "published": read.published, "origin": read.origin},
         detokenizer={name: getattr(report, name) for name in ("lines", "changed", "edits", "dropped", "kept")},
         protocol=protocol,
         published=tuple(Figures(p.source, p.metric, p.rows) for p in task.published),

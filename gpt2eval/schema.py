@@ -24,11 +24,15 @@ class Hub(Strict):
 
 
 class Archive(Strict):
-    """The publisher's archive: its address, its hash, and the file inside."""
+    """The publisher's archive: its address, its hash, and the file inside; without a `member` it is the file itself.
+
+    `stream`: a .tar.gz too large to be kept is read as it comes, up to the member, which is known by its own hash.
+    """
 
     url: str
-    sha256: str
-    member: str
+    sha256: str | None = None
+    member: str | None = None
+    stream: bool = False
 
 
 class File(Strict):
@@ -47,6 +51,15 @@ class Source(Strict):
     hub: Hub | None = None
     archive: Archive | None = None
     file: File
+
+    @model_validator(mode="after")
+    def checked(self) -> "Source":
+        hashed = self.file.sha256 or self.file.md5 or self.file.git_blob
+        if self.archive and self.archive.stream and not (self.archive.member and hashed):
+            raise ValueError("archive: stream needs a member, and a hash of the file")
+        if self.archive and self.archive.member and not (self.archive.stream or self.archive.sha256):
+            raise ValueError("archive: expected its sha256")
+        return self
 
 
 class Expect(Strict):
@@ -74,7 +87,10 @@ Unit = Literal["word", "word+eol", "piece", "blank", "byte", "char", "token"]
 
 
 class Task(Strict):
-    """One benchmark under one protocol: the text, how it is made fair, what is asked, and in which units."""
+    """One benchmark under one protocol: the text, how it is made fair, what is asked, and in which units.
+
+    `passport` says where figures of `source` and `expect` come from, by their names.
+    """
 
     name: str
     variant: str = ""
@@ -89,6 +105,7 @@ class Task(Strict):
     cut_last: int | None = None
     cut_whole: int | None = None
     expect: Expect = Expect()
+    passport: dict[str, str] = {}
     ask: Literal["everything", "last_word", "last_token", "after_last_blank", "choices", "candidate"]
     detokenizer: str | None = None
     lead: str | None = None

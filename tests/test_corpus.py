@@ -17,6 +17,7 @@ import datasets
 import pytest
 
 from gpt2eval import corpus, demo
+from gpt2eval.corpus.hub import RESTORE
 from gpt2eval.errors import UsageError
 from gpt2eval.schema import Archive, Expect, File, Hub, Source, Task
 from gpt2eval.tasks import load_task
@@ -235,7 +236,7 @@ def on_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[st
 @pytest.mark.parametrize("restore", ROWS)
 def test_hub_rows_give_back_the_publishers_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restore: str) -> None:
     content, rows = ROWS[restore]
-    assert set(corpus.RESTORE) == set(ROWS)
+    assert set(RESTORE) == set(ROWS)
     blob = sha1(b"blob %d\0" % len(content.encode()) + content.encode()).hexdigest()
     hub = on_the_hub(tmp_path, monkeypatch, rows, restore=restore)
     read = corpus.read(task(source=Source(hub=hub, file=File(name="text.txt", git_blob=blob))), strict=True)
@@ -245,7 +246,7 @@ def test_hub_rows_give_back_the_publishers_file(tmp_path: Path, monkeypatch: pyt
 
 def test_real_files_come_back_from_rows(development_data: Path) -> None:
     def restored(rule: str, rows: list[Any]) -> str:
-        return "".join(corpus.RESTORE[rule]({"text": row}, "text") for row in rows)
+        return "".join(RESTORE[rule]({"text": row}, "text") for row in rows)
 
     wikitext = (development_data / "wikitext-2" / "wiki.valid.tokens").read_text(encoding="utf-8")
     rows = [line if line.strip() else "" for line in wikitext.removesuffix("\n").split("\n")]
@@ -255,7 +256,7 @@ def test_real_files_come_back_from_rows(development_data: Path) -> None:
     lambada = (development_data / "lambada" / "lambada_test.first1000.jsonl").read_text()
     assert restored("jsonl", [json.loads(line)["text"] for line in lambada.splitlines()]) == lambada
     cbt = (development_data / "cbt" / "cbtest_NE_valid.first1.txt").read_text()
-    assert "".join(corpus.RESTORE["cbt"](row, "") for row in cbt_rows(cbt)) == cbt
+    assert "".join(RESTORE["cbt"](row, "") for row in cbt_rows(cbt)) == cbt
 
 
 @pytest.mark.parametrize("name", ["missing split", "missing data set"])

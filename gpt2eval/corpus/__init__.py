@@ -1,0 +1,189 @@
+"""Published records: from a local file, the cache, the Hub or the publisher's archive, always by way of the publisher's file.
+
+Whatever the source, the first thing made is the bytes of the file as published (Hub rows are laid back into it),
+so one hash, one parser and one set of complaints serve all. It does not know models or metrics.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import md5, sha1, sha256
+from pathlib import Path, PurePosixPath
+
+from gpt2eval import ask, formats
+from gpt2eval.corpus import hub, web
+from gpt2eval.corpus.archives import member_of_stream, unpack
+from gpt2eval.corpus.cache import Cache
+from gpt2eval.errors import UsageError
+from gpt2eval.schema import Archive, File, Task
+from gpt2eval.types import Record, Units
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The records of a task, the hash of the bytes they were read from, and whether those are the published ones."""
+
+    records: tuple[Record, ...]
+    units: Units
+    sha256: str
+    published: bool
+    origin: str
+
+
+def read(task: Task, path: Path | None = None, *, strict: bool = False, cache: Path | None = None) -> Corpus:
+    """The records of a task: from a local file (or archive, or a folder with it) if `path` is given, else the published one.
+
+    That is taken from the `cache` folder (the standard one by default), where it is put first if need be. Raises
+    UsageError as `parsed` does, and for a file that cannot be had.
+    """
+    if path:
+        return replace(parsed(task, _local(task, path), str(path), strict=strict), origin=path.name)
+    return parsed(task, *fetch(task, Cache.at(cache)), strict=strict)
+
+
+def parsed(task: Task, content: bytes, origin: str, *, strict: bool = False) -> Corpus:
+    """The records of a task's file. A file of exactly `cut_whole` bytes is cut to its last `cut_last`.
+
+    Raises UsageError for content that is damaged or of another format (with the line), for counts that differ although
+    the hash matched, and, if `strict`, for a hash that is not the published one.
+    """
+    published = is_published(content, task.source.file)
+    if strict and not published:
+        raise UsageError(f"{origin}: its hash is not that of the published {task.source.file.name} (--strict-data)")
+    if len(content) == task.cut_whole:
+        content = content[-(task.cut_last or 0) :]
+    text = _decode(content, task, origin)
+    records = tuple(formats.PARSERS[task.format](text, origin))
+    units = sum((ask.units(record.text) for record in records), Units())
+    if published:
+        _check_counts(task, records, units, len(content), origin)
+    return Corpus(records, units, sha256(content).hexdigest(), published, origin)
+
+
+def is_published(content: bytes, file: File) -> bool:
+    """Whether the content has the hash that the task's file gives (a git blob id is a sha1 over a header and it)."""
+    if file.sha256:
+        return sha256(content).hexdigest() == file.sha256
+    if file.md5:
+        return md5(content).hexdigest() == file.md5
+    if file.git_blob:
+        return sha1(b"blob %d\0" % len(content) + content).hexdigest() == file.git_blob
+    return False
+
+
+def _check_counts(task: Task, records: tuple[Record, ...], units: Units, size: int, origin: str) -> None:
+    found = {"records": len(records), "words": units.words, "lines": units.lines, "bytes": size, "chars": units.chars}
+    for name, expected in task.expect.model_dump(exclude_none=True).items():
+        if found[name] != expected:
+            raise UsageError(f"{origin}: {found[name]} {name}; the published file has {expected}")
+
+
+# -- bytes ---------------------------------------------------------------------------------------------------------
+
+
+def _local(task: Task, path: Path) -> bytes:
+    source = task.source
+    if path.is_dir():
+        path = path / source.file.name
+    if not path.is_file():
+        raise UsageError(f"--data {task.name}={path}: no such file; expected {source.file.name}, or an archive with it")
+    member = source.archive and source.archive.member
+    return unpack(path, [source.file.name, *([PurePosixPath(member).name] if member else [])])
+
+
+def fetch(task: Task, cache: Cache, mirror: str | None = None) -> tuple[bytes, str]:
+    """A task's published file and where it came from: from the cache, else from its Hub data set or archive, then kept.
+
+    What fails with one of these is tried with the other; a `mirror` is an address below which archives are looked for,
+    first of all. Raises UsageError, with what each said and what to do, where none gives it.
+    """
+    kept = _kept(task, cache)
+    if kept is not None:
+        return kept
+    with cache.lock(task.source):
+        return _kept(task, cache) or _fetched(task, cache, mirror)
+
+
+def _kept(task: Task, cache: Cache) -> tuple[bytes, str] | None:
+    known, content = cache.origin(task.source), cache.read(task.source)
+    return (content, known.origin) if known and content is not None else None
+
+
+def _fetched(task: Task, cache: Cache, mirror: str | None) -> tuple[bytes, str]:
+    give = f"give the file: --data {task.full_name}=PATH/TO/{task.source.file.name}"
+    said = []
+    for origin, source in _sources(task, cache, mirror):
+        try:
+            content, revision = source()
+        except (web.UnreachableError, UsageError) as error:
+            said.append(str(error) if str(error).startswith(origin) else f"{origin}: {error}")
+            continue
+        cache.put(task.source, content, origin, revision)
+        return content, origin
+    if not said:
+        raise UsageError(f"task {task.full_name} has no address; {give}")
+    pack = "or a pack made where there is a network: gpt2eval data unpack FILE"
+    raise UsageError(f"task {task.full_name}: its data could not be loaded: {'; '.join(said)}; {give}, {pack}")
+
+
+def _sources(task: Task, cache: Cache, mirror: str | None) -> Iterator[tuple[str, Callable[[], hub.Restored]]]:
+    """Where the file may be had, in the order in which it is tried: the Hub and the archive, with a mirror the other way."""
+    source = task.source
+    of_hub = [(f"hub:{source.hub.id}", partial(hub.restored, source.hub))] if source.hub else []
+    of_archive = (
+        [
+            (url, partial(_from_archive, source.archive, source.file, url, cache))
+            for url in web.mirrored(source.archive.url, mirror)
+        ]
+        if source.archive
+        else []
+    )
+    yield from of_archive + of_hub if mirror else of_hub + of_archive
+
+
+def _from_archive(archive: Archive, file: File, url: str, cache: Cache) -> hub.Restored:
+    """The publisher's file from the archive at an address; what has another hash than it should is thrown away."""
+    if archive.stream and archive.member:
+        with web.stream(url) as body:
+            content = member_of_stream(body, archive.member, url)
+    elif archive.member:
+        path = cache.archive(str(archive.sha256))
+        web.download(url, path, archive.sha256)
+        content = unpack(path, [PurePosixPath(archive.member).name])
+    else:
+        path = cache.archive(file.name)
+        web.download(url, path, archive.sha256 or file.sha256)
+        content = path.read_bytes()
+        path.unlink()
+    if any((file.sha256, file.md5, file.git_blob)) and not is_published(content, file):
+        raise UsageError(f"{url}: its {file.name} has another hash than the published one; thrown away")
+    return hub.Restored(content, "")
+
+
+# -- text ----------------------------------------------------------------------------------------------------------
+
+
+def _decode(content: bytes, task: Task, origin: str) -> str:
+    """The text of a file, with complaints that name the line."""
+    if not content.strip():
+        raise UsageError(f"{origin}: empty; expected {task.source.file.name}")
+    if task.encoding == "bytes":
+        return content.decode("utf-8", "surrogateescape")
+    for sign, problem in ((b"\xef\xbb\xbf", "begins with a byte-order mark"), (b"\0", "binary"), (b"\r\n", "CRLF line ends")):
+        at = content.find(sign)
+        if at == 0 or (at > 0 and sign != b"\xef\xbb\xbf"):
+            raise UsageError(f"{origin}: line {_line(content, at)}: {problem}; expected plain UTF-8 text with LF line ends")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = _line(content, error.start)
+        raise UsageError(
+            f"{origin}: line {line}: byte 0x{content[error.start]:02x} is not UTF-8; expected UTF-8 text"
+        ) from None
+    if "\n" in text and not text.endswith("\n"):
+        raise UsageError(f"{origin}: line {_line(content, len(content))}: has no line end; truncated?")
+    return text
+
+
+def _line(content: bytes, at: int) -> int:
+    return content.count(b"\n", 0, at) + 1

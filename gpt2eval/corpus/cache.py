@@ -1,0 +1,102 @@
+"""Published files kept on disk: one folder per source, whole or not there, shared by processes and machines.
+
+`<folder>/files/<key>/` holds a publisher's file as published and, written last, `origin.json`, without which it does
+not count as there. The key follows from what a task file says of its source. `<folder>/archives/` holds the
+publishers' archives as downloaded; it may be deleted.
+"""
+
+import json
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock
+from platformdirs import user_cache_path
+from pydantic import ValidationError
+
+from gpt2eval.disk import write_whole
+from gpt2eval.errors import UsageError
+from gpt2eval.schema import Source, Strict
+
+
+class Origin(Strict):
+    """What is known of a kept file: its name, what it is, and where it came from, at which commit of the Hub."""
+
+    name: str
+    sha256: str
+    bytes: int
+    origin: str
+    revision: str = ""
+
+
+def key_of(source: Source) -> str:
+    """The name of a source's folder: its file's, and a hash of all that the task file says of where it is and what.
+
+    >>> from gpt2eval.schema import File
+    >>> key_of(Source(file=File(name="ptb.test.txt")))
+    'ptb.test.txt-3b3cd2a1'
+    """
+    return f"{source.file.name}-{sha256(source.model_dump_json(exclude_none=True).encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The kept files below a folder: by default the user's cache folder of the platform."""
+
+    folder: Path
+
+    @classmethod
+    def at(cls, folder: Path | None = None) -> "Cache":
+        """The cache in a folder, or in the standard one."""
+        return cls(folder or user_cache_path("gpt2eval"))
+
+    def place(self, source: Source) -> Path:
+        """The folder of a source's file."""
+        return self.folder / "files" / key_of(source)
+
+    def archive(self, name: str) -> Path:
+        """Where a publisher's archive is kept."""
+        return self.folder / "archives" / name
+
+    def origin(self, source: Source) -> Origin | None:
+        """What is known of a source's file, None where it is not there, or not whole."""
+        try:
+            known = Origin.model_validate_json((self.place(source) / "origin.json").read_bytes())
+            size = (self.place(source) / known.name).stat().st_size
+        except (OSError, ValidationError):
+            return None
+        return known if size == known.bytes and known.name == source.file.name else None
+
+    def read(self, source: Source) -> bytes | None:
+        """A source's file, None where it is not there; one that has changed is said on stderr, and removed."""
+        known = self.origin(source)
+        if known is None:
+            return None
+        path = self.place(source) / known.name
+        content = path.read_bytes()
+        if sha256(content).hexdigest() == known.sha256:
+            return content
+        print(f"gpt2eval: {path}: damaged; removed", file=sys.stderr)
+        with suppress(OSError):
+            (path.parent / "origin.json").unlink()
+        return None
+
+    def put(self, source: Source, content: bytes, origin: str, revision: str = "") -> Origin:
+        """Keep a source's file."""
+        place, name = self.place(source), source.file.name
+        known = Origin(name=name, sha256=sha256(content).hexdigest(), bytes=len(content), origin=origin, revision=revision)
+        (place / "origin.json").unlink(missing_ok=True)
+        write_whole(place / name, content)
+        write_whole(place / "origin.json", (json.dumps(known.model_dump(), indent=1) + "\n").encode())
+        return known
+
+    def lock(self, source: Source) -> BaseFileLock:
+        """What only one process at a time holds, whatever host it is on; a folder that cannot be written to is an error."""
+        path = self.folder / "locks" / f"{key_of(source)}.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{path.parent}: {error.strerror}; expected a cache folder that can be written to") from None
+        return FileLock(path)
