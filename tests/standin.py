@@ -15,7 +15,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-Fault = Callable[["Handler", bytes, bool], bool]
+Fault = Callable[["Handler", bytes, bool], bool | None]  # whether it answered, None: not its turn
 
 
 @dataclass
@@ -127,10 +127,12 @@ class Handler(BaseHTTPRequestHandler):
         return self.say(404)
 
     def _fault(self, path: str, content: bytes, head: bool) -> bool:
-        for number, (where, fault) in enumerate(self.stand.faults):
-            if where in path and fault(self, content, head):
-                del self.stand.faults[number]
-                return True
+        for item in list(self.stand.faults):
+            if item[0] in path:
+                self.stand.faults.remove(item)
+                if (answered := item[1](self, content, head)) is not None:
+                    return answered
+                self.stand.faults.insert(0, item)
         return False
 
     def _file(self, path: str, content: bytes, told: Mapping[str, str], head: bool) -> None:
@@ -174,9 +176,9 @@ def status(code: int, headers: Mapping[str, str] | None = None) -> Fault:
 def cut(after: int, *, ranges: bool = True) -> Fault:
     """Send so many bytes of what was asked for, and hang up; `ranges`: honour the range asked for."""
 
-    def fault(handler: Handler, content: bytes, head: bool) -> bool:
+    def fault(handler: Handler, content: bytes, head: bool) -> bool | None:
         if head or not content:
-            return False
+            return None
         start = int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0]) if ranges else 0
         handler.send_response(206 if start else 200)
         handler.send_header("Content-Length", str(len(content) - start))
@@ -209,10 +211,13 @@ class Done(NamedTuple):
 
 
 DRIVER = """
-import json, os, sys, io
+import json, os, sys, io, time
 import datasets, huggingface_hub, pyarrow.parquet, datasets.packaged_modules.parquet.parquet
 from gpt2eval import cli, pipeline, data
 from contextlib import redirect_stdout, redirect_stderr
+huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE = 1 << 12
+sleep = time.sleep
+time.sleep = lambda seconds: sleep(min(seconds, 0.02))  # before what is tried again
 for line in sys.stdin:
     argv, offline = json.loads(line)
     read, write = os.pipe()
@@ -261,5 +266,7 @@ class CommandLine:
 
     def close(self) -> None:
         assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()

@@ -5,21 +5,17 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from hashlib import md5, sha1, sha256
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-import datasets
 import pytest
 
 from gpt2eval import corpus, demo
 from gpt2eval.corpus.hub import RESTORE
 from gpt2eval.errors import UsageError
-from gpt2eval.schema import Archive, Expect, File, Hub, Source, Task
+from gpt2eval.schema import Expect, File, Source, Task
 from gpt2eval.tasks import load_task
 
 WIKITEXT = " \n = Homarus <unk> = \n \n It is caught in lobster pots . \n"
@@ -226,22 +222,11 @@ ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
 }
 
 
-def on_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], **keys: Any) -> Hub:
-    """A data set in a folder, which `load_dataset` takes for one on the Hub."""
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", folder / "cache")
-    datasets.Dataset.from_list(rows).to_parquet(folder / "data" / "test-00000-of-00001.parquet")
-    return Hub(id=str(folder), split="test", column="text", data_dir="data", **keys)
-
-
 @pytest.mark.parametrize("restore", ROWS)
-def test_hub_rows_give_back_the_publishers_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restore: str) -> None:
+def test_hub_rows_give_back_the_publishers_file(restore: str) -> None:
     content, rows = ROWS[restore]
     assert set(RESTORE) == set(ROWS)
-    blob = sha1(b"blob %d\0" % len(content.encode()) + content.encode()).hexdigest()
-    hub = on_the_hub(tmp_path, monkeypatch, rows, restore=restore)
-    read = corpus.read(task(source=Source(hub=hub, file=File(name="text.txt", git_blob=blob))), strict=True)
-    assert read.records[0].text == content
-    assert (read.published, read.origin) == (True, f"hub:{tmp_path}")
+    assert "".join(RESTORE[restore](row, "text") for row in rows) == content
 
 
 def test_real_files_come_back_from_rows(development_data: Path) -> None:
@@ -259,76 +244,9 @@ def test_real_files_come_back_from_rows(development_data: Path) -> None:
     assert "".join(RESTORE["cbt"](row, "") for row in cbt_rows(cbt)) == cbt
 
 
-@pytest.mark.parametrize("name", ["missing split", "missing data set"])
-def test_hub_failure_is_one_line_that_names_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    hub = on_the_hub(tmp_path, monkeypatch, [{"text": "a b"}])
-    wrong = hub.model_copy(update={"split": "tset"} if name == "missing split" else {"id": str(tmp_path / "nothing")})
-    if name == "missing data set":
-        monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
-    with pytest.raises(UsageError, match=r"could not be loaded \(.+\); give the file instead: --data made_up=") as caught:
-        corpus.read(task(source=Source(hub=wrong, file=File(name="text.txt"))))
-    assert "\n" not in str(caught.value)
-
-
-def test_task_without_an_address_asks_for_the_file() -> None:
+def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^task made_up has no address; give the file: --data made_up=PATH/TO/text\.txt$"):
-        corpus.read(task())
-
-
-# -- the publisher's archive ---------------------------------------------------------------------------------------
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
-    """A web server for `tmp_path/www`, and an empty cache."""
-    monkeypatch.setattr("datasets.config.DOWNLOADED_DATASETS_PATH", tmp_path / "cache")
-    (tmp_path / "www").mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "www")))
-    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def published_at(server: ThreadingHTTPServer, archive: Path, digest: str) -> Task:
-    url = f"http://127.0.0.1:{server.server_port}/{archive.name}"
-    where = Archive(url=url, sha256=digest, member="data/text.txt")
-    return task(source=Source(archive=where, file=File(name="text.txt")))
-
-
-def test_archive_is_downloaded_checked_and_read_and_needs_no_network_again(
-    tmp_path: Path, publisher: ThreadingHTTPServer
-) -> None:
-    archive = tarred(tmp_path / "www" / "text.tgz", "./data/text.txt", PTB.encode())
-    made_up = published_at(publisher, archive, sha256(archive.read_bytes()).hexdigest())
-    assert corpus.read(made_up).records[0].text == PTB
-    publisher.shutdown()
-    assert corpus.read(made_up, strict=False).records[0].text == PTB
-
-
-def test_archive_with_another_hash_is_thrown_away(tmp_path: Path, publisher: ThreadingHTTPServer) -> None:
-    archive = zipped(tmp_path / "www" / "text.zip", "data/text.txt", PTB.encode())
-    right = sha256(archive.read_bytes()).hexdigest()
-    zipped(archive, "data/text.txt", b"tampered with\n")
-    with pytest.raises(UsageError, match=rf"text\.zip: sha256 \w{{8}}, expected {right[:8]}; thrown away, try again"):
-        corpus.read(published_at(publisher, archive, right))
-    zipped(archive, "data/text.txt", PTB.encode())
-    right = sha256(archive.read_bytes()).hexdigest()
-    assert corpus.read(published_at(publisher, archive, right)).records[0].text == PTB
-
-
-def test_publisher_who_is_gone_is_one_line_that_names_data(tmp_path: Path, publisher: ThreadingHTTPServer) -> None:
-    made_up = published_at(publisher, tmp_path / "gone.zip", "0" * 64)
-    publisher.shutdown()
-    publisher.server_close()
-    with pytest.raises(UsageError, match=r"could not be loaded \(.+\); give the file instead: --data made_up=") as caught:
-        corpus.read(made_up)
-    assert "\n" not in str(caught.value)
+        corpus.read(task(), cache=tmp_path)
 
 
 # -- damage --------------------------------------------------------------------------------------------------------

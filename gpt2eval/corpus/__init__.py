@@ -4,6 +4,7 @@ Whatever the source, the first thing made is the bytes of the file as published 
 so one hash, one parser and one set of complaints serve all. It does not know models or metrics.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -86,8 +87,7 @@ def fetch(task: Task, cache: Cache, mirror: str | None = None) -> tuple[bytes, s
     What fails with one of these is tried with the other; a `mirror` is an address below which archives are looked for,
     first of all. Raises UsageError, with what each said and what to do, where none gives it.
     """
-    kept = _kept(task, cache)
-    if kept is not None:
+    if kept := _kept(task, cache):
         return kept
     with cache.lock(task.source):
         return _kept(task, cache) or _fetched(task, cache, mirror)
@@ -95,6 +95,8 @@ def fetch(task: Task, cache: Cache, mirror: str | None = None) -> tuple[bytes, s
 
 def _kept(task: Task, cache: Cache) -> tuple[bytes, str] | None:
     known, content = cache.origin(task.source), cache.read(task.source)
+    if known and content is None:
+        print(f"gpt2eval: {cache.path(task.source)}: damaged; it is fetched again", file=sys.stderr)
     return (content, known.origin) if known and content is not None else None
 
 

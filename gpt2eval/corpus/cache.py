@@ -6,7 +6,6 @@ publishers' archives as downloaded; it may be deleted.
 """
 
 import json
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import md5, sha1, sha256
@@ -53,7 +52,7 @@ def key_of(source: Source) -> str:
 
     >>> from gpt2eval.schema import File
     >>> key_of(Source(file=File(name="ptb.test.txt")))
-    'ptb.test.txt-3b3cd2a1'
+    'ptb.test.txt-6c394cf1'
     """
     return f"{source.file.name}-{sha256(source.model_dump_json(exclude_none=True).encode()).hexdigest()[:8]}"
 
@@ -91,18 +90,10 @@ class Cache:
         return known if size == known.bytes and known.name == source.file.name else None
 
     def read(self, source: Source) -> bytes | None:
-        """A source's file, None where it is not there; one that has changed is said on stderr, and removed."""
+        """A source's file, None where it is not there, or is not what was kept."""
         known = self.origin(source)
-        if known is None:
-            return None
-        path = self.place(source) / known.name
-        content = path.read_bytes()
-        if sha256(content).hexdigest() == known.sha256:
-            return content
-        print(f"gpt2eval: {path}: damaged; removed", file=sys.stderr)
-        with suppress(OSError):
-            (path.parent / "origin.json").unlink()
-        return None
+        content = self.path(source).read_bytes() if known else b""
+        return content if known and sha256(content).hexdigest() == known.sha256 else None
 
     def put(self, source: Source, content: bytes, origin: str, revision: str = "") -> None:
         """Keep a source's file."""

@@ -27,11 +27,17 @@ def restored(hub: Hub) -> Restored:
 
     Raises UnreachableError where the Hub does not give them, and UsageError for a file of another hash than its name's.
     """
+    from huggingface_hub import is_offline_mode
+
+    if is_offline_mode():
+        raise UnreachableError("HF_HUB_OFFLINE is set")
     try:
         rows, revision = _rows(hub)
-        content = "".join(RESTORE[hub.restore](dict(row), hub.column or "") for row in rows)
-    except UsageError:
+        content = "".join(RESTORE[hub.restore](row, hub.column or "") for row in rows)
+    except (UsageError, UnreachableError):
         raise
+    except KeyError as error:
+        raise UnreachableError(f"its rows have no column {error}") from None
     except Exception as error:  # whatever the network stack of the day raises has a reason for the user
         raise UnreachableError(_reason(error, hub)) from None
     return Restored(content.encode(), revision)
@@ -78,26 +84,23 @@ def _downloaded(file: str) -> Path:
 
 def _reason(error: BaseException, hub: Hub) -> str:
     """What went wrong, from the most telling error of the chain that was raised, and what may help."""
+    from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub import errors
 
     chain = [error]
     while (before := chain[-1].__cause__ or chain[-1].__context__) is not None and before not in chain:
         chain.append(before)
     for one in chain:
-        status = getattr(getattr(one, "response", None), "status_code", None)
-        if isinstance(one, errors.GatedRepoError):
-            return f"it is gated ({status}): accept its terms on its page, and log in (hf auth login, or HF_TOKEN)"
+        status = getattr(getattr(one, "response", None), "status_code", 0)
+        if isinstance(one, errors.GatedRepoError) or "is a gated dataset" in str(one):
+            return "it is gated: accept its terms on its page, and log in (hf auth login, or HF_TOKEN)"
         if isinstance(one, errors.RevisionNotFoundError):
-            return f"it has no revision {hub.revision or 'main'} any more ({status})"
-        if isinstance(one, errors.RepositoryNotFoundError):
-            return (
-                f"there is no such data set, or it is private ({status}): it was moved or removed, or needs a login (HF_TOKEN)"
-            )
-        if isinstance(one, errors.OfflineModeIsEnabled):
-            return "HF_HUB_OFFLINE is set"
+            return f"it has no revision {hub.revision or 'main'} any more (404)"
+        if isinstance(one, errors.RepositoryNotFoundError | DatasetNotFoundError):
+            return "there is no such data set (404): it was moved or removed, or is private and needs a login (HF_TOKEN)"
         if status == 429:
             return "too many requests (429): wait some minutes, or log in (hf auth login, or HF_TOKEN)"
-        if status is not None and status >= 500:
+        if status >= 500:
             return f"the Hub is out of order ({status})"
         if "ConnectError" in type(one).__name__:
             return "no connection"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx2 as httpx
 from filelock import FileLock
-from huggingface_hub import constants
+from huggingface_hub import is_offline_mode
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 from tqdm import tqdm
 
@@ -100,7 +100,7 @@ class Body(io.RawIOBase):
         sent_before = self.at if answer.status_code == 206 else 0
         if "Content-Length" in answer.headers:
             self.total = sent_before + int(answer.headers["Content-Length"])
-        return _after(answer.iter_raw(1 << 20), self.at - sent_before)
+        return _after(answer.iter_raw(), self.at - sent_before)  # as they come: larger pieces are lost in a cut
 
 
 def _after(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
@@ -124,7 +124,7 @@ def stream(url: str, at: int = 0) -> Iterator[Any]:
 
     Raises UnreachableError where there are none, and where HF_HUB_OFFLINE says that there is no network.
     """
-    if constants.is_offline_mode():
+    if is_offline_mode():
         raise UnreachableError("HF_HUB_OFFLINE is set")
     with Body(url, at) as body:
         name = Path(urlsplit(url).path).name
