@@ -363,7 +363,7 @@ def test_too_many_requests_and_a_slow_hub_say_so(
 
 
 def test_a_connection_that_the_hub_cuts_is_taken_up(hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any]) -> None:
-    include = mine(on_hub(hub))
+    include = mine(on_hub(hub, f"cut\n{BOOK}"))
     hub.fail(".parquet", cut(20_000))
     done = run("data", "fetch", "mine", *include)
     assert done.code == 0, done.err
@@ -464,14 +464,14 @@ def test_a_file_of_another_hash_is_refused_though_its_archive_has_none(
 
 
 def test_a_streamed_archive_whose_file_has_no_hash_is_known_by_its_own(
-    hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any]
+    hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any], tmp_path: Path
 ) -> None:
     source = at_publisher(hub, "book.tgz", tarred({"book/book.txt": BOOK, "book/z": os.urandom(300_000)}), stream=True)
     source["file"] = {"name": "book.txt"}
     done = run("data", "fetch", "mine", *mine(source))
     assert "no published hash to tell it by (!)" in done.out
     hub.files["book.tgz"] = tarred({"book/book.txt": "tampered with\n"})
-    refused(run("data", "fetch", "mine", *mine(source), "--cache", "elsewhere"), "thrown away, try again")
+    refused(run("data", "fetch", "mine", *mine(source), "--cache", tmp_path / "elsewhere"), "thrown away, try again")
 
 
 @pytest.mark.parametrize("kept", [0.03, 0.5, 0.97])
@@ -778,7 +778,8 @@ def test_a_new_task_gets_its_passport(tmp_path: Path, run: Callable[..., Done], 
     include = mine(keys.pop("source"), **keys)
     task = load_task("mine", [tmp_path / "own"])
     assert is_published(BOOK.encode(), task.source.file)
-    done = run("run", "--model", "toy:uniform-bytes", "--tasks", "mine", "--data", f"mine={tmp_path / 'book.txt'}", *include)
+    given = ("--tasks", "mine", "--data", f"mine={tmp_path / 'book.txt'}", "--out", tmp_path / "out", *include)
+    done = run("run", "--model", "toy:uniform-bytes", *given)
     assert done.code == 0, done.err
     assert "!|" not in done.out
     assert "not said" not in run("show", "mine", "--passport", *include).out

@@ -94,7 +94,7 @@ def _reason(error: BaseException, hub: Hub) -> str:
         status = getattr(getattr(one, "response", None), "status_code", 0)
         if isinstance(one, errors.GatedRepoError) or "is a gated dataset" in str(one):
             return "it is gated: accept its terms on its page, and log in (hf auth login, or HF_TOKEN)"
-        if isinstance(one, errors.RevisionNotFoundError):
+        if isinstance(one, errors.RevisionNotFoundError) or str(one).startswith("Revision "):
             return f"it has no revision {hub.revision or 'main'} any more (404)"
         if isinstance(one, errors.RepositoryNotFoundError | DatasetNotFoundError):
             return "there is no such data set (404): it was moved or removed, or is private and needs a login (HF_TOKEN)"
