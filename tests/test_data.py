@@ -374,13 +374,10 @@ def test_a_connection_that_the_hub_cuts_is_taken_up(hub: StandIn, run: Callable[
 # -- publishers' archives --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize("pack", ["zip", "tgz", "plain"])
+@pytest.mark.parametrize(("pack", "streamed"), [("zip", False), ("tgz", False), ("tgz", True), ("plain", False)])
 def test_archives_give_the_file_and_are_downloaded_once(
     hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any], tmp_path: Path, pack: str, streamed: bool
 ) -> None:
-    if streamed and pack != "tgz":
-        pytest.skip("only a .tar.gz can be read as it comes")
     content = {"zip": zipped("book/book.txt", BOOK), "tgz": tarred({"book/readme": "no\n", "book/book.txt": BOOK})}
     source = at_publisher(hub, f"book.{pack}", content.get(pack, BOOK.encode()), stream=streamed)
     if pack == "plain":
@@ -502,6 +499,14 @@ def test_a_mirror_is_asked_first_and_alone_knows_archives(
     assert done.code == 0, done.err
     assert f"from {hub.url}/files/mirror/{where}" in done.out
     assert not [path for _, path, _ in hub.asked if "me/book" in path]
+
+
+@pytest.mark.parametrize("mirror", ["nowhere", "ftp://127.0.0.1", "http://", "http://127.0.0.1:1"])
+def test_a_mirror_that_is_none_is_one_line(
+    run: Callable[..., Done], mine: Callable[..., Any], hub: StandIn, mirror: str
+) -> None:
+    include = mine(at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK)))
+    refused(run("data", "fetch", "mine", *include, "--mirror", mirror), f"{mirror.rstrip('/')}/book.zip: ", *MEND)
 
 
 def test_mirror_addresses_keep_name_and_path() -> None:

@@ -6,13 +6,15 @@ publishers' archives as downloaded; it may be deleted.
 """
 
 import json
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import md5, sha1, sha256
 from pathlib import Path
 from typing import Annotated
 
-from filelock import BaseFileLock, FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 from pydantic import Field, ValidationError
 
@@ -109,11 +111,23 @@ class Cache:
         write_whole(place / known.name, content)
         write_whole(place / "origin.json", (json.dumps(known.model_dump(), indent=1) + "\n").encode())
 
-    def lock(self, source: Source) -> BaseFileLock:
-        """What only one process at a time holds, whatever host it is on; a folder that cannot be written to is an error."""
-        path = self.folder / "locks" / f"{key_of(source)}.lock"
+    @contextmanager
+    def lock(self, source: Source) -> Iterator[None]:
+        """What only one process at a time is in, for a source; who has to wait says so on stderr.
+
+        Raises UsageError for a folder that cannot be written to.
+        """
+        lock = FileLock(self.folder / "locks" / f"{key_of(source)}.lock", timeout=1)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except Timeout:
+                print(f"gpt2eval: another process fetches {source.file.name}; waiting for it", file=sys.stderr)
+                lock.acquire(timeout=-1)
         except OSError as error:
-            raise UsageError(f"{path.parent}: {error.strerror}; expected a cache folder that can be written to") from None
-        return FileLock(path)
+            raise UsageError(f"{self.folder}: {error.strerror}; expected a cache folder that can be written to") from None
+        try:
+            yield
+        finally:
+            lock.release()

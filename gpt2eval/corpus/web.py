@@ -84,6 +84,8 @@ class Body(io.RawIOBase):
             self._chunks = None
             slow = isinstance(error, httpx.TimeoutException)
             raise PassingError("no answer in time" if slow else str(error) or "the connection was cut") from None
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            raise UnreachableError(str(error)) from None
         self.at += len(chunk)
         return chunk
 
@@ -98,8 +100,8 @@ class Body(io.RawIOBase):
         if answer.status_code not in (200, 206):
             raise UnreachableError(REFUSED.get(answer.status_code, f"the server answers {answer.status_code}"))
         sent_before = self.at if answer.status_code == 206 else 0
-        if "Content-Length" in answer.headers:
-            self.total = sent_before + int(answer.headers["Content-Length"])
+        if (length := answer.headers.get("Content-Length", "")).isdecimal():
+            self.total = sent_before + int(length)
         return _after(answer.iter_raw(), self.at - sent_before)  # as they come: larger pieces are lost in a cut
 
 
@@ -139,20 +141,23 @@ def download(url: str, path: Path, sha256: str | None) -> None:
 
     Raises UnreachableError where it cannot be had, and UsageError for another hash.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        if path.exists() and sha256 in (None, _digest(path)):
-            return
-        part = path.with_name(f"{path.name}.part")
-        if sha256 is None:
-            part.unlink(missing_ok=True)  # nothing would tell a mixture of two
-        with stream(url, part.stat().st_size if part.exists() else 0) as body, part.open("ab") as file:
-            copyfileobj(body, file, 1 << 20)
-        found = _digest(part)
-        if sha256 not in (None, found):
-            part.unlink()
-            raise UsageError(f"{url}: sha256 {found[:8]}, expected {sha256[:8]}; thrown away, try again")
-        part.replace(path)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if path.exists() and sha256 in (None, _digest(path)):
+                return
+            if sha256 is None:
+                part.unlink(missing_ok=True)  # nothing would tell a mixture of two
+            with stream(url, part.stat().st_size if part.exists() else 0) as body, part.open("ab") as file:
+                copyfileobj(body, file, 1 << 20)
+            found = _digest(part)
+            if sha256 not in (None, found):
+                part.unlink()
+                raise UsageError(f"{url}: sha256 {found[:8]}, expected {sha256[:8]}; thrown away, try again")
+            part.replace(path)
+    except OSError as error:
+        raise UsageError(f"{part}: {error.strerror}; the same command goes on once it can be written") from None
 
 
 def _digest(path: Path) -> str:
