@@ -109,6 +109,7 @@ def diff(
 
 
 app.command(epilog="Example: gpt2eval explain --model gpt2 --task wikitext103")(commands.explain)
+app.command(epilog="Example: gpt2eval overlap --train corpus/*.txt --tasks ptb,lambada")(commands.overlap)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The commands that load models: run, watch, rerun, explain. `cli.py` names them."""
+"""The commands that take long: run, watch, rerun, explain, overlap. `cli.py` names them."""
 
 import sys
 from pathlib import Path
@@ -209,3 +209,46 @@ def explain(
             watch=watch,
         )
     print(why.rendered(rows))
+
+
+def overlap(
+    more: Annotated[Optional[list[Path]], typer.Argument(metavar="[FILES]", help="More training files or folders.")] = None,
+    train: Annotated[
+        Optional[list[Path]],
+        typer.Option(
+            help="Training text: a file, or a folder with files; .jsonl (its text) and .parquet too; may be repeated."
+        ),
+    ] = None,
+    tasks: Tasks = PAPER,
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="Folder of 'gpt2eval run'; measurements below it are summed up again.")] = Path(
+        "results"
+    ),
+    false_positives: Annotated[
+        float, typer.Option(help="Bound on false positives, from which the filter's size follows.")
+    ] = 1e-8,
+    above: Annotated[float, typer.Option(help="A record overlaps if more than this share of its 8-grams is found.")] = 0.0,
+    form: Annotated[str, typer.Option("--format", help="markdown, csv, latex or json.")] = "markdown",
+    include: Include = None,
+) -> None:
+    """Say what share of each task's 8-grams is in training text, and measure again without the records that overlap.
+
+    Words are runs of ASCII letters and digits of the lower-cased text, [a-z0-9]+, whatever stands between them.
+    """
+    from gpt2eval import overlap as overlapping
+    from gpt2eval.progress import bars
+    from gpt2eval.table import check_format, laid_out
+
+    check_format(form)
+    with bars(unit="bytes", items="files") as watch:
+        rows = overlapping.overlap(
+            tasks,
+            [*(train or ()), *(more or ())],
+            files_of(data, include or ()),
+            include=include or (),
+            out=out,
+            bound=false_positives,
+            above=above,
+            watch=watch,
+        )
+    print(laid_out(rows, form))

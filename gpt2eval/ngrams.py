@@ -35,6 +35,14 @@ class _Words(NamedTuple):
     pieces: NDArray[np.int64]
     documents: NDArray[np.int64]
 
+    def after(self, before: "_Words") -> "_Words":
+        """The last words of what came before, and these."""
+        return _Words(
+            np.concatenate([before.hashes[-(N - 1) :], self.hashes]),
+            np.concatenate([before.pieces[-(N - 1) :], self.pieces]),
+            np.concatenate([before.documents[-(N - 1) :], self.documents]),
+        )
+
 
 class _Block(NamedTuple):
     """Plain bytes, and the pieces in them: where each begins, its number, its document."""
@@ -77,9 +85,9 @@ def grams(documents: Iterable[Iterable[str]]) -> Iterator[Grams]:
     Two different 8-grams have the same hash with a probability of about 2^-64.
     """
     tables = _tables()
-    kept = _Words(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    joined = _Words(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64))
     for words in _words(documents, tables):
-        joined = _Words(*(np.concatenate(pair) for pair in zip(kept, words, strict=True)))
+        joined = words.after(joined)
         count = len(joined.hashes) - N + 1
         if count > 0:
             hashes = joined.hashes[:count].copy()
@@ -88,7 +96,6 @@ def grams(documents: Iterable[Iterable[str]]) -> Iterator[Grams]:
                 hashes += joined.hashes[j : j + count]
             whole = joined.documents[:count] == joined.documents[N - 1 :]
             yield Grams(_mixed(hashes)[whole], joined.pieces[:count][whole])
-        kept = _Words(*(array[-(N - 1) :] for array in joined))
 
 
 def _words(documents: Iterable[Iterable[str]], tables: _Tables) -> Iterator[_Words]:
@@ -108,7 +115,11 @@ def _words(documents: Iterable[Iterable[str]], tables: _Tables) -> Iterator[_Wor
             sums[0] = (total + pow(tables.base, length, BITS + 1) * int(sums[0])) & BITS
             pieces[0], owners[0] = of
         elif length:
-            sums, pieces, owners = np.insert(sums, 0, np.uint64(total)), np.insert(pieces, 0, of[0]), np.insert(owners, 0, of[1])
+            sums, pieces, owners = (
+                np.insert(sums, 0, np.uint64(total)),
+                np.insert(pieces, 0, of[0]),
+                np.insert(owners, 0, of[1]),
+            )
         if inside[-2]:
             going_on = length if ends[-1] - starts[-1] == len(data) else 0
             length, total, of = going_on + int(ends[-1] - starts[-1]), int(sums[-1]), (int(pieces[-1]), int(owners[-1]))
@@ -146,6 +157,16 @@ def _mixed(hashes: Hashes) -> Hashes:
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return hashes ^ (hashes >> np.uint64(31))
+
+
+def words(text: str) -> int:
+    """How many words a text has.
+
+    >>> words("It's 8-grams, n\u00e9e I.")
+    7
+    """
+    codes = _tables().codes[np.frombuffer(text.lower().encode("ascii", "replace") + b" ", np.uint8)]
+    return int(np.count_nonzero((codes[:-1] != 0) & (codes[1:] == 0)))
 
 
 def random_text(count: int, seed: int = SEED) -> str:

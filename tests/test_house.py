@@ -16,14 +16,14 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = Path(gpt2eval.__file__).parent
 
 LAYERS = (
-    ("errors", "types", "schema", "scheme", "windows", "demo"),
+    ("errors", "types", "schema", "scheme", "windows", "demo", "ngrams", "bloom"),
     ("ask", "detok", "plan", "metrics", "signature", "verdict"),
-    ("catalog", "formats", "moses", "disk", "checkpoints"),
+    ("catalog", "formats", "moses", "disk", "checkpoints", "training"),
     ("tasks", "corpus", "models", "journal"),
     ("results", "protocols"),
     ("table", "work", "curves", "history"),
     ("pipeline",),
-    ("look", "explain", "rerun", "watch", "integrations"),
+    ("look", "explain", "rerun", "watch", "integrations", "overlap"),
     ("", "progress", "options"),
     ("commands",),
     ("cli",),
@@ -48,7 +48,22 @@ MODELS = (
         ".ranks",
     ),
 )
-PURE = ("errors", "types", "schema", "scheme", "windows", "ask", "detok", "plan", "metrics", "signature", "verdict", "formats")
+PURE = (
+    "errors",
+    "types",
+    "schema",
+    "scheme",
+    "windows",
+    "ask",
+    "detok",
+    "plan",
+    "metrics",
+    "signature",
+    "verdict",
+    "formats",
+    "ngrams",
+    "bloom",
+)
 OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "torch": ("models.", "integrations"),
     "transformers": ("models.", "integrations"),
@@ -64,6 +79,8 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "typer": ("cli", "commands", "options"),
     "rich": "progress",
     "tabulate": "explain",
+    "fastbloom_rs": "bloom",
+    "pyarrow": "training",
 }
 WORLD = {"torch", "os", "io", "pathlib", "shutil", "tempfile", "subprocess", "socket", "urllib", "http", "datasets", "requests"}
 
