@@ -11,7 +11,7 @@ import numpy as np
 from fastbloom_rs import BloomFilter
 from numpy.typing import NDArray
 
-LEAST, MOST = 1e-9, 0.5  # bounds that are kept at a memory of 500 MB and more
+LEAST, MOST = 1e-9, 0.1  # below, two hashes do not do; above, the number of hashes is too coarse
 SLICE = 1 << 16  # hashes handed over at a time
 LOOKS = 1_000_000  # bits looked at for the share that is set; the library's own count is wrong above 2^32 bits
 SEED = 2019
@@ -67,7 +67,7 @@ def bits(items: int, bound: float) -> int:
 def enough(items: int, bound: float) -> int:
     """The number of items to make a filter for: some to spare, and at least 4 / P bits, for the third of the `odds`."""
     per_item = -math.log(bound) / math.log(2) ** 2
-    return max(items + items // 20, math.ceil(4 / (per_item * bound)))
+    return max(items + items // 20, math.ceil(4 / (per_item * bound)), 10_000)
 
 
 def affordable(items: int, available: int) -> float:

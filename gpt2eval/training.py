@@ -23,6 +23,7 @@ from gpt2eval.ngrams import words
 
 PIECE = 1 << 20  # bytes read at a time
 SAMPLED_FILES, PLACES, PLACE = 256, 16, 1 << 18
+PACKED = 1 << 21  # bytes of a compressed file, of which its reader may be 128 kB ahead
 SPARE = 1.1  # what a sample of a text may miss
 OPENERS: dict[str, Callable[[Any], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # pyright: ignore
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
@@ -60,7 +61,7 @@ def documents(path: Path, seen: Callable[[int], None] = lambda at: None) -> Iter
                     if line.strip():
                         yield iter([_text(line, f"{path}: line {number}")])
             else:
-                yield _decoded(file, lambda: seen(raw.tell()))
+                yield _decoded(file, path, lambda: seen(raw.tell()))
     except DAMAGE as error:
         raise _damaged(path, error) from None
 
@@ -82,11 +83,14 @@ def _unpacked(raw: IO[bytes], suffix: str) -> IO[bytes]:
     return OPENERS[suffix](raw) if suffix in OPENERS else raw
 
 
-def _decoded(file: IO[bytes], seen: Callable[[], None]) -> Iterator[str]:
+def _decoded(file: IO[bytes], path: Path, seen: Callable[[], None]) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    while data := file.read(PIECE):
-        seen()
-        yield decoder.decode(data)
+    try:
+        while data := file.read(PIECE):
+            seen()
+            yield decoder.decode(data)
+    except DAMAGE as error:
+        raise _damaged(path, error) from None
     yield decoder.decode(b"", final=True)
 
 
@@ -150,8 +154,12 @@ def _sample(path: Path) -> tuple[int, int]:
                 return count, read
             if path.suffix in (*OPENERS, ".zst"):
                 with _unpacked(raw, path.suffix) as file:
-                    data = file.read(PLACES * PLACE)
-                    return words(data.decode("utf-8", "replace")), size if len(data) < PLACES * PLACE else raw.tell()
+                    count = 0
+                    while data := file.read(PIECE):
+                        count += words(data.decode("utf-8", "replace"))
+                        if raw.tell() >= PACKED:
+                            return count, raw.tell()
+                    return count, size
             if size <= PLACES * PLACE:
                 return words(raw.read().decode("utf-8", "replace")), size
             count = 0
