@@ -14,6 +14,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -79,7 +80,7 @@ def _unpacked(raw: IO[bytes], suffix: str) -> IO[bytes]:
     if suffix == ".zst":
         from pyarrow import input_stream
 
-        return input_stream(raw, compression="zstd")
+        return BufferedReader(input_stream(raw, compression="zstd"), PIECE)
     return OPENERS[suffix](raw) if suffix in OPENERS else raw
 
 
