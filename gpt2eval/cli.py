@@ -122,6 +122,7 @@ def diff(
 
 app.command(epilog="Example: gpt2eval explain --model gpt2 --task wikitext103")(commands.explain)
 app.add_typer(data_commands.app, name="data", epilog="Example: gpt2eval data fetch wikitext2,ptb")
+app.command(epilog="Example: gpt2eval overlap --train corpus/*.txt --tasks ptb,lambada")(data_commands.overlap)
 
 
 def main() -> None:

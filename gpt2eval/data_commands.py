@@ -1,4 +1,4 @@
-"""The commands `gpt2eval data ...`: what is needed, fetched, checked, and carried to machines without network."""
+"""The commands about data: `gpt2eval data ...` (what is needed, fetched, checked, carried elsewhere), and overlap."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from gpt2eval.options import PAPER, Cache, Include
+from gpt2eval.options import PAPER, Cache, Data, Include, Tasks, files_of
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Published data: what is needed, what is there, and whether it is right."
@@ -102,3 +102,48 @@ def passport(
     from gpt2eval.passport import of_file
 
     print(of_file(file, form, encoding), end="")
+
+
+def overlap(
+    more: Annotated[Optional[list[Path]], typer.Argument(metavar="[FILES]", help="More training files or folders.")] = None,
+    train: Annotated[
+        Optional[list[Path]],
+        typer.Option(
+            help="Training text: a file, or a folder with files; .jsonl (its text) and .parquet too; may be repeated."
+        ),
+    ] = None,
+    tasks: Tasks = PAPER,
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="Folder of 'gpt2eval run'; measurements below it are summed up again.")] = Path(
+        "results"
+    ),
+    false_positives: Annotated[
+        float, typer.Option(help="Bound on false positives, from which the filter's size follows.")
+    ] = 1e-8,
+    above: Annotated[float, typer.Option(help="A record overlaps if more than this share of its 8-grams is found.")] = 0.0,
+    form: Annotated[str, typer.Option("--format", help="markdown, csv, latex or json.")] = "markdown",
+    cache: Cache = None,
+    include: Include = None,
+) -> None:
+    """Say what share of each task's 8-grams is in training text, and measure again without the records that overlap.
+
+    Words are runs of ASCII letters and digits of the lower-cased text, [a-z0-9]+, whatever stands between them.
+    """
+    from gpt2eval import overlap as overlapping
+    from gpt2eval.progress import bars
+    from gpt2eval.table import check_format, laid_out
+
+    check_format(form)
+    with bars(unit="bytes", items="files") as watch:
+        rows = overlapping.overlap(
+            tasks,
+            [*(train or ()), *(more or ())],
+            files_of(data, include or ()),
+            include=include or (),
+            cache=cache,
+            out=out,
+            bound=false_positives,
+            above=above,
+            watch=watch,
+        )
+    print(laid_out(rows, form))

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from gpt2eval.disk import write_whole
-from gpt2eval.types import TokenScores
+from gpt2eval.types import Tally, TokenScores, Units
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,42 @@ class Journal:
         arrays = {name: array for name, array in scores._asdict().items() if len(array)} | {"ends": ends, "records": records}
         write_whole(self.path(unit), save(arrays, {"sha256": _digest(self.path(unit).name, arrays)}))
 
+    def tallies_path(self) -> Path:
+        """The file of the run's sums, which is there when all units are."""
+        return self.folder / f"{self.key}.tallies"
+
+    def write_tallies(self, tallies: Sequence[Tally]) -> None:
+        """Record what the units come to: a row per part of a stream, or per record."""
+        rows = [_flat(tally) for tally in tallies]
+        arrays = {name: np.array([row[name] for row in rows]) for name in _flat(Tally())}
+        path = self.tallies_path()
+        write_whole(path, save(arrays, {"sha256": _digest(path.name, arrays)}))
+
+    def read_tallies(self) -> list[Tally] | None:
+        """What the units come to; None where that is not there, or not what was written."""
+        path = self.tallies_path()
+        try:
+            with safe_open(path, "numpy") as file:
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                if (file.metadata() or {}).get("sha256") != _digest(path.name, arrays):
+                    return None
+        except (SafetensorError, OSError, ValueError):
+            return None
+        rows = zip(*(array.tolist() for array in arrays.values()), strict=True)
+        return [_tally(dict(zip(arrays, row, strict=True))) for row in rows]
+
     def missing(self) -> list[int]:
         """The units that are not there yet."""
         return [unit for unit in range(self.count) if not self.path(unit).exists()]
+
+
+def of_folder(folder: Path) -> Journal | None:
+    """The journal last opened in a folder; None where there is none, or its list of units cannot be read."""
+    try:
+        content = json.loads((folder / "journal.json").read_text(encoding="utf-8"))
+        return Journal(folder, content["key"], int(content["units"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def incomplete(places: Sequence[Path], wanted: Callable[[Mapping[str, object]], bool] = lambda decides: True) -> list[str]:
@@ -101,3 +134,15 @@ def _digest(name: str, arrays: Mapping[str, np.ndarray]) -> str:
     for key, array in sorted(arrays.items()):
         digest.update(f"{key}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def _flat(tally: Tally) -> dict[str, float]:
+    """A tally's numbers by name, those of its units too."""
+    plain = {field.name: getattr(tally, field.name) for field in fields(tally) if field.name != "units"}
+    return plain | {f"units.{field.name}": getattr(tally.units, field.name) for field in fields(tally.units)}
+
+
+def _tally(flat: Mapping[str, float]) -> Tally:
+    units = Units(**{field.name: int(flat[f"units.{field.name}"]) for field in fields(Units)})
+    counts = {field.name: int(flat[field.name]) for field in fields(Tally) if field.name not in ("units", "nats")}
+    return Tally(nats=flat["nats"], units=units, **counts)

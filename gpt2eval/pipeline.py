@@ -175,6 +175,8 @@ def measure(
     if outcome is None:
         return None
     parts = metrics.tallies(outcome.passages, per_token=task.normalize == "tokens")
+    if kept:
+        kept.write_tallies(parts)
     return _result(task, read, protocol, computed, parts, report, outcome.nll_sha256)
 
 

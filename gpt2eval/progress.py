@@ -12,23 +12,27 @@ from gpt2eval.types import Progress
 
 
 class Speed(ProgressColumn):
-    """Tokens a second."""
+    """Tokens, or something else, a second."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        super().__init__()
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} tokens/s" if speed else "")
+        return Text(f"{speed:,.0f} {self.unit}/s" if speed else "")
 
 
 @contextmanager
-def bars(*, hidden: bool = False) -> Iterator[Callable[[Progress], None]]:
+def bars(*, hidden: bool = False, unit: str = "tokens", items: str = "records") -> Iterator[Callable[[Progress], None]]:
     """A bar per task, fed by calling what this yields; where stderr is no terminal, a line per finished task."""
     console = Console(stderr=True)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[records]} records"),
-        Speed(),
+        TextColumn(f"{{task.fields[records]}} {items}"),
+        Speed(unit),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     shown = Bars(*columns, console=console, disable=hidden)

@@ -56,8 +56,7 @@ def render(results: Sequence[Result], suite: Suite, form: str = "markdown", *, m
     Markdown and LaTeX end with a signature line per number. Raises UsageError for an unknown format, and, unless
     `mixed`, for a column whose numbers were made by different protocols.
     """
-    if form not in get_args(Format):
-        raise unknown("format", form, get_args(Format))
+    check_format(form)
     cells = _cells(results, suite)
     if not mixed:
         _check_one_protocol(cells)
@@ -73,6 +72,31 @@ def render(results: Sequence[Result], suite: Suite, form: str = "markdown", *, m
     if form == "latex":
         return "\n".join([frame.to_latex(index=False, escape=True).rstrip("\n"), *(f"% {line}" for line in lines + notes)])
     return "\n".join([frame.to_markdown(index=False, disable_numparse=True), "", *lines, *([""] if notes else []), *notes])
+
+
+def check_format(form: str) -> None:
+    """Raise UsageError for a format that tables do not have."""
+    if form not in get_args(Format):
+        raise unknown("format", form, get_args(Format))
+
+
+def laid_out(rows: Sequence[Mapping[str, object]], form: str = "markdown") -> str:
+    """Rows as a table: numbers in full in csv and json, else to four decimals; what is not there is empty, null in json."""
+    check_format(form)
+    if form == "json":
+        return json.dumps(list(rows), indent=1, ensure_ascii=False)
+    if form == "csv":
+        return pd.DataFrame(rows, dtype=object).to_csv(index=False).rstrip("\n")
+    frame = pd.DataFrame([{key: _plain(value) for key, value in row.items()} for row in rows])
+    if form == "latex":
+        return frame.to_latex(index=False, escape=True).rstrip("\n")
+    return frame.to_markdown(index=False, disable_numparse=True)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if 1e-3 <= value < 1e5 or value == 0 else f"{value:.3g}"
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 Cells = dict[str, dict[str, tuple[Result, Measured]]]

@@ -16,14 +16,14 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = Path(gpt2eval.__file__).parent
 
 LAYERS = (
-    ("errors", "types", "schema", "scheme", "windows", "demo"),
+    ("errors", "types", "schema", "scheme", "windows", "demo", "ngrams", "bloom"),
     ("ask", "detok", "plan", "metrics", "signature", "verdict"),
-    ("catalog", "formats", "moses", "disk", "checkpoints"),
+    ("catalog", "formats", "moses", "disk", "checkpoints", "training"),
     ("tasks", "corpus", "models", "journal"),
     ("results", "protocols"),
     ("table", "work", "curves", "history"),
     ("pipeline",),
-    ("look", "explain", "rerun", "watch", "integrations", "passport"),
+    ("look", "explain", "rerun", "watch", "integrations", "passport", "overlap"),
     ("data",),
     ("", "progress", "options"),
     ("commands", "data_commands"),
@@ -51,7 +51,10 @@ MODELS = (
 )
 CORPUS = (".archives", ".web", ".hub", ".cache", ".packs", "")
 PACKAGES = {"models": MODELS, "corpus": CORPUS}
-PURE = ("errors", "types", "schema", "scheme", "windows", "ask", "detok", "plan", "metrics", "signature", "verdict", "formats")
+PURE = (
+    *("errors", "types", "schema", "scheme", "windows", "ask", "detok", "plan", "metrics", "signature", "verdict", "formats"),
+    *("ngrams", "bloom"),
+)
 OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "torch": ("models.", "integrations"),
     "transformers": ("models.", "integrations"),
@@ -69,21 +72,12 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "typer": ("cli", "commands", "data_commands", "options"),
     "rich": "progress",
     "tabulate": ("explain", "data"),
+    "fastbloom_rs": "bloom",
+    "pyarrow": "training",
 }
 WORLD = {
-    "torch",
-    "os",
-    "io",
-    "pathlib",
-    "shutil",
-    "tempfile",
-    "subprocess",
-    "socket",
-    "urllib",
-    "http",
-    "datasets",
-    "requests",
-    "httpx2",
+    *("torch", "os", "io", "pathlib", "shutil", "tempfile", "subprocess"),
+    *("socket", "urllib", "http", "httpx2", "datasets", "requests"),
 }
 
 SOURCES = {

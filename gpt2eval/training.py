@@ -1,0 +1,181 @@
+"""Training text on disk: which files, their documents piece by piece, and about how many words there are.
+
+A file is a document; of `.jsonl` every line's `text` is one, of `.parquet` every row's. Either but parquet may be
+compressed (`.gz`, `.bz2`, `.xz`, `.zst`). Memory does not depend on a file's size, only on the longest JSON line. What
+is not UTF-8 is no error. It does not know what the text is for.
+"""
+
+import bz2
+import codecs
+import gzip
+import json
+import lzma
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from io import BufferedReader
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from gpt2eval.errors import UsageError
+from gpt2eval.ngrams import words
+
+PIECE = 1 << 20  # bytes read at a time
+SAMPLED_FILES, PLACES, PLACE = 256, 16, 1 << 18
+PACKED = 1 << 21  # bytes of a compressed file, of which its reader may be 128 kB ahead
+SPARE = 1.1  # what a sample of a text may miss
+OPENERS: dict[str, Callable[[Any], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # pyright: ignore
+DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
+
+
+def files(places: Iterable[Path]) -> list[Path]:
+    """Files as given, and all files below folders, sorted; each once. Raises UsageError where there is none."""
+    found: dict[Path, None] = {}
+    for place in places:
+        below = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+        if not below or not below[0].is_file():
+            raise UsageError(f"--train {place}: no such file, or an empty folder; expected training text")
+        found |= dict.fromkeys(below)
+    if not found:
+        raise UsageError("--train: expected files or folders with training text")
+    return list(found)
+
+
+def documents(path: Path, seen: Callable[[int], None] = lambda at: None) -> Iterator[Iterator[str]]:
+    """A file's documents, each in pieces, to be read in order; `seen` is told how far the file was read, in bytes.
+
+    Raises UsageError for a file that cannot be read, and, with its line, for JSON without a `text`.
+    """
+    form = _form(path)
+    try:
+        if form == ".parquet":
+            yield from _rows(path, seen)
+            return
+        with ExitStack() as stack:
+            raw = stack.enter_context(path.open("rb"))
+            file = stack.enter_context(_unpacked(raw, path.suffix))
+            if form == ".jsonl":
+                for number, line in enumerate(file, 1):
+                    seen(raw.tell())
+                    if line.strip():
+                        yield iter([_text(line, f"{path}: line {number}")])
+            else:
+                yield _decoded(file, path, lambda: seen(raw.tell()))
+    except DAMAGE as error:
+        raise _damaged(path, error) from None
+
+
+def _form(path: Path) -> str:
+    return path.with_suffix("").suffix if path.suffix in (*OPENERS, ".zst") else path.suffix
+
+
+def _damaged(path: Path, error: Exception) -> UsageError:
+    said = " ".join(str(error).split()) or type(error).__name__
+    return UsageError(f"{path}: cannot be read: {said:.200}; truncated or damaged?")
+
+
+def _unpacked(raw: IO[bytes], suffix: str) -> IO[bytes]:
+    if suffix == ".zst":
+        from pyarrow import input_stream
+
+        return BufferedReader(input_stream(raw, compression="zstd"), PIECE)
+    return OPENERS[suffix](raw) if suffix in OPENERS else raw
+
+
+def _decoded(file: IO[bytes], path: Path, seen: Callable[[], None]) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    try:
+        while data := file.read(PIECE):
+            seen()
+            yield decoder.decode(data)
+    except DAMAGE as error:
+        raise _damaged(path, error) from None
+    yield decoder.decode(b"", final=True)
+
+
+def _text(line: bytes, where: str) -> str:
+    try:
+        text = json.loads(line.decode("utf-8", "replace"))["text"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        text = None
+    if not isinstance(text, str):
+        raise UsageError(f'{where}: expected {{"text": "..."}}, found {line[:40].decode("utf-8", "replace")!r}')
+    return text
+
+
+def _rows(path: Path, seen: Callable[[int], None]) -> Iterator[Iterator[str]]:
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        if "text" not in file.schema_arrow.names:
+            raise UsageError(f"{path}: expected a column 'text', found {', '.join(file.schema_arrow.names[:5])}")
+        done = 0
+        for batch in file.iter_batches(1024, columns=["text"]):
+            done += batch.num_rows
+            seen(path.stat().st_size * done // max(file.metadata.num_rows, 1))
+            yield from (iter([text]) for text in batch.column(0).to_pylist() if text)
+
+
+# -- how much ------------------------------------------------------------------------------------------------------
+
+
+def expected_words(paths: Sequence[Path]) -> int:
+    """About how many words files have, rather too many: words per byte of samples, by form, times bytes, and a tenth.
+
+    Of up to 256 files at even distances: small ones whole, plain ones at 16 places, compressed ones the beginning.
+    """
+    found: dict[tuple[str, str], list[int]] = {}
+    for path in paths[:: -(-len(paths) // SAMPLED_FILES)]:
+        counts = found.setdefault((_form(path), path.suffix), [0, 0])
+        for i, count in enumerate(_sample(path)):
+            counts[i] += count
+    everything = [sum(column) for column in zip(*found.values(), strict=True)]
+    total = 0.0
+    for path in paths:
+        counted, size = found.get((_form(path), path.suffix), everything)
+        total += path.stat().st_size * counted / max(size, 1)
+    return int(SPARE * total) + 1
+
+
+def _sample(path: Path) -> tuple[int, int]:
+    """Words found, and the bytes of the file that they are of."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as raw:
+            if path.suffix == ".parquet":
+                read = 0
+
+                def seen(at: int) -> None:
+                    nonlocal read
+                    read = at
+
+                count = sum(words(text) for document in islice(documents(path, seen), 4096) for text in document)
+                return count, read
+            if path.suffix in (*OPENERS, ".zst"):
+                with _unpacked(raw, path.suffix) as file:
+                    count = 0
+                    while data := file.read(PIECE):
+                        count += words(data.decode("utf-8", "replace"))
+                        if raw.tell() >= PACKED:
+                            return count, raw.tell()
+                    return count, size
+            if size <= PLACES * PLACE:
+                return words(raw.read().decode("utf-8", "replace")), size
+            count = 0
+            for i in range(PLACES):
+                raw.seek(i * (size - PLACE) // (PLACES - 1))
+                count += words(raw.read(PLACE).decode("utf-8", "replace"))
+            return count, PLACES * PLACE
+    except DAMAGE as error:
+        raise _damaged(path, error) from None
+
+
+def memory() -> int:
+    """Bytes of memory that may be taken: what the system says is available, or else all there is."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,432 @@
+"""8-grams counted against sets of tuples, the filter against its bound, and metrics against the runs that they are of."""
+
+import bz2
+import csv
+import gzip
+import json
+import lzma
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from gpt2eval import bloom, corpus, demo, disk, journal, metrics, ngrams, overlap, pipeline, results, tasks, training
+from gpt2eval.bloom import Bloom
+from gpt2eval.cli import app
+from gpt2eval.errors import UsageError
+from gpt2eval.pipeline import Settings
+from gpt2eval.types import Tally, Units
+
+Gram = tuple[str, ...]
+TEXT = st.text(st.sampled_from("aAbz09 \n.-_éßİ\u212a\u03a3\u0000\udc80"), max_size=60)
+DATA = dict(demo.data())
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer random 8-grams and bits are looked at, but where that is what is tested."""
+    monkeypatch.setattr(overlap, "CHECKED", 10_000)
+    monkeypatch.setattr(bloom, "LOOKS", 50_000)
+
+
+def naive(text: str) -> list[Gram]:
+    """The definition, written out."""
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    return [tuple(words[i : i + 8]) for i in range(len(words) - 7)]
+
+
+def hashes(documents: Sequence[Sequence[str]]) -> list[int]:
+    return [value for grams in ngrams.grams(documents) for value in grams.hashes.tolist()]
+
+
+# -- 8-grams -------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(TEXT, max_size=4), max_size=4), st.sampled_from([1, 2, 7, 1 << 16]))
+def test_grams_are_those_of_the_definition(documents: list[list[str]], block: int) -> None:
+    """As many, alike where they are alike, and in the piece in which the first word begins; wherever blocks end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ngrams, "BLOCK", block)
+        ngrams._tables.cache_clear()
+        made = list(ngrams.grams(documents))
+    ngrams._tables.cache_clear()
+    expected = [gram for document in documents for gram in naive("".join(document))]
+    found = [value for grams in made for value in grams.hashes.tolist()]
+    assert len(found) == len(expected)
+    assert len(set(zip(found, expected, strict=True))) == len(set(found)) == len(set(expected))
+    first = [place for number, text in enumerate(documents) for place in begins(text, sum(map(len, documents[:number])))]
+    assert [piece for grams in made for piece in grams.pieces.tolist()] == first
+
+
+def begins(pieces: list[str], before: int) -> list[int]:
+    """For each 8-gram of a document, the piece in which its first word begins."""
+    owners = [before + number for number, piece in enumerate(pieces) for _ in piece.lower()]
+    starts = [match.start() for match in re.finditer(r"[a-z0-9]+", "".join(pieces).lower())]
+    return [owners[at] for at in starts[:-7]]
+
+
+@given(TEXT, st.integers(1, 9))
+def test_where_a_document_is_cut_changes_nothing(text: str, size: int) -> None:
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    assert hashes([pieces]) == hashes([[text]])
+
+
+@given(TEXT)
+def test_words_are_counted(text: str) -> None:
+    assert ngrams.words(text) == len(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def test_a_word_longer_than_many_blocks_is_one_word() -> None:
+    long = "x" * (3 * ngrams.BLOCK + 17)
+    text = f"{long} b c d e f g h i"
+    assert len(hashes([[text]])) == 2
+    assert hashes([[text]])[1] == hashes([["b c d e f g h i"]])[0]
+    assert hashes([[text]])[0] != hashes([[text[1:]]])[0]
+    assert hashes([[text[:1000], text[1000:]]]) == hashes([[text]])
+
+
+# -- the filter ----------------------------------------------------------------------------------------------------
+
+
+def absent(count: int) -> np.ndarray:
+    text = ngrams.random_text(count + 7, seed=1)
+    return np.concatenate([grams.hashes for grams in ngrams.grams([[text]])])
+
+
+def test_a_million_random_strings_keep_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At P = 1e-3 about as many as the bits set let expect, at 1e-8 none; and whatever was put in is found."""
+    monkeypatch.undo()
+    asked = absent(1_000_000)
+    assert len(np.unique(asked)) == 1_000_000
+    random_ = np.random.default_rng(5)
+    for bound, items in ((1e-3, 200_000), (1e-8, 1_000_000)):
+        known = random_.integers(1 << 63, size=items, dtype=np.uint64)
+        made = Bloom.of(items, bound)
+        made.add(known)
+        odds = bloom.odds(made.fill(), items, made.bits, made.hashes)
+        false = int(made.found(asked).sum())
+        assert made.found(known).all()
+        assert odds <= bound
+        assert false <= 1e6 * bound + 4 * (1e6 * bound) ** 0.5
+        assert abs(false - 1e6 * odds) <= 0.1 * 1e6 * odds + 4 * (1e6 * odds) ** 0.5
+
+
+@given(st.integers(1, 10**10), st.floats(bloom.LEAST, bloom.MOST))
+def test_sizes_are_those_of_the_formula(items: int, bound: float) -> None:
+    made = bloom.bits(bloom.enough(items, bound), bound)
+    assert made >= max(-items * np.log(bound) / np.log(2) ** 2, 4 / bound * (1 - 1e-9))
+    hashes = round(made / bloom.enough(items, bound) * np.log(2) + 0.5)
+    assert bloom.odds(-np.expm1(-hashes * items / made), items, made, hashes) <= bound
+
+
+def test_the_filter_has_the_bits_that_are_said() -> None:
+    for items, bound in ((1, 1e-8), (123_457, 1e-3), (10**9, 1e-4)):
+        assert Bloom.of(items, bound).bits == bloom.bits(bloom.enough(items, bound), bound)
+
+
+@given(st.integers(10**6, 10**10), st.integers(10**8, 10**11))
+def test_the_bound_that_fits_fits(items: int, available: int) -> None:
+    least = bloom.affordable(items, available)
+    if least > bloom.LEAST:
+        size = -(items + items // 20) * np.log(least) / np.log(2) ** 2 / 8
+        assert size == pytest.approx(available, rel=1e-6)
+
+
+# -- training files ------------------------------------------------------------------------------------------------
+
+LINES = ["The cat sat on the mat, and the dog\nlay down.", "", "Nothing \x00 else: 1 2 3 4 5 6 7 8 nine"]
+
+
+def read(path: Path) -> list[str]:
+    return ["".join(document) for document in training.documents(path)]
+
+
+def test_forms_have_the_same_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "".join(json.dumps({"id": 1, "text": text}) + "\n" for text in LINES) + "\n"
+    plain = "é".join(LINES).encode() + b"\xff\xc3"
+    packers = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+    packers[".zst"] = lambda data: pa.Codec("zstd").compress(data, asbytes=True)
+    for suffix, pack in packers.items():
+        for form, content, expected in (("jsonl", lines.encode(), LINES), ("txt", plain, [plain.decode(errors="replace")])):
+            path = tmp_path / f"some.{form}{suffix}"
+            path.write_bytes(pack(content))
+            assert read(path) == expected, path
+            with monkeypatch.context() as patch:
+                patch.setattr(training, "PIECE", 3)
+                assert read(path) == expected, path
+            count = sum(len(re.findall(r"[a-z0-9]+", text.lower())) for text in expected)
+            assert count < training.expected_words([path]) <= 1.1 * (count + 12 * (form == "jsonl")) + 1
+    pq.write_table(pa.table({"id": [1, 2, 3], "text": LINES}), tmp_path / "some.parquet")
+    assert read(tmp_path / "some.parquet") == [text for text in LINES if text]
+    assert training.expected_words([tmp_path / "some.parquet"]) > 18
+    assert len(training.files([tmp_path, tmp_path / "some.txt"])) == 11
+
+
+def test_words_of_large_files_are_sampled(tmp_path: Path) -> None:
+    content = ngrams.random_text(600_000).encode()
+    (tmp_path / "a.txt").write_bytes(content)
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(content, 1))
+    assert (tmp_path / "b.txt.gz").stat().st_size > 1.5 * training.PACKED
+    for name in ("a.txt", "b.txt.gz"):
+        assert 600_000 < training.expected_words([tmp_path / name]) < 720_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", b'{"text": "x"}\n{"txt": 1}\n', r"a.jsonl: line 2: expected {\"text\": \"...\"}, found '{\"txt\": 1}"),
+        ("a.jsonl", b"[" * 100_000, r"a.jsonl: line 1: expected"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 99)[:-9], "a.jsonl.gz: cannot be read: .*truncated or damaged"),
+        ("a.txt.gz", b"no gzip", "a.txt.gz: cannot be read"),
+        ("a.txt.xz", b"no xz", "a.txt.xz: cannot be read"),
+        ("a.txt.bz2", b"no bz2", "a.txt.bz2: cannot be read"),
+        ("a.txt.zst", b"no zst", "a.txt.zst: cannot be read"),
+        ("a.parquet", b"no parquet", "a.parquet: cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=said):
+        read(path)
+
+
+def test_errors_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("a b c d e f g h")
+    for options, said in (
+        ({"above": 1.0}, "--above 1: expected a share"),
+        ({"bound": 1e-12}, "--false-positives 1e-12: expected 1e-09 to 0.1"),
+        ({"train": []}, "--train: expected files"),
+        ({"train": [tmp_path / "none"]}, "none: no such file"),
+    ):
+        arguments: dict[str, Any] = {"train": [path]} | options
+        with pytest.raises(UsageError, match=said):
+            overlap.overlap("ptb", arguments.pop("train"), DATA, out=tmp_path / "out", **arguments)
+    pq.write_table(pa.table({"words": ["x"]}), tmp_path / "a.parquet")
+    with pytest.raises(UsageError, match="expected a column 'text', found words"):
+        read(tmp_path / "a.parquet")
+    monkeypatch.setattr(training, "memory", lambda: 10_000_000)
+    with pytest.raises(UsageError, match=r"filter of 0.1 GB does not fit .* expected .* or more"):
+        overlap.learn([path], 1e-8)
+
+
+def test_a_bound_that_was_not_kept_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text(ngrams.random_text(20_000))
+    monkeypatch.setattr(training, "expected_words", lambda paths: 5_000)
+    monkeypatch.setattr(overlap, "CHECKED", 20_000)
+    made = overlap.overlap("ptb", [tmp_path / "a.txt"], DATA, out=tmp_path / "out", bound=1e-3)[0]
+    assert 0.01 < float(str(made["false_positives"])) < 1
+    assert ", not 0.001: more 8-grams than files let expect" in capsys.readouterr().err
+
+
+# -- shares --------------------------------------------------------------------------------------------------------
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def check_shares(name: str, text: Path, train: Sequence[Path], out: Path) -> None:
+    """All figures of a stream against Python sets."""
+    known = {gram for path in train for gram in naive(path.read_text(encoding="utf-8", errors="replace"))}
+    grams = naive(text.read_text(encoding="utf-8"))
+    row = overlap.overlap(name, train, {name: text}, out=out)[0]
+    assert (row["ngrams"], row["found"]) == (len(grams), sum(gram in known for gram in grams))
+    assert (row["distinct"], row["distinct_found"]) == (len(set(grams)), len(set(grams) & known))
+    blocks = rows_of(out / "overlap" / f"{name}.csv")
+    assert sum(int(block["ngrams"]) for block in blocks) == len(grams)
+    assert sum(int(block["found"]) for block in blocks) == row["found"]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("wikitext2", "wikitext-2/wiki.valid.tokens"),
+        ("wikitext103", "wikitext-103/wiki.valid.tokens"),
+        ("ptb", "ptb/ptb.valid.txt"),
+    ],
+)
+def test_real_shares_are_those_of_a_set(name: str, file: str, development_data: Path, tmp_path: Path) -> None:
+    """Trained on books, on the other columns, and on the second half of the text itself."""
+    text = development_data / file
+    half = tmp_path / "half.txt"
+    half.write_bytes(text.read_bytes()[text.stat().st_size // 2 :])
+    others = [development_data / "ptb/ptb.valid.txt", development_data / "wikitext-2/wiki.valid.tokens"]
+    books = sorted((development_data / "books").glob("a*.txt"))
+    check_shares(name, text, [half, *books, *(other for other in others if other != text)], tmp_path / "out")
+
+
+def test_records_have_their_own_shares(tmp_path: Path) -> None:
+    """A record a line; no 8-gram is of two."""
+    passages = [json.loads(line)["text"] for line in DATA["lambada"].read_text().splitlines()]
+    train = tmp_path / "train.jsonl"
+    train.write_text("".join(json.dumps({"text": passage[: 20 * i]}) + "\n" for i, passage in enumerate(passages)))
+    known = {gram for i, passage in enumerate(passages) for gram in naive(passage[: 20 * i])}
+    row = overlap.overlap("lambada", [train], DATA, out=tmp_path)[0]
+    items = rows_of(tmp_path / "overlap" / "lambada.csv")
+    found = [sum(gram in known for gram in naive(passage)) for passage in passages]
+    assert [(int(item["ngrams"]), int(item["found"])) for item in items] == [
+        (len(naive(passage)), hits) for passage, hits in zip(passages, found, strict=True)
+    ]
+    assert row["overlapping"] == sum(map(bool, found))
+    half = overlap.overlap("lambada", [train], DATA, out=tmp_path, above=0.5)[0]
+    assert half["overlapping"] == sum(hits > len(naive(text)) / 2 for hits, text in zip(found, passages, strict=True))
+
+
+def test_a_question_is_asked_for_with_its_answer(tmp_path: Path) -> None:
+    record = corpus.read(tasks.load_task("cbt_ne"), DATA["cbt_ne"]).records[0]
+    train = tmp_path / "a.txt"
+    train.write_text(record.text.replace("XXXXX", record.answer))
+    overlap.overlap("cbt_ne", [train], DATA, out=tmp_path)
+    item = rows_of(tmp_path / "overlap" / "cbt_ne.csv")[0]
+    assert item["ngrams"] == item["found"] != "0"
+
+
+# -- the metric again ----------------------------------------------------------------------------------------------
+
+MEASURED = ["lambada", "cbt_cn", "wikitext2", "wikitext2/lm_eval", "text8", "lm1b"]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    pipeline.evaluate("toy:unigram", MEASURED, data=DATA, out=folder)
+    return folder
+
+
+def values(rows: Sequence[dict[str, Any]], column: str) -> dict[str, Any]:
+    return {f"{row['task']} {row['metric']}": row[column] for row in rows}
+
+
+def test_nothing_left_out_is_the_result(out: Path, tmp_path: Path) -> None:
+    nothing = tmp_path / "a.txt"
+    nothing.write_text("zq " * 50)
+    rows = overlap.overlap(MEASURED, [nothing], DATA, out=out)
+    made = results.read([out])
+    expected = {f"{r.full_name} {m.metric.name}": m.metric.value for r in made for m in r.metrics}
+    assert values(rows, "value") == values(rows, "value_without") == expected
+    assert len(expected) > len(MEASURED)
+
+
+@pytest.mark.parametrize("name", ["lambada", "cbt_cn", "lm1b"])
+def test_all_but_one_left_out_is_the_run_of_that_one(out: Path, tmp_path: Path, name: str) -> None:
+    records = corpus.read(tasks.load_task(name), DATA[name]).records
+    train = tmp_path / "a.jsonl"
+    texts = [record.text.replace("XXXXX", record.answer) for record in records[1:]]
+    own = set(naive(records[0].text.replace("XXXXX", records[0].answer)))
+    texts = [text for text in texts if not own & set(naive(text))]
+    train.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    rows = overlap.overlap(name, [train], DATA, out=out)
+    alone = pipeline.evaluate("toy:unigram", [name], data=DATA, settings=Settings(limit=1))[0]
+    short = sum(len(naive(record.text)) == 0 for record in records[1:])
+    if rows[0]["left"] == 1:
+        expected = {m.metric.name: m.metric.value for m in alone.metrics}
+        assert {row["metric"]: row["value_without"] for row in rows} == pytest.approx(expected, rel=1e-12)
+    else:
+        assert name != "lambada"
+        assert rows[0]["left"] == 1 + short + len(records) - 1 - len(texts)
+
+
+def test_blocks_and_records_left_out_are_the_sums_of_the_others(out: Path) -> None:
+    """Every metric from the tallies that are kept, the accuracies too; and none where nothing is."""
+    random_ = random.Random(3)
+    for result in results.read([out]):
+        folder = results.folder(out, "toy:unigram", result.full_name)
+        task = tasks.load_task(result.full_name)
+        groups = overlap.tallies(folder, result, blocks=task.format == "stream" and task.ask == "everything")
+        assert groups is not None
+        kept = [group for group in groups if random_.random() < 0.3]
+        flat = [tally for group in kept for tally in group]
+        for measured in result.metrics:
+            name = measured.metric.name
+            made = overlap.without(name, groups, kept, task.unit, "m")
+            assert (made.metric, made.left) == (measured.metric, len(kept))
+            assert made.without == metrics.measure(name, flat, task.unit).value
+            assert overlap.without(name, groups, [], task.unit, "m").without is None
+            if name == "acc_unfiltered":
+                assert made.without == 100 * sum(t.unfiltered for t in flat) / sum(t.records for t in flat)
+
+
+def test_the_limit_of_a_run_is_heeded(tmp_path: Path) -> None:
+    for name in ("wikitext2", "lambada"):
+        made = pipeline.evaluate("toy:unigram", [name], data=DATA, out=tmp_path, settings=Settings(limit=7))[0]
+        row = overlap.overlap(name, [DATA["ptb"]], DATA, out=tmp_path)[0]
+        assert row["value"] == made.metrics[0].metric.value
+        assert row["left"] == {"wikitext2": 4, "lambada": 7}[name], "seven lines are four blocks of whole lines"
+
+
+@pytest.mark.parametrize("change", ["damaged", "gone", "another run", "other data"])
+def test_what_does_not_fit_is_left_out_and_said(tmp_path: Path, change: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """And the same run writes it again, and asks the model nothing."""
+    pipeline.evaluate("toy:unigram", ["lambada"], data=DATA, out=tmp_path)
+    path = next(tmp_path.rglob("*.tallies"))
+    said = "its sums are not in its journal; the same 'gpt2eval run' writes them"
+    if change == "damaged":
+        content = bytearray(path.read_bytes())
+        content[-3] ^= 1
+        path.write_bytes(content)
+    elif change == "gone":
+        path.unlink()
+    elif change == "another run":
+        found = journal.of_folder(path.parent)
+        assert found
+        found.write_tallies([Tally(nats=1.0, units=Units(1), records=1)])
+    else:
+        result = path.parents[1] / "result.json"
+        content = json.loads(result.read_text())
+        content["data"]["sha256"] = "0" * 64
+        disk.write_whole(result, json.dumps(content).encode())
+        said = "its data is 00000000, not"
+    rows = overlap.overlap("lambada", [DATA["ptb"]], DATA, out=tmp_path)
+    assert [row["model"] for row in rows] == [None]
+    assert said in capsys.readouterr().err
+    before = {unit: unit.stat().st_mtime_ns for unit in tmp_path.rglob("*.safetensors")}
+    pipeline.evaluate("toy:unigram", ["lambada"], data=DATA, out=tmp_path)
+    assert {unit: unit.stat().st_mtime_ns for unit in tmp_path.rglob("*.safetensors")} == before
+    assert overlap.overlap("lambada", [DATA["ptb"]], DATA, out=tmp_path)[0]["model"] == "toy:unigram"
+
+
+counts = st.integers(0, 2**40)
+
+
+@given(st.lists(st.builds(Tally, st.floats(0, 1e9), counts, st.builds(Units, *[counts] * 6), *[counts] * 5), min_size=1))
+def test_tallies_come_back(made: list[Tally]) -> None:
+    names = journal._flat(made[0])
+    assert [journal._tally(journal._flat(tally)) for tally in made] == made
+    assert len(names) == 13
+
+
+# -- the command ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["markdown", "csv", "json", "latex"])
+def test_the_command_takes_files_as_a_shell_gives_them(out: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["overlap", "--train", str(DATA["ptb"]), str(DATA["text8"]), "--tasks", "text8,lambada", "--data", "demo"]
+    if form == "json":
+        monkeypatch.undo()
+    ended = CliRunner().invoke(app, [*command, "--out", str(out), "--format", form], catch_exceptions=False)
+    assert ended.exit_code == 0
+    if form == "json":
+        rows = json.loads(ended.stdout)
+        assert [(row["task"], row["share_%"], row["value_without"]) for row in rows[:1]] == [("text8", 100, None)]
+        assert {row["task"]: row["overlapping"] for row in rows} == {"text8": 200, "lambada": 0}
+        assert "of 1,000,000 random 8-grams 0 were found" in ended.stderr
+
+
+def test_a_format_that_is_none_is_said_before_the_work() -> None:
+    ended = CliRunner().invoke(app, ["overlap", "--train", "x", "--format", "xls"])
+    assert isinstance(ended.exception, UsageError)
+    assert "unknown format 'xls'" in str(ended.exception)
