@@ -53,8 +53,11 @@ def head(records: Sequence[Record], limit: int | None, *, stream: bool) -> Seque
 
 
 def everything(record: Record) -> list[Passage]:
-    """The whole text, in up to `PARTS` parts that end at line ends (of equal length, where there are no lines)."""
-    bounds = list(_bounds(record.text))
+    """The whole text, in up to `PARTS` parts that end at line ends (of equal length, where there are no lines).
+
+    An empty text has one part, in which there is nothing.
+    """
+    bounds = list(_bounds(record.text)) or [0]
     parts = [Part(a, b, units(record.text, a, b)) for a, b in zip([0, *bounds], bounds, strict=False)]
     return [Passage(record.index, record.text, tuple(parts))]
 

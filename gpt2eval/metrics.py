@@ -50,6 +50,16 @@ def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]
     return made
 
 
+def by_record(parts: Sequence[Tally]) -> list[Tally]:
+    """One tally per record, of tallies in record order."""
+    of_record: list[list[Tally]] = []
+    for part in parts:
+        if part.records:
+            of_record.append([])
+        of_record[-1].append(part)
+    return [Tally.total(group) for group in of_record]
+
+
 def _chosen(passages: Sequence[Scored], per_token: bool) -> bool:
     scores = [s.nats.sum() / (max(s.tokens.sum(), 1) if per_token else 1) for s in passages]
     right = next(i for i, s in enumerate(passages) if s.passage.right)

@@ -20,7 +20,7 @@ LAYERS = (
     ("ask", "detok", "plan", "metrics", "signature", "verdict"),
     ("catalog", "formats", "moses", "disk", "checkpoints"),
     ("tasks", "corpus", "models", "journal"),
-    ("results", "protocols"),
+    ("results", "protocols", "texts"),
     ("table", "work", "curves", "history"),
     ("pipeline",),
     ("look", "explain", "rerun", "watch", "integrations"),
@@ -67,6 +67,7 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "sacremoses": "moses",
     "typer": ("cli", "commands", "options"),
     "rich": "progress",
+    "pyarrow": "texts",
     "tabulate": "explain",
 }
 WORLD = {
