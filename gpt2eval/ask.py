@@ -14,19 +14,21 @@ PARTS = 200  # a stream is cut into at most so many parts: the blocks that its i
 
 LAST_WORD = re.compile(r"\s+\S+$")
 WORD = re.compile(r"\S")
+WORDS = re.compile(r"(?<!\S)\S")  # where a word begins
 SPACES = re.compile(r"(?<!\s)\s")  # where white space begins
 
 
 def units(text: str, start: int = 0, end: int | None = None) -> Units:
     """Count `text[start:end]` of a published text; the counts of adjacent stretches add up to those of the whole.
 
-    pieces = 1 (where the text begins) + white spaces that begin; blanks = " " between the first and the last word.
+    words = those that begin in it; pieces = 1 (where the text begins) + white spaces that begin; blanks = " " between
+    the first and the last word.
     """
     end = len(text) if end is None else end
     part = text[start:end]
     first, last = _words(text)
     return Units(
-        words=len(part.split()),
+        words=sum(1 for _ in WORDS.finditer(text, start, end)),
         lines=part.count("\n"),
         bytes=len(part.encode("utf-8", "surrogateescape")),
         chars=len(part),

@@ -52,7 +52,7 @@ def _tidy_row(result: Result, measured: Measured) -> Mapping[str, object]:
 def documents(parts: Sequence[Tally], *, bits: bool) -> pd.DataFrame:
     """A row per document: its tokens, units and nats, its perplexity per token, and, with `bits`, its bits per byte.
 
-    What has nothing to divide by is left empty. The columns of counts and nats add up to the totals of the task.
+    Where no token is scored, these two are left empty. The columns of counts and nats add up to the totals of the task.
     """
     return pd.DataFrame([_document(n, tally, bits=bits) for n, tally in enumerate(by_record(parts))])
 
@@ -66,7 +66,7 @@ def _document(number: int, tally: Tally, *, bits: bool) -> Mapping[str, object]:
         "chars": tally.units.chars,
         "nats": tally.nats,
         "ppl": measure("ppl", [tally], "token").value if tally.tokens else None,
-        "bpb": measure("bpb", [tally], "byte").value if tally.units.bytes and bits else None,
+        "bpb": measure("bpb", [tally], "byte").value if tally.tokens and bits else None,
     }
 
 
