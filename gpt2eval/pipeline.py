@@ -65,7 +65,7 @@ class Settings(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """A result, and the tallies that it is the sum of: one per record, or per part of a long one, in order."""
+    """A result, and the tallies that it is the sum of: one per record, or per part of the only one, in order."""
 
     result: Result
     parts: list[Tally]

@@ -192,6 +192,16 @@ def test_documents_csv_adds_up_to_the_totals(tmp_path: Path) -> None:
         assert float(row["bpb"]) == pytest.approx(nats / math.log(2) / int(row["bytes"]))
 
 
+def test_intervals_come_from_whole_documents(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", [f"{'aber ' * n}\n" * 50 for n in range(1, 9)])
+    result = one(f"{path}:text", model="toy:unigram")
+    read = tasks.load_task("webtext"), texts.load(f"{path}:text").read()
+    made = pipeline.measure(models.load("toy:unigram"), *read)
+    assert made is not None
+    assert [part.units.lines for part in made.parts] == [50] * 8
+    assert made.result.nll_sha256 == result.nll_sha256
+
+
 def test_bits_per_byte_of_documents_need_tokens_that_tile_their_bytes(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", DOCUMENTS)
     one(f"{path}:text", model=Watched(lossy=True), out=tmp_path / "out")
