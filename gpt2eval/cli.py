@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from gpt2eval import commands
+from gpt2eval import commands, data_commands
 from gpt2eval.errors import UsageError
-from gpt2eval.options import PAPER, Data, Include, files_of
+from gpt2eval.options import PAPER, Cache, Data, Include, files_of
 
 app = typer.Typer(
     add_completion=False,
@@ -50,25 +50,37 @@ def ls(include: Include = None) -> None:
 
 @app.command(epilog="Example: gpt2eval show lambada --data demo")
 def show(
-    task: Annotated[str, typer.Argument(help="A task or task/variant.")], data: Data = None, include: Include = None
+    task: Annotated[str, typer.Argument(help="A task or task/variant.")],
+    data: Data = None,
+    cache: Cache = None,
+    include: Include = None,
+    passport: Annotated[
+        bool, typer.Option("--passport", help="Its data's hashes, counts and licence, and their sources.")
+    ] = False,
 ) -> None:
     """Show a task's resolved file, and its first record before and after detokenizing, the scored span marked."""
     from gpt2eval import look
+    from gpt2eval.passport import of_task
+    from gpt2eval.tasks import load_task
 
-    print(look.show(task, files_of(data, include or ()), include or ()))
+    if passport:
+        print(of_task(load_task(task, include or ())))
+    else:
+        print(look.show(task, files_of(data, include or ()), include or (), cache=cache))
 
 
 @app.command(epilog="Example: gpt2eval check ptb --data ptb=ptb.test.txt")
 def check(
     task: Annotated[str, typer.Argument(help="A task or task/variant.")],
     data: Data = None,
+    cache: Cache = None,
     include: Include = None,
     sample: Annotated[int, typer.Option(help="Also print this many fair lines, spread over the file.")] = 0,
 ) -> None:
     """Run a task's detokenizer over its whole file and back, and report."""
     from gpt2eval import look
 
-    print(look.check(task, files_of(data, include or ()), include or (), sample))
+    print(look.check(task, files_of(data, include or ()), include or (), sample, cache=cache))
 
 
 app.command(epilog="Example: gpt2eval run --model gpt2 --tasks ptb --data ptb=ptb.test.txt")(commands.run)
@@ -109,6 +121,7 @@ def diff(
 
 
 app.command(epilog="Example: gpt2eval explain --model gpt2 --task wikitext103")(commands.explain)
+app.add_typer(data_commands.app, name="data", epilog="Example: gpt2eval data fetch wikitext2,ptb")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from gpt2eval.options import (
     ApiKeyFile,
     Attn,
     BatchSize,
+    Cache,
     Data,
     Device,
     Dtype,
@@ -46,6 +47,7 @@ def run(
     ] = None,
     unit: Annotated[Optional[str], typer.Option(help="What --text is divided by: word (default), byte or char.")] = None,
     detokenizer: Annotated[Optional[str], typer.Option(help="What --text is detokenized by; none by default.")] = None,
+    cache: Cache = None,
     limit: Limit = None,
     out: Out = Path("results"),
     batch_size: BatchSize = None,
@@ -84,7 +86,7 @@ def run(
 
     launched = ranks.of_launcher()
     worker = ranks.of_shard(shard) if shard else Worker() if tp else launched
-    settings = pipeline.Settings(limit, context, stride, batch_size, strict_data, allow_lossy, worker)
+    settings = pipeline.Settings(limit, context, stride, batch_size, strict_data, allow_lossy, worker, cache=cache)
     options = Options(
         dtype, device, revision, attn, trust_remote_code, device_map, tp, tokenizer, peft, quantization, api_key_file
     )
@@ -121,6 +123,7 @@ def watch(
     ],
     tasks: Tasks = PAPER,
     data: Data = None,
+    cache: Cache = None,
     limit: Limit = None,
     out: Out = Path("results"),
     batch_size: BatchSize = None,
@@ -138,7 +141,7 @@ def watch(
     from gpt2eval.progress import bars
 
     files = files_of(data, include or ())
-    settings, options = Settings(limit, batch_size=batch_size), Options(dtype, device, tokenizer=tokenizer)
+    settings, options = Settings(limit, batch_size=batch_size, cache=cache), Options(dtype, device, tokenizer=tokenizer)
     scored = watching.watch(
         folder,
         tasks,
@@ -161,6 +164,7 @@ def rerun(
     signature: Annotated[str, typer.Argument(help="A signature, whole or up to model:, in quotes.")],
     model: Annotated[Optional[str], typer.Option(help="As for run; the signature's by default.")] = None,
     data: Data = None,
+    cache: Cache = None,
     out: Out = Path("results"),
     batch_size: BatchSize = None,
     dtype: Annotated[Optional[str], typer.Option(help="As for run; the signature's by default.")] = None,
@@ -180,7 +184,7 @@ def rerun(
     from gpt2eval.tasks import load_suite
 
     options = Options(dtype or read(signature).get("dtype", "float32"), device, revision, attn, tokenizer=tokenizer)
-    settings, files = Settings(batch_size=batch_size), files_of(data, include or ())
+    settings, files = Settings(batch_size=batch_size, cache=cache), files_of(data, include or ())
     with bars() as watch:
         made = again.rerun(
             signature, model, data=files, out=out, settings=settings, options=options, include=include or (), watch=watch
@@ -193,6 +197,7 @@ def explain(
     task: Annotated[str, typer.Option(help="A task with a perplexity.")] = "wikitext103",
     protocols: Annotated[Optional[str], typer.Option(help="Only these variants, separated by commas.")] = None,
     data: Data = None,
+    cache: Cache = None,
     limit: Annotated[Optional[int], typer.Option(help="Only the first N lines of the text.")] = None,
     out: Out = Path("results"),
     dtype: Dtype = "float32",
@@ -217,7 +222,7 @@ def explain(
             files,
             protocols=protocols.split(",") if protocols else (),
             include=include or (),
-            settings=Settings(limit=limit),
+            settings=Settings(limit=limit, cache=cache),
             folder=results.folder(out, backend.identity()["name"], task) / "explained",
             watch=watch,
         )

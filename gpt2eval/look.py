@@ -26,23 +26,36 @@ class Checked(NamedTuple):
     sample: tuple[str, ...]
 
 
-def check(name: str, files: Mapping[str, Path] | None = None, include: Sequence[Path] = (), sample: int = 0) -> str:
+def check(
+    name: str,
+    files: Mapping[str, Path] | None = None,
+    include: Sequence[Path] = (),
+    sample: int = 0,
+    *,
+    cache: Path | None = None,
+) -> str:
     """Run a task's detokenizer over every line of its file, there and back, and say what it did.
 
     Raises UsageError for a task without a detokenizer. A line that does not come back is a defect: AssertionError.
     """
-    task, read = _load(name, files, include)
+    task, read = _load(name, files, include, cache)
     if not task.detokenizer:
         raise UsageError(f"task {task.full_name} has no detokenizer; its text is scored as published")
     detokenizer = tasks.load_detokenizer(task.detokenizer, include)
-    passages = (next(p for p in pipeline.ASK[task.ask](record) if p.right) for record in read.records)
-    texts = [p.text for p in passages]
-    if isinstance(detokenizer, Detokenizer):
-        texts = [line for text in texts for line in text.removesuffix("\n").split("\n")]
-    checked = there_and_back(texts, detokenizer, sample)
+    by_line = isinstance(detokenizer, Detokenizer)
+    checked = there_and_back(lines_of(task, read) if by_line else _texts(task, read), detokenizer, sample)
     text = "\n".join([f"{task.full_name}: {read.origin}, detokenizer {detokenizer.name}", *_lines(checked, detokenizer)])
     assert not checked.failures, text
     return text
+
+
+def lines_of(task: Task, read: corpus.Corpus) -> list[str]:
+    """The lines of what a task asks of a text, each as a detokenizer gets it."""
+    return [line for text in _texts(task, read) for line in text.removesuffix("\n").split("\n")]
+
+
+def _texts(task: Task, read: corpus.Corpus) -> list[str]:
+    return [next(p for p in pipeline.ASK[task.ask](record) if p.right).text for record in read.records]
 
 
 def there_and_back(lines: Sequence[str], detokenizer: Detokenizer | Published, sample: int = 0) -> Checked:
@@ -86,7 +99,7 @@ def _lines(checked: Checked, detokenizer: Detokenizer | Published) -> list[str]:
     ]
 
 
-def show(name: str, files: Mapping[str, Path] | None = None, include: Sequence[Path] = ()) -> str:
+def show(name: str, files: Mapping[str, Path] | None = None, include: Sequence[Path] = (), *, cache: Path | None = None) -> str:
     """A task's resolved file, and its first record as published and as scored, the scored span between [[ and ]].
 
     Where no file is given and the published one cannot be had, the resolved file alone, and why.
@@ -94,7 +107,7 @@ def show(name: str, files: Mapping[str, Path] | None = None, include: Sequence[P
     task = tasks.load_task(name, include)
     text = tasks.dump(task)
     try:
-        task, read = _load(name, files, include)
+        task, read = _load(name, files, include, cache)
     except UsageError as error:
         if pipeline.file_of(task, files):
             raise
@@ -115,6 +128,8 @@ def _marked(passage: Passage) -> str:
     return f"{before}[[{scored}]]{after}"
 
 
-def _load(name: str, files: Mapping[str, Path] | None, include: Sequence[Path]) -> tuple[Task, corpus.Corpus]:
+def _load(
+    name: str, files: Mapping[str, Path] | None, include: Sequence[Path], cache: Path | None
+) -> tuple[Task, corpus.Corpus]:
     task = tasks.load_task(name, include)
-    return task, corpus.read(task, pipeline.file_of(task, files))
+    return task, corpus.read(task, pipeline.file_of(task, files), cache=cache)

@@ -22,6 +22,9 @@ Data = Annotated[
     Optional[list[str]],
     typer.Option("--data", help="TASK=PATH: a local file (or archive with it) for a task; or 'demo'. May be repeated."),
 ]
+Cache = Annotated[
+    Optional[Path], typer.Option(help="Folder of published data; by default the one that 'gpt2eval data where' prints.")
+]
 Out = Annotated[Path, typer.Option(help="Folder for results.")]
 Limit = Annotated[Optional[int], typer.Option(help="Only the first N records (of a stream, lines).")]
 BatchSize = Annotated[

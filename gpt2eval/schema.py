@@ -12,7 +12,10 @@ class Strict(BaseModel):
 
 
 class Hub(Strict):
-    """A data set on the Hub, and how its rows give back the publisher's file."""
+    """A data set on the Hub, and how its rows give back the publisher's file.
+
+    `part`: they give only the part of it that is scored, so that no hash can tell whether it is right.
+    """
 
     id: str
     config: str | None = None
@@ -20,13 +23,15 @@ class Hub(Strict):
     column: str | None = None
     revision: str | None = None
     data_dir: str | None = None
+    part: bool = False
     restore: Literal["text", "lines", "blank_lines", "padded_lines", "jsonl", "cbt"] = "text"
 
 
 class Archive(Strict):
     """The publisher's archive: its address, its hash, and the file inside; without a `member` it is the file itself.
 
-    `stream`: a .tar.gz too large to be kept is read as it comes, up to the member, which is known by its own hash.
+    `stream`: a .tar.gz too large to be kept is read as it comes: up to the member, where that has a hash of its own, else
+    to its end, to know its hash.
     """
 
     url: str
@@ -46,7 +51,7 @@ class File(Strict):
 
 
 class Source(Strict):
-    """Where the published text comes from; the first of `hub` and `archive` that is given is used."""
+    """Where the published text comes from: `hub`, else `archive` (the other way where the Hub has only a part)."""
 
     hub: Hub | None = None
     archive: Archive | None = None
@@ -55,9 +60,9 @@ class Source(Strict):
     @model_validator(mode="after")
     def checked(self) -> "Source":
         hashed = self.file.sha256 or self.file.md5 or self.file.git_blob
-        if self.archive and self.archive.stream and not (self.archive.member and hashed):
-            raise ValueError("archive: stream needs a member, and a hash of the file")
-        if self.archive and self.archive.member and not (self.archive.stream or self.archive.sha256):
+        if self.archive and self.archive.stream and not self.archive.member:
+            raise ValueError("archive: stream: expected a member")
+        if self.archive and self.archive.member and not (self.archive.sha256 or (self.archive.stream and hashed)):
             raise ValueError("archive: expected its sha256")
         return self
 

@@ -5,7 +5,7 @@ The only room that knows YAML. It turns a name into a frozen `Task`; after that 
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -51,7 +51,12 @@ def load_task(name: str, include: Sequence[Path] = ()) -> Task:
 
 def dump(task: Task) -> str:
     """A resolved task as YAML."""
-    return yaml.safe_dump(task.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True, width=120)
+    return as_yaml(task.model_dump(mode="json", exclude_none=True))
+
+
+def as_yaml(content: Mapping[str, Any]) -> str:
+    """A mapping as it stands in a task's file."""
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
 def load_suite(name: str, include: Sequence[Path] = ()) -> Suite:

@@ -23,9 +23,10 @@ LAYERS = (
     ("results", "protocols", "texts"),
     ("table", "work", "curves", "history"),
     ("pipeline",),
-    ("look", "explain", "rerun", "watch", "integrations"),
+    ("look", "explain", "rerun", "watch", "integrations", "passport"),
+    ("data",),
     ("", "progress", "options"),
-    ("commands",),
+    ("commands", "data_commands"),
     ("cli",),
     ("__main__",),
 )
@@ -65,10 +66,10 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "httpx2": ("models.server", "corpus.web"),
     "tenacity": ("models.server", "corpus.web"),
     "sacremoses": "moses",
-    "typer": ("cli", "commands", "options"),
+    "typer": ("cli", "commands", "data_commands", "options"),
     "rich": "progress",
     "pyarrow": "texts",
-    "tabulate": "explain",
+    "tabulate": ("explain", "data"),
 }
 WORLD = {
     "torch",
@@ -176,6 +177,10 @@ def test_examples_in_docstrings_run(module: str) -> None:
     assert not failed
 
 
-@pytest.mark.parametrize("command", [c.callback.__name__ for c in cli.app.registered_commands if c.callback])
+@pytest.mark.parametrize(
+    "command",
+    [c.callback.__name__ for c in cli.app.registered_commands if c.callback]
+    + [f"data {c.callback.__name__}" for c in cli.data_commands.app.registered_commands if c.callback],
+)
 def test_command_is_in_the_readme(command: str) -> None:
     assert f"gpt2eval {command}" in (ROOT / "README.md").read_text(encoding="utf-8")

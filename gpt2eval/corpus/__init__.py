@@ -7,13 +7,13 @@ so one hash, one parser and one set of complaints serve all. It does not know mo
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import md5, sha1, sha256
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from gpt2eval import ask, formats
 from gpt2eval.corpus import hub, web
-from gpt2eval.corpus.archives import member_of_stream, unpack
-from gpt2eval.corpus.cache import Cache
+from gpt2eval.corpus.archives import Hashed, member_of_stream, unpack
+from gpt2eval.corpus.cache import Cache, is_published
 from gpt2eval.errors import UsageError
 from gpt2eval.schema import Archive, File, Task
 from gpt2eval.types import Record, Units
@@ -60,17 +60,6 @@ def parsed(task: Task, content: bytes, origin: str, *, strict: bool = False) -> 
     return Corpus(records, units, sha256(content).hexdigest(), published, origin)
 
 
-def is_published(content: bytes, file: File) -> bool:
-    """Whether the content has the hash that the task's file gives (a git blob id is a sha1 over a header and it)."""
-    if file.sha256:
-        return sha256(content).hexdigest() == file.sha256
-    if file.md5:
-        return md5(content).hexdigest() == file.md5
-    if file.git_blob:
-        return sha1(b"blob %d\0" % len(content) + content).hexdigest() == file.git_blob
-    return False
-
-
 def _check_counts(task: Task, records: tuple[Record, ...], units: Units, size: int, origin: str) -> None:
     found = {"records": len(records), "words": units.words, "lines": units.lines, "bytes": size, "chars": units.chars}
     for name, expected in task.expect.model_dump(exclude_none=True).items():
@@ -115,6 +104,7 @@ def _fetched(task: Task, cache: Cache, mirror: str | None) -> tuple[bytes, str]:
     for origin, source in _sources(task, cache, mirror):
         try:
             content, revision = source()
+            parsed(task, content, origin)
         except (web.UnreachableError, UsageError) as error:
             said.append(str(error) if str(error).startswith(origin) else f"{origin}: {error}")
             continue
@@ -127,7 +117,7 @@ def _fetched(task: Task, cache: Cache, mirror: str | None) -> tuple[bytes, str]:
 
 
 def _sources(task: Task, cache: Cache, mirror: str | None) -> Iterator[tuple[str, Callable[[], hub.Restored]]]:
-    """Where the file may be had, in the order in which it is tried: the Hub and the archive, with a mirror the other way."""
+    """Where the file may be had, in the order in which it is tried: the Hub, the archive; the other way with a mirror."""
     source = task.source
     of_hub = [(f"hub:{source.hub.id}", partial(hub.restored, source.hub))] if source.hub else []
     of_archive = (
@@ -138,14 +128,18 @@ def _sources(task: Task, cache: Cache, mirror: str | None) -> Iterator[tuple[str
         if source.archive
         else []
     )
-    yield from of_archive + of_hub if mirror else of_hub + of_archive
+    archive_first = mirror or (source.hub and source.hub.part)
+    yield from of_archive + of_hub if archive_first else of_hub + of_archive
 
 
 def _from_archive(archive: Archive, file: File, url: str, cache: Cache) -> hub.Restored:
     """The publisher's file from the archive at an address; what has another hash than it should is thrown away."""
     if archive.stream and archive.member:
         with web.stream(url) as body:
-            content = member_of_stream(body, archive.member, url)
+            hashed = Hashed(body)
+            content = member_of_stream(hashed, archive.member, url)
+            if not is_published(content, file) and (found := hashed.at_the_end()) != archive.sha256:
+                raise UsageError(f"{url}: sha256 {found[:8]}, expected {str(archive.sha256)[:8]}; thrown away, try again")
     elif archive.member:
         path = cache.archive(str(archive.sha256))
         web.download(url, path, archive.sha256)

@@ -5,12 +5,19 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Protocol, cast
 
 from gpt2eval.errors import UsageError
 
 DAMAGE = (EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError)
+
+
+class Readable(Protocol):
+    """What a stream must be able to."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 def unpack(path: Path, names: Iterable[str]) -> bytes:
@@ -42,14 +49,32 @@ def _member(path: Path, listed: list[str], names: Iterable[str]) -> str:
     return found[0]
 
 
-def member_of_stream(file: IO[bytes], name: str, origin: str) -> bytes:
+class Hashed:
+    """A file that is read once, and the sha256 of what was read of it."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file, self._digest = file, sha256()
+
+    def read(self, size: int) -> bytes:
+        content = self._file.read(size)
+        self._digest.update(content)
+        return content
+
+    def at_the_end(self) -> str:
+        """The hash of all of it, after the rest has been read."""
+        while self.read(1 << 20):
+            pass
+        return self._digest.hexdigest()
+
+
+def member_of_stream(file: Readable, name: str, origin: str) -> bytes:
     """The content of a regular file of a .tar.gz that is read once from its beginning, and no further than it takes.
 
     Raises UsageError for an archive that is damaged, or ends without it.
     """
     wanted = PurePosixPath(name)
     try:
-        with tarfile.open(fileobj=file, mode="r|gz", bufsize=1 << 20) as archive:
+        with tarfile.open(fileobj=cast(IO[bytes], file), mode="r|gz", bufsize=1 << 20) as archive:
             for member in archive:
                 if PurePosixPath(member.name) == wanted and member.isfile():
                     content = archive.extractfile(member)

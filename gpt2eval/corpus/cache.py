@@ -9,26 +9,43 @@ import json
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import md5, sha1, sha256
 from pathlib import Path
+from typing import Annotated
 
 from filelock import BaseFileLock, FileLock
 from platformdirs import user_cache_path
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from gpt2eval.disk import write_whole
 from gpt2eval.errors import UsageError
-from gpt2eval.schema import Source, Strict
+from gpt2eval.schema import File, Source, Strict
+
+PlainName = Annotated[str, Field(pattern=r"^[\w+-][\w.+-]*$")]  # of a file or folder, and no path
 
 
 class Origin(Strict):
     """What is known of a kept file: its name, what it is, and where it came from, at which commit of the Hub."""
 
-    name: str
+    name: PlainName
     sha256: str
     bytes: int
     origin: str
     revision: str = ""
+
+
+def is_published(content: bytes, file: File) -> bool:
+    """Whether a content has the hash that a task's file gives."""
+    if file.sha256:
+        return sha256(content).hexdigest() == file.sha256
+    if file.md5:
+        return md5(content).hexdigest() == file.md5
+    return file.git_blob is not None and git_blob(content) == file.git_blob
+
+
+def git_blob(content: bytes) -> str:
+    """The id that git gives to a content: a sha1 over a header and it."""
+    return sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def key_of(source: Source) -> str:
@@ -55,6 +72,10 @@ class Cache:
     def place(self, source: Source) -> Path:
         """The folder of a source's file."""
         return self.folder / "files" / key_of(source)
+
+    def path(self, source: Source) -> Path:
+        """A source's file."""
+        return self.place(source) / source.file.name
 
     def archive(self, name: str) -> Path:
         """Where a publisher's archive is kept."""
@@ -83,14 +104,19 @@ class Cache:
             (path.parent / "origin.json").unlink()
         return None
 
-    def put(self, source: Source, content: bytes, origin: str, revision: str = "") -> Origin:
+    def put(self, source: Source, content: bytes, origin: str, revision: str = "") -> None:
         """Keep a source's file."""
-        place, name = self.place(source), source.file.name
-        known = Origin(name=name, sha256=sha256(content).hexdigest(), bytes=len(content), origin=origin, revision=revision)
-        (place / "origin.json").unlink(missing_ok=True)
-        write_whole(place / name, content)
+        digest = sha256(content).hexdigest()
+        known = Origin(name=source.file.name, sha256=digest, bytes=len(content), origin=origin, revision=revision)
+        self.keep(key_of(source), known, content)
+
+    def keep(self, key: str, known: Origin, content: bytes) -> None:
+        """Keep a file under a key: what is known of it last, so that half of it never counts."""
+        place = self.folder / "files" / key
+        with suppress(FileNotFoundError):
+            (place / "origin.json").unlink()
+        write_whole(place / known.name, content)
         write_whole(place / "origin.json", (json.dumps(known.model_dump(), indent=1) + "\n").encode())
-        return known
 
     def lock(self, source: Source) -> BaseFileLock:
         """What only one process at a time holds, whatever host it is on; a folder that cannot be written to is an error."""

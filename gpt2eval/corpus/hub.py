@@ -99,6 +99,8 @@ def _reason(error: BaseException, hub: Hub) -> str:
             return "too many requests (429): wait some minutes, or log in (hf auth login, or HF_TOKEN)"
         if status is not None and status >= 500:
             return f"the Hub is out of order ({status})"
+        if "ConnectError" in type(one).__name__:
+            return "no connection"
         if "Timeout" in type(one).__name__:
             return "no answer in time (HF_HUB_DOWNLOAD_TIMEOUT is how many seconds it has)"
     return f"{' '.join(str(error).split()) or type(error).__name__:.200}"

@@ -1,0 +1,163 @@
+"""Published data as a whole: what is needed, what is there, and whether it is what it should be.
+
+It does not know models. Each function takes the folder of the cache, or None for the standard one.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tabulate import tabulate
+
+from gpt2eval import catalog, corpus, look, pipeline, tasks
+from gpt2eval.corpus import packs
+from gpt2eval.corpus.cache import Cache, is_published, key_of
+from gpt2eval.detok import Detokenizer
+from gpt2eval.errors import UsageError
+from gpt2eval.schema import File, Source, Task
+
+
+class Needed(NamedTuple):
+    """A publisher's file, and the tasks that are made of it."""
+
+    source: Source
+    tasks: tuple[Task, ...]
+
+    @property
+    def names(self) -> str:
+        """Its first task's name, and how many more there are."""
+        more = len(self.tasks) - 1
+        return self.tasks[0].full_name + (f" (+ {more})" if more else "")
+
+
+def needed(names: Sequence[str], include: Sequence[Path] = ()) -> list[Needed]:
+    """The files that tasks and suites are made of, each once; without names those of all tasks and variants."""
+    chosen = pipeline.select([part for name in names for part in name.split(",")], include) if names else _all(include)
+    by_key: dict[str, list[Task]] = {}
+    for task in chosen:
+        by_key.setdefault(key_of(task.source), []).append(task)
+    return [Needed(found[0].source, tuple(found)) for found in by_key.values()]
+
+
+def _all(include: Sequence[Path]) -> list[Task]:
+    bases = [tasks.load_task(name, include) for name in catalog.files("tasks", include)]
+    return [task for base in bases for task in (base, *(tasks.load_task(f"{base.name}/{v}", include) for v in base.variants))]
+
+
+def listing(names: Sequence[str] = (), cache: Path | None = None, include: Sequence[Path] = ()) -> str:
+    """A table of the files that are needed: size, whether they are there, hash, licence, origin, tasks."""
+    kept = Cache.at(cache)
+    rows = []
+    for item in needed(names, include):
+        file, known, content = item.source.file, kept.origin(item.source), kept.read(item.source)
+        there = "no" if content is None else "yes" if is_published(content, file) else "yes!"
+        size = known.bytes if known and content is not None else file.bytes
+        digest = known.sha256 if known and content is not None else _published_hash(file)
+        origin = known.origin if known and content is not None else _address(item.source)
+        licence = item.tasks[0].licence
+        rows.append([file.name, f"{size:,}" if size else "?", there, digest[:8] or "?", item.names, origin, licence])
+    table = tabulate(rows, ["file", "bytes", "there", "hash", "task", "from", "licence"], "plain", disable_numparse=True)
+    marked = "\nyes! = not the published file, or nothing to tell it by" if any(row[2] == "yes!" for row in rows) else ""
+    return table + marked
+
+
+def _published_hash(file: File) -> str:
+    return file.sha256 or file.md5 or file.git_blob or ""
+
+
+def _address(source: Source) -> str:
+    return f"hub:{source.hub.id}" if source.hub else source.archive.url if source.archive else "(--data)"
+
+
+def fetch(
+    names: Sequence[str],
+    cache: Path | None = None,
+    *,
+    mirror: str | None = None,
+    strict: bool = False,
+    include: Sequence[Path] = (),
+) -> Iterator[str]:
+    """Put the files of tasks into the cache; a line for each as soon as it is there.
+
+    What fails does not keep the others from being fetched. Raises UsageError at the end, with all that failed; if
+    `strict`, also for a file that is not the published one.
+    """
+    kept, failed = Cache.at(cache), list[str]()
+    for item in needed(names, include):
+        try:
+            content, _ = corpus.fetch(item.tasks[0], kept, mirror)
+            corpus.parsed(item.tasks[0], content, str(kept.path(item.source)), strict=strict)
+        except UsageError as error:
+            failed.append(str(error))
+            continue
+        yield _line(item, kept, content)
+    if failed:
+        raise UsageError("; ".join(failed))
+
+
+def _line(item: Needed, cache: Cache, content: bytes) -> str:
+    known = cache.origin(item.source)
+    published = "the published file" if is_published(content, item.source.file) else _why_not(item.source.file)
+    at = f" at {known.revision:.12}" if known and known.revision else ""
+    return f"{item.names}: {item.source.file.name}, {len(content):,} bytes, {published}, from {known and known.origin}{at}"
+
+
+def _why_not(file: File) -> str:
+    return "NOT the published file (marked ! in signatures)" if _published_hash(file) else "no published hash to tell it by (!)"
+
+
+def verify(
+    names: Sequence[str] = (), cache: Path | None = None, *, strict: bool = False, include: Sequence[Path] = ()
+) -> Iterator[str]:
+    """Check the files that are there: hash, counts, and every detokenizer of their tasks there and back; a line for each.
+
+    Raises UsageError at the end, naming what is damaged, not readable or without a way back; and for a task that was
+    named and is not there. If `strict`, also for what is not the published file.
+    """
+    kept, wrong = Cache.at(cache), list[str]()
+    for item in needed(names, include):
+        if names and kept.origin(item.source) is None:
+            wrong.append(f"{item.names}: {item.source.file.name} is not there")
+        elif kept.origin(item.source):
+            try:
+                yield _checked(item, kept, include, strict=strict)
+            except UsageError as error:
+                wrong.append(f"{item.names}: {error}")
+    if wrong:
+        raise UsageError("; ".join(wrong))
+
+
+def _checked(item: Needed, cache: Cache, include: Sequence[Path], *, strict: bool) -> str:
+    """A line on a kept file whose hash, counts and round trips are right. Raises UsageError where they are not."""
+    content, path = cache.read(item.source), cache.path(item.source)
+    if content is None:
+        raise UsageError(f"{path}: damaged; expected 'gpt2eval data fetch {item.tasks[0].full_name}' again")
+    said = [_line(item, cache, content)]
+    apart = {(task.format, task.expect.model_dump_json()): task for task in item.tasks}
+    reads = {task.format: corpus.parsed(task, content, str(path), strict=strict) for task in apart.values()}
+    for form, read in reads.items():
+        units = read.units
+        said.append(
+            f"{form}: {len(read.records):,} records, {units.words:,} words, {units.lines:,} lines, {units.chars:,} chars"
+        )
+    ways = {task.detokenizer: task for task in item.tasks if task.detokenizer}
+    for name, task in ways.items():
+        detokenizer = tasks.load_detokenizer(name, include)
+        if isinstance(detokenizer, Detokenizer) and detokenizer.invertible:
+            lines = look.lines_of(task, reads[task.format])
+            if failures := look.there_and_back(lines, detokenizer).failures:
+                raise UsageError(f"detokenizer {detokenizer.name}: {failures} of {len(lines)} lines do not come back")
+            said.append(f"{detokenizer.name}: {len(lines):,} lines there and back")
+    return "; ".join(said)
+
+
+def pack(
+    path: Path, names: Sequence[str] = (), cache: Path | None = None, include: Sequence[Path] = ()
+) -> tuple[list[packs.Entry], list[str]]:
+    """Write the files of tasks, or all that are there, into one archive; returns what it holds, and under which licences."""
+    kept = Cache.at(cache)
+    chosen = [item for item in needed(names, include) if names or kept.origin(item.source)]
+    if not chosen:
+        raise UsageError(f"nothing to pack in {kept.folder}; expected 'gpt2eval data fetch' first")
+    entries = packs.pack(path, kept, [item.source for item in chosen])
+    return entries, list(dict.fromkeys(f"{item.source.file.name}: {item.tasks[0].licence}" for item in chosen))

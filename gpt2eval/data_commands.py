@@ -1,0 +1,104 @@
+"""The commands `gpt2eval data ...`: what is needed, fetched, checked, and carried to machines without network."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, Optional
+
+import typer
+
+from gpt2eval.options import PAPER, Cache, Include
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Published data: what is needed, what is there, and whether it is right."
+)
+
+Names = Annotated[Optional[list[str]], typer.Argument(metavar="[TASKS]", help="Tasks, variants and suites.")]
+Strict = Annotated[bool, typer.Option("--strict-data", help="Refuse a file whose hash is not the published one.")]
+Pack = Annotated[Path, typer.Argument(metavar="FILE", help="The pack, a .tar.gz.")]
+
+
+@app.command("ls", epilog="Example: gpt2eval data ls gpt2-paper")
+def ls(names: Names = None, cache: Cache = None, include: Include = None) -> None:
+    """List the files that tasks need (of all tasks by default): sizes, hashes, licences, and which are there."""
+    from gpt2eval import data
+
+    print(data.listing(names or (), cache, include or ()))
+
+
+@app.command(epilog="Example: gpt2eval data fetch wikitext2,ptb")
+def fetch(
+    names: Names = None,
+    cache: Cache = None,
+    mirror: Annotated[
+        Optional[str], typer.Option(help="Ask here for archives, and first: MIRROR/NAME, or MIRROR/HOST/PATH.")
+    ] = None,
+    strict_data: Strict = False,
+    include: Include = None,
+) -> None:
+    """Download the files that tasks need (the paper's by default) into the cache; what was begun is gone on with."""
+    from gpt2eval import data
+
+    for line in data.fetch(names or [PAPER], cache, mirror=mirror, strict=strict_data, include=include or ()):
+        print(line, flush=True)
+
+
+@app.command(epilog="Example: gpt2eval data verify")
+def verify(names: Names = None, cache: Cache = None, strict_data: Strict = False, include: Include = None) -> None:
+    """Check what is in the cache: hashes, counts, and the detokenizers over every line and back."""
+    from gpt2eval import data
+
+    there = False
+    for line in data.verify(names or (), cache, strict=strict_data, include=include or ()):
+        there = True
+        print(line, flush=True)
+    if not there:
+        print("gpt2eval: nothing is in the cache yet; 'gpt2eval data fetch' fills it", file=sys.stderr)
+
+
+@app.command(epilog="Example: gpt2eval data pack paper.tar.gz --tasks gpt2-paper")
+def pack(
+    file: Pack,
+    tasks: Annotated[Optional[str], typer.Option(help="Only their files, all of which must be there.")] = None,
+    cache: Cache = None,
+    include: Include = None,
+) -> None:
+    """Put the cache's files into one archive with a manifest, for a machine without network."""
+    from gpt2eval import data
+
+    entries, licences = data.pack(file, [tasks] if tasks else (), cache, include or ())
+    for entry in entries:
+        print(f"{entry.known.name}, {entry.known.bytes:,} bytes, sha256 {entry.known.sha256}")
+    for licence in licences:
+        print(f"gpt2eval: licence of {licence}", file=sys.stderr)
+
+
+@app.command(epilog="Example: gpt2eval data unpack paper.tar.gz")
+def unpack(file: Pack, cache: Cache = None) -> None:
+    """Check a pack, and put its files into the cache; all of them, or none where anything is wrong."""
+    from gpt2eval.corpus import packs
+    from gpt2eval.corpus.cache import Cache as Kept
+
+    for entry in packs.unpack(file, Kept.at(cache)):
+        print(f"{entry.known.name}, {entry.known.bytes:,} bytes, sha256 {entry.known.sha256}")
+
+
+@app.command(epilog="Example: gpt2eval data where")
+def where(cache: Cache = None) -> None:
+    """Print the folder of the cache."""
+    from gpt2eval.corpus.cache import Cache as Kept
+
+    print(Kept.at(cache).folder)
+
+
+@app.command(epilog="Example: gpt2eval data passport novel.txt")
+def passport(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new task's file, as its publisher gives it.")],
+    form: Annotated[
+        Literal["stream", "lines", "pages", "lambada", "cbt"], typer.Option("--format", help="How its records lie in it.")
+    ] = "stream",
+    encoding: Annotated[Literal["utf-8", "bytes"], typer.Option(help="What it is read as.")] = "utf-8",
+) -> None:
+    """Print a new task's passport: hashes, counts and where they come from, to be pasted into its file."""
+    from gpt2eval.passport import of_file
+
+    print(of_file(file, form, encoding), end="")

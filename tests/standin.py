@@ -1,0 +1,265 @@
+"""A stand-in for the Hub and for publishers' servers on 127.0.0.1, with their faults; and commands run against it."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha1, sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from subprocess import PIPE, Popen
+from threading import Thread
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+Fault = Callable[["Handler", bytes, bool], bool]
+
+
+@dataclass
+class Repository:
+    """A data set: the files of each commit, and the commit that each branch is at."""
+
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+
+    def push(self, files: Mapping[str, bytes], branch: str = "main") -> str:
+        """Make a commit of whole contents, and move a branch to it."""
+        commit = sha1(repr((sorted(files.items()), branch, len(self.commits))).encode()).hexdigest()
+        self.commits[commit] = dict(files)
+        self.branches[branch] = commit
+        return commit
+
+
+class StandIn:
+    """Repositories by id, and plain files below `/files/`; `faults` are taken in turn by requests whose path has a text."""
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, Repository] = {}
+        self.files: dict[str, bytes] = {}
+        self.faults: list[tuple[str, Fault]] = []
+        self.asked: list[tuple[str, str, str]] = []  # method, path, Range
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"stand": self}))
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def repository(self, name: str) -> Repository:
+        return self.repositories.setdefault(name, Repository())
+
+    def fail(self, where: str, fault: Fault, times: int = 1) -> None:
+        self.faults += [(where, fault)] * times
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The Hub's addresses: information, trees, files with ranges; and plain files."""
+
+    protocol_version = "HTTP/1.1"
+    stand: StandIn
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self._answer(head=True)
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._answer()
+
+    def _answer(self, *, head: bool = False) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.stand.asked.append((self.command, path, self.headers.get("Range", "")))
+        with suppress(BrokenPipeError, ConnectionResetError):
+            if path.startswith("/files/"):
+                content = self.stand.files.get(path.removeprefix("/files/"))
+                return self._file(path, content, {}, head) if content is not None else self.say(404)
+            return self._hub(path.strip("/").split("/"), path, head)
+
+    def _hub(self, parts: list[str], path: str, head: bool) -> None:
+        api = parts[:2] == ["api", "datasets"]
+        parts = parts[2:] if api else parts[1:]
+        name, rest = "/".join(parts[:2]), parts[2:]
+        repository = self.stand.repositories.get(name)
+        if "resolve" not in rest[:1] and self._fault(path, b"", head):
+            return None
+        if repository is None:
+            return self.say(404, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
+        verb, *rest = rest or ["revision", "main"]
+        branch = next(
+            (b for b in sorted(repository.branches, key=len, reverse=True) if rest[: b.count("/") + 1] == b.split("/")), ""
+        )
+        commit = repository.branches.get(branch, rest[0] if rest else "")
+        rest = rest[branch.count("/") + 1 :]
+        if commit not in repository.commits:
+            return self.say(404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"})
+        files = repository.commits[commit]
+        where = "/".join(rest)
+        if verb == "resolve":
+            if where not in files:
+                missing = {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found", "X-Repo-Commit": commit}
+                return self.say(404, missing)
+            content = files[where]
+            told = {"X-Repo-Commit": commit, "ETag": f'"{sha256(content).hexdigest()}"'}
+            return self._file(path, content, told, head)
+        if verb == "revision":
+            listed = [{"rfilename": file} for file in files]
+            return self.say_json({"id": name, "sha": commit, "siblings": listed, "private": False, "gated": False, "tags": []})
+        if verb in ("tree", "paths-info"):
+            below = {file: content for file, content in files.items() if f"{file}/".startswith(f"{where}/" if where else "")}
+            if verb == "tree" and not below:
+                return self.say(404, {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"})
+            folders = {folder for file in below for folder in map(str, Path(file).parents) if folder not in (".", where)}
+            entries = [
+                {"type": "directory", "oid": sha1(f.encode()).hexdigest(), "size": 0, "path": f} for f in sorted(folders)
+            ]
+            entries += [{"type": "file", "oid": sha1(c).hexdigest(), "size": len(c), "path": f} for f, c in below.items()]
+            return self.say_json(entries)
+        return self.say(404)
+
+    def _fault(self, path: str, content: bytes, head: bool) -> bool:
+        for number, (where, fault) in enumerate(self.stand.faults):
+            if where in path and fault(self, content, head):
+                del self.stand.faults[number]
+                return True
+        return False
+
+    def _file(self, path: str, content: bytes, told: Mapping[str, str], head: bool) -> None:
+        if self._fault(path, content, head):
+            return None
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        if start >= len(content) > 0:
+            return self.say(416)
+        self.send_response(206 if start else 200)
+        for key, value in {**told, "Content-Length": str(len(content) - start), "Accept-Ranges": "bytes"}.items():
+            self.send_header(key, value)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        if not head:
+            self.wfile.write(content[start:])
+        return None
+
+    def say(self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> None:
+        self.send_response(status)
+        for key, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def say_json(self, content: object) -> None:
+        self.say(200, {"Content-Type": "application/json"}, json.dumps(content).encode())
+
+
+def status(code: int, headers: Mapping[str, str] | None = None) -> Fault:
+    """Answer with a status."""
+
+    def fault(handler: Handler, content: bytes, head: bool) -> bool:
+        handler.say(code, headers)
+        return True
+
+    return fault
+
+
+def cut(after: int, *, ranges: bool = True) -> Fault:
+    """Send so many bytes of what was asked for, and hang up; `ranges`: honour the range asked for."""
+
+    def fault(handler: Handler, content: bytes, head: bool) -> bool:
+        if head or not content:
+            return False
+        start = int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0]) if ranges else 0
+        handler.send_response(206 if start else 200)
+        handler.send_header("Content-Length", str(len(content) - start))
+        handler.end_headers()
+        handler.wfile.write(content[start : start + after])
+        handler.wfile.flush()
+        handler.connection.close()
+        handler.close_connection = True
+        return True
+
+    return fault
+
+
+def slow(seconds: float) -> Fault:
+    """Say nothing for a while, then answer as usual."""
+
+    def fault(handler: Handler, content: bytes, head: bool) -> bool:
+        time.sleep(seconds)
+        return False
+
+    return fault
+
+
+class Done(NamedTuple):
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+DRIVER = """
+import json, os, sys, io
+import datasets, huggingface_hub, pyarrow.parquet, datasets.packaged_modules.parquet.parquet
+from gpt2eval import cli, pipeline, data
+from contextlib import redirect_stdout, redirect_stderr
+for line in sys.stdin:
+    argv, offline = json.loads(line)
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        huggingface_hub.constants.HF_HUB_OFFLINE = offline
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        sys.argv = ["gpt2eval", *argv]
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                cli.main()
+            except SystemExit as end:
+                code = end.code or 0
+            except BaseException:
+                import traceback
+                code = 1
+                traceback.print_exc()
+        with os.fdopen(write, "w") as pipe:
+            json.dump([code, out.getvalue(), err.getvalue()], pipe)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        print(pipe.read(), flush=True)
+    os.waitpid(child, 0)
+"""
+
+
+class CommandLine:
+    """`gpt2eval` with HF_ENDPOINT set: a process that has all imported, and is forked for each command."""
+
+    def __init__(self, endpoint: str, home: Path) -> None:
+        environment = os.environ | {
+            "HF_ENDPOINT": endpoint,
+            "HF_HOME": str(home / "hf"),
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "HF_HUB_DOWNLOAD_TIMEOUT": "1",
+            "HF_HUB_ETAG_TIMEOUT": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        self._process = Popen([sys.executable, "-c", DRIVER], stdin=PIPE, stdout=PIPE, env=environment, text=True)
+
+    def __call__(self, *arguments: object, offline: bool = False) -> Done:
+        assert self._process.stdin
+        assert self._process.stdout
+        print(json.dumps([list(map(str, arguments)), offline]), file=self._process.stdin, flush=True)
+        return Done(*json.loads(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
