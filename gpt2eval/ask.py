@@ -14,19 +14,21 @@ PARTS = 200  # a stream is cut into at most so many parts: the blocks that its i
 
 LAST_WORD = re.compile(r"\s+\S+$")
 WORD = re.compile(r"\S")
+WORDS = re.compile(r"(?<!\S)\S")  # where a word begins
 SPACES = re.compile(r"(?<!\s)\s")  # where white space begins
 
 
 def units(text: str, start: int = 0, end: int | None = None) -> Units:
     """Count `text[start:end]` of a published text; the counts of adjacent stretches add up to those of the whole.
 
-    pieces = 1 (where the text begins) + white spaces that begin; blanks = " " between the first and the last word.
+    words = those that begin in it; pieces = 1 (where the text begins) + white spaces that begin; blanks = " " between
+    the first and the last word.
     """
     end = len(text) if end is None else end
     part = text[start:end]
     first, last = _words(text)
     return Units(
-        words=len(part.split()),
+        words=sum(1 for _ in WORDS.finditer(text, start, end)),
         lines=part.count("\n"),
         bytes=len(part.encode("utf-8", "surrogateescape")),
         chars=len(part),
@@ -53,8 +55,11 @@ def head(records: Sequence[Record], limit: int | None, *, stream: bool) -> Seque
 
 
 def everything(record: Record) -> list[Passage]:
-    """The whole text, in up to `PARTS` parts that end at line ends (of equal length, where there are no lines)."""
-    bounds = list(_bounds(record.text))
+    """The whole text, in up to `PARTS` parts that end at line ends (of equal length, where there are no lines).
+
+    An empty text has one part, in which there is nothing.
+    """
+    bounds = list(_bounds(record.text)) or [0]
     parts = [Part(a, b, units(record.text, a, b)) for a, b in zip([0, *bounds], bounds, strict=False)]
     return [Passage(record.index, record.text, tuple(parts))]
 

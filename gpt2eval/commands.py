@@ -8,6 +8,7 @@ import typer
 
 from gpt2eval.options import (
     PAPER,
+    TASKS,
     ApiKeyFile,
     Attn,
     BatchSize,
@@ -25,6 +26,7 @@ from gpt2eval.options import (
     Tokenizer,
     files_of,
     named,
+    texts_of,
 )
 
 
@@ -33,8 +35,18 @@ def run(
         Optional[list[str]],
         typer.Option(help="Hub id, folder, scheme:rest (see README), module:Factory, or 'demo' (default). May be repeated."),
     ] = None,
-    tasks: Tasks = PAPER,
+    tasks: Annotated[
+        Optional[str], typer.Option(help=f"{TASKS} Default: {PAPER}, or with --text none.", show_default=False)
+    ] = None,
     data: Data = None,
+    text: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="A text of your own: FILE, DIR, FILE.jsonl:KEY, FILE.parquet:COLUMN, or jsonl:KEY:FILE. May be repeated."
+        ),
+    ] = None,
+    unit: Annotated[Optional[str], typer.Option(help="What --text is divided by: word (default), byte or char.")] = None,
+    detokenizer: Annotated[Optional[str], typer.Option(help="What --text is detokenized by; none by default.")] = None,
     cache: Cache = None,
     limit: Limit = None,
     out: Out = Path("results"),
@@ -62,8 +74,8 @@ def run(
     tp: Annotated[Optional[int], typer.Option(help="Split its tensors over N processes, under torchrun.")] = None,
     include: Include = None,
 ) -> None:
-    """Measure tasks on one or more models; print the table. Without arguments: the demo model on its embedded records."""
-    files = files_of(data, include or ())
+    """Measure tasks and texts on one or more models; print the table. Without arguments: the demo model on its records."""
+    files, texts = files_of(data, include or ()), texts_of(text, unit, detokenizer, include or ())
     from gpt2eval import journal, pipeline
     from gpt2eval.catalog import files as files_of_kind
     from gpt2eval.models import Options, ranks
@@ -79,12 +91,13 @@ def run(
         dtype, device, revision, attn, trust_remote_code, device_map, tp, tokenizer, peft, quantization, api_key_file
     )
     first = launched.rank == 0 or bool(shard and not tp)
-    names, made = named(model or ["demo"], revisions), []
+    names, listed, made = named(model or ["demo"], revisions), pipeline.listed(tasks, texts), []
     for one in names:
         with bars(hidden=not first) as watch:
             made += pipeline.evaluate(
                 one,
-                tasks,
+                listed,
+                texts=texts,
                 data=files,
                 out=out,
                 settings=settings,
@@ -96,9 +109,9 @@ def run(
     if not first:
         return
     if made:
-        suite = tasks if tasks in files_of_kind("tasks/suites", include or ()) else PAPER
+        suite = tasks if tasks in files_of_kind("tasks/suites", include or ()) and tasks else PAPER
         print(render(made, load_suite(suite, include or ()), mixed=True))
-    asked = {task.full_name for task in pipeline.select(tasks, include or ())}
+    asked = {task.full_name for task in [*pipeline.select(listed, include or ()), *(own.task for own in texts)]}
     own = {name.removeprefix("hf:") for name in names}
     for line in journal.incomplete([out], lambda decides: decides.get("task") in asked and decides.get("name") in own):
         print(f"gpt2eval: {line}; the same command does them", file=sys.stderr)

@@ -94,7 +94,8 @@ def where(cache: Cache = None) -> None:
 def passport(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new task's file, as its publisher gives it.")],
     form: Annotated[
-        Literal["stream", "lines", "pages", "lambada", "cbt"], typer.Option("--format", help="How its records lie in it.")
+        Literal["stream", "lines", "pages", "documents", "lambada", "cbt"],
+        typer.Option("--format", help="How its records lie in it."),
     ] = "stream",
     encoding: Annotated[Literal["utf-8", "bytes"], typer.Option(help="What it is read as.")] = "utf-8",
 ) -> None:

@@ -159,7 +159,7 @@ class Bench:
         ).model_dump_json()
         if key not in self.measured:
             settings = self.settings._replace(limit=None, allow_lossy=True)
-            result = pipeline.measure(
+            made = pipeline.measure(
                 self.model,
                 task.model_copy(update={"metrics": ("nats_per_token",), "published": (), "filter": "none"}),
                 self.corpus(task),
@@ -168,8 +168,8 @@ class Bench:
                 journal=self.folder,
                 watch=self.watch,
             )
-            assert result, "one worker leaves nothing out"
-            self.measured[key] = result.tally
+            assert made, "one worker leaves nothing out"
+            self.measured[key] = made.result.tally
         return self.measured[key]
 
     def corpus(self, task: Task) -> corpus.Corpus:

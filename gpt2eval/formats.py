@@ -2,10 +2,28 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
+from operator import getitem
+from typing import Any
 
 from gpt2eval.ask import BLANK
 from gpt2eval.errors import UsageError
 from gpt2eval.types import Record
+
+
+def under(row: Any, key: str) -> Any:
+    """What a row has under a key, or under each of its parts in turn (`meta.text`). Raises KeyError or TypeError."""
+    return row[key] if key in row else reduce(getitem, key.split("."), row)
+
+
+def json_text(line: str, key: str, where: str) -> str:
+    """The text under a key of a JSON line. Raises UsageError where there is none, or one that is not Unicode."""
+    try:
+        text = under(json.loads(line), key)
+        text.encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UsageError(f'{where}: expected {{"{key}": "..."}}, found {line[:40]!r}') from None
+    return text
 
 
 def _stream(text: str, _: str) -> Iterator[Record]:
@@ -40,14 +58,21 @@ def _lambada(text: str, origin: str) -> Iterator[Record]:
     for index, line in enumerate(text.removesuffix("\n").split("\n")):
         where, passage = f"{origin}: line {index + 1}", line
         if as_json:
-            try:
-                passage = json.loads(line)["text"]
-                passage.encode()
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise UsageError(f'{where}: expected {{"text": "..."}}, found {line[:40]!r}') from None
+            passage = json_text(line, "text", where)
         if len(passage.split()) < 2:
             raise UsageError(f"{where}: expected a passage of two words or more, found {passage[:40]!r}")
         yield Record(index, passage)
+
+
+def _documents(text: str, origin: str) -> Iterator[Record]:
+    """A document a line, `{"text": ...}` and whatever else is known of it; one may be empty, all of them may not."""
+    empty = True
+    for index, line in enumerate(text.removesuffix("\n").split("\n")):
+        document = json_text(line, "text", f"{origin}: line {index + 1}")
+        empty = empty and not document
+        yield Record(index, document)
+    if empty:
+        raise UsageError(f"{origin}: every document in it is empty; expected text")
 
 
 def _cbt(text: str, origin: str) -> Iterator[Record]:
@@ -77,6 +102,7 @@ PARSERS: Mapping[str, Callable[[str, str], Iterator[Record]]] = {
     "stream": _stream,
     "lines": _lines,
     "pages": _pages,
+    "documents": _documents,
     "lambada": _lambada,
     "cbt": _cbt,
 }

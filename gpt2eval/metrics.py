@@ -21,7 +21,7 @@ ACCURACIES = {"acc": "correct", "acc_unfiltered": "unfiltered"}
 
 
 def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]:
-    """One tally per part of a stream, or per record; in record order.
+    """One tally per record, or per part of the only one; in record order.
 
     A question's tally is that of its right choice, correct when no other choice scores as high (`per_token`
     divides each choice's score by its number of tokens). A passage is correct when all its tokens are hits, or, with
@@ -47,7 +47,17 @@ def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]
                     unfiltered=int(first and plain),
                 )
             )
-    return made
+    return made if sum(tally.records for tally in made) == 1 else by_record(made)
+
+
+def by_record(parts: Sequence[Tally]) -> list[Tally]:
+    """One tally per record, of tallies in record order: each begins with the one that counts it."""
+    of_record: list[list[Tally]] = []
+    for part in parts:
+        if part.records:
+            of_record.append([])
+        of_record[-1].append(part)
+    return [Tally.total(group) for group in of_record]
 
 
 def _chosen(passages: Sequence[Scored], per_token: bool) -> bool:

@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from gpt2eval.errors import UsageError
 
+if TYPE_CHECKING:
+    from gpt2eval.texts import Text
+
 PAPER = "gpt2-paper"
 
-Tasks = Annotated[str, typer.Option(help="Tasks, variants (task/variant) and suites, separated by commas.")]
+TASKS = "Tasks, variants (task/variant) and suites, separated by commas."
+Tasks = Annotated[str, typer.Option(help=TASKS)]
 Include = Annotated[
     Optional[list[Path]], typer.Option("--include", help="Folder with tasks/ or detokenizers/ of your own; may be repeated.")
 ]
@@ -66,3 +70,15 @@ def files_of(data: list[str] | None, include: Sequence[Path]) -> dict[str, Path]
         else:
             files[load_task(name, include).full_name] = Path(path)
     return files
+
+
+def texts_of(where: list[str] | None, unit: str | None, detokenizer: str | None, include: Sequence[Path]) -> list["Text"]:
+    """`--text` arguments, read. Raises UsageError for `--unit` and `--detokenizer` without one."""
+    if not where:
+        alone = [f"--{name} {value}" for name, value in (("unit", unit), ("detokenizer", detokenizer)) if value is not None]
+        if alone:
+            raise UsageError(f"{alone[0]}: it says how a --text is measured; expected one, or the protocol's task in --tasks")
+        return []
+    from gpt2eval import texts
+
+    return texts.gathered([texts.load(text, unit or "word", detokenizer, include) for text in where])

@@ -14,6 +14,7 @@ from gpt2eval.errors import UsageError, unknown
 from gpt2eval.journal import Journal
 from gpt2eval.schema import Task
 from gpt2eval.signature import signature
+from gpt2eval.texts import Text, gathered
 from gpt2eval.types import Encoded, Figures, Measured, Model, Passage, Progress, Record, Result, Tally, Worker
 from gpt2eval.work import Work
 
@@ -63,10 +64,18 @@ class Settings(NamedTuple):
                 raise UsageError(f"--{name.replace('_', '-')} {value}: expected a whole number of 1 or more")
 
 
+class Measurement(NamedTuple):
+    """A result, and the tallies that it is the sum of: one per record, or per part of the only one, in order."""
+
+    result: Result
+    parts: list[Tally]
+
+
 def evaluate(
     model: str | Model = "demo",
-    tasks: str | Sequence[str] = PAPER,
+    tasks: str | Sequence[str] | None = None,
     *,
+    texts: Sequence[str | Path | Text] = (),
     data: Mapping[str, Path | str] | None = None,
     out: Path | str | None = None,
     settings: Settings = Settings(),
@@ -78,9 +87,11 @@ def evaluate(
     """Measure tasks on a model, and return a result for each; with `out`, write each as soon as it is made, and resume.
 
     `model` is a name (`gpt2`, a folder, `toy:uniform-bytes`, `module:Factory`) or a backend; `tasks` are names of
-    tasks, variants (`wikitext103/s32`) or suites. `data` maps tasks to local files; without it the published data
-    is loaded, but for the demo model, which has its own records. Where `settings.worker` is one of several, they share
-    `out`; a task of which units are missing has no result, and `meet` waits for the others and says whether to look again.
+    tasks, variants (`wikitext103/s32`) or suites, and `texts` are of one's own, as `run --text` takes them or as
+    `texts.load` gives them; where neither is given, the paper's columns are measured. `data` maps tasks to local files;
+    without it the published data is loaded, but for the demo model, which has its own records. Where `settings.worker`
+    is one of several, they share `out`; a task of which units are missing has no result, and `meet` waits for the others
+    and says whether to look again.
 
     >>> from gpt2eval import evaluate
     >>> result = evaluate("toy:uniform-bytes", ["text8"], data={"text8": demo.data()["text8"]})[0]
@@ -92,7 +103,7 @@ def evaluate(
     settings.check()
     if settings.worker.world > 1 and out is None:
         raise UsageError("several workers: expected an out folder that all of them share")
-    chosen = select(tasks, include)
+    chosen = select(listed(tasks, texts), include)
     if data is None and model == "demo":
         data = demo.data()
     files = {name: Path(path) for name, path in (data or {}).items()}
@@ -101,23 +112,38 @@ def evaluate(
         raise unknown("task in --data", unnamed[0], known)
     if out is not None:
         results.check_writable(Path(out))
-    texts = [corpus.read(t, file_of(t, files), strict=settings.strict_data, cache=settings.cache) for t in chosen]
+    strict = settings.strict_data
+    asked = [(t, corpus.read(t, file_of(t, files), strict=strict, cache=settings.cache)) for t in chosen]
+    asked += ((own.task, own.read(strict=strict)) for own in gathered(texts, include))
+    names = [task.full_name for task, _ in asked]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"task {twice[0]}: asked for twice; expected names that differ, or a run for each")
     backend = models.load(model, options) if isinstance(model, str) else model
     if lacking := {"name", "revision", "tokenizer", "dtype", "attn", "device"} - backend.identity().keys():
         raise UsageError(f"model {model}: its identity() lacks {', '.join(sorted(lacking))}; see types.Model")
 
     def run(task: Task, read: corpus.Corpus) -> Result | None:
         folder = results.folder(Path(out), backend.identity()["name"], task.full_name) if out is not None else None
-        result = measure(backend, task, read, settings, include, journal=folder and folder / "journal", watch=watch)
-        if result and folder and out is not None:
-            results.write(folder, result)
+        made = measure(backend, task, read, settings, include, journal=folder and folder / "journal", watch=watch)
+        if made and folder and out is not None:
+            results.write(folder, made.result)
+            if task.format == "documents":
+                rows = table.documents(made.parts, bits="bpb" in task.metrics or not made.result.protocol["tokens"])
+                write_whole(folder / "documents.csv", rows.to_csv(index=False).encode())
             write_whole(Path(out) / "results.csv", table.tidy(results.read([Path(out)])).to_csv(index=False).encode())
-        return result
+        return made and made.result
 
-    made = [run(task, read) for task, read in zip(chosen, texts, strict=True)]
+    made = [run(task, read) for task, read in asked]
     if meet() and None in made:
-        made = [done or run(task, read) for done, task, read in zip(made, chosen, texts, strict=True)]
+        made = [done or run(task, read) for done, (task, read) in zip(made, asked, strict=True)]
     return [result for result in made if result]
+
+
+def listed(tasks: str | Sequence[str] | None, texts: Sequence[str | Path | Text] = ()) -> str | Sequence[str]:
+    """The names of tasks that are asked for: where none are, and no texts of one's own, the paper's."""
+    if tasks is None:
+        return () if texts else PAPER
+    return tasks
 
 
 def select(names: str | Sequence[str], include: Sequence[Path] = ()) -> list[Task]:
@@ -146,7 +172,7 @@ def measure(
     *,
     journal: Path | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
-) -> Result | None:
+) -> Measurement | None:
     """One task on one model; None where other workers' units of it are still missing.
 
     With `journal`, a folder, finished units are kept there and found again.
@@ -177,7 +203,7 @@ def measure(
     parts = metrics.tallies(outcome.passages, per_token=task.normalize == "tokens")
     if kept:
         kept.write_tallies(parts)
-    return _result(task, read, protocol, computed, parts, report, outcome.nll_sha256)
+    return Measurement(_result(task, read, protocol, computed, parts, report, outcome.nll_sha256), parts)
 
 
 def prepare(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gpt2eval import __version__, demo, models, pipeline, results, signature, tasks
+from gpt2eval import __version__, catalog, demo, models, pipeline, results, signature, tasks
 from gpt2eval.errors import UsageError
 from gpt2eval.types import Model, Progress, Result
 
@@ -30,6 +30,11 @@ def rerun(
     or no model, or says other than the task, the data or the model do, naming the fields. Source: issue 4.
     """
     fields = signature.read(line)
+    if fields["task"].startswith("text/") and "text" not in catalog.files("tasks", include):
+        raise UsageError(
+            f"signature: task: {fields['task']} is a text of somebody's own; expected gpt2eval run --text with that text, and "
+            "the --unit, --detokenizer, --context, --stride and --limit of the line; gpt2eval diff compares the two"
+        )
     task = tasks.load_task(fields["task"], include)
     given = {name: _number(fields, key) for key, name in NUMBERS.items() if key in fields}
     settings = settings._replace(**({"tokens": None} | given if settings.batch_size is None else {**given, "tokens": None}))

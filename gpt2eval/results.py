@@ -28,7 +28,7 @@ def check_writable(out: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UsageError(f"--out {out}: {error.strerror}; expected a folder that can be written to") from None
-    for path in out.rglob("result.json"):
+    for path in _below(out):
         _parse(path)
 
 
@@ -44,11 +44,16 @@ def read(places: Iterable[Path]) -> list[Result]:
     """
     paths: dict[Path, None] = {}
     for where in places:
-        found = sorted(where.rglob("result.json")) if where.is_dir() else [where]
+        found = _below(where) if where.is_dir() else [where]
         if not found or not found[0].is_file():
             raise UsageError(f"{where}: no result.json there; expected a file or folder that 'gpt2eval run' wrote")
         paths |= dict.fromkeys(found)
     return [_parse(path) for path in paths]
+
+
+def _below(folder: Path) -> list[Path]:
+    """The results in a folder; a folder may itself have that name, after a text that has."""
+    return sorted(path for path in folder.rglob("result.json") if not path.is_dir())
 
 
 def _parse(path: Path) -> Result:

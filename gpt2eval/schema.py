@@ -94,7 +94,8 @@ Unit = Literal["word", "word+eol", "piece", "blank", "byte", "char", "token"]
 class Task(Strict):
     """One benchmark under one protocol: the text, how it is made fair, what is asked, and in which units.
 
-    `passport` says where figures of `source` and `expect` come from, by their names.
+    `ends` says where the file may end: a file of lines that stops inside one was cut short, unless its task says
+    `anywhere`. `passport` says where figures of `source` and `expect` come from, by their names.
     """
 
     name: str
@@ -105,8 +106,9 @@ class Task(Strict):
     note: str = ""
     version: int
     source: Source
-    format: Literal["stream", "lines", "pages", "lambada", "cbt"]
+    format: Literal["stream", "lines", "pages", "documents", "lambada", "cbt"]
     encoding: Literal["utf-8", "bytes"] = "utf-8"
+    ends: Literal["line", "anywhere"] = "line"
     cut_last: int | None = None
     cut_whole: int | None = None
     expect: Expect = Expect()

@@ -8,9 +8,10 @@ from typing import Literal, get_args
 import pandas as pd
 
 from gpt2eval.errors import UsageError, unknown
+from gpt2eval.metrics import by_record, measure
 from gpt2eval.schema import Suite
 from gpt2eval.signature import protocol_of
-from gpt2eval.types import Measured, Result
+from gpt2eval.types import Measured, Result, Tally
 from gpt2eval.verdict import judged
 
 Format = Literal["markdown", "csv", "latex", "json"]
@@ -45,6 +46,27 @@ def _tidy_row(result: Result, measured: Measured) -> Mapping[str, object]:
         "published": published,
         "source": source,
         "signature": measured.signature,
+    }
+
+
+def documents(parts: Sequence[Tally], *, bits: bool) -> pd.DataFrame:
+    """A row per document: its tokens, units and nats, its perplexity per token, and, with `bits`, its bits per byte.
+
+    Where no token is scored, these two are left empty. The columns of counts and nats add up to the totals of the task.
+    """
+    return pd.DataFrame([_document(n, tally, bits=bits) for n, tally in enumerate(by_record(parts))])
+
+
+def _document(number: int, tally: Tally, *, bits: bool) -> Mapping[str, object]:
+    return {
+        "record": number,
+        "tokens": tally.tokens,
+        "words": tally.units.words,
+        "bytes": tally.units.bytes,
+        "chars": tally.units.chars,
+        "nats": tally.nats,
+        "ppl": measure("ppl", [tally], "token").value if tally.tokens else None,
+        "bpb": measure("bpb", [tally], "byte").value if tally.tokens and bits else None,
     }
 
 

@@ -20,7 +20,7 @@ LAYERS = (
     ("ask", "detok", "plan", "metrics", "signature", "verdict"),
     ("catalog", "formats", "moses", "disk", "checkpoints", "training"),
     ("tasks", "corpus", "models", "journal"),
-    ("results", "protocols"),
+    ("results", "protocols", "texts"),
     ("table", "work", "curves", "history"),
     ("pipeline",),
     ("look", "explain", "rerun", "watch", "integrations", "passport", "overlap"),
@@ -71,9 +71,9 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "sacremoses": "moses",
     "typer": ("cli", "commands", "data_commands", "options"),
     "rich": "progress",
+    "pyarrow": ("texts", "training"),
     "tabulate": ("explain", "data"),
     "fastbloom_rs": "bloom",
-    "pyarrow": "training",
 }
 WORLD = {
     *("torch", "os", "io", "pathlib", "shutil", "tempfile", "subprocess"),

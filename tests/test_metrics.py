@@ -137,9 +137,10 @@ def test_a_word_is_right_when_all_its_tokens_are(hits: int, unscored: int, corre
 def test_records_stay_apart_and_parts_count_their_record_once() -> None:
     passage = ask.everything(ask.Record(0, "a b\nc d\n"))[0]
     stream = Scored(passage, np.array([1.0, 2.0]), np.array([3, 4]), np.array([0, 0]), 1, 2)
+    alone = tallies([stream])
+    assert [(t.nats, t.tokens, t.records, t.unscored) for t in alone] == [(1.0, 3, 1, 1), (2.0, 4, 0, 0)]
     found = tallies([stream, answer(5.0, record=1, right=True)])
-    assert [t.nats for t in found] == [1.0, 2.0, 5.0]
-    assert [t.records for t in found] == [1, 0, 1]
+    assert [(t.nats, t.tokens, t.records) for t in found] == [(3.0, 7, 1), (5.0, 1, 1)]
     assert sum(found, Tally()) == Tally(8.0, 8, Units(5, 2, 12, 12, 5, 2), 2, 0, 1, 2)
 
 

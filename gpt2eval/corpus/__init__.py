@@ -160,25 +160,30 @@ def _from_archive(archive: Archive, file: File, url: str, cache: Cache) -> hub.R
 
 
 def _decode(content: bytes, task: Task, origin: str) -> str:
-    """The text of a file, with complaints that name the line."""
+    """The text of a task's file."""
     if not content.strip():
         raise UsageError(f"{origin}: empty; expected {task.source.file.name}")
     if task.encoding == "bytes":
         return content.decode("utf-8", "surrogateescape")
+    text = decoded(content, origin)
+    if task.ends == "line" and "\n" in text and not text.endswith("\n"):
+        raise UsageError(f"{origin}: line {_line(content, len(content))}: has no line end; truncated?")
+    return text
+
+
+def decoded(content: bytes, origin: str) -> str:
+    """The text of plain UTF-8 with LF line ends. Raises UsageError, which names the line, for any other bytes."""
     for sign, problem in ((b"\xef\xbb\xbf", "begins with a byte-order mark"), (b"\0", "binary"), (b"\r\n", "CRLF line ends")):
         at = content.find(sign)
         if at == 0 or (at > 0 and sign != b"\xef\xbb\xbf"):
             raise UsageError(f"{origin}: line {_line(content, at)}: {problem}; expected plain UTF-8 text with LF line ends")
     try:
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = _line(content, error.start)
         raise UsageError(
             f"{origin}: line {line}: byte 0x{content[error.start]:02x} is not UTF-8; expected UTF-8 text"
         ) from None
-    if "\n" in text and not text.endswith("\n"):
-        raise UsageError(f"{origin}: line {_line(content, len(content))}: has no line end; truncated?")
-    return text
 
 
 def _line(content: bytes, at: int) -> int:
