@@ -3,6 +3,7 @@
 # make benchmark: measure speed beside other tools, by hand (SPEED="--dtype bfloat16" passes options on)
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m pytest --numprocesses auto
 
 .PHONY: demo test lint wheel benchmark clean
 
@@ -10,7 +11,7 @@ demo: .venv/.stamp
 	$(BIN)/gpt2eval run --out build/demo
 
 test: .venv/.stamp
-	$(BIN)/pytest
+	$(PYTEST)
 
 lint: .venv/.stamp
 	$(BIN)/ruff format --check .
@@ -23,9 +24,9 @@ wheel: .venv/.stamp
 	$(BIN)/python -m build --wheel --no-isolation --outdir build/wheel . >build/wheel/log
 	$(BIN)/python -m pip install -q --no-deps --target build/wheel/site build/wheel/*.whl
 	cp -r tests results pyproject.toml README.md build/wheel/run/
-	cd build/wheel/run && export PYTHONPATH=../site && \
+	cd build/wheel/run && export PYTHONPATH=$(CURDIR)/build/wheel/site && \
 	../../../$(BIN)/python -c 'import gpt2eval; assert "wheel" in gpt2eval.__file__, gpt2eval.__file__' && \
-	../../../$(BIN)/python -m pytest
+	$(PYTEST)
 
 benchmark: .venv/.stamp
 	$(BIN)/python benchmarks/speed.py $(SPEED)

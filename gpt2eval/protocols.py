@@ -48,6 +48,7 @@ def fields(
     return {
         "data": read.sha256[:8] + ("" if read.published else "!"),
         "ask": task.ask,
+        "records": task.format if task.ask == "everything" and task.format != "stream" else None,
         "detok": detokenizer.name + KIND.get((type(detokenizer), detokenizer.invertible), "") if detokenizer else "none",
         "unit": None,
         "lead": None if task.lead is None else repr(task.lead).strip("'"),

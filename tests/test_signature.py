@@ -135,3 +135,12 @@ def test_results_are_named_by_their_places(tmp_path: Path) -> None:
         diff("nowhere", str(ptb))
     with pytest.raises(UsageError, match="not a signature"):
         diff("x" * 400, str(ptb))
+
+
+def test_the_same_bytes_in_other_records_do_not_compare(tmp_path: Path) -> None:
+    files = {"lm1b": demo.data()["lm1b"]}
+    for name in ("lm1b", "lm1b/stream"):
+        evaluate("toy:uniform-bytes", [name], data=files, out=tmp_path / name.replace("/", "-"))
+    said = diff(str(tmp_path / "lm1b"), str(tmp_path / "lm1b-stream"))
+    assert "records: lines != (none)" in said
+    assert "comparable: no, the protocols differ in records" in said

@@ -251,7 +251,7 @@ def test_webtext_reads_its_documents(development_data: Path) -> None:
     assert (result.tally.records, result.tally.units.bytes) == (len(documents), sum(len(d.encode()) for d in documents))
     assert numbers(result) == pytest.approx({"ppl": 256, "bpb": 8, "nats_per_token": math.log(256)})
     assert "|data:" in result.metrics[0].signature
-    assert "!|ask:everything|detok:none|unit:token@" in result.metrics[0].signature
+    assert "!|ask:everything|records:documents|detok:none|unit:token@" in result.metrics[0].signature
     assert one(f"{path}:text").nll_sha256 == result.nll_sha256
 
 

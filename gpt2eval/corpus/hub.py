@@ -27,9 +27,9 @@ def restored(hub: Hub) -> Restored:
 
     Raises UnreachableError where the Hub does not give them, and UsageError for a file of another hash than its name's.
     """
-    from huggingface_hub import is_offline_mode
+    from huggingface_hub import constants
 
-    if is_offline_mode():
+    if constants.HF_HUB_OFFLINE:
         raise UnreachableError("HF_HUB_OFFLINE is set")
     try:
         rows, revision = _rows(hub)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx2 as httpx
 from filelock import FileLock
-from huggingface_hub import is_offline_mode
+from huggingface_hub import constants
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 from tqdm import tqdm
 
@@ -126,7 +126,7 @@ def stream(url: str, at: int = 0) -> Iterator[Any]:
 
     Raises UnreachableError where there are none, and where HF_HUB_OFFLINE says that there is no network.
     """
-    if is_offline_mode():
+    if constants.HF_HUB_OFFLINE:
         raise UnreachableError("HF_HUB_OFFLINE is set")
     with Body(url, at) as body:
         name = Path(urlsplit(url).path).name
