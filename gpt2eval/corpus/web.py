@@ -130,9 +130,8 @@ def stream(url: str, at: int = 0) -> Iterator[Any]:
         raise UnreachableError("HF_HUB_OFFLINE is set")
     with Body(url, at) as body:
         name = Path(urlsplit(url).path).name
-        with tqdm.wrapattr(
-            io.BufferedReader(body, 1 << 20), "read", total=body.total, initial=at, desc=name, disable=None
-        ) as file:
+        bar = {"total": body.total, "initial": at, "desc": name, "unit": "B", "unit_scale": True, "disable": None}
+        with tqdm.wrapattr(io.BufferedReader(body, 1 << 20), "read", **bar) as file:
             yield file
 
 
