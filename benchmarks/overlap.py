@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt2eval import ngrams, overlap, training
+from gpt2eval import ngrams, trained, training
 
 
 def generate(path: Path, size: int) -> None:
@@ -54,12 +54,12 @@ def main() -> None:
         paths = training.files(given.files or [given.at])
         size = sum(path.stat().st_size for path in paths)
         started, cpu = time.perf_counter(), time.process_time()
-        trained = overlap.learn(paths, given.false_positives)
+        made = trained.learn(paths, given.false_positives)
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        bits = trained.filter.bits / 8
-        print(f"{size / 1e9:.2f} GB of text, {trained.ngrams / 1e6:.1f} M 8-grams, filter of {bits / 1e9:.2f} GB")
-        wall, alone = trained.ngrams / seconds / 1e6, trained.ngrams / cpu / 1e6
+        bits = made.filter.bits / 8
+        print(f"{size / 1e9:.2f} GB of text, {made.ngrams / 1e6:.1f} M 8-grams, filter of {bits / 1e9:.2f} GB")
+        wall, alone = made.ngrams / seconds / 1e6, made.ngrams / cpu / 1e6
         print(f"gpt2eval: {seconds:.1f} s, {wall:.2f} M words/s ({alone:.2f} by CPU time)")
         print(f"peak RSS {peak / 1e9:.2f} GB, {(peak - bits) / 1e9:.2f} GB besides the filter")
         took, count = naive(paths, given.naive)

@@ -61,10 +61,10 @@ def show(
     """Show a task's resolved file, and its first record before and after detokenizing, the scored span marked."""
     from gpt2eval import look
     from gpt2eval.passport import of_task
-    from gpt2eval.tasks import load_task
+    from gpt2eval.pipeline import select
 
     if passport:
-        print(of_task(load_task(task, include or ())))
+        print("\n\n".join(map(of_task, select(task, include or ()))))
     else:
         print(look.show(task, files_of(data, include or ()), include or (), cache=cache))
 

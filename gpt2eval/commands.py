@@ -42,11 +42,16 @@ def run(
     text: Annotated[
         Optional[list[str]],
         typer.Option(
-            help="A text of your own: FILE, DIR, FILE.jsonl:KEY, FILE.parquet:COLUMN, or jsonl:KEY:FILE. May be repeated."
+            help="A text of your own: FILE (one stream), DIR (each file a document), FILE.jsonl:KEY, FILE.parquet:COLUMN, or "
+            "jsonl:KEY:FILE. May be repeated."
         ),
     ] = None,
-    unit: Annotated[Optional[str], typer.Option(help="What --text is divided by: word (default), byte or char.")] = None,
-    detokenizer: Annotated[Optional[str], typer.Option(help="What --text is detokenized by; none by default.")] = None,
+    unit: Annotated[
+        Optional[str], typer.Option(help="What --text is divided by: word (default), word+eol, byte, char.")
+    ] = None,
+    detokenizer: Annotated[
+        Optional[str], typer.Option(help="What --text is detokenized by ('gpt2eval ls' lists them); nothing by default.")
+    ] = None,
     cache: Cache = None,
     limit: Limit = None,
     out: Out = Path("results"),

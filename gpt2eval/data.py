@@ -75,24 +75,26 @@ def fetch(
     *,
     mirror: str | None = None,
     strict: bool = False,
+    again: bool = False,
     include: Sequence[Path] = (),
 ) -> Iterator[str]:
-    """Put the files of tasks into the cache; a line for each as soon as it is there.
+    """Put the files of tasks into the cache; a line for each as soon as it is there. As `corpus.fetch`.
 
-    What fails does not keep the others from being fetched. Raises UsageError at the end, with all that failed; if
-    `strict`, also for a file that is not the published one.
+    What fails does not keep the others from being fetched. Raises UsageError at the end, with all that failed.
     """
-    kept, failed = Cache.at(cache), list[str]()
+    kept, failed = Cache.at(cache), list[corpus.MissingError]()
     for item in needed(names, include):
         try:
-            content, _ = corpus.fetch(item.tasks[0], kept, mirror)
-            corpus.parsed(item.tasks[0], content, str(kept.path(item.source)), strict=strict)
-        except UsageError as error:
-            failed.append(str(error))
+            content, _ = corpus.fetch(item.tasks[0], kept, mirror, strict=strict, again=again)
+        except corpus.MissingError as error:
+            failed.append(error)
             continue
         yield _line(item, kept, content)
+    if len(failed) == 1:
+        raise failed[0]
     if failed:
-        raise UsageError("; ".join(failed))
+        said = "; ".join(error.said for error in failed)
+        raise UsageError(f"{said}; give the files: --data TASK=PATH, or a pack made elsewhere: gpt2eval data unpack FILE")
 
 
 def _line(item: Needed, cache: Cache, content: bytes) -> str:
@@ -106,49 +108,51 @@ def _why_not(file: File) -> str:
     return "NOT the published file (marked ! in signatures)" if _published_hash(file) else "no published hash to tell it by (!)"
 
 
-def verify(
-    names: Sequence[str] = (), cache: Path | None = None, *, strict: bool = False, include: Sequence[Path] = ()
-) -> Iterator[str]:
+def verify(names: Sequence[str] = (), cache: Path | None = None, include: Sequence[Path] = ()) -> Iterator[str]:
     """Check the files that are there: hash, counts, and every detokenizer of their tasks there and back; a line for each.
 
-    Raises UsageError at the end, naming what is damaged, not readable or without a way back; and for a task that was
-    named and is not there. If `strict`, also for what is not the published file.
+    Raises UsageError at the end, naming what is damaged, not the published file, of other counts, or without a way
+    back; and for a task that was named and is not there.
     """
-    kept, wrong = Cache.at(cache), list[str]()
+    kept = Cache.at(cache)
+    wrong = [f"{place}: damaged, or not finished; expected 'gpt2eval data fetch', or it gone" for place in kept.begun()]
     for item in needed(names, include):
         if names and kept.origin(item.source) is None:
             wrong.append(f"{item.names}: {item.source.file.name} is not there")
         elif kept.origin(item.source):
             try:
-                yield _checked(item, kept, include, strict=strict)
+                yield _checked(item, kept, include)
             except UsageError as error:
                 wrong.append(f"{item.names}: {error}")
     if wrong:
         raise UsageError("; ".join(wrong))
 
 
-def _checked(item: Needed, cache: Cache, include: Sequence[Path], *, strict: bool) -> str:
+def _checked(item: Needed, cache: Cache, include: Sequence[Path]) -> str:
     """A line on a kept file whose hash, counts and round trips are right. Raises UsageError where they are not."""
-    content, path = cache.read(item.source), cache.path(item.source)
+    content, path, source = cache.read(item.source), cache.path(item.source), item.source
     if content is None:
         raise UsageError(f"{path}: damaged; expected 'gpt2eval data fetch {item.tasks[0].full_name}' again")
+    is_part = source.hub is not None and source.hub.part and len(content) == item.tasks[0].cut_last
+    if _published_hash(source.file) and not is_published(content, source.file) and not is_part:
+        raise UsageError(f"{path}: not the published file; expected {_published_hash(source.file)[:8]} by its hash")
     said = [_line(item, cache, content)]
-    apart = {(task.format, task.expect.model_dump_json()): task for task in item.tasks}
-    reads = {task.format: corpus.parsed(task, content, str(path), strict=strict) for task in apart.values()}
-    for form, read in reads.items():
+    reads: dict[str, corpus.Corpus] = {}
+    for task in {(task.format, task.expect.model_dump_json()): task for task in item.tasks}.values():
+        read = reads[task.format] = corpus.parsed(task, content, str(path))
+        corpus.check_counts(task, read)
         units = read.units
         said.append(
-            f"{form}: {len(read.records):,} records, {units.words:,} words, {units.lines:,} lines, {units.chars:,} chars"
+            f"{task.format}: {len(read.records):,} records, {units.words:,} words, {units.lines:,} lines, {units.chars:,} chars"
         )
-    ways = {task.detokenizer: task for task in item.tasks if task.detokenizer}
-    for name, task in ways.items():
+    for name, task in {task.detokenizer: task for task in item.tasks if task.detokenizer}.items():
         detokenizer = tasks.load_detokenizer(name, include)
         if isinstance(detokenizer, Detokenizer) and detokenizer.invertible:
             lines = look.lines_of(task, reads[task.format])
             if failures := look.there_and_back(lines, detokenizer).failures:
                 raise UsageError(f"detokenizer {detokenizer.name}: {failures} of {len(lines)} lines do not come back")
             said.append(f"{detokenizer.name}: {len(lines):,} lines there and back")
-    return "; ".join(said)
+    return "; ".join(dict.fromkeys(said))
 
 
 def pack(
@@ -157,7 +161,20 @@ def pack(
     """Write the files of tasks, or all that are there, into one archive; returns what it holds, and under which licences."""
     kept = Cache.at(cache)
     chosen = [item for item in needed(names, include) if names or kept.origin(item.source)]
+    if not names and (begun := kept.begun()):
+        raise UsageError(f"{begun[0]}: damaged, or not finished; expected 'gpt2eval data fetch', or it gone")
     if not chosen:
         raise UsageError(f"nothing to pack in {kept.folder}; expected 'gpt2eval data fetch' first")
     entries = packs.pack(path, kept, [item.source for item in chosen])
     return entries, list(dict.fromkeys(f"{item.source.file.name}: {item.tasks[0].licence}" for item in chosen))
+
+
+def unpack(path: Path, cache: Path | None = None, include: Sequence[Path] = ()) -> list[str]:
+    """Put the files of a pack into the cache, as `packs.unpack`; a line for each."""
+    kept, known = Cache.at(cache), {key_of(item.source): item for item in needed((), include)}
+    lines = []
+    for entry in packs.unpack(path, kept):
+        item, content = known.get(entry.key), kept.content_of(entry.key)
+        unknown = f"{entry.known.name}, {entry.known.bytes:,} bytes, of a task that is not known here"
+        lines.append(_line(item, kept, content) if item and content is not None else unknown)
+    return lines

@@ -33,26 +33,27 @@ def fetch(
         Optional[str], typer.Option(help="Ask here for archives, and first: MIRROR/NAME, or MIRROR/HOST/PATH.")
     ] = None,
     strict_data: Strict = False,
+    again: Annotated[bool, typer.Option("--again", help="Ask for what is there already, too.")] = False,
     include: Include = None,
 ) -> None:
     """Download the files that tasks need (the paper's by default) into the cache; what was begun is gone on with."""
     from gpt2eval import data
 
-    for line in data.fetch(names or [PAPER], cache, mirror=mirror, strict=strict_data, include=include or ()):
+    for line in data.fetch(names or [PAPER], cache, mirror=mirror, strict=strict_data, again=again, include=include or ()):
         print(line, flush=True)
 
 
 @app.command(epilog="Example: gpt2eval data verify")
-def verify(names: Names = None, cache: Cache = None, strict_data: Strict = False, include: Include = None) -> None:
+def verify(names: Names = None, cache: Cache = None, include: Include = None) -> None:
     """Check what is in the cache: hashes, counts, and the detokenizers over every line and back."""
     from gpt2eval import data
 
     there = False
-    for line in data.verify(names or (), cache, strict=strict_data, include=include or ()):
+    for line in data.verify(names or (), cache, include or ()):
         there = True
         print(line, flush=True)
     if not there:
-        print("gpt2eval: nothing is in the cache yet; 'gpt2eval data fetch' fills it", file=sys.stderr)
+        print("gpt2eval: nothing of these tasks is in the cache; 'gpt2eval data fetch' fills it", file=sys.stderr)
 
 
 @app.command(epilog="Example: gpt2eval data pack paper.tar.gz --tasks gpt2-paper")
@@ -73,13 +74,12 @@ def pack(
 
 
 @app.command(epilog="Example: gpt2eval data unpack paper.tar.gz")
-def unpack(file: Pack, cache: Cache = None) -> None:
+def unpack(file: Pack, cache: Cache = None, include: Include = None) -> None:
     """Check a pack, and put its files into the cache; all of them, or none where anything is wrong."""
-    from gpt2eval.corpus import packs
-    from gpt2eval.corpus.cache import Cache as Kept
+    from gpt2eval import data
 
-    for entry in packs.unpack(file, Kept.at(cache)):
-        print(f"{entry.known.name}, {entry.known.bytes:,} bytes, sha256 {entry.known.sha256}")
+    for line in data.unpack(file, cache, include or ()):
+        print(line)
 
 
 @app.command(epilog="Example: gpt2eval data where")
@@ -110,18 +110,21 @@ def overlap(
     train: Annotated[
         Optional[list[Path]],
         typer.Option(
-            help="Training text: a file, or a folder with files; .jsonl (its text) and .parquet too; may be repeated."
+            help="Training text: a file, or a folder's that are not hidden; of .jsonl and .parquet what is in text; any "
+            "but .parquet as .gz, .bz2, .xz or .zst. May be repeated."
         ),
     ] = None,
     tasks: Tasks = PAPER,
     data: Data = None,
-    out: Annotated[Path, typer.Option(help="Folder of 'gpt2eval run'; measurements below it are summed up again.")] = Path(
-        "results"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Where 'gpt2eval run' wrote: its numbers are given without the records that overlap.")
+    ] = Path("results"),
     false_positives: Annotated[
-        float, typer.Option(help="Bound on false positives, from which the filter's size follows.")
+        float, typer.Option(help="Bound on false positives, 1e-9 to 0.1; the filter's size follows from it.")
     ] = 1e-8,
-    above: Annotated[float, typer.Option(help="A record overlaps if more than this share of its 8-grams is found.")] = 0.0,
+    above: Annotated[
+        float, typer.Option(help="A record overlaps if more than this share (0 to 1) of its 8-grams is found.")
+    ] = 0.0,
     form: Annotated[str, typer.Option("--format", help="markdown, csv, latex or json.")] = "markdown",
     cache: Cache = None,
     include: Include = None,

@@ -8,29 +8,17 @@ import csv
 import io
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from gpt2eval import ask, bloom, corpus, journal, metrics, ngrams, pipeline, results, training
+from gpt2eval import ask, bloom, corpus, journal, metrics, ngrams, pipeline, results, trained, training
 from gpt2eval.bloom import Bloom
 from gpt2eval.disk import write_whole
 from gpt2eval.errors import UsageError
 from gpt2eval.schema import Task
 from gpt2eval.types import Metric, Progress, Record, Result, Tally
-
-CHECKED = 1_000_000  # random 8-grams that the filter is asked for
-
-
-class Trained(NamedTuple):
-    """The 8-grams of training text; the `odds` of a false positive, and how many of a million `random` ones were found."""
-
-    filter: Bloom
-    ngrams: int
-    odds: float
-    random: int
 
 
 class Item(NamedTuple):
@@ -58,12 +46,14 @@ class Counted(NamedTuple):
 
 
 class Without(NamedTuple):
-    """A model's metric on all records, and without those that overlap (None where none is left); how many are left."""
+    """A model's metric on all records, and without those that overlap (None where none is left); how many are left, of how
+    many that were measured."""
 
     model: str
     metric: Metric
     without: float | None
     left: int
+    measured: int
 
 
 def overlap(
@@ -90,60 +80,17 @@ def overlap(
     chosen = pipeline.select(names, include)
     texts = [corpus.read(task, pipeline.file_of(task, files), cache=cache) for task in chosen]
     results.check_writable(out)
-    trained = learn(training.files(train), bound, watch)
-    if trained.odds > bound:
-        _say(f"the filter's false-positive bound is {trained.odds:.3g}, not {bound:g}: more 8-grams than files let expect")
+    known = trained.learn(training.files(train), bound, watch)
+    if known.odds > bound:
+        _say(f"the filter's false-positive bound is {known.odds:.3g}, not {bound:g}: more 8-grams than files let expect")
     rows: list[dict[str, object]] = []
     for task, read in zip(chosen, texts, strict=True):
-        counted = count(task, read.records, trained.filter)
+        counted = count(task, read.records, known.filter)
         write_whole(out / "overlap" / f"{task.full_name}.csv", _csv(counted.items))
-        row = _row(task, counted, trained.odds, above)
-        found = [row | _columns(w) for w in measurements(task, read, counted, trained.filter, out, above)]
-        rows += found or [row | dict.fromkeys(("model", "metric", "value", "value_without", "left"))]
+        row = _row(task, counted, known.odds, above)
+        found = [row | _columns(w) for w in measurements(task, read, counted, known.filter, out, above)]
+        rows += found or [row | dict.fromkeys(("model", "metric", "value", "value_without", "left", "measured"))]
     return rows
-
-
-def learn(paths: Sequence[Path], bound: float, watch: Callable[[Progress], None] = lambda progress: None) -> Trained:
-    """Put the 8-grams of training files into a filter, and see what it says of a million random ones.
-
-    Raises UsageError, with the bound that would fit, where the filter exceeds the memory available.
-    """
-    expected = training.expected_words(paths)
-    items, available = bloom.enough(expected, bound), training.memory()
-    size = bloom.bits(items, bound) // 8
-    _say(f"about {expected:,} training 8-grams; the filter takes {size / 1e6:,.0f} MB of {available / 1e6:,.0f} MB available")
-    if size > available:
-        least = bloom.affordable(expected, int(0.9 * available))
-        raise UsageError(
-            f"--false-positives {bound:g}: its filter of {size / 1e9:.1f} GB does not fit into the {available / 1e9:.1f} GB of "
-            f"memory available; expected {least:.1g} or more"
-        )
-    made = Bloom.of(expected, bound)
-    count = 0
-    for grams in ngrams.grams(_watched(paths, watch)):
-        made.add(grams.hashes)
-        count += len(grams.hashes)
-    odds = bloom.odds(made.fill(), count, made.bits, made.hashes)
-    text = ngrams.random_text(CHECKED + ngrams.N - 1)
-    random = sum(int(made.found(grams.hashes).sum()) for grams in ngrams.grams([[text]]))
-    _say(f"{count:,} 8-grams in {made.bits:,} bits by {made.hashes} hashes: false positives at most {odds:.3g}")
-    _say(f"of {CHECKED:,} random 8-grams {random} were found")
-    return Trained(made, count, odds, random)
-
-
-def _watched(paths: Sequence[Path], watch: Callable[[Progress], None]) -> Iterator[Iterator[str]]:
-    sizes = [path.stat().st_size for path in paths]
-    total, last = sum(sizes), 0
-    for number, (path, before) in enumerate(zip(paths, accumulate([0, *sizes]), strict=False)):
-
-        def seen(at: int, number: int = number, before: int = before) -> None:
-            nonlocal last
-            if before + at - last >= training.PIECE:
-                last = before + at
-                watch(Progress("training text", number, len(paths), last, total))
-
-        yield from training.documents(path, seen)
-    watch(Progress("training text", len(paths), len(paths), total, total))
 
 
 def count(task: Task, records: Sequence[Record], known: Bloom) -> Counted:
@@ -217,7 +164,7 @@ def without(name: str, groups: Sequence[Sequence[Tally]], kept: Sequence[Sequenc
     metric = metrics.measure(name, [tally for group in groups for tally in group], unit)
     left = [tally for group in kept for tally in group]
     counted = left and metrics.count(Tally.total(left), "record" if name in metrics.ACCURACIES else metric.unit)
-    return Without(model, metric, metrics.measure(name, left, unit).value if counted else None, len(kept))
+    return Without(model, metric, metrics.measure(name, left, unit).value if counted else None, len(kept), len(groups))
 
 
 def _row(task: Task, counted: Counted, odds: float, above: float) -> dict[str, object]:
@@ -242,6 +189,7 @@ def _columns(made: Without) -> dict[str, object]:
         "value": made.metric.value,
         "value_without": made.without,
         "left": made.left,
+        "measured": made.measured,
     }
 
 

@@ -51,7 +51,9 @@ def of_file(path: Path, form: str, encoding: str = "utf-8") -> str:
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; expected the file as its publisher gives it")
-    content, said = path.read_bytes(), f"counted by gpt2eval {__version__}"
+    content, said = path.read_bytes(), f"taken and counted by gpt2eval {__version__}"
+    if content.startswith((b"PK\3\4", b"\x1f\x8b")):
+        raise UsageError(f"{path}: an archive; expected the file that is inside it")
     source = Source(file=File(name=path.name, sha256=sha256(content).hexdigest(), bytes=len(content)))
     keys = {"name": path.stem, "title": path.stem, "citation": "...", "licence": "...", "version": 1, "source": source}
     protocol = {"format": form, "encoding": encoding, "ask": "everything", "unit": "word", "metrics": ("ppl",)}

@@ -75,7 +75,7 @@ def evaluate(
     model: str | Model = "demo",
     tasks: str | Sequence[str] | None = None,
     *,
-    texts: Sequence[str | Path | Text] = (),
+    texts: str | Path | Sequence[str | Path | Text] = (),
     data: Mapping[str, Path | str] | None = None,
     out: Path | str | None = None,
     settings: Settings = Settings(),
@@ -139,7 +139,7 @@ def evaluate(
     return [result for result in made if result]
 
 
-def listed(tasks: str | Sequence[str] | None, texts: Sequence[str | Path | Text] = ()) -> str | Sequence[str]:
+def listed(tasks: str | Sequence[str] | None, texts: str | Path | Sequence[str | Path | Text] = ()) -> str | Sequence[str]:
     """The names of tasks that are asked for: where none are, and no texts of one's own, the paper's."""
     if tasks is None:
         return () if texts else PAPER

@@ -24,7 +24,7 @@ class Speed(ProgressColumn):
 
 
 @contextmanager
-def bars(*, hidden: bool = False, unit: str = "tokens", items: str = "records") -> Iterator[Callable[[Progress], None]]:
+def bars(*, hidden: bool = False, unit: str = "tokens", items: str = "requests") -> Iterator[Callable[[Progress], None]]:
     """A bar per task, fed by calling what this yields; where stderr is no terminal, a line per finished task."""
     console = Console(stderr=True)
     columns = (

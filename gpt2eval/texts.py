@@ -8,7 +8,6 @@ just as a published one is. It does not know models.
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -25,7 +24,12 @@ from gpt2eval.tasks import load_detokenizer
 TASK = "text"  # what they are called in results: text/NAME
 FORMS = "expected FILE, DIR, FILE.jsonl:KEY, FILE.parquet:COLUMN, jsonl:KEY:FILE or parquet:COLUMN:FILE"
 KEYS = {"jsonl": "KEY", "parquet": "COLUMN"}
-METRICS: Mapping[str, tuple[Unit, Name]] = {"word": ("word", "ppl"), "byte": ("byte", "bpb"), "char": ("char", "bpc")}
+METRICS: Mapping[str, tuple[Unit, Name]] = {
+    "word": ("word", "ppl"),
+    "word+eol": ("word+eol", "ppl"),
+    "byte": ("byte", "bpb"),
+    "char": ("char", "bpc"),
+}
 NAME_CHARS = 60
 
 
@@ -37,8 +41,14 @@ class Text(NamedTuple):
     content: bytes
 
     def read(self, *, strict: bool = False) -> corpus.Corpus:
-        """Its records. Nobody published it, so `strict` refuses it, as it does any file without a published hash."""
-        return replace(corpus.parsed(self.task, self.content, self.where, strict=strict), origin=self.task.source.file.name)
+        """Its records. Nobody published it, so `strict` refuses it, as it does any file without a published hash.
+
+        Raises UsageError also where there is no word to divide by.
+        """
+        read = corpus.parsed(self.task, self.content, self.where, strict=strict)
+        if not read.units.words:
+            raise UsageError(f"--text {self.where}: it has no word; expected text")
+        return replace(read, origin=self.task.source.file.name)
 
 
 class Place(NamedTuple):
@@ -53,8 +63,10 @@ def load(where: str | Path, unit: str = "word", detokenizer: str | None = None, 
     """The text at `FILE`, `DIR`, `FILE.jsonl:KEY`, `FILE.parquet:COLUMN`, `jsonl:KEY:FILE` or `parquet:COLUMN:FILE`.
 
     A plain file is one stream; each file of a folder, line or row is a document, which is scored alone. `unit` is what
-    its main metric divides by: `word` (PPL), `byte` (BPB) or `char` (BPC). Raises UsageError for a text that cannot be
-    had or is none, and an unknown unit or detokenizer. Source: issue 6.
+    its main metric divides by: `word` (PPL; what lies between white space), `word+eol` (and line ends), `byte` (BPB) or
+    `char` (BPC). The task is called by the file's name, the unit and detokenizer where they are not the default, and a
+    hash of the content. Raises UsageError for a text that cannot be had or is none, and an unknown unit or detokenizer.
+    Source: issue 6.
     """
     if unit not in METRICS:
         raise unknown("unit", unit, METRICS)
@@ -63,10 +75,13 @@ def load(where: str | Path, unit: str = "word", detokenizer: str | None = None, 
     place = _place(str(where))
     path = place.path if place.path.name.strip(".") else place.path.resolve()
     name = (path.name + (f":{place.key}" if place.key else "")).encode("utf-8", "replace").decode()
-    stream, (of, metric) = place.kind == "file", METRICS[unit]
+    stream = place.kind == "file"
+    content = _plain(place.path) if stream else layout(_documents(place))
+    called = re.sub(r"[^\w.@+-]+", "-", name).strip("-.")[:NAME_CHARS] or TASK
+    apart = [called, *([unit] if unit != "word" else []), *filter(None, [detokenizer]), sha256(content).hexdigest()[:8]]
     task = Task(
         name=TASK,
-        variant=re.sub(r"[^\w.@+-]+", "-", name).strip("-.")[:NAME_CHARS] or TASK,
+        variant="-".join(apart),
         title=name,
         citation="a text of one's own",
         licence="its author's",
@@ -77,23 +92,17 @@ def load(where: str | Path, unit: str = "word", detokenizer: str | None = None, 
         ends="anywhere",
         ask="everything",
         detokenizer=detokenizer,
-        unit=of,
-        metrics=(metric, "nats_per_token"),
+        unit=METRICS[unit][0],
+        metrics=(METRICS[unit][1], "nats_per_token"),
     )
-    return Text(task, str(where), _plain(place.path) if stream else layout(_documents(place)))
+    return Text(task, str(where), content)
 
 
-def gathered(texts: Iterable[str | Path | Text], include: Sequence[Path] = ()) -> list[Text]:
-    """Texts, loaded if need be, each once; of several with one name each has a hash of its content behind it."""
-    loaded = [text if isinstance(text, Text) else load(text, include=include) for text in texts]
-    once = list({(t.task.full_name, t.task.unit, t.task.detokenizer, t.content): t for t in loaded}.values())
-    named = Counter(text.task.variant for text in once)
-    return [_told_apart(text) if named[text.task.variant] > 1 else text for text in once]
-
-
-def _told_apart(text: Text) -> Text:
-    variant = f"{text.task.variant}-{sha256(text.content).hexdigest()[:8]}"
-    return text._replace(task=text.task.model_copy(update={"variant": variant}))
+def gathered(texts: str | Path | Iterable[str | Path | Text], include: Sequence[Path] = ()) -> list[Text]:
+    """Texts, loaded if need be, each once."""
+    listed = [texts] if isinstance(texts, str | Path | Text) else texts
+    loaded = [text if isinstance(text, Text) else load(text, include=include) for text in listed]
+    return list({text.task.full_name: text for text in loaded}.values())
 
 
 def layout(documents: Iterable[str]) -> bytes:
@@ -111,7 +120,7 @@ def layout(documents: Iterable[str]) -> bytes:
 def _place(where: str) -> Place:
     """What a `--text` names; what exists under the whole of it is meant, whatever colons it has."""
     path = Path(where)
-    if _is_there(path):
+    if where and _is_there(path):
         if path.is_dir():
             return Place("folder", path)
         if (kind := _keyed(path)) is not None:
@@ -161,9 +170,12 @@ def _plain(path: Path) -> bytes:
 def _files(folder: Path) -> Iterator[str]:
     """The text of every file below a folder that is not hidden, by order of their paths in it."""
     found: list[Path] = []
-    for at, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += (Path(at, name) for name in names if not name.startswith(".") and Path(at, name).is_file())
+    try:
+        for at, folders, names in os.walk(folder, onerror=_refuse):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            found += (Path(at, name) for name in names if not name.startswith(".") and Path(at, name).is_file())
+    except OSError as error:
+        _refuse(error)
     if not found:
         raise UsageError(f"--text {folder}: no file in it; expected one or more that are not hidden")
     for path in sorted(found, key=lambda path: path.relative_to(folder).as_posix()):

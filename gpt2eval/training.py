@@ -31,16 +31,27 @@ DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
 
 
 def files(places: Iterable[Path]) -> list[Path]:
-    """Files as given, and all files below folders, sorted; each once. Raises UsageError where there is none."""
+    """Files as given, and all files below folders that are not hidden, sorted; each once.
+
+    Raises UsageError where there is none, and for a folder that cannot be read.
+    """
     found: dict[Path, None] = {}
     for place in places:
-        below = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+        try:
+            below = sorted(path for path in place.rglob("*") if _counts(path.relative_to(place)) and path.is_file())
+        except OSError as error:
+            raise UsageError(f"--train {error.filename}: {error.strerror}; expected a folder that can be read") from None
+        below = below if place.is_dir() else [place]
         if not below or not below[0].is_file():
-            raise UsageError(f"--train {place}: no such file, or an empty folder; expected training text")
-        found |= dict.fromkeys(below)
+            raise UsageError(f"--train {place}: no such file, or no file in that folder that is not hidden")
+        found |= {path.resolve(): None for path in below}
     if not found:
         raise UsageError("--train: expected files or folders with training text")
     return list(found)
+
+
+def _counts(path: Path) -> bool:
+    return not any(part.startswith(".") for part in path.parts)
 
 
 def documents(path: Path, seen: Callable[[int], None] = lambda at: None) -> Iterator[Iterator[str]]:

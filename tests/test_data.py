@@ -289,10 +289,24 @@ def test_a_moved_branch_is_not_the_published_file_any_more(
 ) -> None:
     include = mine(on_hub(hub))
     hub.repository("me/book").push({"data/test-00000-of-00001.parquet": parquet([{"text": "changed since\n"}])})
-    refused(run("data", "fetch", "mine", *include, "--strict-data"), "its hash is not that of the published book.txt")
+    refused(run("data", "fetch", "mine", *include, "--strict-data"), "its hash is not that of the published book.txt", *MEND)
+    assert not list((tmp_path / "cache" / "files").rglob("*")), "what is refused is not kept"
     done = run("data", "fetch", "mine", *include)
     assert "NOT the published file (marked ! in signatures)" in done.out
     assert "yes!" in run("data", "ls", "mine", *include).out
+    refused(run("data", "verify", "mine", *include), "book.txt: not the published file; expected ")
+    on_hub(hub)
+    assert "NOT the published" in run("data", "fetch", "mine", *include).out, "it is there"
+    for option in ("--strict-data", "--again"):
+        assert ", the published file, from hub:me/book at " in run("data", "fetch", "mine", *include, option).out
+
+
+def test_the_published_file_of_an_archive_comes_before_another_one_of_the_hub(
+    hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any]
+) -> None:
+    include = mine(on_hub(hub) | {"archive": at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK))["archive"]})
+    hub.repository("me/book").push({"data/test-00000-of-00001.parquet": parquet([{"text": "changed since\n"}])})
+    assert ", the published file, from http://127.0.0.1" in run("data", "fetch", "mine", *include).out
 
 
 def test_a_revision_that_is_gone(hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any]) -> None:
@@ -419,6 +433,8 @@ def test_a_download_that_was_killed_goes_on_in_the_next_process(
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
+        (status(429, {"Retry-After": "3600"}), "the server is busy (429), and asks to come back in 3,600 seconds"),
+        (status(416), "the server answers 416"),
         (status(404), "there is no such file (404); it was moved or removed"),
         (status(401), "access is refused (401)"),
         (status(403), "access is refused (403)"),
@@ -591,6 +607,11 @@ def test_a_cache_that_cannot_be_written_is_one_line(
 
 
 def test_what_fails_does_not_keep_the_others(hub: StandIn, run: Callable[..., Done]) -> None:
+    hub.repositories.pop("EleutherAI/lambada_openai")
+    line = refused(
+        run("data", "fetch", "lambada", "webtext", "--mirror", f"{hub.url}/files"), "task lambada: ", "; task webtext: "
+    )
+    assert line.count("gpt2eval data unpack FILE") == 1
     del hub.repositories["ptb-text-only/ptb_text_only"]
     done = run("data", "fetch", "ptb", "wikitext2,cbt_cn")
     line = refused(done, "task ptb: its data could not be loaded: hub:ptb-text-only/ptb_text_only: there is no such data set")
@@ -615,16 +636,37 @@ def test_key_tells_sources_apart() -> None:
 def test_verify_checks_hash_counts_and_round_trips(
     hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any], tmp_path: Path
 ) -> None:
-    assert "nothing is in the cache yet" in run("data", "verify").err
-    run("data", "fetch", "ptb,cbt_cn")
-    done = run("data", "verify")
+    assert "nothing of these tasks is in the cache" in run("data", "verify").err
+    counts = {"records": 1, "words": 12000, "lines": 2000, "chars": len(BOOK)}
+    include = mine(on_hub(hub), detokenizer="ptb", expect=counts)
+    run("data", "fetch", "mine", *include)
+    done = run("data", "verify", *include)
     assert done.code == 0, done.err
-    ptb, cbt = sorted(done.out.splitlines(), reverse=True)
-    assert "stream: 1 records, 13 words, 2 lines, 65 chars" in ptb
-    assert all(f"{name}: 2 lines there and back" in ptb for name in ("ptb.1", "ptb+question.1", "ptb+question+one.1"))
-    assert "cbt: 1 records" in cbt
-    refused(run("data", "verify", "--strict-data"), "its hash is not that of the published ptb.test.txt", "cbtest_CN_valid")
-    refused(run("data", "verify", "ptb", "wikitext2"), "wikitext2: wiki.test.tokens is not there")
+    assert "; stream: 1 records, 12,000 words, 2,000 lines, 176,890 chars; ptb.1: 2,000 lines there and back" in done.out
+    include = mine(on_hub(hub), detokenizer="ptb", expect=counts | {"words": 7})
+    refused(run("data", "verify", *include), "12000 words; the published file has 7")
+    run("data", "fetch", "ptb")
+    refused(run("data", "verify"), "ptb.test.txt: not the published file; expected dd65dff3 by its hash")
+    refused(run("data", "verify", "wikitext2"), "wikitext2: wiki.test.tokens is not there")
+
+
+@pytest.mark.parametrize("damage", ["cut", "no origin", "origin is none", "folder"])
+def test_verify_and_pack_name_what_is_not_whole(
+    hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any], tmp_path: Path, damage: str
+) -> None:
+    source = on_hub(hub)
+    include = mine(source)
+    run("data", "fetch", "mine", *include)
+    place = Cache.at(tmp_path / "cache").place(Source.model_validate(source))
+    if damage == "cut":
+        (place / "book.txt").write_text(BOOK[:1000])
+    elif damage == "folder":
+        (place / "book.txt").unlink()
+        (place / "book.txt").mkdir()
+    else:
+        (place / "origin.json").write_text("null") if damage == "origin is none" else (place / "origin.json").unlink()
+    for command in (("verify",), ("verify", "mine"), ("pack", tmp_path / "pack.tar.gz")):
+        refused(run("data", *command, *include), f"{place}: damaged, or not finished; expected 'gpt2eval data fetch'")
 
 
 def test_verify_finds_wrong_counts(hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any]) -> None:
@@ -647,7 +689,9 @@ def test_a_pack_makes_the_same_numbers_where_there_is_no_network(
     assert "licence of ptb.test.txt: LDC User Agreement" in packed.err
     hub.repositories.clear()
     hub.asked.clear()
-    assert run("data", "unpack", tmp_path / "all.tar.gz", "--cache", tmp_path / "there").out == packed.out
+    unpacked = run("data", "unpack", tmp_path / "all.tar.gz", "--cache", tmp_path / "there")
+    assert len(unpacked.out.splitlines()) == len(packed.out.splitlines()) == 4
+    assert unpacked.out.count("NOT the published file (marked ! in signatures), from hub:") == 4
     again = run(*measured, tmp_path / "without", "--cache", tmp_path / "there", offline=True)
     assert (again.code, again.out) == (0, first.out)
     assert hub.asked == []
@@ -703,20 +747,23 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "manifest is no JSON": (tarred({"manifest.json": b"{"}), "manifest.json: "),
     "unknown format": (tarred({"manifest.json": b'{"format": 2, "files": []}'}), "manifest.json: format: "),
     "unknown key": (tarred({"manifest.json": b'{"files": [], "run": "rm"}'}), "manifest.json: run: "),
-    "key is a path": (tarred({"manifest.json": manifest().replace(b'"book"', b'"../book"')}), "manifest.json: files.0.key: "),
-    "name is a path": (tarred({"manifest.json": manifest(name="../../x")}), "manifest.json: files.0.known.name: "),
-    "hidden name": (tarred({"manifest.json": manifest(name=".bashrc")}), "manifest.json: files.0.known.name: "),
-    "absolute name": (tarred({"manifest.json": manifest(name="/etc/passwd")}), "manifest.json: files.0.known.name: "),
+    "key is a path": (tarred({"manifest.json": manifest().replace(b'"book"', b'"../book"')}), "manifest.json: files: 0: key: "),
+    "name is a path": (tarred({"manifest.json": manifest(name="../../x")}), "manifest.json: files: 0: known: name: "),
+    "hidden name": (tarred({"manifest.json": manifest(name=".bashrc")}), "manifest.json: files: 0: known: name: "),
+    "absolute name": (tarred({"manifest.json": manifest(name="/etc/passwd")}), "manifest.json: files: 0: known: name: "),
     "path outside": (tarred({"manifest.json": manifest(), "../../outside": "x"}), "'../../outside': not a file that"),
     "not named": (tarred({**FINE, "files/book/more.txt": "x"}), "'files/book/more.txt': not a file that its manifest names"),
-    "symbolic link": (link(tarfile.SYMTYPE), "not a file that its manifest names"),
-    "hard link": (link(tarfile.LNKTYPE), "not a file that its manifest names"),
-    "device": (link(tarfile.CHRTYPE), "not a file that its manifest names"),
-    "folder": (link(tarfile.DIRTYPE), "not a file that its manifest names"),
+    "symbolic link": (link(tarfile.SYMTYPE), "a link, folder or device; expected a plain file"),
+    "hard link": (link(tarfile.LNKTYPE), "a link, folder or device; expected a plain file"),
+    "device": (link(tarfile.CHRTYPE), "a link, folder or device; expected a plain file"),
+    "folder": (link(tarfile.DIRTYPE), "a link, folder or device; expected a plain file"),
     "other size": (tarred({**FINE, "files/book/book.txt": BOOK + "x"}), "its manifest says"),
     "other hash": (tarred({**FINE, "files/book/book.txt": BOOK.replace("Line 7 ", "Line 8 ")}), "its hash is not the one that"),
     "lacking": (tarred({"manifest.json": manifest()}), "lacks files/book/book.txt, which its manifest names"),
-    "huge": (tarred({"manifest.json": manifest(bytes=1 << 50), "files/book/book.txt": BOOK}), "its manifest says"),
+    "huge": (tarred({"manifest.json": manifest(bytes=1 << 50), "files/book/book.txt": BOOK}), "files: 0: known: bytes: "),
+    "what a terminal obeys": (tarred({"manifest.json": manifest(origin="\x1b[31m\nFAKE")}), "files: 0: known: origin: "),
+    "trailing garbage": (tarred(FINE) + b"more", "cannot be read: "),
+    "cut in its checksum": (tarred(FINE)[:-5], "cannot be read: "),
 }
 
 
@@ -745,6 +792,19 @@ def test_one_wrong_file_keeps_the_right_ones_out_too(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="its hash is not the one"):
         packs.unpack(tmp_path / "pack.tar.gz", Cache.at(tmp_path / "there"))
     assert not (tmp_path / "there").exists()
+
+
+def test_unpacking_replaces_no_other_file_and_writes_none_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, sources = kept(tmp_path / "here", {"a.txt": b"right"})
+    packs.pack(tmp_path / "pack.tar.gz", cache, sources)
+    there, _ = kept(tmp_path / "there", {"a.txt": b"other"})
+    with pytest.raises(UsageError, match=r"has one of another hash, \w{8}, not \w{8}; expected it gone, or another --cache$"):
+        packs.unpack(tmp_path / "pack.tar.gz", there)
+    assert there.read(sources[0]) == b"other"
+    monkeypatch.setattr("gpt2eval.corpus.cache.write_whole", None)
+    assert [entry.known.name for entry in packs.unpack(tmp_path / "pack.tar.gz", cache)] == ["a.txt"]
 
 
 def test_packing_what_is_not_there_says_so(tmp_path: Path) -> None:
@@ -794,6 +854,8 @@ def test_passport_of_what_is_no_such_file(run: Callable[..., Done], tmp_path: Pa
     refused(
         run("data", "passport", tmp_path / "none.txt"), "none.txt: no such file; expected the file as its publisher gives it"
     )
+    (tmp_path / "book.zip").write_bytes(zipped("book.txt", BOOK))
+    refused(run("data", "passport", tmp_path / "book.zip"), "book.zip: an archive; expected the file that is inside it")
     (tmp_path / "bad.txt").write_bytes(b"a\n\xff\n")
     refused(run("data", "passport", tmp_path / "bad.txt"), "bad.txt: line 2: byte 0xff is not UTF-8")
     assert run("data", "passport", tmp_path / "bad.txt", "--encoding", "bytes").code == 0

@@ -20,7 +20,7 @@ LAYERS = (
     ("ask", "detok", "plan", "metrics", "signature", "verdict"),
     ("catalog", "formats", "moses", "disk", "checkpoints", "training"),
     ("tasks", "corpus", "models", "journal"),
-    ("results", "protocols", "texts"),
+    ("results", "protocols", "texts", "trained"),
     ("table", "work", "curves", "history"),
     ("pipeline",),
     ("look", "explain", "rerun", "watch", "integrations", "passport", "overlap"),

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from gpt2eval import bloom, corpus, demo, disk, journal, metrics, ngrams, overlap, pipeline, results, tasks, training
+from gpt2eval import bloom, corpus, demo, disk, journal, metrics, ngrams, overlap, pipeline, results, tasks, trained, training
 from gpt2eval.bloom import Bloom
 from gpt2eval.cli import app
 from gpt2eval.errors import UsageError
@@ -34,7 +34,7 @@ DATA = dict(demo.data())
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer random 8-grams and bits are looked at, but where that is what is tested."""
-    monkeypatch.setattr(overlap, "CHECKED", 10_000)
+    monkeypatch.setattr(trained, "CHECKED", 10_000)
     monkeypatch.setattr(bloom, "LOOKS", 50_000)
 
 
@@ -185,7 +185,11 @@ def test_words_of_large_files_are_sampled(tmp_path: Path) -> None:
     [
         ("a.jsonl", b'{"text": "x"}\n{"txt": 1}\n', r"a.jsonl: line 2: expected {\"text\": \"...\"}, found '{\"txt\": 1}"),
         ("a.jsonl", b"[" * 100_000, r"a.jsonl: line 1: expected"),
-        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 99)[:-9], "a.jsonl.gz: cannot be read: .*truncated or damaged"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"text": "x"}\n' * 99, mtime=0)[:-9],
+            "a.jsonl.gz: cannot be read: .*truncated or damaged",
+        ),
         ("a.txt.gz", b"no gzip", "a.txt.gz: cannot be read"),
         ("a.txt.xz", b"no xz", "a.txt.xz: cannot be read"),
         ("a.txt.bz2", b"no bz2", "a.txt.bz2: cannot be read"),
@@ -203,7 +207,12 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: byt
 def test_errors_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a b c d e f g h")
+    (tmp_path / "short.txt").write_text("seven words are not yet an 8-gram".replace("8-gram", "eightgram"))
+    (tmp_path / "hidden" / ".git").mkdir(parents=True)
+    (tmp_path / "hidden" / ".git" / "a.txt").write_text("a b c d e f g h")
     for options, said in (
+        ({"train": [tmp_path / "short.txt"]}, "these files have no 8-gram, no eight words in a row"),
+        ({"train": [tmp_path / "hidden"]}, "no file in that folder that is not hidden"),
         ({"above": 1.0}, "--above 1: expected a share"),
         ({"bound": 1e-12}, "--false-positives 1e-12: expected 1e-09 to 0.1"),
         ({"train": []}, "--train: expected files"),
@@ -217,7 +226,7 @@ def test_errors_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.Monkey
         read(tmp_path / "a.parquet")
     monkeypatch.setattr(training, "memory", lambda: 10_000_000)
     with pytest.raises(UsageError, match=r"filter of 0.1 GB does not fit .* expected .* or more"):
-        overlap.learn([path], 1e-8)
+        trained.learn([path], 1e-8)
 
 
 def test_a_bound_that_was_not_kept_is_said(
@@ -225,7 +234,7 @@ def test_a_bound_that_was_not_kept_is_said(
 ) -> None:
     (tmp_path / "a.txt").write_text(ngrams.random_text(20_000))
     monkeypatch.setattr(training, "expected_words", lambda paths: 5_000)
-    monkeypatch.setattr(overlap, "CHECKED", 20_000)
+    monkeypatch.setattr(trained, "CHECKED", 20_000)
     made = overlap.overlap("ptb", [tmp_path / "a.txt"], DATA, out=tmp_path / "out", bound=1e-3)[0]
     assert 0.01 < float(str(made["false_positives"])) < 1
     assert ", not 0.001: more 8-grams than files let expect" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from gpt2eval import catalog, cli, corpus, models, pipeline, results, tasks, texts
+from gpt2eval import catalog, cli, corpus, demo, models, pipeline, results, tasks, texts
 from gpt2eval.errors import UsageError
 from gpt2eval.pipeline import Settings, evaluate
 from gpt2eval.types import Encoding, Model, Request, Result, TokenScores, Worker
@@ -178,7 +178,7 @@ def test_documents_csv_adds_up_to_the_totals(tmp_path: Path) -> None:
     (file,) = tmp_path.rglob("documents.csv")
     rows = list(csv.DictReader(file.read_text().splitlines()))
     assert list(rows[0]) == ["record", "tokens", "words", "bytes", "chars", "nats", "ppl", "bpb"]
-    assert file.parent == tmp_path / "out" / "demo" / "text" / "a.jsonl-text"
+    assert file.parent == tmp_path / "out" / "demo" / result.full_name
     assert [row["record"] for row in rows] == ["0", "1", "2", "3", "4"]
     units = result.tally.units
     summed = [sum(int(row[name]) for row in rows) for name in ("tokens", "words", "bytes", "chars")]
@@ -277,14 +277,21 @@ def test_damaged_documents_are_one_line(tmp_path: Path, content: str, expected: 
 # -- names ---------------------------------------------------------------------------------------------------------
 
 
-def test_two_texts_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+def test_no_text_overwrites_another(tmp_path: Path) -> None:
     a, b, c = (write(tmp_path / n / "x.txt", content) for n, content in (("a", "one"), ("b", "two"), ("c", "one")))
-    made = evaluate(UNIFORM, texts=[a, b, a, c], out=tmp_path / "out")
-    hashes = [sha256(text).hexdigest()[:8] for text in (b"one", b"two")]
-    assert [result.full_name for result in made] == [f"text/x.txt-{digest}" for digest in hashes]
-    assert len(results.read([tmp_path / "out"])) == 2
-    with pytest.raises(UsageError, match=r"^task text/x\.txt-\w{8}: asked for twice; expected names that differ"):
-        evaluate(UNIFORM, texts=[a, texts.load(a, "byte")])
+    one, two = (sha256(text).hexdigest()[:8] for text in (b"one", b"two"))
+    for text in (a, b, c, texts.load(a, "byte"), texts.load(a, "word+eol", "ptb+one")):
+        evaluate(UNIFORM, texts=[text], out=tmp_path / "out")
+    names = {result.full_name for result in results.read([tmp_path / "out"])}
+    assert names == {f"text/x.txt-{n}" for n in (one, two, f"byte-{one}", f"word+eol-ptb+one-{one}")}
+    assert len(evaluate(UNIFORM, texts=[a, b, a, c])) == 2, "the same text is taken once"
+    assert [result.full_name for result in evaluate(UNIFORM, texts=str(a))] == [f"text/x.txt-{one}"]
+
+
+def test_words_and_line_ends_are_the_tasks_unit(tmp_path: Path) -> None:
+    path = demo.data()["wikitext2"]
+    of_task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].metrics[0].metric
+    assert evaluate(UNIFORM, texts=[texts.load(path, "word+eol", "wikitext")])[0].metrics[0].metric == of_task
 
 
 @pytest.mark.parametrize(
@@ -305,6 +312,7 @@ def test_the_name_of_a_text_is_a_folder_and_reads_back(tmp_path: Path, name: str
     path = write(tmp_path / name, "some words\n")
     first, result = (one(path, out=tmp_path / "out") for _ in range(2))
     assert first == result
+    called = f"{called}-{sha256(b'some words' + bytes([10])).hexdigest()[:8]}"
     assert result.full_name == f"text/{called}"
     assert results.read([tmp_path / "out"]) == [result]
     assert (tmp_path / "out" / "toy-uniform-bytes" / "text" / called / "result.json").is_file()
@@ -314,9 +322,9 @@ def test_the_current_folder_has_its_own_name(tmp_path: Path, monkeypatch: pytest
     write(tmp_path / "books" / "one.txt", "a text\n")
     write(tmp_path / "books" / "sub" / "two.txt", "a text\n")
     monkeypatch.chdir(tmp_path / "books")
-    assert texts.load(".").task.full_name == "text/books"
+    assert texts.load(".").task.full_name.startswith("text/books-")
     monkeypatch.chdir(tmp_path / "books" / "sub")
-    assert texts.load("..").task.full_name == "text/books"
+    assert texts.load("..").task.full_name.startswith("text/books-")
 
 
 # -- the command line ----------------------------------------------------------------------------------------------
@@ -349,20 +357,21 @@ def gpt2eval(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 def test_run_prints_the_numbers_of_a_text_with_their_signatures(gpt2eval: Run, tmp_path: Path) -> None:
     write(tmp_path / "my.txt", "one two\n")
     alone = gpt2eval("run", "--model", UNIFORM, "--text", "my.txt", "--unit", "byte")
-    assert (alone.code, alone.out.splitlines()[0].split("|")[2].strip()) == (0, "text/my.txt bpb")
+    assert (alone.code, alone.out.splitlines()[0].split("|")[2].strip()) == (0, "text/my.txt-byte-2dbb4a50 bpb")
     assert "| toy:uniform-bytes | 8.00 " in alone.out
-    assert "\ntext/my.txt bpb, toy:uniform-bytes: 8.0000 task:text/my.txt|data:" in alone.out
+    assert "\ntext/my.txt-byte-2dbb4a50 bpb, toy:uniform-bytes: 8.0000 task:text/my.txt-byte-2dbb4a50|data:" in alone.out
     assert "|unit:byte@8|" in alone.out
     again = gpt2eval("table", "results")
     assert again.out == alone.out
     both = gpt2eval("run", "--model", UNIFORM, "--text", "my.txt", "--tasks", "text8", "--data", "demo", "--limit", "1")
     assert [c.strip() for c in both.out.splitlines()[0].split("|")[2:-1]] == [
         "text8 BPC",
-        "text/my.txt ppl",
-        "text/my.txt nats_per_token",
+        "text/my.txt-2dbb4a50 ppl",
+        "text/my.txt-2dbb4a50 nats_per_token",
     ]
     rows = list(csv.DictReader((tmp_path / "results" / "results.csv").read_text().splitlines()))
-    assert {(row["task"], row["variant"]) for row in rows} == {("text", "my.txt"), ("text8", "")}
+    named = {("text", "my.txt-2dbb4a50"), ("text", "my.txt-byte-2dbb4a50"), ("text8", "")}
+    assert {(row["task"], row["variant"]) for row in rows} == named
     shard = gpt2eval("run", "--model", UNIFORM, "--text", "my.txt", "--shard", "2/2", "--out", "other")
     assert (shard.code, shard.out) == (0, "")
     assert "units missing: 0; the same command does them" in shard.err
@@ -375,7 +384,7 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
     signature = result.metrics[0].signature
     ended = gpt2eval("rerun", signature)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
-    assert "signature: task: text/my.txt is a text of somebody's own; expected gpt2eval run --text" in ended.err
+    assert "signature: task: text/my.txt-2dbb4a50 is a text of somebody's own; expected gpt2eval run --text" in ended.err
     assert gpt2eval("diff", signature, "results").out == "comparable: yes, one protocol\n"
 
 
@@ -418,7 +427,7 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
         ("--text my.txt --strict-data", "my.txt: its hash is not that of the published my.txt (--strict-data)"),
         ("--unit byte", "--unit byte: it says how a --text is measured; expected one"),
         ("--tasks ptb --data demo --detokenizer ptb", "--detokenizer ptb: it says how a --text is measured"),
-        ("--text blank.jsonl:text", "ppl: the text has no word to divide by"),
+        ("--text blank.jsonl:text", "--text blank.jsonl:text: it has no word; expected text"),
     ],
 )
 def test_bad_text(gpt2eval: Run, tmp_path: Path, arguments: str, expected: str) -> None:

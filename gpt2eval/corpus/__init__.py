@@ -4,7 +4,6 @@ Whatever the source, the first thing made is the bytes of the file as published 
 so one hash, one parser and one set of complaints serve all. It does not know models or metrics.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,7 +38,7 @@ def read(task: Task, path: Path | None = None, *, strict: bool = False, cache: P
     """
     if path:
         return replace(parsed(task, _local(task, path), str(path), strict=strict), origin=path.name)
-    return parsed(task, *fetch(task, Cache.at(cache)), strict=strict)
+    return parsed(task, *fetch(task, Cache.at(cache), strict=strict), strict=strict)
 
 
 def parsed(task: Task, content: bytes, origin: str, *, strict: bool = False) -> Corpus:
@@ -56,16 +55,19 @@ def parsed(task: Task, content: bytes, origin: str, *, strict: bool = False) -> 
     text = _decode(content, task, origin)
     records = tuple(formats.PARSERS[task.format](text, origin))
     units = sum((ask.units(record.text) for record in records), Units())
+    read = Corpus(records, units, sha256(content).hexdigest(), published, origin)
     if published:
-        _check_counts(task, records, units, len(content), origin)
-    return Corpus(records, units, sha256(content).hexdigest(), published, origin)
+        check_counts(task, read, len(content))
+    return read
 
 
-def _check_counts(task: Task, records: tuple[Record, ...], units: Units, size: int, origin: str) -> None:
-    found = {"records": len(records), "words": units.words, "lines": units.lines, "bytes": size, "chars": units.chars}
+def check_counts(task: Task, read: Corpus, size: int | None = None) -> None:
+    """Raise UsageError where a text does not have the counts that its task expects."""
+    units = read.units
+    found = {"records": len(read.records), "words": units.words, "lines": units.lines, "bytes": size, "chars": units.chars}
     for name, expected in task.expect.model_dump(exclude_none=True).items():
-        if found[name] != expected:
-            raise UsageError(f"{origin}: {found[name]} {name}; the published file has {expected}")
+        if found[name] not in (None, expected):
+            raise UsageError(f"{read.origin}: {found[name]} {name}; the published file has {expected}")
 
 
 # -- bytes ---------------------------------------------------------------------------------------------------------
@@ -81,41 +83,61 @@ def _local(task: Task, path: Path) -> bytes:
     return unpack(path, [source.file.name, *([PurePosixPath(member).name] if member else [])])
 
 
-def fetch(task: Task, cache: Cache, mirror: str | None = None) -> tuple[bytes, str]:
+class MissingError(UsageError):
+    """A task's file that cannot be had; `said` is why, without what to do."""
+
+    def __init__(self, said: str, mend: str) -> None:
+        super().__init__(f"{said}; {mend}")
+        self.said = said
+
+
+def fetch(
+    task: Task, cache: Cache, mirror: str | None = None, *, strict: bool = False, again: bool = False
+) -> tuple[bytes, str]:
     """A task's published file and where it came from: from the cache, else from its Hub data set or archive, then kept.
 
-    What fails with one of these is tried with the other; a `mirror` is an address below which archives are looked for,
-    first of all. Raises UsageError, with what each said and what to do, where none gives it.
+    A source that fails, or gives another file than the published one, is followed by the next; another file is taken
+    only where none gives the published one, and never if `strict`. A `mirror` is an address below which archives are
+    looked for, first of all. `again` asks them though the file is there. Raises MissingError, with what each said and
+    what to do, where none gives it.
     """
-    if kept := _kept(task, cache):
-        return kept
-    with cache.lock(task.source):
-        return _kept(task, cache) or _fetched(task, cache, mirror)
+    found = None if again else _kept(task, cache, strict=strict)
+    if found is None:
+        with cache.lock(task.source):
+            found = None if again else _kept(task, cache, strict=strict)
+            found = found or _fetched(task, cache, mirror, strict=strict)
+    return found
 
 
-def _kept(task: Task, cache: Cache) -> tuple[bytes, str] | None:
+def _kept(task: Task, cache: Cache, *, strict: bool) -> tuple[bytes, str] | None:
     known, content = cache.origin(task.source), cache.read(task.source)
-    if known and content is None:
-        print(f"gpt2eval: {cache.path(task.source)}: damaged; it is fetched again", file=sys.stderr)
-    return (content, known.origin) if known and content is not None else None
+    if known is None or content is None or (strict and not is_published(content, task.source.file)):
+        return None
+    return content, known.origin
 
 
-def _fetched(task: Task, cache: Cache, mirror: str | None) -> tuple[bytes, str]:
-    give = f"give the file: --data {task.full_name}=PATH/TO/{task.source.file.name}"
-    said = []
+def _fetched(task: Task, cache: Cache, mirror: str | None, *, strict: bool) -> tuple[bytes, str]:
+    said, other = list[str](), list[tuple[bytes, str, str]]()
     for origin, source in _sources(task, cache, mirror):
         try:
             content, revision = source()
-            parsed(task, content, origin)
+            read = parsed(task, content, origin)
         except (web.UnreachableError, UsageError) as error:
             said.append(str(error) if str(error).startswith(origin) else f"{origin}: {error}")
             continue
-        cache.put(task.source, content, origin, revision)
-        return content, origin
+        if read.published:
+            cache.put(task.source, content, origin, revision)
+            return content, origin
+        other.append((content, origin, revision))
+        said.append(f"{origin}: its hash is not that of the published {task.source.file.name}")
+    if other and not strict:
+        cache.put(task.source, *other[0])
+        return other[0][:2]
+    give = f"give the file: --data {task.full_name}=PATH/TO/{task.source.file.name}"
     if not said:
-        raise UsageError(f"task {task.full_name} has no address; {give}")
-    pack = "or a pack made where there is a network: gpt2eval data unpack FILE"
-    raise UsageError(f"task {task.full_name}: its data could not be loaded: {'; '.join(said)}; {give}, {pack}")
+        raise MissingError(f"task {task.full_name} has no address", give)
+    give += ", or a pack made where there is a network: gpt2eval data unpack FILE"
+    raise MissingError(f"task {task.full_name}: its data could not be loaded: {'; '.join(said)}", give)
 
 
 def _sources(task: Task, cache: Cache, mirror: str | None) -> Iterator[tuple[str, Callable[[], hub.Restored]]]:
@@ -161,7 +183,7 @@ def _from_archive(archive: Archive, file: File, url: str, cache: Cache) -> hub.R
 
 def _decode(content: bytes, task: Task, origin: str) -> str:
     """The text of a task's file."""
-    if not content.strip():
+    if not content or (task.encoding == "utf-8" and not content.strip()):
         raise UsageError(f"{origin}: empty; expected {task.source.file.name}")
     if task.encoding == "bytes":
         return content.decode("utf-8", "surrogateescape")

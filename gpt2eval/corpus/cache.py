@@ -23,16 +23,18 @@ from gpt2eval.errors import UsageError
 from gpt2eval.schema import File, Source, Strict
 
 PlainName = Annotated[str, Field(pattern=r"^[\w+-][\w.+-]*$")]  # of a file or folder, and no path
+Printed = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=500)]  # what a terminal shows as it is
+LARGEST = 1 << 31  # bytes
 
 
 class Origin(Strict):
     """What is known of a kept file: its name, what it is, and where it came from, at which commit of the Hub."""
 
     name: PlainName
-    sha256: str
-    bytes: int
-    origin: str
-    revision: str = ""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=0, le=LARGEST)]
+    origin: Printed
+    revision: Printed = ""
 
 
 def is_published(content: bytes, file: File) -> bool:
@@ -84,18 +86,35 @@ class Cache:
 
     def origin(self, source: Source) -> Origin | None:
         """What is known of a source's file, None where it is not there, or not whole."""
+        known = self.origin_of(key_of(source))
+        return known if known and known.name == source.file.name else None
+
+    def origin_of(self, key: str) -> Origin | None:
+        """The same by the name of its folder."""
+        place = self.folder / "files" / key
         try:
-            known = Origin.model_validate_json((self.place(source) / "origin.json").read_bytes())
-            size = (self.place(source) / known.name).stat().st_size
+            known = Origin.model_validate_json((place / "origin.json").read_bytes())
+            return known if (place / known.name).stat().st_size == known.bytes else None
         except (OSError, ValidationError):
             return None
-        return known if size == known.bytes and known.name == source.file.name else None
 
     def read(self, source: Source) -> bytes | None:
         """A source's file, None where it is not there, or is not what was kept."""
-        known = self.origin(source)
-        content = self.path(source).read_bytes() if known else b""
+        return self.content_of(key_of(source)) if self.origin(source) else None
+
+    def content_of(self, key: str) -> bytes | None:
+        """The same by the name of its folder."""
+        known = self.origin_of(key)
+        try:
+            content = (self.folder / "files" / key / known.name).read_bytes() if known else b""
+        except OSError:
+            return None
         return content if known and sha256(content).hexdigest() == known.sha256 else None
+
+    def begun(self) -> list[Path]:
+        """The folders whose file is not whole: one that was not finished, or was damaged later."""
+        folders = sorted(path for path in (self.folder / "files").glob("*") if path.is_dir() and any(path.iterdir()))
+        return [path for path in folders if self.origin_of(path.name) is None]
 
     def put(self, source: Source, content: bytes, origin: str, revision: str = "") -> None:
         """Keep a source's file."""
@@ -106,7 +125,7 @@ class Cache:
     def keep(self, key: str, known: Origin, content: bytes) -> None:
         """Keep a file under a key: what is known of it last, so that half of it never counts."""
         place = self.folder / "files" / key
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             (place / "origin.json").unlink()
         write_whole(place / known.name, content)
         write_whole(place / "origin.json", (json.dumps(known.model_dump(), indent=1) + "\n").encode())

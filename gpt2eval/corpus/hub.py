@@ -5,7 +5,9 @@ against the hash by which the Hub names it.
 """
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from errno import ENOSPC
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,8 +34,9 @@ def restored(hub: Hub) -> Restored:
     if constants.HF_HUB_OFFLINE:
         raise UnreachableError("HF_HUB_OFFLINE is set")
     try:
-        rows, revision = _rows(hub)
-        content = "".join(RESTORE[hub.restore](row, hub.column or "") for row in rows)
+        with warnings.catch_warnings(action="ignore"):
+            rows, revision = _rows(hub)
+            content = "".join(RESTORE[hub.restore](row, hub.column or "") for row in rows)
     except (UsageError, UnreachableError):
         raise
     except KeyError as error:
@@ -85,7 +88,7 @@ def _downloaded(file: str) -> Path:
 def _reason(error: BaseException, hub: Hub) -> str:
     """What went wrong, from the most telling error of the chain that was raised, and what may help."""
     from datasets.exceptions import DatasetNotFoundError
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     chain = [error]
     while (before := chain[-1].__cause__ or chain[-1].__context__) is not None and before not in chain:
@@ -102,6 +105,8 @@ def _reason(error: BaseException, hub: Hub) -> str:
             return "too many requests (429): wait some minutes, or log in (hf auth login, or HF_TOKEN)"
         if status >= 500:
             return f"the Hub is out of order ({status})"
+        if isinstance(one, OSError) and one.errno == ENOSPC:
+            return f"no space left in {constants.HF_HOME} (HF_HOME names another folder)"
         if "ConnectError" in type(one).__name__:
             return "no connection"
         if "Timeout" in type(one).__name__:

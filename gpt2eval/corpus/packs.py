@@ -21,7 +21,7 @@ from gpt2eval.corpus.cache import Cache, Origin, PlainName, key_of
 from gpt2eval.errors import UsageError
 from gpt2eval.schema import Source, Strict
 
-LARGEST_MANIFEST, LARGEST_FILE = 1 << 24, 1 << 31  # bytes
+LARGEST_MANIFEST = 1 << 24  # bytes
 
 
 class Entry(Strict):
@@ -85,32 +85,45 @@ def unpack(path: Path, cache: Cache) -> list[Entry]:
     """Keep all files of a pack in a cache, and return what they are.
 
     Raises UsageError, before anything is kept, for an archive that is damaged or cut short, that has no manifest, or a
-    member that the manifest does not name (a link, a path outside), and for a file of another size or hash.
+    member that the manifest does not name (a link, a path outside), for a file of another size or hash, and for one
+    that the cache has already with another content.
     """
     entries = [packed.entry for packed in checked(path)]
+    for entry in entries:
+        there = cache.origin_of(entry.key)
+        if there and there.sha256 != entry.known.sha256:
+            raise UsageError(
+                f"{path}: {entry.known.name}: {cache.folder / 'files' / entry.key} has one of another hash, "
+                f"{there.sha256[:8]}, not {entry.known.sha256[:8]}; expected it gone, or another --cache"
+            )
     for entry, content in checked(path):
-        cache.keep(entry.key, entry.known, content)
+        if cache.content_of(entry.key) != content:
+            cache.keep(entry.key, entry.known, content)
     return entries
 
 
 def checked(path: Path) -> Iterator[Packed]:
     """The files of a pack, each compared with the manifest; raises UsageError as `unpack` does."""
     try:
-        with tarfile.open(path, "r|gz") as archive:
+        with gzip.open(path) as squeezed, tarfile.open(fileobj=squeezed, mode="r|") as archive:
             first = archive.next()
             if first is None or first.name != "manifest.json" or not first.isreg() or first.size > LARGEST_MANIFEST:
                 raise UsageError(f"{path}: not a pack: expected manifest.json first, as 'gpt2eval data pack' writes it")
             missing = {entry.member: entry for entry in _manifest(_content(archive, first), path).files}
             while (member := archive.next()) is not None:
-                entry = missing.pop(member.name, None)
-                if entry is None or not member.isreg():
-                    raise UsageError(f"{path}: {member.name!r:.80}: not a file that its manifest names, or twice")
-                if member.size > LARGEST_FILE or member.size != entry.known.bytes:
-                    raise UsageError(f"{path}: {member.name}: {member.size:,} bytes; its manifest says {entry.known.bytes:,}")
+                where, entry = f"{path}: {member.name!r:.80}", missing.pop(member.name, None)
+                if entry is None:
+                    raise UsageError(f"{where}: not a file that its manifest names, or there twice")
+                if not member.isreg():
+                    raise UsageError(f"{where}: a link, folder or device; expected a plain file")
+                if member.size != entry.known.bytes:
+                    raise UsageError(f"{where}: {member.size:,} bytes; its manifest says {entry.known.bytes:,}")
                 content = _content(archive, member)
                 if sha256(content).hexdigest() != entry.known.sha256:
-                    raise UsageError(f"{path}: {member.name}: its hash is not the one that its manifest says")
+                    raise UsageError(f"{where}: its hash is not the one that its manifest says")
                 yield Packed(entry, content)
+            while squeezed.read(1 << 20):  # to its end, where its own checksum is
+                pass
     except DAMAGE as error:
         raise UsageError(f"{path}: cannot be read: {error}; truncated or damaged?") from None
     if missing:
@@ -126,5 +139,5 @@ def _manifest(content: bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UsageError(f"{path}: manifest.json: {where}: {error.errors()[0]['msg']}") from None
+        first = error.errors()[0]
+        raise UsageError(f"{path}: manifest.json: {': '.join([*map(str, first['loc']), first['msg']])}") from None

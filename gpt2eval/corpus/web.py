@@ -1,6 +1,7 @@
 """A file at an address: taken up again where the connection broke, and checked before it counts."""
 
 import io
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import file_digest
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from gpt2eval.errors import UsageError
 
 ATTEMPTS = 5  # without a single byte in between
-LONGEST_WAIT = 30.0  # seconds before another one
+LONGEST_WAIT, LONG = 30.0, 5.0  # seconds before another one; what is said
 TIMEOUT = httpx.Timeout(60, connect=10)  # seconds without a byte, and without a connection
 BUSY = {408, 425, 429, 500, 502, 503, 504}
 REFUSED = {
@@ -51,6 +52,7 @@ class Body(io.RawIOBase):
         self.url, self.at, self.total = url, at, None
         self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers={"User-Agent": "gpt2eval"})
         self._chunks: Iterator[bytes] | None = None
+        self._answered = False
         self._next = self._more()
 
     def readable(self) -> bool:
@@ -71,7 +73,8 @@ class Body(io.RawIOBase):
         """The next bytes; none are left when they are empty."""
         passing = retry_if_exception_type(PassingError)
         try:
-            return Retrying(stop=stop_after_attempt(ATTEMPTS), wait=_wait, retry=passing, reraise=True)(self._once)
+            again = Retrying(stop=stop_after_attempt(ATTEMPTS), wait=_wait, retry=passing, reraise=True, before_sleep=_said)
+            return again(self._once)
         except PassingError as error:
             raise UnreachableError(f"{error}, {ATTEMPTS} times") from None
 
@@ -82,8 +85,10 @@ class Body(io.RawIOBase):
             chunk = next(self._chunks, b"")
         except httpx.TransportError as error:
             self._chunks = None
-            slow = isinstance(error, httpx.TimeoutException)
-            raise PassingError("no answer in time" if slow else str(error) or "the connection was cut") from None
+            said = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error) or "the connection was cut"
+            if isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol) and not self._answered:
+                raise UnreachableError(f"no connection: {said}") from None
+            raise PassingError(said) from None
         except (httpx.RequestError, httpx.InvalidURL) as error:
             raise UnreachableError(str(error)) from None
         self.at += len(chunk)
@@ -92,11 +97,15 @@ class Body(io.RawIOBase):
     def _connected(self) -> Iterator[bytes]:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={self.at}-"} if self.at else {})
         answer = self._client.send(self._client.build_request("GET", self.url, headers=headers), stream=True)
-        if answer.status_code == 416:  # there is nothing after that byte
+        self._answered = True
+        if answer.status_code == 416 and self.at:  # there is nothing after that byte
             return iter(())
         if answer.status_code in BUSY:
             asked = answer.headers.get("Retry-After", "")
-            raise PassingError(f"the server is busy ({answer.status_code})", float(asked) if asked.isdecimal() else 0)
+            after, busy = float(asked) if asked.isdecimal() else 0.0, f"the server is busy ({answer.status_code})"
+            if after > LONGEST_WAIT:
+                raise UnreachableError(f"{busy}, and asks to come back in {after:,.0f} seconds")
+            raise PassingError(busy, after)
         if answer.status_code not in (200, 206):
             raise UnreachableError(REFUSED.get(answer.status_code, f"the server answers {answer.status_code}"))
         sent_before = self.at if answer.status_code == 206 else 0
@@ -118,6 +127,12 @@ def _wait(state: RetryCallState) -> float:
     error = state.outcome and state.outcome.exception()
     asked = error.after if isinstance(error, PassingError) else 0
     return min(max(asked, wait_exponential(multiplier=0.25)(state)), LONGEST_WAIT)
+
+
+def _said(state: RetryCallState) -> None:
+    """Say on stderr what is waited for, where that takes long."""
+    if state.next_action and state.outcome and state.next_action.sleep >= LONG:
+        print(f"gpt2eval: {state.outcome.exception()}; again in {state.next_action.sleep:.0f} s", file=sys.stderr)
 
 
 @contextmanager

@@ -1,0 +1,72 @@
+"""The 8-grams of training text, put into a filter that is checked. It does not know what is looked up in it."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+from gpt2eval import bloom, ngrams, training
+from gpt2eval.bloom import Bloom
+from gpt2eval.errors import UsageError
+from gpt2eval.types import Progress
+
+CHECKED = 1_000_000  # random 8-grams that the filter is asked for
+
+
+class Trained(NamedTuple):
+    """The 8-grams of training text; the `odds` of a false positive, and how many of a million `random` ones were found."""
+
+    filter: Bloom
+    ngrams: int
+    odds: float
+    random: int
+
+
+def learn(paths: Sequence[Path], bound: float, watch: Callable[[Progress], None] = lambda progress: None) -> Trained:
+    """Put the 8-grams of training files into a filter, and see what it says of a million random ones.
+
+    Raises UsageError, with the bound that would fit, where the filter exceeds the memory available.
+    """
+    expected = training.expected_words(paths)
+    items, available = bloom.enough(expected, bound), training.memory()
+    size = bloom.bits(items, bound) // 8
+    _say(f"about {expected:,} training 8-grams; the filter takes {size / 1e6:,.0f} MB of {available / 1e6:,.0f} MB available")
+    if size > available:
+        least = bloom.affordable(expected, int(0.9 * available))
+        raise UsageError(
+            f"--false-positives {bound:g}: its filter of {size / 1e9:.1f} GB does not fit into the {available / 1e9:.1f} GB of "
+            f"memory available; expected {least:.1g} or more"
+        )
+    made = Bloom.of(expected, bound)
+    count = 0
+    for grams in ngrams.grams(_watched(paths, watch)):
+        made.add(grams.hashes)
+        count += len(grams.hashes)
+    if not count:
+        raise UsageError("--train: these files have no 8-gram, no eight words in a row; expected training text")
+    odds = bloom.odds(made.fill(), count, made.bits, made.hashes)
+    text = ngrams.random_text(CHECKED + ngrams.N - 1)
+    random = sum(int(made.found(grams.hashes).sum()) for grams in ngrams.grams([[text]]))
+    _say(f"{count:,} 8-grams in {made.bits:,} bits by {made.hashes} hashes: false positives at most {odds:.3g}")
+    _say(f"of {CHECKED:,} random 8-grams {random} were found")
+    return Trained(made, count, odds, random)
+
+
+def _watched(paths: Sequence[Path], watch: Callable[[Progress], None]) -> Iterator[Iterator[str]]:
+    sizes = [path.stat().st_size for path in paths]
+    total, last = sum(sizes), 0
+    for number, (path, before) in enumerate(zip(paths, accumulate([0, *sizes]), strict=False)):
+
+        def seen(at: int, number: int = number, before: int = before) -> None:
+            nonlocal last
+            if before + at - last >= training.PIECE:
+                last = before + at
+                watch(Progress("training text", number, len(paths), last, total))
+
+        yield from training.documents(path, seen)
+    watch(Progress("training text", len(paths), len(paths), total, total))
+
+
+def _say(line: str) -> None:
+    print(f"gpt2eval: {line}", file=sys.stderr)
