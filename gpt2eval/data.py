@@ -52,17 +52,13 @@ def listing(names: Sequence[str] = (), cache: Path | None = None, include: Seque
         file, known, content = item.source.file, kept.origin(item.source), kept.read(item.source)
         there = "no" if content is None else "yes" if is_published(content, file) else "yes!"
         size = known.bytes if known and content is not None else file.bytes
-        digest = known.sha256 if known and content is not None else _published_hash(file)
+        digest = known.sha256 if known and content is not None else file.hash
         origin = known.origin if known and content is not None else _address(item.source)
         licence = item.tasks[0].licence
         rows.append([file.name, f"{size:,}" if size else "?", there, digest[:8] or "?", item.names, origin, licence])
     table = tabulate(rows, ["file", "bytes", "there", "hash", "task", "from", "licence"], "plain", disable_numparse=True)
     marked = "\nyes! = not the published file, or nothing to tell it by" if any(row[2] == "yes!" for row in rows) else ""
     return table + marked
-
-
-def _published_hash(file: File) -> str:
-    return file.sha256 or file.md5 or file.git_blob or ""
 
 
 def _address(source: Source) -> str:
@@ -105,7 +101,7 @@ def _line(item: Needed, cache: Cache, content: bytes) -> str:
 
 
 def _why_not(file: File) -> str:
-    return "NOT the published file (marked ! in signatures)" if _published_hash(file) else "no published hash to tell it by (!)"
+    return "NOT the published file (marked ! in signatures)" if file.hash else "no published hash to tell it by (!)"
 
 
 def verify(names: Sequence[str] = (), cache: Path | None = None, include: Sequence[Path] = ()) -> Iterator[str]:
@@ -134,8 +130,8 @@ def _checked(item: Needed, cache: Cache, include: Sequence[Path]) -> str:
     if content is None:
         raise UsageError(f"{path}: damaged; expected 'gpt2eval data fetch {item.tasks[0].full_name}' again")
     is_part = source.hub is not None and source.hub.part and len(content) == item.tasks[0].cut_last
-    if _published_hash(source.file) and not is_published(content, source.file) and not is_part:
-        raise UsageError(f"{path}: not the published file; expected {_published_hash(source.file)[:8]} by its hash")
+    if source.file.hash and not is_published(content, source.file) and not is_part:
+        raise UsageError(f"{path}: not the published file; expected {source.file.hash[:8]} by its hash")
     said = [_line(item, cache, content)]
     reads: dict[str, corpus.Corpus] = {}
     for task in {(task.format, task.expect.model_dump_json()): task for task in item.tasks}.values():

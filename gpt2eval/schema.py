@@ -49,6 +49,11 @@ class File(Strict):
     git_blob: str | None = None
     bytes: int | None = None
 
+    @property
+    def hash(self) -> str:
+        """What its content is known by, "" where nothing is."""
+        return self.sha256 or self.md5 or self.git_blob or ""
+
 
 class Source(Strict):
     """Where the published text comes from: `hub`, else `archive` (the other way where the Hub has only a part)."""
@@ -59,10 +64,9 @@ class Source(Strict):
 
     @model_validator(mode="after")
     def checked(self) -> "Source":
-        hashed = self.file.sha256 or self.file.md5 or self.file.git_blob
         if self.archive and self.archive.stream and not self.archive.member:
             raise ValueError("archive: stream: expected a member")
-        if self.archive and self.archive.member and not (self.archive.sha256 or (self.archive.stream and hashed)):
+        if self.archive and self.archive.member and not (self.archive.sha256 or (self.archive.stream and self.file.hash)):
             raise ValueError("archive: expected its sha256")
         return self
 

@@ -505,6 +505,15 @@ def test_what_the_hub_has_not_the_archive_gives(hub: StandIn, run: Callable[...,
     assert "the published file, from http://127.0.0.1" in done.out
 
 
+def test_where_nothing_tells_the_published_file_the_first_that_gives_one_will_do(
+    hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any]
+) -> None:
+    source = on_hub(hub) | {"archive": at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK))["archive"]}
+    done = run("data", "fetch", "mine", *mine(source | {"file": {"name": "book.txt"}}))
+    assert "no published hash to tell it by (!), from hub:me/book" in done.out
+    assert not [path for _, path, _ in hub.asked if path.startswith("/files/")]
+
+
 @pytest.mark.parametrize("where", ["book.zip", "publisher.org/files/book.zip"])
 def test_a_mirror_is_asked_first_and_alone_knows_archives(
     hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any], where: str

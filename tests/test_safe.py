@@ -157,6 +157,17 @@ def test_another_config_is_another_model(folder: Path) -> None:
     assert first["weights"] != second["weights"]
 
 
+@pytest.mark.parametrize("field", ["block_count", "embedding_length", "feed_forward_length"])
+def test_a_gguf_that_speaks_of_more_than_it_has(tmp_path: Path, field: str) -> None:
+    from test_formats import gguf
+
+    config = GPT2Config(vocab_size=512, n_positions=32, n_embd=16, n_layer=1, n_head=2)
+    raw = gguf(GPT2LMHeadModel(config), DEMO / "model", tmp_path / "whole.gguf").read_bytes()
+    at = raw.index(f"gpt2.{field}".encode()) + len(f"gpt2.{field}") + 4  # behind the type
+    (tmp_path / "more.gguf").write_bytes(raw[:at] + (10**9).to_bytes(4, "little") + raw[at + 4 :])
+    refused(f"gguf:{tmp_path / 'more.gguf'}", f"gpt2.{field} is 1,000,000,000; expected at most", tokenizer=WORDS)
+
+
 def test_a_damaged_gguf(tmp_path: Path) -> None:
     from test_formats import gguf
 

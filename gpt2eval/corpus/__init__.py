@@ -125,7 +125,7 @@ def _fetched(task: Task, cache: Cache, mirror: str | None, *, strict: bool) -> t
         except (web.UnreachableError, UsageError) as error:
             said.append(str(error) if str(error).startswith(origin) else f"{origin}: {error}")
             continue
-        if read.published:
+        if read.published or not (strict or task.source.file.hash):
             cache.put(task.source, content, origin, revision)
             return content, origin
         other.append((content, origin, revision))
@@ -173,7 +173,7 @@ def _from_archive(archive: Archive, file: File, url: str, cache: Cache) -> hub.R
         web.download(url, path, archive.sha256 or file.sha256)
         content = path.read_bytes()
         path.unlink()
-    if any((file.sha256, file.md5, file.git_blob)) and not is_published(content, file):
+    if file.hash and not is_published(content, file):
         raise UsageError(f"{url}: its {file.name} has another hash than the published one; thrown away")
     return hub.Restored(content, "")
 

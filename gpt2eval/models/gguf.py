@@ -11,6 +11,7 @@ from gpt2eval.models import Options, hf
 from gpt2eval.models.causal import CausalModel
 
 MAGIC = b"GGUF"
+SIZES = {"block_count", "embedding_length", "feed_forward_length", "head_count", "head_count_kv", "key_length", "value_length"}
 
 
 def load(rest: str, options: Options) -> CausalModel:
@@ -26,4 +27,20 @@ def load(rest: str, options: Options) -> CausalModel:
         raise UsageError(f"model gguf:{rest}: {error.strerror}; expected a GGUF file") from None
     if magic != MAGIC:
         raise UsageError(f"model gguf:{rest}: begins with {magic!r}; expected a GGUF file")
+    _check_sizes(path)
     return hf.load(str(path.parent), options, gguf=path.name)
+
+
+def _check_sizes(path: Path) -> None:
+    """Raise UsageError where the header speaks of more layers, or wider ones, than the file has: memory would be taken."""
+    from gguf import GGUFReader
+
+    reader = GGUFReader(path)
+    widest = max((int(size) for tensor in reader.tensors for size in tensor.shape), default=0)
+    for key, field in reader.fields.items():
+        name = key.rpartition(".")[2]
+        if name not in SIZES or not isinstance(size := field.contents(), int):
+            continue
+        most = len(reader.tensors) if name == "block_count" else widest
+        if not 0 <= size <= most:
+            raise UsageError(f"model gguf:{path}: {key} is {size:,}; expected at most {most:,}, of its tensors")
