@@ -62,7 +62,10 @@ def listing(names: Sequence[str] = (), cache: Path | None = None, include: Seque
 
 
 def _address(source: Source) -> str:
-    return f"hub:{source.hub.id}" if source.hub else source.archive.url if source.archive else "(--data)"
+    """Where a file is looked for first."""
+    if source.hub and not (source.hub.part and source.archive):
+        return f"hub:{source.hub.id}"
+    return source.archive.url if source.archive else "(--data)"
 
 
 def fetch(
