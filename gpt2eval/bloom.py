@@ -71,5 +71,5 @@ def enough(items: int, bound: float) -> int:
 
 
 def affordable(items: int, available: int) -> float:
-    """The least false-positive bound that so many bytes allow for so many items: exp(-8 bytes / n (ln 2)^2)."""
-    return math.exp(-8 * available / max(items + items // 20, 1) * math.log(2) ** 2)
+    """The least false-positive bound that so many bytes allow for so many items: exp(-8 bytes / n (ln 2)^2), or 4 / bits."""
+    return max(LEAST, 4 / (8 * available), math.exp(-8 * available / max(items + items // 20, 1) * math.log(2) ** 2))

@@ -81,18 +81,18 @@ def fetch(
 
     What fails does not keep the others from being fetched. Raises UsageError at the end, with all that failed.
     """
-    kept, failed = Cache.at(cache), list[corpus.MissingError]()
+    kept, failed = Cache.at(cache), list[UsageError]()
     for item in needed(names, include):
         try:
             content, _ = corpus.fetch(item.tasks[0], kept, mirror, strict=strict, again=again)
-        except corpus.MissingError as error:
+        except UsageError as error:
             failed.append(error)
             continue
         yield _line(item, kept, content)
     if len(failed) == 1:
         raise failed[0]
     if failed:
-        said = "; ".join(error.said for error in failed)
+        said = "; ".join(getattr(error, "said", str(error)) for error in failed)
         raise UsageError(f"{said}; give the files: --data TASK=PATH, or a pack made elsewhere: gpt2eval data unpack FILE")
 
 
@@ -114,9 +114,12 @@ def verify(names: Sequence[str] = (), cache: Path | None = None, include: Sequen
     back; and for a task that was named and is not there.
     """
     kept = Cache.at(cache)
-    wrong = [f"{place}: damaged, or not finished; expected 'gpt2eval data fetch', or it gone" for place in kept.begun()]
-    for item in needed(names, include):
-        if names and kept.origin(item.source) is None:
+    asked = needed(names, include)
+    keys = {key_of(item.source) for item in asked}
+    begun = {place.name: place for place in kept.begun() if not names or place.name in keys}
+    wrong = [f"{place}: damaged, or not finished; expected 'gpt2eval data fetch', or it gone" for place in begun.values()]
+    for item in asked:
+        if names and kept.origin(item.source) is None and key_of(item.source) not in begun:
             wrong.append(f"{item.names}: {item.source.file.name} is not there")
         elif kept.origin(item.source):
             try:

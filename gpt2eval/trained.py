@@ -36,7 +36,7 @@ def learn(paths: Sequence[Path], bound: float, watch: Callable[[Progress], None]
         least = bloom.affordable(expected, int(0.9 * available))
         raise UsageError(
             f"--false-positives {bound:g}: its filter of {size / 1e9:.1f} GB does not fit into the {available / 1e9:.1f} GB of "
-            f"memory available; expected {least:.1g} or more"
+            f"memory available; expected {f'{least:.2g} or more' if least <= bloom.MOST else 'more memory, no bound fits'}"
         )
     made = Bloom.of(expected, bound)
     count = 0

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from gpt2eval.errors import UsageError
 from gpt2eval.ngrams import words
@@ -27,6 +27,7 @@ SAMPLED_FILES, PLACES, PLACE = 256, 16, 1 << 18
 PACKED = 1 << 21  # bytes of a compressed file, of which its reader may be 128 kB ahead
 SPARE = 1.1  # what a sample of a text may miss
 OPENERS: dict[str, Callable[[Any], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # pyright: ignore
+NO_TEXT = (b"PK\3\4", b"\x1f\x8b", b"PAR1", b"\x28\xb5\x2f\xfd")  # how .zip, .gz, .parquet and .zst begin
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
 
 
@@ -35,23 +36,32 @@ def files(places: Iterable[Path]) -> list[Path]:
 
     Raises UsageError where there is none, and for a folder that cannot be read.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for place in places:
-        try:
-            below = sorted(path for path in place.rglob("*") if _counts(path.relative_to(place)) and path.is_file())
-        except OSError as error:
-            raise UsageError(f"--train {error.filename}: {error.strerror}; expected a folder that can be read") from None
-        below = below if place.is_dir() else [place]
+        below = _below(place) if place.is_dir() else [place]
         if not below or not below[0].is_file():
             raise UsageError(f"--train {place}: no such file, or no file in that folder that is not hidden")
-        found |= {path.resolve(): None for path in below}
+        for path in below:
+            found.setdefault(path.resolve(), path)
     if not found:
         raise UsageError("--train: expected files or folders with training text")
-    return list(found)
+    return list(found.values())
 
 
-def _counts(path: Path) -> bool:
-    return not any(part.startswith(".") for part in path.parts)
+def _below(folder: Path) -> list[Path]:
+    """The files below a folder that are not hidden, sorted."""
+
+    def refuse(error: OSError) -> NoReturn:
+        raise UsageError(f"--train {error.filename}: {error.strerror}; expected a folder that can be read")
+
+    found: list[Path] = []
+    try:
+        for at, folders, names in os.walk(folder, onerror=refuse):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            found += (Path(at, name) for name in names if not name.startswith(".") and Path(at, name).is_file())
+    except OSError as error:
+        refuse(error)
+    return sorted(found)
 
 
 def documents(path: Path, seen: Callable[[int], None] = lambda at: None) -> Iterator[Iterator[str]]:
@@ -66,7 +76,7 @@ def documents(path: Path, seen: Callable[[int], None] = lambda at: None) -> Iter
             return
         with ExitStack() as stack:
             raw = stack.enter_context(path.open("rb"))
-            file = stack.enter_context(_unpacked(raw, path.suffix))
+            file = stack.enter_context(_unpacked(raw, _packing(path)))
             if form == ".jsonl":
                 for number, line in enumerate(file, 1):
                     seen(raw.tell())
@@ -79,7 +89,12 @@ def documents(path: Path, seen: Callable[[int], None] = lambda at: None) -> Iter
 
 
 def _form(path: Path) -> str:
-    return path.with_suffix("").suffix if path.suffix in (*OPENERS, ".zst") else path.suffix
+    """The suffix that says how text lies in a file, without the one that says how it is packed; `_packing` is that one."""
+    return path.with_suffix("").suffix.lower() if _packing(path) in (*OPENERS, ".zst") else _packing(path)
+
+
+def _packing(path: Path) -> str:
+    return path.suffix.lower()
 
 
 def _damaged(path: Path, error: Exception) -> UsageError:
@@ -99,6 +114,8 @@ def _decoded(file: IO[bytes], path: Path, seen: Callable[[], None]) -> Iterator[
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     try:
         while data := file.read(PIECE):
+            if data.startswith(NO_TEXT) or data[257:262] == b"ustar":
+                raise UsageError(f"{path}: holds files or rows, and its name does not say so; expected text")
             seen()
             yield decoder.decode(data)
     except DAMAGE as error:
@@ -122,6 +139,8 @@ def _rows(path: Path, seen: Callable[[int], None]) -> Iterator[Iterator[str]]:
     with ParquetFile(path) as file:
         if "text" not in file.schema_arrow.names:
             raise UsageError(f"{path}: expected a column 'text', found {', '.join(file.schema_arrow.names[:5])}")
+        if "string" not in str(file.schema_arrow.field("text").type):
+            raise UsageError(f"{path}: expected text in column 'text', found {file.schema_arrow.field('text').type}")
         done = 0
         for batch in file.iter_batches(1024, columns=["text"]):
             done += batch.num_rows
@@ -139,13 +158,13 @@ def expected_words(paths: Sequence[Path]) -> int:
     """
     found: dict[tuple[str, str], list[int]] = {}
     for path in paths[:: -(-len(paths) // SAMPLED_FILES)]:
-        counts = found.setdefault((_form(path), path.suffix), [0, 0])
+        counts = found.setdefault((_form(path), _packing(path)), [0, 0])
         for i, count in enumerate(_sample(path)):
             counts[i] += count
     everything = [sum(column) for column in zip(*found.values(), strict=True)]
     total = 0.0
     for path in paths:
-        counted, size = found.get((_form(path), path.suffix), everything)
+        counted, size = found.get((_form(path), _packing(path)), everything)
         total += path.stat().st_size * counted / max(size, 1)
     return int(SPARE * total) + 1
 
@@ -155,7 +174,7 @@ def _sample(path: Path) -> tuple[int, int]:
     size = path.stat().st_size
     try:
         with path.open("rb") as raw:
-            if path.suffix == ".parquet":
+            if _packing(path) == ".parquet":
                 read = 0
 
                 def seen(at: int) -> None:
@@ -164,8 +183,8 @@ def _sample(path: Path) -> tuple[int, int]:
 
                 count = sum(words(text) for document in islice(documents(path, seen), 4096) for text in document)
                 return count, read
-            if path.suffix in (*OPENERS, ".zst"):
-                with _unpacked(raw, path.suffix) as file:
+            if _packing(path) in (*OPENERS, ".zst"):
+                with _unpacked(raw, _packing(path)) as file:
                     count = 0
                     while data := file.read(PIECE):
                         count += words(data.decode("utf-8", "replace"))
@@ -187,6 +206,11 @@ def memory() -> int:
     """Bytes of memory that may be taken: what the system says is available, or else all there is."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+        free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:  # a container's own limit
+        most, used = (int((Path("/sys/fs/cgroup") / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):
+        return free
+    return min(free, max(most - used, 0))

@@ -122,6 +122,21 @@ def test_cbt_question_file_is_found_in_the_tgz_and_any_file_in_a_gz(tmp_path: Pa
     assert corpus.read(load_task("wikitext2"), squeezed).records[0].text == WIKITEXT
 
 
+def test_an_archive_s_folder_of_the_files_name_is_not_the_file(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.mkdir("text8")
+        archive.writestr("text8/text8", PTB)
+    with tarfile.open(tmp_path / "a.tgz", "w:gz") as archive:
+        folder = tarfile.TarInfo("text8")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        member = tarfile.TarInfo("text8/text8")
+        member.size = len(PTB)
+        archive.addfile(member, io.BytesIO(PTB.encode()))
+    for name in ("a.zip", "a.tgz"):
+        assert corpus.read(load_task("text8"), tmp_path / name).records[0].text == PTB
+
+
 def test_folder_stands_for_the_publishers_file_in_it(tmp_path: Path) -> None:
     write(tmp_path / "ptb.test.txt", PTB)
     assert corpus.read(load_task("ptb"), tmp_path).records[0].text == PTB

@@ -299,6 +299,8 @@ def test_a_moved_branch_is_not_the_published_file_any_more(
     assert "NOT the published" in run("data", "fetch", "mine", *include).out, "it is there"
     for option in ("--strict-data", "--again"):
         assert ", the published file, from hub:me/book at " in run("data", "fetch", "mine", *include, option).out
+    hub.repository("me/book").push({"data/test-00000-of-00001.parquet": parquet([{"text": "changed again\n"}])})
+    assert ", the published file, from hub:me/book at " in run("data", "fetch", "mine", *include, "--again").out, "it stays"
 
 
 def test_the_published_file_of_an_archive_comes_before_another_one_of_the_hub(
@@ -526,11 +528,27 @@ def test_a_mirror_is_asked_first_and_alone_knows_archives(
     assert not [path for _, path, _ in hub.asked if "me/book" in path]
 
 
+def test_what_a_mirror_has_not_the_publisher_gives(hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any]) -> None:
+    include = mine(at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK)))
+    done = run("data", "fetch", "mine", *include, "--mirror", f"{hub.url}/files/empty")
+    assert f", the published file, from {hub.url}/files/book.zip" in done.out
+
+
+def test_a_name_with_blanks_and_an_odd_address(hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any]) -> None:
+    hub.files["n\u00e9/my book.txt"] = BOOK.encode()
+    source = {"archive": {"url": f"{hub.url}/files/n\u00e9/my book.txt"}, "file": hashed(BOOK) | {"name": "my book.txt"}}
+    include = mine(source)
+    assert "my book.txt, 176,890 bytes, the published file" in run("data", "fetch", "mine", *include).out
+    assert run("data", "verify", "mine", *include).code == 0
+    assert "\\xe9" in run("data", "ls", "mine", *include).out
+
+
 @pytest.mark.parametrize("mirror", ["nowhere", "ftp://127.0.0.1", "http://", "http://127.0.0.1:1"])
 def test_a_mirror_that_is_none_is_one_line(
     run: Callable[..., Done], mine: Callable[..., Any], hub: StandIn, mirror: str
 ) -> None:
     include = mine(at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK)))
+    hub.files.clear()
     refused(run("data", "fetch", "mine", *include, "--mirror", mirror), f"{mirror.rstrip('/')}/book.zip: ", *MEND)
 
 
@@ -565,7 +583,10 @@ def test_what_failed_half_way_never_counts_as_present(tmp_path: Path, monkeypatc
     monkeypatch.setattr("gpt2eval.corpus.cache.write_whole", full)
     with pytest.raises(UsageError, match="disk full"):
         cache.put(source, b"other", "there")
-    assert cache.origin(source) is None
+    assert cache.read(source) == BOOK.encode(), "what was there stays"
+    monkeypatch.undo()
+    (place / "book.txt").write_bytes(bytes(len(BOOK)))  # as after a cut between the content and what is known of it
+    assert cache.read(source) is None
 
 
 def test_a_file_that_changed_on_disk_is_fetched_again(
@@ -715,7 +736,9 @@ def kept(folder: Path, contents: Mapping[str, bytes]) -> tuple[Cache, list[Sourc
     return cache, sources
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z][a-z.0-9]{0,10}", fullmatch=True), st.binary(max_size=300), min_size=1, max_size=4))
+@given(
+    st.dictionaries(st.from_regex(r"[a-z][a-z.0-9 ]{0,10}", fullmatch=True), st.binary(max_size=300), min_size=1, max_size=4)
+)
 def test_unpacking_gives_what_was_packed(tmp_path_factory: pytest.TempPathFactory, contents: dict[str, bytes]) -> None:
     folder = tmp_path_factory.mktemp("pack")
     cache, sources = kept(folder / "here", contents)
@@ -822,8 +845,10 @@ def test_packing_what_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^not in the cache: ptb\.test\.txt; expected 'gpt2eval data fetch' first$"):
         data.pack(tmp_path / "pack.tar.gz", ["ptb"], tmp_path)
     cache, sources = kept(tmp_path / "cache", {"a.txt": b"a"})
-    with pytest.raises(UsageError, match=r"cannot be written: "):
-        packs.pack(tmp_path / "none" / "pack.tar.gz", cache, sources)
+    for place in (tmp_path / "none" / "pack.tar.gz", tmp_path / "cache", Path("/")):
+        with pytest.raises(UsageError, match=r"cannot be written: "):
+            packs.pack(place, cache, sources)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]
 
 
 # -- passports -------------------------------------------------------------------------------------------------------

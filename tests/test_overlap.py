@@ -136,9 +136,10 @@ def test_the_filter_has_the_bits_that_are_said() -> None:
 @given(st.integers(10**6, 10**10), st.integers(10**8, 10**11))
 def test_the_bound_that_fits_fits(items: int, available: int) -> None:
     least = bloom.affordable(items, available)
-    if least > bloom.LEAST:
-        size = -(items + items // 20) * np.log(least) / np.log(2) ** 2 / 8
-        assert size == pytest.approx(available, rel=1e-6)
+    if least <= bloom.MOST:
+        assert bloom.bits(bloom.enough(items, least), least) / 8 <= available * (1 + 1e-6) + 100
+        if least > bloom.LEAST:  # and is the least
+            assert bloom.bits(bloom.enough(items, 0.8 * least), 0.8 * least) / 8 > available * (1 - 1e-6)
 
 
 # -- training files ------------------------------------------------------------------------------------------------
@@ -224,9 +225,25 @@ def test_errors_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.Monkey
     pq.write_table(pa.table({"words": ["x"]}), tmp_path / "a.parquet")
     with pytest.raises(UsageError, match="expected a column 'text', found words"):
         read(tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
+    with pytest.raises(UsageError, match="expected text in column 'text', found int64"):
+        read(tmp_path / "a.parquet")
+    (tmp_path / "a.zip").write_bytes(b"PK\3\4 and more")
+    with pytest.raises(UsageError, match="holds files or rows, and its name does not say so; expected text"):
+        read(tmp_path / "a.zip")
     monkeypatch.setattr(training, "memory", lambda: 10_000_000)
     with pytest.raises(UsageError, match=r"filter of 0.1 GB does not fit .* expected .* or more"):
         trained.learn([path], 1e-8)
+
+
+def test_a_link_is_read_by_its_own_name_and_counted_once(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "0123").write_text('{"text": "in a line"}\n')
+    (tmp_path / "snapshot").mkdir()
+    for name in ("train.JSONL", "again.jsonl"):
+        (tmp_path / "snapshot" / name).symlink_to(tmp_path / "blobs" / "0123")
+    (file,) = training.files([tmp_path / "snapshot"])
+    assert read(file) == ["in a line"]
 
 
 def test_a_bound_that_was_not_kept_is_said(

@@ -30,13 +30,15 @@ def unpack(path: Path, names: Iterable[str]) -> bytes:
             magic = file.read(4)
         if magic == b"PK\3\4":
             with zipfile.ZipFile(path) as archive:
-                return archive.read(_member(path, archive.namelist(), names))
+                files = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+                return archive.read(_member(path, files, names))
         if not magic.startswith(b"\x1f\x8b"):
             return path.read_bytes()
         if not tarfile.is_tarfile(path):
             return gzip.decompress(path.read_bytes())
         with tarfile.open(path) as archive:
-            member = archive.extractfile(_member(path, archive.getnames(), names))
+            files = [entry.name for entry in archive.getmembers() if entry.isfile()]
+            member = archive.extractfile(_member(path, files, names))
             return member.read() if member else b""
     except DAMAGE as error:
         raise UsageError(f"{path}: cannot be read: {error}; truncated or damaged?") from None

@@ -8,7 +8,7 @@ publishers' archives as downloaded; it may be deleted.
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import md5, sha1, sha256
 from pathlib import Path
@@ -22,7 +22,7 @@ from gpt2eval.disk import write_whole
 from gpt2eval.errors import UsageError
 from gpt2eval.schema import File, Source, Strict
 
-PlainName = Annotated[str, Field(pattern=r"^[\w+-][\w.+-]*$")]  # of a file or folder, and no path
+PlainName = Annotated[str, Field(pattern=r"^[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$")]  # of a file or folder, and no path
 Printed = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=500)]  # what a terminal shows as it is
 LARGEST = 1 << 31  # bytes
 
@@ -58,7 +58,7 @@ def key_of(source: Source) -> str:
     >>> key_of(Source(file=File(name="ptb.test.txt")))
     'ptb.test.txt-6c394cf1'
     """
-    return f"{source.file.name}-{sha256(source.model_dump_json(exclude_none=True).encode()).hexdigest()[:8]}"
+    return f"{source.file.name}-{sha256(source.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +118,17 @@ class Cache:
 
     def put(self, source: Source, content: bytes, origin: str, revision: str = "") -> None:
         """Keep a source's file."""
-        digest = sha256(content).hexdigest()
-        known = Origin(name=source.file.name, sha256=digest, bytes=len(content), origin=origin, revision=revision)
+        digest, plain = sha256(content).hexdigest(), origin.encode("ascii", "backslashreplace").decode()[:500]
+        try:
+            known = Origin(name=source.file.name, sha256=digest, bytes=len(content), origin=plain, revision=revision)
+        except ValidationError as error:
+            what = error.errors()[0]
+            raise UsageError(f"{source.file.name}: cannot be kept: {what['loc'][0]}: {what['msg']}") from None
         self.keep(key_of(source), known, content)
 
     def keep(self, key: str, known: Origin, content: bytes) -> None:
-        """Keep a file under a key: what is known of it last, so that half of it never counts."""
+        """Keep a file under a key: what is known of it last, and with its hash, so that half of it never counts."""
         place = self.folder / "files" / key
-        with suppress(OSError):
-            (place / "origin.json").unlink()
         write_whole(place / known.name, content)
         write_whole(place / "origin.json", (json.dumps(known.model_dump(), indent=1) + "\n").encode())
 

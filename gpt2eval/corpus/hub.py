@@ -1,7 +1,7 @@
 """Rows of a data set on the Hub, laid back into the publisher's file.
 
-Only the files of the split that is asked for are downloaded, each at the commit that the branch has now, each checked
-against the hash by which the Hub names it.
+Only the files of the split that is asked for are downloaded, each at the commit that the branch has now, and the
+large ones (by its own rules those in LFS) checked against the sha256 by which it names them.
 """
 
 import json

@@ -62,12 +62,12 @@ def pack(path: Path, cache: Cache, sources: Iterable[Source]) -> list[Entry]:
     manifest = Manifest(files=tuple(file.entry for file in files))
     members = [("manifest.json", manifest.model_dump_json(indent=1).encode())]
     members += [(entry.member, content) for entry, content in files]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.parent / f".{path.name}.{os.getpid()}"
     try:
         with (
             temporary.open("wb") as raw,
             gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as squeezed,
-            tarfile.open(fileobj=squeezed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+            tarfile.open(fileobj=squeezed, mode="w", format=tarfile.PAX_FORMAT) as archive,
         ):
             for name, content in members:
                 member = tarfile.TarInfo(name)
@@ -75,9 +75,10 @@ def pack(path: Path, cache: Cache, sources: Iterable[Source]) -> list[Entry]:
                 archive.addfile(member, io.BytesIO(content))
         temporary.replace(path)
     except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
         with suppress(OSError):
             temporary.unlink()
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
     return list(manifest.files)
 
 

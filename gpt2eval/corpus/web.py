@@ -159,7 +159,7 @@ def download(url: str, path: Path, sha256: str | None) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):
-            if path.exists() and sha256 in (None, _digest(path)):
+            if sha256 and path.exists() and _digest(path) == sha256:
                 return
             if sha256 is None:
                 part.unlink(missing_ok=True)  # nothing would tell a mixture of two
@@ -180,12 +180,12 @@ def _digest(path: Path) -> str:
 
 
 def mirrored(url: str, mirror: str | None) -> list[str]:
-    """Where to ask for a file: at its address; or below a mirror's, by its name, or else by host and path.
+    """Where to ask for a file: below a mirror's address by its name, then by host and path; and at its own address.
 
     >>> mirrored("http://a.org/b/c.zip", "http://m")
-    ['http://m/c.zip', 'http://m/a.org/b/c.zip']
+    ['http://m/c.zip', 'http://m/a.org/b/c.zip', 'http://a.org/b/c.zip']
     """
     if mirror is None:
         return [url]
     parts, base = urlsplit(url), mirror.rstrip("/")
-    return [f"{base}/{Path(parts.path).name}", f"{base}/{parts.netloc}{parts.path}"]
+    return [f"{base}/{Path(parts.path).name}", f"{base}/{parts.netloc}{parts.path}", url]
