@@ -151,12 +151,7 @@ def tallies(folder: Path, result: Result, *, blocks: bool) -> list[list[Tally]] 
     made = kept and kept.read_tallies()
     if not made or Tally.total(made) != result.tally:
         return None
-    groups: list[list[Tally]] = []
-    for tally in made:
-        if blocks or tally.records:
-            groups.append([])
-        groups[-1].append(tally)
-    return groups
+    return [[tally] for tally in (made if blocks else metrics.by_record(made))]
 
 
 def without(name: str, groups: Sequence[Sequence[Tally]], kept: Sequence[Sequence[Tally]], unit: str, model: str) -> Without:

@@ -6,16 +6,16 @@ just as a published one is. It does not know models.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from gpt2eval import corpus
 from gpt2eval.corpus.archives import unpack
+from gpt2eval.disk import files_below
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.formats import json_text, under
 from gpt2eval.schema import File, Name, Source, Task, Unit
@@ -169,23 +169,13 @@ def _plain(path: Path) -> bytes:
 
 def _files(folder: Path) -> Iterator[str]:
     """The text of every file below a folder that is not hidden, by order of their paths in it."""
-    found: list[Path] = []
-    try:
-        for at, folders, names in os.walk(folder, onerror=_refuse):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            found += (Path(at, name) for name in names if not name.startswith(".") and Path(at, name).is_file())
-    except OSError as error:
-        _refuse(error)
+    found = files_below(folder)
     if not found:
         raise UsageError(f"--text {folder}: no file in it; expected one or more that are not hidden")
-    for path in sorted(found, key=lambda path: path.relative_to(folder).as_posix()):
+    for path in found:
         if (kind := _keyed(path)) is not None:
             raise UsageError(f"--text {folder}: {path}: holds several texts; expected {path}:{KEYS[kind]}, given by itself")
         yield corpus.decoded(_plain(path), str(path))
-
-
-def _refuse(error: OSError) -> NoReturn:
-    raise UsageError(f"{error.filename}: {error.strerror}; expected a folder that can be read")
 
 
 def _rows(path: Path, column: str) -> Iterator[str]:

@@ -17,8 +17,9 @@ from contextlib import ExitStack
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
+from gpt2eval.disk import files_below
 from gpt2eval.errors import UsageError
 from gpt2eval.ngrams import words
 
@@ -38,7 +39,7 @@ def files(places: Iterable[Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for place in places:
-        below = _below(place) if place.is_dir() else [place]
+        below = files_below(place) if place.is_dir() else [place]
         if not below or not below[0].is_file():
             raise UsageError(f"--train {place}: no such file, or no file in that folder that is not hidden")
         for path in below:
@@ -46,22 +47,6 @@ def files(places: Iterable[Path]) -> list[Path]:
     if not found:
         raise UsageError("--train: expected files or folders with training text")
     return list(found.values())
-
-
-def _below(folder: Path) -> list[Path]:
-    """The files below a folder that are not hidden, sorted."""
-
-    def refuse(error: OSError) -> NoReturn:
-        raise UsageError(f"--train {error.filename}: {error.strerror}; expected a folder that can be read")
-
-    found: list[Path] = []
-    try:
-        for at, folders, names in os.walk(folder, onerror=refuse):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            found += (Path(at, name) for name in names if not name.startswith(".") and Path(at, name).is_file())
-    except OSError as error:
-        refuse(error)
-    return sorted(found)
 
 
 def documents(path: Path, seen: Callable[[int], None] = lambda at: None) -> Iterator[Iterator[str]]:
@@ -113,11 +98,13 @@ def _unpacked(raw: IO[bytes], suffix: str) -> IO[bytes]:
 def _decoded(file: IO[bytes], path: Path, seen: Callable[[], None]) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     try:
-        while data := file.read(PIECE):
-            if data.startswith(NO_TEXT) or data[257:262] == b"ustar":
-                raise UsageError(f"{path}: holds files or rows, and its name does not say so; expected text")
+        data = file.read(PIECE)
+        if data.startswith(NO_TEXT) or data[257:262] == b"ustar":
+            raise UsageError(f"{path}: holds files or rows, and its name does not say so; expected text")
+        while data:
             seen()
             yield decoder.decode(data)
+            data = file.read(PIECE)
     except DAMAGE as error:
         raise _damaged(path, error) from None
     yield decoder.decode(b"", final=True)

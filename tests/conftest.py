@@ -1,9 +1,14 @@
-"""What the tests share: development text where there is some, and small random models."""
+"""What the tests share: development text where there is some, small random models, and the command line."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
+
+from gpt2eval import cli
 
 settings.register_profile("gpt2eval", deadline=None)  # a busy machine is no failure
 settings.load_profile("gpt2eval")
@@ -29,3 +34,28 @@ def development_data() -> Path:
 def real_models() -> Path:
     """Real tokenizers and small models."""
     return beside("models")
+
+
+class Ended(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def gpt2eval(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in this process."""
+
+    def run(*arguments: str | Path) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["gpt2eval", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        printed = capsys.readouterr()
+        return Ended(int(caught.value.code or 0), printed.out, printed.err)
+
+    return run

@@ -6,11 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from conftest import Ended, Run
 
 from gpt2eval import __version__, catalog, cli, demo, pipeline, results
 from gpt2eval.tasks import load_task
@@ -18,31 +17,6 @@ from gpt2eval.tasks import load_task
 COMMANDS = sorted(command.callback.__name__ for command in cli.app.registered_commands if command.callback)
 TOY = "--model=toy:uniform-bytes"
 DATA = demo.data()
-
-
-class Ended(NamedTuple):
-    """How a command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
-
-@pytest.fixture
-def gpt2eval(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in this process."""
-
-    def run(*arguments: str | Path) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["gpt2eval", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        printed = capsys.readouterr()
-        return Ended(int(caught.value.code or 0), printed.out, printed.err)
-
-    return run
 
 
 @pytest.fixture(scope="module")

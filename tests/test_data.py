@@ -22,6 +22,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from standin import CommandLine, Done, StandIn, cut, slow, status
+from test_corpus import CBT, LAMBADA, PTB, WIKITEXT, cbt_rows
 
 from gpt2eval import data, passport
 from gpt2eval.corpus import packs
@@ -31,11 +32,6 @@ from gpt2eval.errors import UsageError
 from gpt2eval.schema import File, Source
 from gpt2eval.tasks import load_task
 
-WIKITEXT = " \n = Homarus <unk> = \n \n It is caught in lobster pots . \n"
-PTB = " no it was n't black monday \n but while the <unk> fell N points \n"
-LAMBADA = '{"text": "\\u201cWait,\\u201d he said.\\n\\nShe did not wait"}\n{"text": "A lamp, a bed and a chair"}\n'
-QUESTION = "21 He said `` the XXXXX is gone '' .\tdog\t\tcat|cow|dog|ear|fig|gem|hat|ink|jar|key\n\n"
-CBT = "".join(f"{n} It  was day {n} .\n" for n in range(1, 21)) + QUESTION
 BOOK = "".join(f"Line {n} has the hash {sha256(str(n).encode()).hexdigest()}.\n" for n in range(2000))
 
 WIKITEXT_CARD = """---
@@ -66,15 +62,6 @@ def parquet(rows: list[dict[str, Any]]) -> bytes:
 
 def wikitext_rows(text: str) -> list[dict[str, Any]]:
     return [{"text": "" if line == " \n" else line} for line in text.splitlines(keepends=True)]
-
-
-def cbt_rows(content: str) -> list[dict[str, Any]]:
-    rows = []
-    for block in content.split("\n\n")[:-1]:
-        *sentences, question = (line.partition(" ")[2] for line in block.split("\n"))
-        query, answer, _, options = question.split("\t")
-        rows.append({"sentences": sentences, "question": query, "answer": answer, "options": options.split("|")})
-    return rows
 
 
 # -- the stand-in: tiny data sets in the real repositories' layout -----------------------------------------------------

@@ -18,8 +18,8 @@ PACKAGE = Path(gpt2eval.__file__).parent
 LAYERS = (
     ("errors", "types", "schema", "scheme", "windows", "demo", "ngrams", "bloom"),
     ("ask", "detok", "plan", "metrics", "signature", "verdict"),
-    ("catalog", "formats", "moses", "disk", "checkpoints", "training"),
-    ("tasks", "corpus", "models", "journal"),
+    ("catalog", "formats", "moses", "disk", "checkpoints"),
+    ("tasks", "corpus", "models", "journal", "training"),
     ("results", "protocols", "texts", "trained"),
     ("table", "work", "curves", "history"),
     ("pipeline",),

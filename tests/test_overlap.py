@@ -228,6 +228,9 @@ def test_errors_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.Monkey
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
     with pytest.raises(UsageError, match="expected text in column 'text', found int64"):
         read(tmp_path / "a.parquet")
+    text = "x" * (training.PIECE + 257) + "ustar " + "y" * training.PIECE  # is text all the same
+    (tmp_path / "ustar.txt").write_text(text)
+    assert "".join(read(tmp_path / "ustar.txt")) == text
     (tmp_path / "a.zip").write_bytes(b"PK\3\4 and more")
     with pytest.raises(UsageError, match="holds files or rows, and its name does not say so; expected text"):
         read(tmp_path / "a.zip")

@@ -4,19 +4,19 @@ import csv
 import gzip
 import json
 import math
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow
 import pytest
+from conftest import Run
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from gpt2eval import catalog, cli, corpus, demo, models, pipeline, results, tasks, texts
+from gpt2eval import catalog, corpus, demo, models, pipeline, results, tasks, texts
 from gpt2eval.errors import UsageError
 from gpt2eval.pipeline import Settings, evaluate
 from gpt2eval.types import Encoding, Model, Request, Result, TokenScores, Worker
@@ -330,28 +330,11 @@ def test_the_current_folder_has_its_own_name(tmp_path: Path, monkeypatch: pytest
 # -- the command line ----------------------------------------------------------------------------------------------
 
 
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
-
 @pytest.fixture
-def gpt2eval(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run the command in this process, in `tmp_path`."""
+def gpt2eval(gpt2eval: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """The command, run in `tmp_path`."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["gpt2eval", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        printed = capsys.readouterr()
-        return Ended(int(caught.value.code or 0), printed.out, printed.err)
-
-    return run
+    return gpt2eval
 
 
 def test_run_prints_the_numbers_of_a_text_with_their_signatures(gpt2eval: Run, tmp_path: Path) -> None:
