@@ -16,9 +16,15 @@ def described(versions: Mapping[str, str], peers: Mapping[str, str]) -> str:
     """Cores, their flags, the GPU if one was used, and the versions on both sides."""
     parts = [f"{len(os.sched_getaffinity(0))} cores of {_processor()}"]
     parts += [versions["device"]] if "device" in versions else []
-    parts += [f"Python {platform.python_version()}", f"torch {versions['torch']}", f"transformers {versions['transformers']}"]
+    parts += [
+        f"Python {platform.python_version()}",
+        f"torch {versions['torch']}",
+        f"transformers {versions['transformers']}",
+    ]
     if peers:
-        parts.append(f"lm_eval {peers['lm_eval']} with torch {peers['torch']} and transformers {peers['transformers']}")
+        parts.append(
+            f"lm_eval {peers['lm_eval']} with torch {peers['torch']} and transformers {peers['transformers']}"
+        )
     return "; ".join(parts)
 
 
@@ -26,7 +32,9 @@ def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor() or platform.machine()
-    fields = dict(line.split(":", 1) for line in info.read_text().split("\n\n")[0].splitlines() if ":" in line)
+    fields = dict(
+        line.split(":", 1) for line in info.read_text().split("\n\n")[0].splitlines() if ":" in line
+    )
     found = {key.strip(): value.strip() for key, value in fields.items()}
     has = found.get("flags", found.get("Features", "")).split()
     flags = [flag for flag in FLAGS if flag in has]

@@ -19,7 +19,9 @@ from gpt2eval import ngrams, trained, training
 def generate(path: Path, size: int) -> None:
     """Text of words drawn by a Zipf-like law from 200,000, ten to a sentence: nearly every 8-gram is a new one."""
     random = np.random.default_rng(0)
-    vocabulary = np.array([word[: 2 + i % 8] for i, word in enumerate(ngrams.random_text(200_000).split())])
+    vocabulary = np.array(
+        [word[: 2 + i % 8] for i, word in enumerate(ngrams.random_text(200_000).split())]
+    )
     with path.open("w", encoding="ascii") as file:
         while file.tell() < size:
             drawn = vocabulary[(200_000 ** random.random(200_000)).astype(int) - 1].reshape(-1, 10)
@@ -41,10 +43,17 @@ def naive(paths: list[Path], most: int) -> tuple[float, int]:
 
 def main() -> None:
     """Print words a second and the peak of memory."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--false-positives", type=float, default=1e-8)
-    parser.add_argument("--naive", type=int, default=2_000_000, help="words for the loop in Python, which keeps them all")
+    parser.add_argument(
+        "--naive",
+        type=int,
+        default=2_000_000,
+        help="words for the loop in Python, which keeps them all",
+    )
     parser.add_argument("--generate", type=float, help="GB of text to make")
     parser.add_argument("--at", type=Path, default=Path("overlap-benchmark.txt"))
     given = parser.parse_args()
@@ -58,12 +67,16 @@ def main() -> None:
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         bits = made.filter.bits / 8
-        print(f"{size / 1e9:.2f} GB of text, {made.ngrams / 1e6:.1f} M 8-grams, filter of {bits / 1e9:.2f} GB")
+        print(
+            f"{size / 1e9:.2f} GB of text, {made.ngrams / 1e6:.1f} M 8-grams, filter of {bits / 1e9:.2f} GB"
+        )
         wall, alone = made.ngrams / seconds / 1e6, made.ngrams / cpu / 1e6
         print(f"gpt2eval: {seconds:.1f} s, {wall:.2f} M words/s ({alone:.2f} by CPU time)")
         print(f"peak RSS {peak / 1e9:.2f} GB, {(peak - bits) / 1e9:.2f} GB besides the filter")
         took, count = naive(paths, given.naive)
-        print(f"plain Python, a set of tuples: {count / 1e6:.1f} M words, {count / took / 1e6:.2f} M words/s")
+        print(
+            f"plain Python, a set of tuples: {count / 1e6:.1f} M words, {count / took / 1e6:.2f} M words/s"
+        )
     finally:
         if given.generate:
             given.at.unlink()

@@ -15,7 +15,13 @@ from safetensors import safe_open
 from sides.timed import Request, Work
 from texts import Counted, Encode, Words, branching, cbt, counted, lambada, rolling, stream
 from tokenizers import ByteLevelBPETokenizer
-from transformers import AutoConfig, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+)
 
 END = "<|endoftext|>"
 CONTEXT = 1024
@@ -39,10 +45,15 @@ def write_tokenizer(text: str, tokenizer: str | None, folder: Path) -> None:
         AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
         return
     bpe = ByteLevelBPETokenizer(add_prefix_space=False)
-    bpe.train_from_iterator([text], GPT2Config().vocab_size, min_frequency=2, special_tokens=[END], show_progress=False)
+    bpe.train_from_iterator(
+        [text], GPT2Config().vocab_size, min_frequency=2, special_tokens=[END], show_progress=False
+    )
     bpe.save(str(folder / "tokenizer.json"))
     PreTrainedTokenizerFast(
-        tokenizer_file=str(folder / "tokenizer.json"), bos_token=END, eos_token=END, model_max_length=CONTEXT
+        tokenizer_file=str(folder / "tokenizer.json"),
+        bos_token=END,
+        eos_token=END,
+        model_max_length=CONTEXT,
     ).save_pretrained(folder)
 
 
@@ -52,7 +63,9 @@ def shape_of(folder: Path) -> dict[str, int]:
     matrices = 0
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "pt") as weights:
-            shapes = [weights.get_slice(name).get_shape() for name in weights.keys() if BLOCK.search(name)]  # noqa: SIM118
+            shapes = [
+                weights.get_slice(name).get_shape() for name in weights.keys() if BLOCK.search(name)
+            ]  # noqa: SIM118
             matrices += sum(shape[0] * shape[1] for shape in shapes if len(shape) == 2)
     layers, width = config.num_hidden_layers, config.hidden_size
     context = getattr(config, "max_position_embeddings", CONTEXT)
@@ -65,11 +78,15 @@ def shape_of(folder: Path) -> dict[str, int]:
     }
 
 
-def work_of(task: str, items: int, window: int, words: Words, encode: Encode) -> tuple[Work, Counted]:
+def work_of(
+    task: str, items: int, window: int, words: Words, encode: Encode
+) -> tuple[Work, Counted]:
     """A task's work, and how much of everything it has."""
     if task in ("cbt", "lambada"):
         made: list[Request] = (cbt if task == "cbt" else lambada)(words, encode, items, window)
-        return Work(made, "", window, window), counted([branching(encode, request) for request in made], items)
+        return Work(made, "", window, window), counted(
+            [branching(encode, request) for request in made], items
+        )
     stride = window if task == "disjoint" else min(STRIDE, window)
     tokens = items * window if task == "disjoint" else window + items * stride
     text = stream(words, encode, tokens)

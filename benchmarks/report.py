@@ -48,7 +48,9 @@ def flops(counted: Mapping[str, int], shape: Mapping[str, int], *, needed: bool 
     layers, width, weights = shape["layers"], shape["width"], shape["matrices"]
     blocks = 2.0 * weights * counted["positions"] + 4.0 * layers * width * counted["keys"]
     if needed:
-        blocks -= (counted["positions"] - counted["positions_read"]) * 2.0 * weights / layers * 10 / 12
+        blocks -= (
+            (counted["positions"] - counted["positions_read"]) * 2.0 * weights / layers * 10 / 12
+        )
         blocks -= (counted["keys"] - counted["keys_read"]) * 4.0 * width
     return Flops(blocks, 2.0 * width * shape["vocabulary"] * counted["scored"])
 
@@ -75,7 +77,9 @@ def middle(values: Sequence[float], form: str) -> str:
         return ""
     if len(values) == 1:
         return form.format(values[0])
-    return f"{form.format(median(values))} ({form.format(min(values))} to {form.format(max(values))})"
+    return (
+        f"{form.format(median(values))} ({form.format(min(values))} to {form.format(max(values))})"
+    )
 
 
 def fastest(sides: Mapping[str, Sequence[Round]], of: str, clock: str) -> str | None:
@@ -98,7 +102,9 @@ def disagreement(sides: Mapping[str, Sequence[Round]]) -> float:
 def _times(sides: Mapping[str, Sequence[Round]], peer: str | None, setting: Setting) -> str:
     if peer is None:
         return ""
-    wall, cpu = (middle(paired(sides[peer], sides[OURS], key), "{:.2f}") for key in ("wall_s", "cpu_s"))
+    wall, cpu = (
+        middle(paired(sides[peer], sides[OURS], key), "{:.2f}") for key in ("wall_s", "cpu_s")
+    )
     batch = peer.partition(", ")[2]
     return "; ".join(filter(None, [wall, "" if setting.on_gpu else f"CPU {cpu}", batch]))
 
@@ -124,11 +130,18 @@ def _summary(
     harness, recipe = fastest(sides, LM_EVAL, clock), fastest(sides, HF, clock)
     shares = [
         [
-            100 * share(flops(counted, shape, needed=needed), run[clock], rates[way], int(clock == "cpu_s"))
+            100
+            * share(
+                flops(counted, shape, needed=needed), run[clock], rates[way], int(clock == "cpu_s")
+            )
             for run, rates in zip(ours, gemm, strict=True)
             if way in rates
         ]
-        for way, needed in ((setting.dtype, False), (setting.dtype, True), (f"{setting.dtype} oneDNN", False))
+        for way, needed in (
+            (setting.dtype, False),
+            (setting.dtype, True),
+            (f"{setting.dtype} oneDNN", False),
+        )
     ]
     return [
         task,
@@ -142,7 +155,9 @@ def _summary(
     ]
 
 
-def _differences(ours: Sequence[Round], peer: Sequence[Round], counted: Mapping[str, int]) -> tuple[str, str]:
+def _differences(
+    ours: Sequence[Round], peer: Sequence[Round], counted: Mapping[str, int]
+) -> tuple[str, str]:
     """Of the total, relatively, and of the nats per token; not of totals over different tokens."""
     if counted["besides"]:
         return "it scores other tokens", ""
@@ -180,9 +195,31 @@ def report(
     """Both tables, with what they were measured by and on, in Markdown."""
     peers = {name for sides in runs.values() for name in sides} - {OURS}
     memory = "device memory" if setting.on_gpu else "RSS"
-    summary = ["task", "items/s", "tokens/s", f"x {LM_EVAL}", f"x {HF}", f"peak {memory} / {LM_EVAL}'s"]
-    summary += ["share of GEMM rate", "needed work only", "share of oneDNN's", "difference in total", "change in nats/token"]
-    detail = ["task", "side", "wall s", "CPU s", f"peak {memory} MiB", "above loaded MiB", "tokens", "log-likelihood"]
+    summary = [
+        "task",
+        "items/s",
+        "tokens/s",
+        f"x {LM_EVAL}",
+        f"x {HF}",
+        f"peak {memory} / {LM_EVAL}'s",
+    ]
+    summary += [
+        "share of GEMM rate",
+        "needed work only",
+        "share of oneDNN's",
+        "difference in total",
+        "change in nats/token",
+    ]
+    detail = [
+        "task",
+        "side",
+        "wall s",
+        "CPU s",
+        f"peak {memory} MiB",
+        "above loaded MiB",
+        "tokens",
+        "log-likelihood",
+    ]
     at = int(setting.clock == "cpu_s")
     speeds = "; ".join(
         f"{dtype}: blocks {median(block_rate(r[dtype], at) for r in gemm) / 1e9:.0f}, projection "
@@ -200,8 +237,18 @@ def report(
             f"{setting.dtype}{compared}; {setting.threads} thread{'s' * (setting.threads > 1)}; medians (and ranges) of "
             f"{len(gemm)} paired round{'s' * (len(gemm) > 1)}.",
             f"GFLOP/s of the machine's GEMM: {speeds}.",
-            _rows([summary, *(_summary(t, s, counted[t], shape, gemm, setting) for t, s in runs.items())]),
-            _rows([[*detail, "nats/token"], *(_detail(t, n, r, counted[t]) for t, s in runs.items() for n, r in s.items())]),
+            _rows(
+                [
+                    summary,
+                    *(_summary(t, s, counted[t], shape, gemm, setting) for t, s in runs.items()),
+                ]
+            ),
+            _rows(
+                [
+                    [*detail, "nats/token"],
+                    *(_detail(t, n, r, counted[t]) for t, s in runs.items() for n, r in s.items()),
+                ]
+            ),
         ]
     )
 

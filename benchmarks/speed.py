@@ -46,22 +46,51 @@ class Side(NamedTuple):
 def arguments() -> argparse.Namespace:
     """The command line."""
     first, _, rest = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(description=first, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="folder of a causal LM (default: random weights, written once)")
-    parser.add_argument("--shape", default=SHAPE, help="LAYERSxWIDTH of the random weights (default %(default)s)")
-    parser.add_argument("--tokenizer", type=Path, help="folder of their tokenizer (default: a BPE learned from the text)")
-    parser.add_argument("--text", type=Path, nargs="+", help="text files (default: the demo's data)")
+    parser = argparse.ArgumentParser(
+        description=first, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", type=Path, help="folder of a causal LM (default: random weights, written once)"
+    )
+    parser.add_argument(
+        "--shape", default=SHAPE, help="LAYERSxWIDTH of the random weights (default %(default)s)"
+    )
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        help="folder of their tokenizer (default: a BPE learned from the text)",
+    )
+    parser.add_argument(
+        "--text", type=Path, nargs="+", help="text files (default: the demo's data)"
+    )
     for task, items in TASKS.items():
         described = f"items; 0 leaves it out (default {items}, with --gpu {GPU_TASKS[task]})"
         parser.add_argument(f"--{task}", type=int, metavar="N", help=described)
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="of every side (default %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of every side (default %(default)s)"
+    )
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="ours")
-    parser.add_argument("--peer-dtype", default="float32", choices=("float32", "bfloat16"), help="the other sides'")
+    parser.add_argument(
+        "--peer-dtype", default="float32", choices=("float32", "bfloat16"), help="the other sides'"
+    )
     parser.add_argument("--gpu", action="store_true", help="everything on CUDA")
-    parser.add_argument("--against", nargs="*", default=["lm_eval", "hf"], choices=("lm_eval", "hf"), help="which sides")
-    parser.add_argument("--peers", type=Path, default=ROOT / "build" / "peers", help="their environment; made if missing")
-    parser.add_argument("--readme", type=Path, default=HERE / "README.md", help="where the table goes")
+    parser.add_argument(
+        "--against",
+        nargs="*",
+        default=["lm_eval", "hf"],
+        choices=("lm_eval", "hf"),
+        help="which sides",
+    )
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=ROOT / "build" / "peers",
+        help="their environment; made if missing",
+    )
+    parser.add_argument(
+        "--readme", type=Path, default=HERE / "README.md", help="where the table goes"
+    )
     args = parser.parse_args()
     for task, items in (GPU_TASKS if args.gpu else TASKS).items():
         setattr(args, task, items if getattr(args, task) is None else getattr(args, task))
@@ -75,12 +104,21 @@ def arguments() -> argparse.Namespace:
 def prepare(args: argparse.Namespace, model: Path) -> dict[str, int]:
     """Have the model and every task's work written; returns the model's shape."""
     data = ROOT / "gpt2eval" / "demo" / "data"
-    text = args.text or sorted(path for kind in ("cbt_*.txt", "*.tokens", "lm1b.txt", "ptb.txt") for path in data.glob(kind))
+    text = args.text or sorted(
+        path
+        for kind in ("cbt_*.txt", "*.tokens", "lm1b.txt", "ptb.txt")
+        for path in data.glob(kind)
+    )
     items = [f"{task}={getattr(args, task)}" for task in TASKS if getattr(args, task) > 0]
     command = ["--model", model, "--text", *text, "--items", *items, "--out", OUT]
     command += [] if args.model else ["--shape", args.shape]
     command += ["--tokenizer", args.tokenizer] if args.tokenizer else []
-    started(sys.executable, HERE / "prepare.py", command, machine.environment(os.cpu_count() or 1, ours=True))
+    started(
+        sys.executable,
+        HERE / "prepare.py",
+        command,
+        machine.environment(os.cpu_count() or 1, ours=True),
+    )
     return json.loads((OUT / "model.json").read_text())
 
 
@@ -89,7 +127,9 @@ def sides_of(task: str, args: argparse.Namespace, peers: str) -> Iterator[Side]:
     yield Side(report.OURS, "run_ours.py", sys.executable, args.dtype)
     if "lm_eval" in args.against:
         for batch in (GPU_BATCHES if args.gpu else BATCHES)[task]:
-            yield Side(f"{report.LM_EVAL}, batch {batch}", "run_lm_eval.py", peers, args.peer_dtype, batch)
+            yield Side(
+                f"{report.LM_EVAL}, batch {batch}", "run_lm_eval.py", peers, args.peer_dtype, batch
+            )
     if "hf" in args.against and task in STREAMS:
         yield Side(report.HF, "run_hf.py", sys.executable, args.peer_dtype)
 
@@ -126,7 +166,9 @@ def rounds(args: argparse.Namespace, model: Path, tasks: list[str]) -> tuple[dic
     runs: dict[str, dict[str, list]] = {task: {} for task in tasks}
     gemm = []
     for number in range(1, args.repeats + 1):
-        gemm.append(run(Side("GEMM", "run_gemm.py", sys.executable, "float32"), tasks[0], args, model))
+        gemm.append(
+            run(Side("GEMM", "run_gemm.py", sys.executable, "float32"), tasks[0], args, model)
+        )
         for task in tasks:
             for side in sides_of(task, args, peers):
                 measured = run(side, task, args, model)
@@ -150,14 +192,28 @@ def command_line() -> str:
     return " ".join(["python benchmarks/speed.py", *map(shown, sys.argv[1:])])
 
 
-def faults(args: argparse.Namespace, counted: dict[str, dict[str, int]], runs: dict[str, dict[str, list]]) -> list[str]:
+def faults(
+    args: argparse.Namespace, counted: dict[str, dict[str, int]], runs: dict[str, dict[str, list]]
+) -> list[str]:
     """Where our side scored other tokens than there are, or two sides do not agree on what the same tokens score."""
     scored = {task: sides[report.OURS][-1]["score"][1] for task, sides in runs.items()}
     expected = {task: counted[task]["scored"] for task in runs}
-    found = [f"{task}: {scored[task]} tokens scored, expected {n}" for task, n in expected.items() if scored[task] != n]
+    found = [
+        f"{task}: {scored[task]} tokens scored, expected {n}"
+        for task, n in expected.items()
+        if scored[task] != n
+    ]
     if args.dtype == args.peer_dtype == "float32":
-        apart = {task: report.disagreement(sides) for task, sides in runs.items() if not counted[task]["besides"]}
-        found += [f"{task}: totals differ by {by:.1e} of their size" for task, by in apart.items() if not by <= AGREE]
+        apart = {
+            task: report.disagreement(sides)
+            for task, sides in runs.items()
+            if not counted[task]["besides"]
+        }
+        found += [
+            f"{task}: totals differ by {by:.1e} of their size"
+            for task, by in apart.items()
+            if not by <= AGREE
+        ]
     return found
 
 
@@ -166,15 +222,25 @@ def main() -> int:
     args = arguments()
     OUT.mkdir(parents=True, exist_ok=True)
     tasks = [task for task in TASKS if getattr(args, task) > 0]
-    own = ROOT / "build" / ("benchmark-model" if args.shape == SHAPE else f"benchmark-model-{args.shape}")
+    own = (
+        ROOT
+        / "build"
+        / ("benchmark-model" if args.shape == SHAPE else f"benchmark-model-{args.shape}")
+    )
     model = (args.model or own).resolve()
     shape = prepare(args, model)
     counted = {task: json.loads((OUT / f"{task}.json").read_text())["counted"] for task in tasks}
     runs, gemm = rounds(args, model, tasks)
-    versions = {side: measured[0]["versions"] for sides in runs.values() for side, measured in sides.items()}
-    harness = next((found for side, found in versions.items() if side.startswith(report.LM_EVAL)), {})
+    versions = {
+        side: measured[0]["versions"] for sides in runs.values() for side, measured in sides.items()
+    }
+    harness = next(
+        (found for side, found in versions.items() if side.startswith(report.LM_EVAL)), {}
+    )
     on = machine.described(versions[report.OURS], harness)
-    setting = report.Setting(command_line(), on, args.dtype, args.peer_dtype, args.gpu, args.threads)
+    setting = report.Setting(
+        command_line(), on, args.dtype, args.peer_dtype, args.gpu, args.threads
+    )
     text = report.report(setting, shape, counted, runs, gemm)
     report.write(args.readme, setting, text)
     print(text)

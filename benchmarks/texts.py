@@ -31,7 +31,13 @@ class Words(NamedTuple):
         if not words:
             raise SystemExit("the text has no words")
         distinct = sorted(set(words))
-        cost = dict(zip(distinct, (len(ids) for ids in encode([f" {word}" for word in distinct])), strict=True))
+        cost = dict(
+            zip(
+                distinct,
+                (len(ids) for ids in encode([f" {word}" for word in distinct])),
+                strict=True,
+            )
+        )
         return cls(words, list(accumulate(cost[word] for word in words)))
 
     def after(self, start: int, tokens: int) -> int:
@@ -95,7 +101,9 @@ def common(sequences: list[list[int]]) -> int:
 
 def branching(encode: Encode, request: Request) -> Branching:
     """A request's lengths in tokens."""
-    context, *whole = encode([request.context, *(request.context + each for each in request.continuations())])
+    context, *whole = encode(
+        [request.context, *(request.context + each for each in request.continuations())]
+    )
     prefix = common(whole) if len(whole) > 1 else len(context)
     return Branching(prefix, [len(ids) - prefix for ids in whole], prefix - len(context))
 
@@ -104,7 +112,10 @@ def rolling(tokens: int, window: int, stride: int) -> list[Branching]:
     """The windows of a stream after a start token: the first scores all its tokens, each later one `stride` new ones."""
     first, rest = min(tokens, window), max(0, tokens - window)
     prefix = window - stride + 1
-    return [Branching(1, [first]), *(Branching(prefix, [min(stride, rest - at)]) for at in range(0, rest, stride))]
+    return [
+        Branching(1, [first]),
+        *(Branching(prefix, [min(stride, rest - at)]) for at in range(0, rest, stride)),
+    ]
 
 
 def cbt(words: Words, encode: Encode, items: int, window: int) -> list[Request]:
@@ -113,7 +124,9 @@ def cbt(words: Words, encode: Encode, items: int, window: int) -> list[Request]:
     return _taken(words, encode, items, lambda at: _question(words, at, window, draw))
 
 
-def _question(words: Words, at: int, window: int, draw: random.Random) -> tuple[Request | None, int]:
+def _question(
+    words: Words, at: int, window: int, draw: random.Random
+) -> tuple[Request | None, int]:
     end = words.after(at, draw.randint(*CBT_CONTEXT) * window // 1024)
     rest = words.piece(end + 1, end + 1 + draw.randint(0, CBT_REST))
     context = words.piece(at, end)
@@ -121,7 +134,9 @@ def _question(words: Words, at: int, window: int, draw: random.Random) -> tuple[
     stop = end + 1 + len(rest)
     if len(candidates) < 10:
         return None, stop
-    return Request(" ".join(context), draw.sample(candidates, 10), "".join(f" {word}" for word in rest)), stop
+    return Request(
+        " ".join(context), draw.sample(candidates, 10), "".join(f" {word}" for word in rest)
+    ), stop
 
 
 def lambada(words: Words, encode: Encode, items: int, window: int) -> list[Request]:
@@ -135,7 +150,9 @@ def lambada(words: Words, encode: Encode, items: int, window: int) -> list[Reque
     return _taken(words, encode, items, passage)
 
 
-def _taken(words: Words, encode: Encode, items: int, make: Callable[[int], tuple[Request | None, int]]) -> list[Request]:
+def _taken(
+    words: Words, encode: Encode, items: int, make: Callable[[int], tuple[Request | None, int]]
+) -> list[Request]:
     """So many requests, one after the other; only such as every side cuts into the same tokens."""
     taken: list[Request] = []
     at = tried = 0
@@ -145,13 +162,17 @@ def _taken(words: Words, encode: Encode, items: int, make: Callable[[int], tuple
             taken.append(request)
         tried += 1
         if tried > 20 + 10 * items:
-            raise SystemExit(f"only {len(taken)} of {items} requests can be made of this text; expected ordinary prose")
+            raise SystemExit(
+                f"only {len(taken)} of {items} requests can be made of this text; expected ordinary prose"
+            )
     return taken
 
 
 def _same_cut(encode: Encode, request: Request) -> bool:
     """The context's tokens begin every whole, and no whole is the beginning of all others."""
-    context, *whole = encode([request.context, *(request.context + each for each in request.continuations())])
+    context, *whole = encode(
+        [request.context, *(request.context + each for each in request.continuations())]
+    )
     shared = common(whole) if len(whole) > 1 else len(context)
     return all(ids[: len(context)] == context and len(ids) > shared for ids in whole)
 
@@ -167,4 +188,6 @@ def stream(words: Words, encode: Encode, tokens: int) -> str:
     for filler in fillers:
         if len(encode([text + filler * missing])[0]) == tokens:
             return text + filler * missing
-    raise SystemExit(f"no text of exactly {tokens} tokens can be made; expected a text with words of one token")
+    raise SystemExit(
+        f"no text of exactly {tokens} tokens can be made; expected a text with words of one token"
+    )

@@ -29,11 +29,20 @@ VOCABULARY = 2560
 def train_tokenizer(books: list[Path], out: Path) -> PreTrainedTokenizerFast:
     """A byte-level BPE in GPT-2's form, learned from the training books."""
     bpe = ByteLevelBPETokenizer(add_prefix_space=False)
-    bpe.train([str(book) for book in books], VOCABULARY, min_frequency=2, special_tokens=[END], show_progress=False)
+    bpe.train(
+        [str(book) for book in books],
+        VOCABULARY,
+        min_frequency=2,
+        special_tokens=[END],
+        show_progress=False,
+    )
     out.mkdir(parents=True, exist_ok=True)
     bpe.save(str(out / "tokenizer.json"))
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(out / "tokenizer.json"), bos_token=END, eos_token=END, model_max_length=CONTEXT
+        tokenizer_file=str(out / "tokenizer.json"),
+        bos_token=END,
+        eos_token=END,
+        model_max_length=CONTEXT,
     )
     tokenizer.save_pretrained(out)
     return tokenizer
@@ -97,7 +106,9 @@ def learning_rate_scale(step: int, steps: int, warmup: int = 100) -> float:
     return min(1.0, (step + 1) / warmup, (steps - step) / (0.6 * steps))
 
 
-def optimizers(model: GPT2LMHeadModel, muon_lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:
+def optimizers(
+    model: GPT2LMHeadModel, muon_lr: float, adam_lr: float
+) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the blocks, AdamW for embeddings, biases and norms."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".h." in name]
     others = [p for name, p in model.named_parameters() if not (p.ndim == 2 and ".h." in name)]
@@ -107,7 +118,9 @@ def optimizers(model: GPT2LMHeadModel, muon_lr: float, adam_lr: float) -> list[t
     ]
 
 
-def train(args: argparse.Namespace, model: GPT2LMHeadModel, stream: torch.Tensor, checkpoint: Path) -> list[dict]:
+def train(
+    args: argparse.Namespace, model: GPT2LMHeadModel, stream: torch.Tensor, checkpoint: Path
+) -> list[dict]:
     """Run the steps that are left; returns the logged losses (nats per token, mean of the last 50 steps)."""
     opts = optimizers(model, args.muon_lr, args.adam_lr)
     rates = [opt.param_groups[0]["lr"] for opt in opts]
@@ -136,7 +149,10 @@ def train(args: argparse.Namespace, model: GPT2LMHeadModel, stream: torch.Tensor
         recent = [*recent[-49:], loss.item()]
         if (step + 1) % 50 == 0:
             log.append({"step": step + 1, "loss": round(sum(recent) / len(recent), 4)})
-            print(f"{log[-1]}  {(time.monotonic() - started) / (step + 1 - first):.2f} s/step", flush=True)
+            print(
+                f"{log[-1]}  {(time.monotonic() - started) / (step + 1 - first):.2f} s/step",
+                flush=True,
+            )
         if (step + 1) % 250 == 0:
             state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in opts]}
             torch.save(state | {"log": log, "step": step + 1}, checkpoint)
@@ -144,11 +160,15 @@ def train(args: argparse.Namespace, model: GPT2LMHeadModel, stream: torch.Tensor
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--books", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--rows", type=int, default=24, help=f"windows of {CONTEXT} tokens per step")
+    parser.add_argument(
+        "--rows", type=int, default=24, help=f"windows of {CONTEXT} tokens per step"
+    )
     parser.add_argument("--muon-lr", type=float, default=4e-3)
     parser.add_argument("--adam-lr", type=float, default=4e-3)
     parser.add_argument("--dropout", type=float, default=0.0)
@@ -160,13 +180,23 @@ def main() -> None:
     tokenizer = train_tokenizer(books, args.out)
     stream = encode(books, tokenizer)
     model = new_model(args.dropout)
-    record = {**{k: v for k, v in vars(args).items() if not isinstance(v, Path)}, "tokens": len(stream)}
-    record |= {"books": len(books), "bytes": sum(b.stat().st_size for b in books), "parameters": model.num_parameters()}
+    record = {
+        **{k: v for k, v in vars(args).items() if not isinstance(v, Path)},
+        "tokens": len(stream),
+    }
+    record |= {
+        "books": len(books),
+        "bytes": sum(b.stat().st_size for b in books),
+        "parameters": model.num_parameters(),
+    }
     print(json.dumps(record), flush=True)
     log = train(args, model, stream, args.out.with_suffix(".checkpoint"))
     model.half().save_pretrained(args.out)
     model.float()
-    record |= {"heldout_bpb": {b.stem: round(bits_per_byte(model, tokenizer, b), 4) for b in heldout}, "log": log}
+    record |= {
+        "heldout_bpb": {b.stem: round(bits_per_byte(model, tokenizer, b), 4) for b in heldout},
+        "log": log,
+    }
     args.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record["heldout_bpb"]))
 

@@ -60,7 +60,9 @@ def everything(record: Record) -> list[Passage]:
     An empty text has one part, in which there is nothing.
     """
     bounds = list(_bounds(record.text)) or [0]
-    parts = [Part(a, b, units(record.text, a, b)) for a, b in zip([0, *bounds], bounds, strict=False)]
+    parts = [
+        Part(a, b, units(record.text, a, b)) for a, b in zip([0, *bounds], bounds, strict=False)
+    ]
     return [Passage(record.index, record.text, tuple(parts))]
 
 
@@ -89,7 +91,13 @@ def after_last_blank(record: Record) -> list[Passage]:
     """
     context, blank, word = record.text.rpartition(" ")
     start = len(context.rstrip()) if blank else 0
-    return [Passage(record.index, record.text, (Part(start, len(record.text), replace(units(word), words=1)),))]
+    return [
+        Passage(
+            record.index,
+            record.text,
+            (Part(start, len(record.text), replace(units(word), words=1)),),
+        )
+    ]
 
 
 def choices(record: Record, *, to_the_end: bool) -> list[Passage]:

@@ -39,15 +39,21 @@ class Bloom:
 
     def found(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """For each hash, whether it is in: always for one that was put in, for another at most with odds of `bound()`."""
-        slices = (hashes[at : at + SLICE].view(np.int64).tolist() for at in range(0, len(hashes), SLICE))
-        return np.array([known for part in slices for known in self.filter.contains_int_batch(part)], np.bool_)
+        slices = (
+            hashes[at : at + SLICE].view(np.int64).tolist() for at in range(0, len(hashes), SLICE)
+        )
+        return np.array(
+            [known for part in slices for known in self.filter.contains_int_batch(part)], np.bool_
+        )
 
     def fill(self) -> float:
         """The share of bits that are set, from `LOOKS` random ones (seed 2019): the upper end of Wilson's 95 % interval."""
         places = np.random.default_rng(SEED).integers(self.bits, size=LOOKS).tolist()
         share = sum(self.filter.contains_hash_indices([place]) for place in places) / LOOKS
         z2 = Z95**2 / LOOKS
-        return min((share + z2 / 2 + math.sqrt(z2 * (share * (1 - share) + z2 / 4))) / (1 + z2), 1.0)
+        return min(
+            (share + z2 / 2 + math.sqrt(z2 * (share * (1 - share) + z2 / 4))) / (1 + z2), 1.0
+        )
 
 
 def odds(fill: float, items: float, bits: int, hashes: int) -> float:
@@ -72,4 +78,8 @@ def enough(items: int, bound: float) -> int:
 
 def affordable(items: int, available: int) -> float:
     """The least false-positive bound that so many bytes allow for so many items: exp(-8 bytes / n (ln 2)^2), or 4 / bits."""
-    return max(LEAST, 4 / (8 * available), math.exp(-8 * available / max(items + items // 20, 1) * math.log(2) ** 2))
+    return max(
+        LEAST,
+        4 / (8 * available),
+        math.exp(-8 * available / max(items + items // 20, 1) * math.log(2) ** 2),
+    )

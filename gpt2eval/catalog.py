@@ -32,9 +32,15 @@ def folders(include: Sequence[Path] = ()) -> list[Path]:
     """
     for folder in include:
         if not folder.is_dir():
-            raise UsageError(f"--include {folder}: no such folder; expected one with tasks/ or detokenizers/ inside")
+            raise UsageError(
+                f"--include {folder}: no such folder; expected one with tasks/ or detokenizers/ inside"
+            )
     listed = [Path(part) for part in os.environ.get("GPT2EVAL_PATH", "").split(os.pathsep) if part]
-    packaged = [Path(place) for point in entry_points(group="gpt2eval.catalog") for place in _package(point.value)]
+    packaged = [
+        Path(place)
+        for point in entry_points(group="gpt2eval.catalog")
+        for place in _package(point.value)
+    ]
     own = PACKAGE if (PACKAGE / "tasks").is_dir() else PACKAGE.parent
     return [*include, *listed, *packaged, own]
 
@@ -52,7 +58,9 @@ def files(kind: Kind, include: Sequence[Path] = ()) -> dict[str, Path]:
     """Name to path of every file of a kind; the first folder that has a name wins."""
     found: dict[str, Path] = {}
     for folder in folders(include):
-        for path in sorted((folder / kind).glob("*.txt" if kind == "tasks/stopwords" else "*.yaml")):
+        for path in sorted(
+            (folder / kind).glob("*.txt" if kind == "tasks/stopwords" else "*.yaml")
+        ):
             found.setdefault(path.stem, path)
     return found
 

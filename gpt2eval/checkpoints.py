@@ -16,10 +16,32 @@ from gpt2eval.errors import UsageError
 
 Stamp = Mapping[str, list[int]]  # of each file: size, and time of the last change in ns
 
-KINDS = {"hf": re.compile(r"checkpoint-\d+"), "nanogpt": re.compile(r"ckpt.*\.pt"), "llmc": re.compile(r"model_.*\.bin")}
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-TOKENIZER = ("tokenizer*", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "spiece.model")
-DECIDING = ("config.json", "*.safetensors", "*.bin", "*.index.json", *TOKENIZER)  # not the state of the optimizer
+KINDS = {
+    "hf": re.compile(r"checkpoint-\d+"),
+    "nanogpt": re.compile(r"ckpt.*\.pt"),
+    "llmc": re.compile(r"model_.*\.bin"),
+}
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+TOKENIZER = (
+    "tokenizer*",
+    "vocab.*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "spiece.model",
+)
+DECIDING = (
+    "config.json",
+    "*.safetensors",
+    "*.bin",
+    "*.index.json",
+    *TOKENIZER,
+)  # not the state of the optimizer
 LLMC_HEADER = 256 * 4
 NUMBER = re.compile(r"\d+(?!.*\d)")
 
@@ -67,7 +89,9 @@ def find(folder: Path) -> list[Checkpoint]:
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}; expected the folder of a training run") from None
+        raise UsageError(
+            f"{folder}: {error.strerror}; expected the folder of a training run"
+        ) from None
     found = [checkpoint for path in paths if (checkpoint := look(path))]
     return sorted(found, key=lambda c: (c.number is None, c.number or 0, c.written))
 
@@ -77,10 +101,16 @@ def look(path: Path) -> Checkpoint | None:
     scheme = next((scheme for scheme, name in KINDS.items() if name.fullmatch(path.name)), "")
     if not scheme or path.is_dir() != (scheme == "hf"):
         return None
-    files = sorted({file for pattern in DECIDING for file in path.glob(pattern)}) if scheme == "hf" else [path]
+    files = (
+        sorted({file for pattern in DECIDING for file in path.glob(pattern)})
+        if scheme == "hf"
+        else [path]
+    )
     with suppress(OSError):
         stats = {file.name: file.stat() for file in files}
-        return Checkpoint(scheme, path, {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()})
+        return Checkpoint(
+            scheme, path, {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+        )
     return None
 
 
@@ -145,7 +175,11 @@ def _safetensors_size(path: Path) -> int | None:
             return None
         try:
             header = json.loads(file.read(length))
-            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+            ends = [
+                tensor["data_offsets"][1]
+                for name, tensor in header.items()
+                if name != "__metadata__"
+            ]
             return 8 + length + max(ends, default=0)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None

@@ -22,7 +22,8 @@ INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 @app.callback(invoke_without_command=True)
 def top(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Zero-shot language-model benchmarks in numbers that others can compare."""
     if version:
@@ -55,7 +56,10 @@ def show(
     cache: Cache = None,
     include: Include = None,
     passport: Annotated[
-        bool, typer.Option("--passport", help="Its data's hashes, counts and licence, and their sources.")
+        bool,
+        typer.Option(
+            "--passport", help="Its data's hashes, counts and licence, and their sources."
+        ),
     ] = False,
 ) -> None:
     """Show a task's resolved file, and its first record before and after detokenizing, the scored span marked."""
@@ -75,7 +79,9 @@ def check(
     data: Data = None,
     cache: Cache = None,
     include: Include = None,
-    sample: Annotated[int, typer.Option(help="Also print this many fair lines, spread over the file.")] = 0,
+    sample: Annotated[
+        int, typer.Option(help="Also print this many fair lines, spread over the file.")
+    ] = 0,
 ) -> None:
     """Run a task's detokenizer over its whole file and back, and report."""
     from gpt2eval import look
@@ -83,16 +89,26 @@ def check(
     print(look.check(task, files_of(data, include or ()), include or (), sample, cache=cache))
 
 
-app.command(epilog="Example: gpt2eval run --model gpt2 --tasks ptb --data ptb=ptb.test.txt")(commands.run)
-app.command(epilog="Example: gpt2eval watch runs/mine --tasks ptb --data ptb=ptb.test.txt")(commands.watch)
+app.command(epilog="Example: gpt2eval run --model gpt2 --tasks ptb --data ptb=ptb.test.txt")(
+    commands.run
+)
+app.command(epilog="Example: gpt2eval watch runs/mine --tasks ptb --data ptb=ptb.test.txt")(
+    commands.watch
+)
 
 
 @app.command(epilog="Example: gpt2eval table results --format latex")
 def table(
     results: Annotated[list[Path], typer.Argument(help="result.json files, or folders with them.")],
-    form: Annotated[str, typer.Option("--format", help="markdown, csv, latex or json.")] = "markdown",
-    mixed: Annotated[bool, typer.Option(help="Allow numbers of different protocols in one column.")] = False,
-    suite: Annotated[str, typer.Option(help="The suite whose columns and published rows to use.")] = PAPER,
+    form: Annotated[
+        str, typer.Option("--format", help="markdown, csv, latex or json.")
+    ] = "markdown",
+    mixed: Annotated[
+        bool, typer.Option(help="Allow numbers of different protocols in one column.")
+    ] = False,
+    suite: Annotated[
+        str, typer.Option(help="The suite whose columns and published rows to use.")
+    ] = PAPER,
     include: Include = None,
 ) -> None:
     """Set results beside the published figures, signatures below."""
@@ -106,12 +122,16 @@ def table(
     print(render(read(results), load_suite(suite, include or ()), form, mixed=mixed))
 
 
-app.command(epilog="Example: gpt2eval rerun 'task:ptb|data:dd65dff3|...' --model gpt2-large")(commands.rerun)
+app.command(epilog="Example: gpt2eval rerun 'task:ptb|data:dd65dff3|...' --model gpt2-large")(
+    commands.rerun
+)
 
 
 @app.command(epilog="Example: gpt2eval diff results/gpt2/ptb results/gpt2-large/ptb")
 def diff(
-    first: Annotated[str, typer.Argument(help="A signature in quotes, a result.json, or a folder with one.")],
+    first: Annotated[
+        str, typer.Argument(help="A signature in quotes, a result.json, or a folder with one.")
+    ],
     second: Annotated[str, typer.Argument(help="The other.")],
 ) -> None:
     """Name the fields in which two signatures or results differ, and say whether their numbers may be compared."""
@@ -122,7 +142,9 @@ def diff(
 
 app.command(epilog="Example: gpt2eval explain --model gpt2 --task wikitext103")(commands.explain)
 app.add_typer(data_commands.app, name="data", epilog="Example: gpt2eval data fetch wikitext2,ptb")
-app.command(epilog="Example: gpt2eval overlap --train corpus/*.txt --tasks ptb,lambada")(data_commands.overlap)
+app.command(epilog="Example: gpt2eval overlap --train corpus/*.txt --tasks ptb,lambada")(
+    data_commands.overlap
+)
 
 
 def main() -> None:
@@ -130,7 +152,11 @@ def main() -> None:
     sys.path.append("")  # module:Factory may lie where the command is given
     try:
         status = app(standalone_mode=False)
-        problem = "interrupted; the same command goes on from the last finished unit" if status == INTERRUPTED else None
+        problem = (
+            "interrupted; the same command goes on from the last finished unit"
+            if status == INTERRUPTED
+            else None
+        )
     except typer.TyperException as error:
         status, problem = 2, error.format_message()
     except UsageError as error:

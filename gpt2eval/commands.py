@@ -33,10 +33,13 @@ from gpt2eval.options import (
 def run(
     model: Annotated[
         Optional[list[str]],
-        typer.Option(help="Hub id, folder, scheme:rest (see README), module:Factory, or 'demo' (default). May be repeated."),
+        typer.Option(
+            help="Hub id, folder, scheme:rest (see README), module:Factory, or 'demo' (default). May be repeated."
+        ),
     ] = None,
     tasks: Annotated[
-        Optional[str], typer.Option(help=f"{TASKS} Default: {PAPER}, or with --text none.", show_default=False)
+        Optional[str],
+        typer.Option(help=f"{TASKS} Default: {PAPER}, or with --text none.", show_default=False),
     ] = None,
     data: Data = None,
     text: Annotated[
@@ -47,36 +50,57 @@ def run(
         ),
     ] = None,
     unit: Annotated[
-        Optional[str], typer.Option(help="What --text is divided by: word (default), word+eol, byte, char.")
+        Optional[str],
+        typer.Option(help="What --text is divided by: word (default), word+eol, byte, char."),
     ] = None,
     detokenizer: Annotated[
-        Optional[str], typer.Option(help="What --text is detokenized by ('gpt2eval ls' lists them); nothing by default.")
+        Optional[str],
+        typer.Option(
+            help="What --text is detokenized by ('gpt2eval ls' lists them); nothing by default."
+        ),
     ] = None,
     cache: Cache = None,
     limit: Limit = None,
     out: Out = Path("results"),
     batch_size: BatchSize = None,
     context: Annotated[
-        Optional[int], typer.Option(help="Window in tokens; the task's (at most the model's) by default.")
+        Optional[int],
+        typer.Option(help="Window in tokens; the task's (at most the model's) by default."),
     ] = None,
-    stride: Annotated[Optional[int], typer.Option(help="Tokens newly scored per window; the context by default.")] = None,
+    stride: Annotated[
+        Optional[int], typer.Option(help="Tokens newly scored per window; the context by default.")
+    ] = None,
     dtype: Dtype = "float32",
     device: Device = "auto",
     revision: Revision = None,
     revisions: Annotated[
-        Optional[str], typer.Option(help="Several of them, separated by commas; M@step1000 in results.")
+        Optional[str],
+        typer.Option(help="Several of them, separated by commas; M@step1000 in results."),
     ] = None,
     attn: Attn = None,
     tokenizer: Tokenizer = None,
     peft: Peft = None,
     quantization: Quantization = None,
     api_key_file: ApiKeyFile = None,
-    trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with the model.")] = False,
-    strict_data: Annotated[bool, typer.Option(help="Refuse data whose hash is not the published one.")] = False,
-    allow_lossy: Annotated[bool, typer.Option(help="Report bits per byte even if the tokens do not tile the text.")] = False,
-    shard: Annotated[Optional[str], typer.Option(help="I/N: do the I-th of N parts of the work; all share --out.")] = None,
-    device_map: Annotated[Optional[str], typer.Option(help="Spread a large model's layers over devices: auto.")] = None,
-    tp: Annotated[Optional[int], typer.Option(help="Split its tensors over N processes, under torchrun.")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option(help="Run code that comes with the model.")
+    ] = False,
+    strict_data: Annotated[
+        bool, typer.Option(help="Refuse data whose hash is not the published one.")
+    ] = False,
+    allow_lossy: Annotated[
+        bool, typer.Option(help="Report bits per byte even if the tokens do not tile the text.")
+    ] = False,
+    shard: Annotated[
+        Optional[str],
+        typer.Option(help="I/N: do the I-th of N parts of the work; all share --out."),
+    ] = None,
+    device_map: Annotated[
+        Optional[str], typer.Option(help="Spread a large model's layers over devices: auto.")
+    ] = None,
+    tp: Annotated[
+        Optional[int], typer.Option(help="Split its tensors over N processes, under torchrun.")
+    ] = None,
     include: Include = None,
 ) -> None:
     """Measure tasks and texts on one or more models; print the table. Without arguments: the demo model on its records."""
@@ -91,9 +115,21 @@ def run(
 
     launched = ranks.of_launcher()
     worker = ranks.of_shard(shard) if shard else Worker() if tp else launched
-    settings = pipeline.Settings(limit, context, stride, batch_size, strict_data, allow_lossy, worker, cache=cache)
+    settings = pipeline.Settings(
+        limit, context, stride, batch_size, strict_data, allow_lossy, worker, cache=cache
+    )
     options = Options(
-        dtype, device, revision, attn, trust_remote_code, device_map, tp, tokenizer, peft, quantization, api_key_file
+        dtype,
+        device,
+        revision,
+        attn,
+        trust_remote_code,
+        device_map,
+        tp,
+        tokenizer,
+        peft,
+        quantization,
+        api_key_file,
     )
     first = launched.rank == 0 or bool(shard and not tp)
     names, listed, made = named(model or ["demo"], revisions), pipeline.listed(tasks, texts), []
@@ -116,15 +152,23 @@ def run(
     if made:
         suite = tasks if tasks in files_of_kind("tasks/suites", include or ()) and tasks else PAPER
         print(render(made, load_suite(suite, include or ()), mixed=True))
-    asked = {task.full_name for task in [*pipeline.select(listed, include or ()), *(own.task for own in texts)]}
+    asked = {
+        task.full_name
+        for task in [*pipeline.select(listed, include or ()), *(own.task for own in texts)]
+    }
     own = {name.removeprefix("hf:") for name in names}
-    for line in journal.incomplete([out], lambda decides: decides.get("task") in asked and decides.get("name") in own):
+    for line in journal.incomplete(
+        [out], lambda decides: decides.get("task") in asked and decides.get("name") in own
+    ):
         print(f"gpt2eval: {line}; the same command does them", file=sys.stderr)
 
 
 def watch(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A training run's: checkpoint-STEP folders, ckpt*.pt, model_*.bin.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="A training run's: checkpoint-STEP folders, ckpt*.pt, model_*.bin."
+        ),
     ],
     tasks: Tasks = PAPER,
     data: Data = None,
@@ -135,8 +179,12 @@ def watch(
     dtype: Dtype = "float32",
     device: Device = "auto",
     tokenizer: Tokenizer = None,
-    every: Annotated[float, typer.Option(help="Seconds between two looks; what did not change in them is taken.")] = 10.0,
-    once: Annotated[bool, typer.Option("--once", help="End when those that are there are scored.")] = False,
+    every: Annotated[
+        float, typer.Option(help="Seconds between two looks; what did not change in them is taken.")
+    ] = 10.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when those that are there are scored.")
+    ] = False,
     include: Include = None,
 ) -> None:
     """Score each checkpoint of a training run as it appears, in order of steps; print its numbers, draw the curves."""
@@ -146,7 +194,10 @@ def watch(
     from gpt2eval.progress import bars
 
     files = files_of(data, include or ())
-    settings, options = Settings(limit, batch_size=batch_size, cache=cache), Options(dtype, device, tokenizer=tokenizer)
+    settings, options = (
+        Settings(limit, batch_size=batch_size, cache=cache),
+        Options(dtype, device, tokenizer=tokenizer),
+    )
     scored = watching.watch(
         folder,
         tasks,
@@ -162,17 +213,31 @@ def watch(
     for model, step, results in scored:
         for measured in (measured for result in results for measured in result.metrics):
             name, value = measured.metric[:2]
-            print("" if step is None else step, model, name, f"{value:.4f}", measured.signature, sep="\t", flush=True)
+            print(
+                "" if step is None else step,
+                model,
+                name,
+                f"{value:.4f}",
+                measured.signature,
+                sep="\t",
+                flush=True,
+            )
 
 
 def rerun(
-    signature: Annotated[str, typer.Argument(help="A signature, whole or up to model:, in quotes.")],
-    model: Annotated[Optional[str], typer.Option(help="As for run; the signature's by default.")] = None,
+    signature: Annotated[
+        str, typer.Argument(help="A signature, whole or up to model:, in quotes.")
+    ],
+    model: Annotated[
+        Optional[str], typer.Option(help="As for run; the signature's by default.")
+    ] = None,
     data: Data = None,
     cache: Cache = None,
     out: Out = Path("results"),
     batch_size: BatchSize = None,
-    dtype: Annotated[Optional[str], typer.Option(help="As for run; the signature's by default.")] = None,
+    dtype: Annotated[
+        Optional[str], typer.Option(help="As for run; the signature's by default.")
+    ] = None,
     device: Device = "auto",
     revision: Revision = None,
     attn: Attn = None,
@@ -188,11 +253,24 @@ def rerun(
     from gpt2eval.table import render
     from gpt2eval.tasks import load_suite
 
-    options = Options(dtype or read(signature).get("dtype", "float32"), device, revision, attn, tokenizer=tokenizer)
+    options = Options(
+        dtype or read(signature).get("dtype", "float32"),
+        device,
+        revision,
+        attn,
+        tokenizer=tokenizer,
+    )
     settings, files = Settings(batch_size=batch_size, cache=cache), files_of(data, include or ())
     with bars() as watch:
         made = again.rerun(
-            signature, model, data=files, out=out, settings=settings, options=options, include=include or (), watch=watch
+            signature,
+            model,
+            data=files,
+            out=out,
+            settings=settings,
+            options=options,
+            include=include or (),
+            watch=watch,
         )
     print(render(made, load_suite(PAPER), mixed=True))
 
@@ -200,10 +278,14 @@ def rerun(
 def explain(
     model: Annotated[str, typer.Option(help="As for run.")] = "demo",
     task: Annotated[str, typer.Option(help="A task with a perplexity.")] = "wikitext103",
-    protocols: Annotated[Optional[str], typer.Option(help="Only these variants, separated by commas.")] = None,
+    protocols: Annotated[
+        Optional[str], typer.Option(help="Only these variants, separated by commas.")
+    ] = None,
     data: Data = None,
     cache: Cache = None,
-    limit: Annotated[Optional[int], typer.Option(help="Only the first N lines of the text.")] = None,
+    limit: Annotated[
+        Optional[int], typer.Option(help="Only the first N lines of the text.")
+    ] = None,
     out: Out = Path("results"),
     dtype: Dtype = "float32",
     device: Device = "auto",

@@ -63,13 +63,17 @@ def lines(points: Iterable[Point]) -> dict[Panel, dict[str, list[Dot]]]:
     found: dict[Panel, dict[tuple[str, str], dict[int, Dot]]] = {}
     given = list(points)
     for series, step, result in given:
-        for (name, value, low, high, unit, _), line in ((m.metric, m.signature) for m in result.metrics):
+        for (name, value, low, high, unit, _), line in (
+            (m.metric, m.signature) for m in result.metrics
+        ):
             panel = found.setdefault(Panel(result.full_name, name, unit), {})
             panel.setdefault((series, protocol_of(line)), {})[step] = Dot(step, value, low, high)
     short = _shortened({point.series for point in given})
     return {
         panel: {
-            short[series] + _apart(protocol, [other for _, other in by_line]): [dots[step] for step in sorted(dots)]
+            short[series] + _apart(protocol, [other for _, other in by_line]): [
+                dots[step] for step in sorted(dots)
+            ]
             for (series, protocol), dots in sorted(by_line.items())
         }
         for panel, by_line in found.items()
@@ -87,7 +91,9 @@ def _apart(protocol: str, among: Sequence[str]) -> str:
     """The fields of a protocol in which not all are one, in brackets."""
     fields, others = read(protocol), [read(other) for other in among]
     telling = [
-        f"{k}:{fields.get(k, '-')}" for k in dict.fromkeys(k for o in others for k in o) if len({o.get(k) for o in others}) > 1
+        f"{k}:{fields.get(k, '-')}"
+        for k in dict.fromkeys(k for o in others for k in o)
+        if len({o.get(k) for o in others}) > 1
     ]
     return f" ({' '.join(telling)})" if telling else ""
 
@@ -98,7 +104,9 @@ def svg(points: Iterable[Point]) -> bytes:
     from matplotlib.figure import Figure
 
     panels = {
-        panel: of for panel, of in lines(points).items() if any(math.isfinite(d.value) for dots in of.values() for d in dots)
+        panel: of
+        for panel, of in lines(points).items()
+        if any(math.isfinite(d.value) for dots in of.values() for d in dots)
     }
     labels = sorted({label for of in panels.values() for label in of})
     across = max(1, min(ACROSS, len(panels)))
@@ -106,7 +114,9 @@ def svg(points: Iterable[Point]) -> bytes:
     picture = BytesIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever the user's own settings are
-        matplotlib.rcParams.update({"svg.hashsalt": "gpt2eval", "svg.fonttype": "none", "font.size": 8})
+        matplotlib.rcParams.update(
+            {"svg.hashsalt": "gpt2eval", "svg.fonttype": "none", "font.size": 8}
+        )
         figure = Figure(figsize=(WIDTH * across, HEIGHT * down), layout="constrained")
         for place, (panel, of) in enumerate(panels.items(), 1):
             _draw(figure.add_subplot(down, across, place), panel, of, labels)
@@ -120,8 +130,18 @@ def _draw(axes: "Axes", panel: Panel, of: Lines, labels: Sequence[str]) -> None:
     for label, dots in of.items():
         colour = f"C{labels.index(label) % 10}"
         shown = [dot for dot in dots if math.isfinite(dot.value)]
-        axes.plot([dot.step for dot in shown], [dot.value for dot in shown], marker="o", markersize=3, color=colour)
-        between = [(s, low, high) for s, _, low, high in shown if low is not None and high is not None and math.isfinite(high)]
+        axes.plot(
+            [dot.step for dot in shown],
+            [dot.value for dot in shown],
+            marker="o",
+            markersize=3,
+            color=colour,
+        )
+        between = [
+            (s, low, high)
+            for s, _, low, high in shown
+            if low is not None and high is not None and math.isfinite(high)
+        ]
         if between:
             steps, low, high = zip(*between, strict=True)
             axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -130,7 +150,9 @@ def _draw(axes: "Axes", panel: Panel, of: Lines, labels: Sequence[str]) -> None:
         axes.set_yscale("log")
     axes.set_title(panel.task)
     axes.set_xlabel("training step")
-    axes.set_ylabel(LABELS.get(panel.metric, f"{panel.metric} per {{unit}}").format(unit=panel.unit))
+    axes.set_ylabel(
+        LABELS.get(panel.metric, f"{panel.metric} per {{unit}}").format(unit=panel.unit)
+    )
     axes.grid(alpha=0.3)
 
 
@@ -138,6 +160,9 @@ def _name(figure: "Figure", labels: Sequence[str]) -> None:
     """Which colour is which line."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=f"C{place % 10}", marker="o", markersize=3) for place in range(len(labels))]
+    handles = [
+        Line2D([], [], color=f"C{place % 10}", marker="o", markersize=3)
+        for place in range(len(labels))
+    ]
     if handles:
         figure.legend(handles, labels, loc="outside lower center", frameon=False)

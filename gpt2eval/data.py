@@ -32,7 +32,11 @@ class Needed(NamedTuple):
 
 def needed(names: Sequence[str], include: Sequence[Path] = ()) -> list[Needed]:
     """The files that tasks and suites are made of, each once; without names those of all tasks and variants."""
-    chosen = pipeline.select([part for name in names for part in name.split(",")], include) if names else _all(include)
+    chosen = (
+        pipeline.select([part for name in names for part in name.split(",")], include)
+        if names
+        else _all(include)
+    )
     by_key: dict[str, list[Task]] = {}
     for task in chosen:
         by_key.setdefault(key_of(task.source), []).append(task)
@@ -41,10 +45,16 @@ def needed(names: Sequence[str], include: Sequence[Path] = ()) -> list[Needed]:
 
 def _all(include: Sequence[Path]) -> list[Task]:
     bases = [tasks.load_task(name, include) for name in catalog.files("tasks", include)]
-    return [task for base in bases for task in (base, *(tasks.load_task(f"{base.name}/{v}", include) for v in base.variants))]
+    return [
+        task
+        for base in bases
+        for task in (base, *(tasks.load_task(f"{base.name}/{v}", include) for v in base.variants))
+    ]
 
 
-def listing(names: Sequence[str] = (), cache: Path | None = None, include: Sequence[Path] = ()) -> str:
+def listing(
+    names: Sequence[str] = (), cache: Path | None = None, include: Sequence[Path] = ()
+) -> str:
     """A table of the files that are needed: size, whether they are there, hash, licence, origin, tasks."""
     kept = Cache.at(cache)
     rows = []
@@ -55,9 +65,28 @@ def listing(names: Sequence[str] = (), cache: Path | None = None, include: Seque
         digest = known.sha256 if known and content is not None else file.hash
         origin = known.origin if known and content is not None else _address(item.source)
         licence = item.tasks[0].licence
-        rows.append([file.name, f"{size:,}" if size else "?", there, digest[:8] or "?", item.names, origin, licence])
-    table = tabulate(rows, ["file", "bytes", "there", "hash", "task", "from", "licence"], "plain", disable_numparse=True)
-    marked = "\nyes! = not the published file, or nothing to tell it by" if any(row[2] == "yes!" for row in rows) else ""
+        rows.append(
+            [
+                file.name,
+                f"{size:,}" if size else "?",
+                there,
+                digest[:8] or "?",
+                item.names,
+                origin,
+                licence,
+            ]
+        )
+    table = tabulate(
+        rows,
+        ["file", "bytes", "there", "hash", "task", "from", "licence"],
+        "plain",
+        disable_numparse=True,
+    )
+    marked = (
+        "\nyes! = not the published file, or nothing to tell it by"
+        if any(row[2] == "yes!" for row in rows)
+        else ""
+    )
     return table + marked
 
 
@@ -93,21 +122,33 @@ def fetch(
         raise failed[0]
     if failed:
         said = "; ".join(getattr(error, "said", str(error)) for error in failed)
-        raise UsageError(f"{said}; give the files: --data TASK=PATH, or a pack made elsewhere: gpt2eval data unpack FILE")
+        raise UsageError(
+            f"{said}; give the files: --data TASK=PATH, or a pack made elsewhere: gpt2eval data unpack FILE"
+        )
 
 
 def _line(item: Needed, cache: Cache, content: bytes) -> str:
     known = cache.origin(item.source)
-    published = "the published file" if is_published(content, item.source.file) else _why_not(item.source.file)
+    published = (
+        "the published file"
+        if is_published(content, item.source.file)
+        else _why_not(item.source.file)
+    )
     at = f" at {known.revision:.12}" if known and known.revision else ""
     return f"{item.names}: {item.source.file.name}, {len(content):,} bytes, {published}, from {known and known.origin}{at}"
 
 
 def _why_not(file: File) -> str:
-    return "NOT the published file (marked ! in signatures)" if file.hash else "no published hash to tell it by (!)"
+    return (
+        "NOT the published file (marked ! in signatures)"
+        if file.hash
+        else "no published hash to tell it by (!)"
+    )
 
 
-def verify(names: Sequence[str] = (), cache: Path | None = None, include: Sequence[Path] = ()) -> Iterator[str]:
+def verify(
+    names: Sequence[str] = (), cache: Path | None = None, include: Sequence[Path] = ()
+) -> Iterator[str]:
     """Check the files that are there: hash, counts, and every detokenizer of their tasks there and back; a line for each.
 
     Raises UsageError at the end, naming what is damaged, not the published file, of other counts, or without a way
@@ -117,7 +158,10 @@ def verify(names: Sequence[str] = (), cache: Path | None = None, include: Sequen
     asked = needed(names, include)
     keys = {key_of(item.source) for item in asked}
     begun = {place.name: place for place in kept.begun() if not names or place.name in keys}
-    wrong = [f"{place}: damaged, or not finished; expected 'gpt2eval data fetch', or it gone" for place in begun.values()]
+    wrong = [
+        f"{place}: damaged, or not finished; expected 'gpt2eval data fetch', or it gone"
+        for place in begun.values()
+    ]
     for item in asked:
         if names and kept.origin(item.source) is None and key_of(item.source) not in begun:
             wrong.append(f"{item.names}: {item.source.file.name} is not there")
@@ -134,13 +178,19 @@ def _checked(item: Needed, cache: Cache, include: Sequence[Path]) -> str:
     """A line on a kept file whose hash, counts and round trips are right. Raises UsageError where they are not."""
     content, path, source = cache.read(item.source), cache.path(item.source), item.source
     if content is None:
-        raise UsageError(f"{path}: damaged; expected 'gpt2eval data fetch {item.tasks[0].full_name}' again")
+        raise UsageError(
+            f"{path}: damaged; expected 'gpt2eval data fetch {item.tasks[0].full_name}' again"
+        )
     is_part = source.hub is not None and source.hub.part and len(content) == item.tasks[0].cut_last
     if source.file.hash and not is_published(content, source.file) and not is_part:
-        raise UsageError(f"{path}: not the published file; expected {source.file.hash[:8]} by its hash")
+        raise UsageError(
+            f"{path}: not the published file; expected {source.file.hash[:8]} by its hash"
+        )
     said = [_line(item, cache, content)]
     reads: dict[str, corpus.Corpus] = {}
-    for task in {(task.format, task.expect.model_dump_json()): task for task in item.tasks}.values():
+    for task in {
+        (task.format, task.expect.model_dump_json()): task for task in item.tasks
+    }.values():
         read = reads[task.format] = corpus.parsed(task, content, str(path))
         corpus.check_counts(task, read)
         units = read.units
@@ -152,7 +202,9 @@ def _checked(item: Needed, cache: Cache, include: Sequence[Path]) -> str:
         if isinstance(detokenizer, Detokenizer) and detokenizer.invertible:
             lines = look.lines_of(task, reads[task.format])
             if failures := look.there_and_back(lines, detokenizer).failures:
-                raise UsageError(f"detokenizer {detokenizer.name}: {failures} of {len(lines)} lines do not come back")
+                raise UsageError(
+                    f"detokenizer {detokenizer.name}: {failures} of {len(lines)} lines do not come back"
+                )
             said.append(f"{detokenizer.name}: {len(lines):,} lines there and back")
     return "; ".join(dict.fromkeys(said))
 
@@ -164,11 +216,15 @@ def pack(
     kept = Cache.at(cache)
     chosen = [item for item in needed(names, include) if names or kept.origin(item.source)]
     if not names and (begun := kept.begun()):
-        raise UsageError(f"{begun[0]}: damaged, or not finished; expected 'gpt2eval data fetch', or it gone")
+        raise UsageError(
+            f"{begun[0]}: damaged, or not finished; expected 'gpt2eval data fetch', or it gone"
+        )
     if not chosen:
         raise UsageError(f"nothing to pack in {kept.folder}; expected 'gpt2eval data fetch' first")
     entries = packs.pack(path, kept, [item.source for item in chosen])
-    return entries, list(dict.fromkeys(f"{item.source.file.name}: {item.tasks[0].licence}" for item in chosen))
+    return entries, list(
+        dict.fromkeys(f"{item.source.file.name}: {item.tasks[0].licence}" for item in chosen)
+    )
 
 
 def unpack(path: Path, cache: Path | None = None, include: Sequence[Path] = ()) -> list[str]:
@@ -177,6 +233,8 @@ def unpack(path: Path, cache: Path | None = None, include: Sequence[Path] = ()) 
     lines = []
     for entry in packs.unpack(path, kept):
         item, content = known.get(entry.key), kept.content_of(entry.key)
-        unknown = f"{entry.known.name}, {entry.known.bytes:,} bytes, of a task that is not known here"
+        unknown = (
+            f"{entry.known.name}, {entry.known.bytes:,} bytes, of a task that is not known here"
+        )
         lines.append(_line(item, kept, content) if item and content is not None else unknown)
     return lines

@@ -9,11 +9,17 @@ import typer
 from gpt2eval.options import PAPER, Cache, Data, Include, Tasks, files_of
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Published data: what is needed, what is there, and whether it is right."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Published data: what is needed, what is there, and whether it is right.",
 )
 
-Names = Annotated[Optional[list[str]], typer.Argument(metavar="[TASKS]", help="Tasks, variants and suites.")]
-Strict = Annotated[bool, typer.Option("--strict-data", help="Refuse a file whose hash is not the published one.")]
+Names = Annotated[
+    Optional[list[str]], typer.Argument(metavar="[TASKS]", help="Tasks, variants and suites.")
+]
+Strict = Annotated[
+    bool, typer.Option("--strict-data", help="Refuse a file whose hash is not the published one.")
+]
 Pack = Annotated[Path, typer.Argument(metavar="FILE", help="The pack, a .tar.gz.")]
 
 
@@ -30,16 +36,26 @@ def fetch(
     names: Names = None,
     cache: Cache = None,
     mirror: Annotated[
-        Optional[str], typer.Option(help="Ask here for archives, and first: MIRROR/NAME, or MIRROR/HOST/PATH.")
+        Optional[str],
+        typer.Option(help="Ask here for archives, and first: MIRROR/NAME, or MIRROR/HOST/PATH."),
     ] = None,
     strict_data: Strict = False,
-    again: Annotated[bool, typer.Option("--again", help="Ask for what is there already, too.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask for what is there already, too.")
+    ] = False,
     include: Include = None,
 ) -> None:
     """Download the files that tasks need (the paper's by default) into the cache; what was begun is gone on with."""
     from gpt2eval import data
 
-    for line in data.fetch(names or [PAPER], cache, mirror=mirror, strict=strict_data, again=again, include=include or ()):
+    for line in data.fetch(
+        names or [PAPER],
+        cache,
+        mirror=mirror,
+        strict=strict_data,
+        again=again,
+        include=include or (),
+    ):
         print(line, flush=True)
 
 
@@ -53,13 +69,18 @@ def verify(names: Names = None, cache: Cache = None, include: Include = None) ->
         there = True
         print(line, flush=True)
     if not there:
-        print("gpt2eval: nothing of these tasks is in the cache; 'gpt2eval data fetch' fills it", file=sys.stderr)
+        print(
+            "gpt2eval: nothing of these tasks is in the cache; 'gpt2eval data fetch' fills it",
+            file=sys.stderr,
+        )
 
 
 @app.command(epilog="Example: gpt2eval data pack paper.tar.gz --tasks gpt2-paper")
 def pack(
     file: Pack,
-    tasks: Annotated[Optional[str], typer.Option(help="Only their files, all of which must be there.")] = None,
+    tasks: Annotated[
+        Optional[str], typer.Option(help="Only their files, all of which must be there.")
+    ] = None,
     cache: Cache = None,
     include: Include = None,
 ) -> None:
@@ -92,12 +113,16 @@ def where(cache: Cache = None) -> None:
 
 @app.command(epilog="Example: gpt2eval data passport novel.txt")
 def passport(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new task's file, as its publisher gives it.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A new task's file, as its publisher gives it.")
+    ],
     form: Annotated[
         Literal["stream", "lines", "pages", "documents", "lambada", "cbt"],
         typer.Option("--format", help="How its records lie in it."),
     ] = "stream",
-    encoding: Annotated[Literal["utf-8", "bytes"], typer.Option(help="What it is read as.")] = "utf-8",
+    encoding: Annotated[
+        Literal["utf-8", "bytes"], typer.Option(help="What it is read as.")
+    ] = "utf-8",
 ) -> None:
     """Print a new task's passport: hashes, counts and where they come from, to be pasted into its file."""
     from gpt2eval.passport import of_file
@@ -106,7 +131,10 @@ def passport(
 
 
 def overlap(
-    more: Annotated[Optional[list[Path]], typer.Argument(metavar="[FILES]", help="More training files or folders.")] = None,
+    more: Annotated[
+        Optional[list[Path]],
+        typer.Argument(metavar="[FILES]", help="More training files or folders."),
+    ] = None,
     train: Annotated[
         Optional[list[Path]],
         typer.Option(
@@ -117,15 +145,26 @@ def overlap(
     tasks: Tasks = PAPER,
     data: Data = None,
     out: Annotated[
-        Path, typer.Option(help="Where 'gpt2eval run' wrote: its numbers are given without the records that overlap.")
+        Path,
+        typer.Option(
+            help="Where 'gpt2eval run' wrote: its numbers are given without the records that overlap."
+        ),
     ] = Path("results"),
     false_positives: Annotated[
-        float, typer.Option(help="Bound on false positives, 1e-9 to 0.1; the filter's size follows from it.")
+        float,
+        typer.Option(
+            help="Bound on false positives, 1e-9 to 0.1; the filter's size follows from it."
+        ),
     ] = 1e-8,
     above: Annotated[
-        float, typer.Option(help="A record overlaps if more than this share (0 to 1) of its 8-grams is found.")
+        float,
+        typer.Option(
+            help="A record overlaps if more than this share (0 to 1) of its 8-grams is found."
+        ),
     ] = 0.0,
-    form: Annotated[str, typer.Option("--format", help="markdown, csv, latex or json.")] = "markdown",
+    form: Annotated[
+        str, typer.Option("--format", help="markdown, csv, latex or json.")
+    ] = "markdown",
     cache: Cache = None,
     include: Include = None,
 ) -> None:

@@ -92,7 +92,9 @@ class Published:
     def do(self, text: str) -> Fair:
         """The text after all steps, and the edits of each, at positions of the text before it."""
         stages = self.stages(text)
-        return Fair(stages.text, tuple(edit for stage in stages.of for edit in stage.edits), (), False)
+        return Fair(
+            stages.text, tuple(edit for stage in stages.of for edit in stage.edits), (), False
+        )
 
     def stages(self, text: str) -> "Stages":
         """The text after each step."""
@@ -118,7 +120,8 @@ def _first_difference(a: str, b: str) -> int:
 def _nearest(edits: Sequence[Edit], position: int) -> Edit | None:
     """The edit closest to a position of the published line, if any is within reach."""
     distance, edit = min(
-        ((max(edit.start - position, position - edit.end, 0), edit) for edit in edits), default=(REACH + 1, None)
+        ((max(edit.start - position, position - edit.end, 0), edit) for edit in edits),
+        default=(REACH + 1, None),
     )
     return edit if distance <= REACH else None
 
@@ -194,24 +197,35 @@ class Stages(NamedTuple):
 
 
 def fair(
-    passage: Passage, detokenizer: Detokenizer | Published | None, *, join: str, lead: str | None, report: RoundTrip | None
+    passage: Passage,
+    detokenizer: Detokenizer | Published | None,
+    *,
+    join: str,
+    lead: str | None,
+    report: RoundTrip | None,
 ) -> Passage:
     """A passage with its text made fair and its parts moved along.
 
     Line ends become `join` (one character); a `lead`, if any, replaces the white space that the text begins with.
     """
-    moved = detokenize(passage.text, detokenizer, report) if detokenizer else Moved(passage.text, ())
+    moved = (
+        detokenize(passage.text, detokenizer, report) if detokenizer else Moved(passage.text, ())
+    )
     text, shift = moved.text.replace("\n", join), 0
     if lead is not None:
         shift = len(lead) - (len(text) - len(text.lstrip()))
         text = lead + text.lstrip()
     bounds = [bound for part in passage.parts for bound in part[:2]]
-    to = {a: max(b + shift, 0) for a, b in zip(bounds, moved.positions(bounds), strict=True)} | {len(passage.text): len(text)}
+    to = {a: max(b + shift, 0) for a, b in zip(bounds, moved.positions(bounds), strict=True)} | {
+        len(passage.text): len(text)
+    }
     parts = tuple(part._replace(start=to[part.start], end=to[part.end]) for part in passage.parts)
     return replace(passage, text=text, parts=parts)
 
 
-def detokenize(text: str, detokenizer: Detokenizer | Published, report: RoundTrip | None = None) -> Moved | Stages:
+def detokenize(
+    text: str, detokenizer: Detokenizer | Published, report: RoundTrip | None = None
+) -> Moved | Stages:
     """The fair form of a text: line by line (lines end in a newline, which is never edited), or whole if so published."""
     if isinstance(detokenizer, Published):
         if report is not None:

@@ -24,7 +24,9 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise UsageError(f"{path}: cannot be written: {error.strerror}; the same command goes on once it can") from None
+        raise UsageError(
+            f"{path}: cannot be written: {error.strerror}; the same command goes on once it can"
+        ) from None
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -40,7 +42,11 @@ def files_below(folder: Path) -> list[Path]:
     try:
         for at, folders, names in os.walk(folder, onerror=refuse):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            found += (Path(at, name) for name in names if not name.startswith(".") and Path(at, name).is_file())
+            found += (
+                Path(at, name)
+                for name in names
+                if not name.startswith(".") and Path(at, name).is_file()
+            )
     except OSError as error:
         refuse(error)
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())

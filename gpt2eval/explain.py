@@ -98,14 +98,23 @@ def _explained(bench: "Bench", base: Task, task: Task) -> Explained:
             raise
         return Explained(task.full_name, math.nan, task.unit, 0, math.nan, (), str(error))
     nats = _nats(tally, at)
-    return Explained(task.full_name, math.exp(min(nats, 700)), task.unit, metrics.count(tally, task.unit), nats, tuple(steps))
+    return Explained(
+        task.full_name,
+        math.exp(min(nats, 700)),
+        task.unit,
+        metrics.count(tally, task.unit),
+        nats,
+        tuple(steps),
+    )
 
 
 def _nats(tally: Tally, task: Task) -> float:
     """Nats per unit: ln(PPL)."""
     units = metrics.count(tally, task.unit)
     if not units:
-        raise UsageError(f"task {task.full_name}: the text has no {task.unit} to divide by; expected at least one")
+        raise UsageError(
+            f"task {task.full_name}: the text has no {task.unit} to divide by; expected at least one"
+        )
     return tally.nats / units
 
 
@@ -113,26 +122,42 @@ def _shown(task: Task, keys: Sequence[str]) -> str:
     """What a group of settings says, in short."""
     if "source" in keys:
         return task.source.file.name + ("" if task.format == "stream" else f" by {task.format}")
-    return " ".join(str(getattr(task, key)) for key in keys if getattr(task, key) is not None).replace("\n", "\\n") or "none"
+    return (
+        " ".join(str(getattr(task, key)) for key in keys if getattr(task, key) is not None).replace(
+            "\n", "\\n"
+        )
+        or "none"
+    )
 
 
 def rendered(rows: Sequence[Explained]) -> str:
     """A table of the protocols, a column per group of settings with what it adds to the nats; below it, what was changed."""
-    used = [group for group in GROUPS if any(step.group == group for row in rows for step in row.steps)]
+    used = [
+        group for group in GROUPS if any(step.group == group for row in rows for step in row.steps)
+    ]
     head = ["protocol", "PPL", "per", "nats", *used]
     cells = [
-        [row.name, f"{row.ppl:.4f}", f"{row.unit}@{row.units}", f"{row.nats:.6f}", *(_worth(row, group) for group in used)]
+        [
+            row.name,
+            f"{row.ppl:.4f}",
+            f"{row.unit}@{row.units}",
+            f"{row.nats:.6f}",
+            *(_worth(row, group) for group in used),
+        ]
         for row in rows
         if not row.said
     ]
     changes = [
-        f"{row.name}: " + "; ".join(f"{s.group} {s.before} -> {s.after} ({s.nats:+.6f})" for s in row.steps)
+        f"{row.name}: "
+        + "; ".join(f"{s.group} {s.before} -> {s.after} ({s.nats:+.6f})" for s in row.steps)
         for row in rows
         if row.steps
     ]
     left_out = [f"{row.name}: left out: {row.said}" for row in rows if row.said]
     sums = f"nats = those of {rows[0].name} and the changes, left to right; PPL = exp(nats)"
-    return "\n".join([tabulate(cells, head, "pipe", disable_numparse=True), "", sums, *changes, *left_out])
+    return "\n".join(
+        [tabulate(cells, head, "pipe", disable_numparse=True), "", sums, *changes, *left_out]
+    )
 
 
 def _worth(row: Explained, group: str) -> str:
@@ -155,13 +180,22 @@ class Bench:
     def tally(self, task: Task) -> Tally:
         """The sums of a task; of two that differ in their unit alone, only one is measured."""
         key = task.model_copy(
-            update={"unit": "word", "variant": "", "published": (), "note": "", "metrics": (), "filter": "none"}
+            update={
+                "unit": "word",
+                "variant": "",
+                "published": (),
+                "note": "",
+                "metrics": (),
+                "filter": "none",
+            }
         ).model_dump_json()
         if key not in self.measured:
             settings = self.settings._replace(limit=None, allow_lossy=True)
             made = pipeline.measure(
                 self.model,
-                task.model_copy(update={"metrics": ("nats_per_token",), "published": (), "filter": "none"}),
+                task.model_copy(
+                    update={"metrics": ("nats_per_token",), "published": (), "filter": "none"}
+                ),
                 self.corpus(task),
                 settings,
                 self.include,
@@ -175,10 +209,17 @@ class Bench:
     def corpus(self, task: Task) -> corpus.Corpus:
         """The records that a task makes of its text, of which `limit` leaves the first lines (or as many records)."""
         given = self.settings
-        read = partial(corpus.read, path=pipeline.file_of(task, self.files), strict=given.strict_data, cache=given.cache)
+        read = partial(
+            corpus.read,
+            path=pipeline.file_of(task, self.files),
+            strict=given.strict_data,
+            cache=given.cache,
+        )
         if self.settings.limit is None or task.format != "pages":
             whole = read(task)
-            kept = tuple(ask.head(whole.records, self.settings.limit, stream=task.format == "stream"))
+            kept = tuple(
+                ask.head(whole.records, self.settings.limit, stream=task.format == "stream")
+            )
         else:
             whole = read(task.model_copy(update={"format": "stream", "expect": Expect()}))
             (text,) = ask.head(whole.records, self.settings.limit, stream=True)

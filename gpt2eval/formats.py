@@ -60,7 +60,9 @@ def _lambada(text: str, origin: str) -> Iterator[Record]:
         if as_json:
             passage = json_text(line, "text", where)
         if len(passage.split()) < 2:
-            raise UsageError(f"{where}: expected a passage of two words or more, found {passage[:40]!r}")
+            raise UsageError(
+                f"{where}: expected a passage of two words or more, found {passage[:40]!r}"
+            )
         yield Record(index, passage)
 
 
@@ -84,16 +86,25 @@ def _cbt(text: str, origin: str) -> Iterator[Record]:
         block = lines[first : first + 22]
         for number, line in enumerate(block[:21], 1):
             if not line.startswith(f"{number} "):
-                raise UsageError(f"{origin}: line {first + number}: expected sentence '{number} ...', found {line[:40]!r}")
+                raise UsageError(
+                    f"{origin}: line {first + number}: expected sentence '{number} ...', found {line[:40]!r}"
+                )
         fields = block[20].removeprefix("21 ").split("\t") if len(block) > 20 else []
         options = tuple(fields[-1].split("|")) if fields else ()
-        if len(fields) != 4 or BLANK not in fields[0] or fields[1] not in options or len(set(options)) != 10:
+        if (
+            len(fields) != 4
+            or BLANK not in fields[0]
+            or fields[1] not in options
+            or len(set(options)) != 10
+        ):
             raise UsageError(
                 f"{origin}: line {first + min(len(block), 21)}: expected '21 question with {BLANK}', answer and ten "
                 f"different options, the answer among them, found {block[-1][:40] if len(block) < 21 else block[20][-39:]!r}"
             )
         if len(block) > 21 and block[21]:
-            raise UsageError(f"{origin}: line {first + 22}: expected an empty line, found {block[21][:40]!r}")
+            raise UsageError(
+                f"{origin}: line {first + 22}: expected an empty line, found {block[21][:40]!r}"
+            )
         context = "".join(f"{line.partition(' ')[2]}\n" for line in block[:20])
         yield Record(index, context + fields[0], fields[1], options)
 

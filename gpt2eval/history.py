@@ -34,13 +34,26 @@ class Record:
     tasks: Mapping[str, str]
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, model: str, step: int | None, asked: Asked, tasks: Mapping[str, str]) -> "Record":
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        model: str,
+        step: int | None,
+        asked: Asked,
+        tasks: Mapping[str, str],
+    ) -> "Record":
         path = str(checkpoint.path.resolve())
-        return cls(model, path, checkpoint.series, step, checkpoint.written, checkpoint.stamp, asked, tasks)
+        return cls(
+            model, path, checkpoint.series, step, checkpoint.written, checkpoint.stamp, asked, tasks
+        )
 
     def is_of(self, checkpoint: Checkpoint, asked: Asked) -> bool:
         """Whether it is of just this checkpoint, as its files are now, and asked the same."""
-        return (self.path, self.files, self.asked) == (str(checkpoint.path.resolve()), checkpoint.stamp, asked)
+        return (self.path, self.files, self.asked) == (
+            str(checkpoint.path.resolve()),
+            checkpoint.stamp,
+            asked,
+        )
 
     def results(self, out: Path) -> list[Result]:
         """The results of the checkpoint, of whatever protocol."""
@@ -57,26 +70,39 @@ def read(out: Path) -> list[Record]:
         try:
             found.append(TypeAdapter(Record).validate_json(path.read_bytes()))
         except (OSError, ValidationError):
-            raise UsageError(f"{path}: not readable; expected what 'gpt2eval watch' wrote (it may be removed)") from None
+            raise UsageError(
+                f"{path}: not readable; expected what 'gpt2eval watch' wrote (it may be removed)"
+            ) from None
     return sorted(found, key=lambda record: (record.written, record.model))
 
 
 def write(out: Path, record: Record) -> None:
     """Keep a record; tasks that were scored before of the same checkpoint, asked the same, stay in it."""
     for old in read(out):
-        if (old.model, old.path, old.files, old.asked) == (record.model, record.path, record.files, record.asked):
+        if (old.model, old.path, old.files, old.asked) == (
+            record.model,
+            record.path,
+            record.files,
+            record.asked,
+        ):
             record = replace(record, tasks={**old.tasks, **record.tasks})
     content = json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n"
     write_whole(results.folder(out, record.model, "") / "checkpoint.json", content.encode())
 
 
-def unscored(out: Path, checkpoint: Checkpoint, asked: Asked, tasks: Mapping[str, str]) -> list[str]:
+def unscored(
+    out: Path, checkpoint: Checkpoint, asked: Asked, tasks: Mapping[str, str]
+) -> list[str]:
     """The tasks, given with the hashes of their data, that have no finished result of just this checkpoint."""
     record = next((record for record in read(out) if record.is_of(checkpoint, asked)), None)
     if record is None:
         return list(tasks)
     there = {result.full_name for result in record.results(out)}
-    return [task for task, sha256 in tasks.items() if record.tasks.get(task) != sha256 or task not in there]
+    return [
+        task
+        for task, sha256 in tasks.items()
+        if record.tasks.get(task) != sha256 or task not in there
+    ]
 
 
 def name(out: Path, checkpoint: Checkpoint, step: int | None, revision: str) -> str:

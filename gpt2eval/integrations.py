@@ -45,13 +45,19 @@ def evaluate_module(
     """
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices), torch.autocast(_kind(module), enabled=False):
-        backend = live.of_module(module, tokenizer, name=name, context=context, step=step, logits=logits)
+        backend = live.of_module(
+            module, tokenizer, name=name, context=context, step=step, logits=logits
+        )
         return evaluate(backend, tasks, data=data, out=out, settings=settings, include=include)
 
 
 def figures(results: Sequence[Result], prefix: str = "gpt2eval") -> dict[str, float]:
     """Results as a flat mapping for loggers: `gpt2eval/wikitext2/ppl` to its value."""
-    return {f"{prefix}/{r.full_name}/{m.metric.name}": m.metric.value for r in results for m in r.metrics}
+    return {
+        f"{prefix}/{r.full_name}/{m.metric.name}": m.metric.value
+        for r in results
+        for m in r.metrics
+    }
 
 
 class EvaluateCallback(TrainerCallback):
@@ -79,18 +85,29 @@ class EvaluateCallback(TrainerCallback):
             raise UsageError(f"every={every}: expected a number of steps of 1 or more")
         self._tokenizer = tokenizer or trainer.processing_class
         if self._tokenizer is None:
-            raise UsageError("EvaluateCallback: the Trainer has no processing_class; expected tokenizer=")
+            raise UsageError(
+                "EvaluateCallback: the Trainer has no processing_class; expected tokenizer="
+            )
         self._trainer, self._tasks, self._every = trainer, tasks, every
-        self._rest: dict[str, Any] = {"data": data, "out": out, "settings": settings, "include": include}
+        self._rest: dict[str, Any] = {
+            "data": data,
+            "out": out,
+            "settings": settings,
+            "include": include,
+        }
         self._rest |= {"context": context, "logits": logits}
         self._last = -1
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Measure, where the step is one of every N."""
         if state.global_step % self._every == 0:
             self._measure(state)
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Measure the last step, where that has not been done."""
         self._measure(state)
 
@@ -101,7 +118,9 @@ class EvaluateCallback(TrainerCallback):
         model: Any = self._trainer.model
         named = getattr(getattr(model, "config", None), "_name_or_path", "") or type(model).__name__
         name = f"{named}@step{state.global_step}"
-        results = evaluate_module(model, self._tokenizer, self._tasks, name=name, step=state.global_step, **self._rest)
+        results = evaluate_module(
+            model, self._tokenizer, self._tasks, name=name, step=state.global_step, **self._rest
+        )
         self._trainer.log(figures(results))
 
 

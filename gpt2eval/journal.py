@@ -34,7 +34,10 @@ class Journal:
         """The journal of a run; `decides` is all that the numbers depend on."""
         key = sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:20]
         journal = cls(folder, key, count)
-        write_whole(folder / "journal.json", json.dumps({"key": key, "units": count, "decided_by": decides}, indent=1).encode())
+        write_whole(
+            folder / "journal.json",
+            json.dumps({"key": key, "units": count, "decided_by": decides}, indent=1).encode(),
+        )
         return journal
 
     def path(self, unit: int) -> Path:
@@ -49,10 +52,14 @@ class Journal:
             with safe_open(path, "numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 if (file.metadata() or {}).get("sha256") == _digest(path.name, arrays):
-                    return TokenScores(**{name: arrays[name] for name in TokenScores._fields if name in arrays})
+                    return TokenScores(
+                        **{name: arrays[name] for name in TokenScores._fields if name in arrays}
+                    )
         except (SafetensorError, OSError, ValueError):
             pass
-        print(f"gpt2eval: {path}: cut short or altered; unit {unit} is scored again", file=sys.stderr)
+        print(
+            f"gpt2eval: {path}: cut short or altered; unit {unit} is scored again", file=sys.stderr
+        )
         with suppress(FileNotFoundError):
             path.unlink()
         return None
@@ -62,8 +69,13 @@ class Journal:
 
         `found` has a row per request, where words are filtered.
         """
-        arrays = {name: array for name, array in scores._asdict().items() if len(array)} | {"ends": ends, "records": records}
-        write_whole(self.path(unit), save(arrays, {"sha256": _digest(self.path(unit).name, arrays)}))
+        arrays = {name: array for name, array in scores._asdict().items() if len(array)} | {
+            "ends": ends,
+            "records": records,
+        }
+        write_whole(
+            self.path(unit), save(arrays, {"sha256": _digest(self.path(unit).name, arrays)})
+        )
 
     def tallies_path(self) -> Path:
         """The file of the run's sums, which is there when all units are."""
@@ -103,13 +115,17 @@ def of_folder(folder: Path) -> Journal | None:
         return None
 
 
-def incomplete(places: Sequence[Path], wanted: Callable[[Mapping[str, object]], bool] = lambda decides: True) -> list[str]:
+def incomplete(
+    places: Sequence[Path], wanted: Callable[[Mapping[str, object]], bool] = lambda decides: True
+) -> list[str]:
     """A line for every journal below the given folders that lacks units, or that was not summed up.
 
     `wanted` says of what decides a journal's numbers whether it is asked for.
     """
     lines = []
-    for path in sorted(path for place in places if place.is_dir() for path in place.rglob("journal/journal.json")):
+    for path in sorted(
+        path for place in places if place.is_dir() for path in place.rglob("journal/journal.json")
+    ):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             journal = Journal(path.parent, content["key"], int(content["units"]))
@@ -132,17 +148,27 @@ def _digest(name: str, arrays: Mapping[str, np.ndarray]) -> str:
     """The sha256 over a unit's file name, which holds its key and number, and all that is in it."""
     digest = sha256(name.encode())
     for key, array in sorted(arrays.items()):
-        digest.update(f"{key}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        digest.update(
+            f"{key}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()
+        )
     return digest.hexdigest()
 
 
 def _flat(tally: Tally) -> dict[str, float]:
     """A tally's numbers by name, those of its units too."""
-    plain = {field.name: getattr(tally, field.name) for field in fields(tally) if field.name != "units"}
-    return plain | {f"units.{field.name}": getattr(tally.units, field.name) for field in fields(tally.units)}
+    plain = {
+        field.name: getattr(tally, field.name) for field in fields(tally) if field.name != "units"
+    }
+    return plain | {
+        f"units.{field.name}": getattr(tally.units, field.name) for field in fields(tally.units)
+    }
 
 
 def _tally(flat: Mapping[str, float]) -> Tally:
     units = Units(**{field.name: int(flat[f"units.{field.name}"]) for field in fields(Units)})
-    counts = {field.name: int(flat[field.name]) for field in fields(Tally) if field.name not in ("units", "nats")}
+    counts = {
+        field.name: int(flat[field.name])
+        for field in fields(Tally)
+        if field.name not in ("units", "nats")
+    }
     return Tally(nats=flat["nats"], units=units, **counts)

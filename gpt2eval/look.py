@@ -40,11 +40,20 @@ def check(
     """
     task, read = _load(name, files, include, cache)
     if not task.detokenizer:
-        raise UsageError(f"task {task.full_name} has no detokenizer; its text is scored as published")
+        raise UsageError(
+            f"task {task.full_name} has no detokenizer; its text is scored as published"
+        )
     detokenizer = tasks.load_detokenizer(task.detokenizer, include)
     by_line = isinstance(detokenizer, Detokenizer)
-    checked = there_and_back(lines_of(task, read) if by_line else _texts(task, read), detokenizer, sample)
-    text = "\n".join([f"{task.full_name}: {read.origin}, detokenizer {detokenizer.name}", *_lines(checked, detokenizer)])
+    checked = there_and_back(
+        lines_of(task, read) if by_line else _texts(task, read), detokenizer, sample
+    )
+    text = "\n".join(
+        [
+            f"{task.full_name}: {read.origin}, detokenizer {detokenizer.name}",
+            *_lines(checked, detokenizer),
+        ]
+    )
     assert not checked.failures, text
     return text
 
@@ -55,10 +64,14 @@ def lines_of(task: Task, read: corpus.Corpus) -> list[str]:
 
 
 def _texts(task: Task, read: corpus.Corpus) -> list[str]:
-    return [next(p for p in pipeline.ASK[task.ask](record) if p.right).text for record in read.records]
+    return [
+        next(p for p in pipeline.ASK[task.ask](record) if p.right).text for record in read.records
+    ]
 
 
-def there_and_back(lines: Sequence[str], detokenizer: Detokenizer | Published, sample: int = 0) -> Checked:
+def there_and_back(
+    lines: Sequence[str], detokenizer: Detokenizer | Published, sample: int = 0
+) -> Checked:
     """Detokenize lines and undo it, timing both; `sample` fair lines are taken at even distances.
 
     Of a one-way scheme nothing comes back, and nothing is said to fail.
@@ -94,12 +107,21 @@ def _lines(checked: Checked, detokenizer: Detokenizer | Published) -> list[str]:
         f"  round-trip failures  {checked.failures}"
         + ("" if detokenizer.invertible else " (one-way by design: nothing is undone)"),
         f"  speed                {chars / checked.seconds_there / 1e6:.2f} M characters/s there, {back}",
-        *(f"  dropped {n:6,} x     {json.dumps(edit, ensure_ascii=False)}" for edit, n in report.most_dropped.most_common(5)),
+        *(
+            f"  dropped {n:6,} x     {json.dumps(edit, ensure_ascii=False)}"
+            for edit, n in report.most_dropped.most_common(5)
+        ),
         *(f"  | {line}" for line in checked.sample),
     ]
 
 
-def show(name: str, files: Mapping[str, Path] | None = None, include: Sequence[Path] = (), *, cache: Path | None = None) -> str:
+def show(
+    name: str,
+    files: Mapping[str, Path] | None = None,
+    include: Sequence[Path] = (),
+    *,
+    cache: Path | None = None,
+) -> str:
     """A task's resolved file, and its first record as published and as scored, the scored span between [[ and ]].
 
     Where no file is given and the published one cannot be had, the resolved file alone, and why.
@@ -114,17 +136,19 @@ def show(name: str, files: Mapping[str, Path] | None = None, include: Sequence[P
         return f"{text}\n# no record to show: {error}"
     detokenizer = tasks.load_detokenizer(task.detokenizer, include) if task.detokenizer else None
     before = next(p for p in pipeline.ASK[task.ask](read.records[0]) if p.right)
-    after = next(p for p in pipeline.prepare(task, read.records[:1], detokenizer, RoundTrip()) if p.right)
-    return (
-        f"{text}\n# -- first record of {len(read.records)}, as published\n{_marked(before)}\n\n# -- as scored\n{_marked(after)}"
+    after = next(
+        p for p in pipeline.prepare(task, read.records[:1], detokenizer, RoundTrip()) if p.right
     )
+    return f"{text}\n# -- first record of {len(read.records)}, as published\n{_marked(before)}\n\n# -- as scored\n{_marked(after)}"
 
 
 def _marked(passage: Passage) -> str:
     """The text with its scored span marked, long stretches cut out."""
     start, end = passage.parts[0].start, passage.parts[-1].end
     pieces = passage.text[:start], passage.text[start:end], passage.text[end:]
-    before, scored, after = (p if len(p) <= 2 * SHOWN else f"{p[:SHOWN]} [...] {p[-SHOWN:]}" for p in pieces)
+    before, scored, after = (
+        p if len(p) <= 2 * SHOWN else f"{p[:SHOWN]} [...] {p[-SHOWN:]}" for p in pieces
+    )
     return f"{before}[[{scored}]]{after}"
 
 

@@ -98,9 +98,12 @@ def measure(name: str, parts: Sequence[Tally], unit: str) -> Metric:
     The intervals are 95 %: Wilson's for accuracies, else the percentiles of 2,000 bootstrap resamples of the tallies
     (seed 2019; None when there is only one). Source: Radford et al. 2019, section 3.
     """
-    units_of = {"bpb": "byte", "byte_ppl": "byte", "bpc": "char", "nats_per_token": "token"} | dict.fromkeys(
-        ACCURACIES, "record"
-    )
+    units_of = {
+        "bpb": "byte",
+        "byte_ppl": "byte",
+        "bpc": "char",
+        "nats_per_token": "token",
+    } | dict.fromkeys(ACCURACIES, "record")
     unit = units_of.get(name, unit)
     nats, units = math.fsum(t.nats for t in parts), sum(count(t, unit) for t in parts)
     if not units:
@@ -109,12 +112,21 @@ def measure(name: str, parts: Sequence[Tally], unit: str) -> Metric:
         correct = sum(getattr(t, ACCURACIES[name]) for t in parts)
         low, high = wilson(correct, units)
         return Metric(name, 100 * correct / units, 100 * low, 100 * high, unit, units)
-    rates = resampled_rates(np.array([t.nats for t in parts]), np.array([count(t, unit) for t in parts]))
+    rates = resampled_rates(
+        np.array([t.nats for t in parts]), np.array([count(t, unit) for t in parts])
+    )
     value = nats / units
     if rates is None:
         return Metric(name, _scaled(name, value), None, None, unit, units)
     low, high = (float(rate) for rate in np.percentile(rates, [2.5, 97.5]))
-    return Metric(name, _scaled(name, value), _scaled(name, min(low, value)), _scaled(name, max(high, value)), unit, units)
+    return Metric(
+        name,
+        _scaled(name, value),
+        _scaled(name, min(low, value)),
+        _scaled(name, max(high, value)),
+        unit,
+        units,
+    )
 
 
 def _scaled(name: str, rate: float) -> float:
@@ -124,7 +136,9 @@ def _scaled(name: str, rate: float) -> float:
     return rate / math.log(2) if name in ("bpb", "bpc") else rate
 
 
-def resampled_rates(nats: NDArray[np.float64], units: NDArray[np.int64]) -> NDArray[np.float64] | None:
+def resampled_rates(
+    nats: NDArray[np.float64], units: NDArray[np.int64]
+) -> NDArray[np.float64] | None:
     """Nats per unit of `RESAMPLES` samples drawn with replacement, `[RESAMPLES]`; None for fewer than two tallies."""
     if len(nats) < 2:
         return None

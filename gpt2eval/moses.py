@@ -20,7 +20,11 @@ class Moses:
     def do(self, line: str) -> str:
         """The prose of a line of tokens."""
         left, tokens, right = _ends(line)
-        return left + str(self._detokenizer.detokenize(tokens.split(" "), return_str=True, unescape=False)) + right
+        return (
+            left
+            + str(self._detokenizer.detokenize(tokens.split(" "), return_str=True, unescape=False))
+            + right
+        )
 
     def undo(self, fair: str) -> str:
         """The tokens of a line of prose, a blank between every two."""

@@ -67,7 +67,9 @@ class _Tables(NamedTuple):
 def _tables() -> _Tables:
     random = np.random.default_rng(SEED)
     codes = np.zeros(256, np.uint64)
-    codes[list(ALPHABET)] = random.integers(1 << 63, size=len(ALPHABET), dtype=np.uint64) | np.uint64(1)
+    codes[list(ALPHABET)] = random.integers(
+        1 << 63, size=len(ALPHABET), dtype=np.uint64
+    ) | np.uint64(1)
     base, step = (int(n) | 1 for n in random.integers(1 << 63, size=2, dtype=np.uint64))
 
     def powers(of: int) -> Hashes:
@@ -100,7 +102,11 @@ def grams(documents: Iterable[Iterable[str]]) -> Iterator[Grams]:
 
 def _words(documents: Iterable[Iterable[str]], tables: _Tables) -> Iterator[_Words]:
     """The words that end in each block; one that a block ends in goes on in the next, however long it is."""
-    length, total, of = 0, 0, (0, 0)  # of the word that is open: its bytes so far, their sum, its piece and document
+    length, total, of = (
+        0,
+        0,
+        (0, 0),
+    )  # of the word that is open: its bytes so far, their sum, its piece and document
     for block in _blocks(documents):
         data = np.frombuffer(block.data, np.uint8)
         codes = tables.codes[data]
@@ -110,7 +116,11 @@ def _words(documents: Iterable[Iterable[str]], tables: _Tables) -> Iterator[_Wor
         place = np.searchsorted(block.starts, starts, "right") - 1
         pieces, owners = np.asarray(block.pieces)[place], np.asarray(block.documents)[place]
         sums = codes * tables.powers[: len(codes)]
-        sums = np.add.reduceat(sums, starts) * tables.inverses[starts] if len(starts) else np.zeros(0, np.uint64)
+        sums = (
+            np.add.reduceat(sums, starts) * tables.inverses[starts]
+            if len(starts)
+            else np.zeros(0, np.uint64)
+        )
         if length and inside[1]:
             sums[0] = (total + pow(tables.base, length, BITS + 1) * int(sums[0])) & BITS
             pieces[0], owners[0] = of
@@ -122,7 +132,11 @@ def _words(documents: Iterable[Iterable[str]], tables: _Tables) -> Iterator[_Wor
             )
         if inside[-2]:
             going_on = length if ends[-1] - starts[-1] == len(data) else 0
-            length, total, of = going_on + int(ends[-1] - starts[-1]), int(sums[-1]), (int(pieces[-1]), int(owners[-1]))
+            length, total, of = (
+                going_on + int(ends[-1] - starts[-1]),
+                int(sums[-1]),
+                (int(pieces[-1]), int(owners[-1])),
+            )
             sums, pieces, owners = sums[:-1], pieces[:-1], owners[:-1]
         else:
             length = 0

@@ -16,39 +16,73 @@ PAPER = "gpt2-paper"
 TASKS = "Tasks, variants (task/variant) and suites, separated by commas."
 Tasks = Annotated[str, typer.Option(help=TASKS)]
 Include = Annotated[
-    Optional[list[Path]], typer.Option("--include", help="Folder with tasks/ or detokenizers/ of your own; may be repeated.")
+    Optional[list[Path]],
+    typer.Option(
+        "--include", help="Folder with tasks/ or detokenizers/ of your own; may be repeated."
+    ),
 ]
 Data = Annotated[
     Optional[list[str]],
-    typer.Option("--data", help="TASK=PATH: a local file (or archive with it) for a task; or 'demo'. May be repeated."),
+    typer.Option(
+        "--data",
+        help="TASK=PATH: a local file (or archive with it) for a task; or 'demo'. May be repeated.",
+    ),
 ]
 Cache = Annotated[
-    Optional[Path], typer.Option(help="Folder of published data; by default the one that 'gpt2eval data where' prints.")
+    Optional[Path],
+    typer.Option(
+        help="Folder of published data; by default the one that 'gpt2eval data where' prints."
+    ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for results.")]
-Limit = Annotated[Optional[int], typer.Option(help="Only the first N records (of a stream, lines).")]
+Limit = Annotated[
+    Optional[int], typer.Option(help="Only the first N records (of a stream, lines).")
+]
 BatchSize = Annotated[
-    Optional[int], typer.Option(help="Windows of the context in a forward pass; by default 1,024 tokens (GPU: 32,768).")
+    Optional[int],
+    typer.Option(
+        help="Windows of the context in a forward pass; by default 1,024 tokens (GPU: 32,768)."
+    ),
 ]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.")]
-Revision = Annotated[Optional[str], typer.Option(help="Branch, tag or commit of a Hub model.")]
-Attn = Annotated[Optional[str], typer.Option(help="Attention implementation of transformers, such as eager or sdpa.")]
-Tokenizer = Annotated[
-    Optional[str], typer.Option(help="A folder, file or Hub id; or, where the checkpoint's own two do not agree, auto or file.")
+Device = Annotated[
+    str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.")
 ]
-Peft = Annotated[Optional[str], typer.Option(help="An adapter's folder or Hub id, merged into the model's weights.")]
-Quantization = Annotated[Optional[str], typer.Option(help="bnb-8bit, bnb-4bit, gptq or awq; needs its package, and a GPU.")]
-ApiKeyFile = Annotated[Optional[str], typer.Option(help="A file with the key of the server of an api: model.")]
+Revision = Annotated[Optional[str], typer.Option(help="Branch, tag or commit of a Hub model.")]
+Attn = Annotated[
+    Optional[str],
+    typer.Option(help="Attention implementation of transformers, such as eager or sdpa."),
+]
+Tokenizer = Annotated[
+    Optional[str],
+    typer.Option(
+        help="A folder, file or Hub id; or, where the checkpoint's own two do not agree, auto or file."
+    ),
+]
+Peft = Annotated[
+    Optional[str],
+    typer.Option(help="An adapter's folder or Hub id, merged into the model's weights."),
+]
+Quantization = Annotated[
+    Optional[str],
+    typer.Option(help="bnb-8bit, bnb-4bit, gptq or awq; needs its package, and a GPU."),
+]
+ApiKeyFile = Annotated[
+    Optional[str], typer.Option(help="A file with the key of the server of an api: model.")
+]
 
 
 def named(models: Sequence[str], revisions: str | None) -> list[str]:
     """Every model, each once; with revisions (`step1000,step2000`) every one at every revision, as `M@step1000`."""
     listed = revisions.split(",") if revisions is not None else []
     if not all(listed):
-        raise UsageError(f"--revisions {revisions}: expected branches, tags or commits, separated by commas")
+        raise UsageError(
+            f"--revisions {revisions}: expected branches, tags or commits, separated by commas"
+        )
     return list(
-        dict.fromkeys(f"{model}@{revision}" for model in models for revision in listed) if listed else dict.fromkeys(models)
+        dict.fromkeys(f"{model}@{revision}" for model in models for revision in listed)
+        if listed
+        else dict.fromkeys(models)
     )
 
 
@@ -72,13 +106,23 @@ def files_of(data: list[str] | None, include: Sequence[Path]) -> dict[str, Path]
     return files
 
 
-def texts_of(where: list[str] | None, unit: str | None, detokenizer: str | None, include: Sequence[Path]) -> list["Text"]:
+def texts_of(
+    where: list[str] | None, unit: str | None, detokenizer: str | None, include: Sequence[Path]
+) -> list["Text"]:
     """`--text` arguments, read. Raises UsageError for `--unit` and `--detokenizer` without one."""
     if not where:
-        alone = [f"--{name} {value}" for name, value in (("unit", unit), ("detokenizer", detokenizer)) if value is not None]
+        alone = [
+            f"--{name} {value}"
+            for name, value in (("unit", unit), ("detokenizer", detokenizer))
+            if value is not None
+        ]
         if alone:
-            raise UsageError(f"{alone[0]}: it says how a --text is measured; expected one, or the protocol's task in --tasks")
+            raise UsageError(
+                f"{alone[0]}: it says how a --text is measured; expected one, or the protocol's task in --tasks"
+            )
         return []
     from gpt2eval import texts
 
-    return texts.gathered([texts.load(text, unit or "word", detokenizer, include) for text in where])
+    return texts.gathered(
+        [texts.load(text, unit or "word", detokenizer, include) for text in where]
+    )

@@ -13,7 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt2eval import ask, bloom, corpus, journal, metrics, ngrams, pipeline, results, trained, training
+from gpt2eval import (
+    ask,
+    bloom,
+    corpus,
+    journal,
+    metrics,
+    ngrams,
+    pipeline,
+    results,
+    trained,
+    training,
+)
 from gpt2eval.bloom import Bloom
 from gpt2eval.disk import write_whole
 from gpt2eval.errors import UsageError
@@ -82,30 +93,44 @@ def overlap(
     results.check_writable(out)
     known = trained.learn(training.files(train), bound, watch)
     if known.odds > bound:
-        _say(f"the filter's false-positive bound is {known.odds:.3g}, not {bound:g}: more 8-grams than files let expect")
+        _say(
+            f"the filter's false-positive bound is {known.odds:.3g}, not {bound:g}: more 8-grams than files let expect"
+        )
     rows: list[dict[str, object]] = []
     for task, read in zip(chosen, texts, strict=True):
         counted = count(task, read.records, known.filter)
         write_whole(out / "overlap" / f"{task.full_name}.csv", _csv(counted.items))
         row = _row(task, counted, known.odds, above)
-        found = [row | _columns(w) for w in measurements(task, read, counted, known.filter, out, above)]
-        rows += found or [row | dict.fromkeys(("model", "metric", "value", "value_without", "left", "measured"))]
+        found = [
+            row | _columns(w) for w in measurements(task, read, counted, known.filter, out, above)
+        ]
+        rows += found or [
+            row | dict.fromkeys(("model", "metric", "value", "value_without", "left", "measured"))
+        ]
     return rows
 
 
 def count(task: Task, records: Sequence[Record], known: Bloom) -> Counted:
     """The 8-grams of a task's records, and those in a filter; one is of the block in which its first word begins."""
     pieces = [_pieces(task, record) for record in records]
-    places = [(record.index, part) for record, texts in zip(records, pieces, strict=True) for part in range(len(texts))]
+    places = [
+        (record.index, part)
+        for record, texts in zip(records, pieces, strict=True)
+        for part in range(len(texts))
+    ]
     made = list(ngrams.grams(pieces))
     hashes = np.concatenate([np.zeros(0, np.uint64), *(grams.hashes for grams in made)])
     of = np.concatenate([np.zeros(0, np.int64), *(grams.pieces for grams in made)])
     distinct, inverse = np.unique(hashes, return_inverse=True)
     known_distinct = known.found(distinct)
     found = known_distinct[inverse]
-    totals, hits = np.bincount(of, minlength=len(places)), np.bincount(of[found], minlength=len(places))
+    totals, hits = (
+        np.bincount(of, minlength=len(places)),
+        np.bincount(of[found], minlength=len(places)),
+    )
     items = tuple(
-        Item(record, part, n, hit) for (record, part), n, hit in zip(places, totals.tolist(), hits.tolist(), strict=True)
+        Item(record, part, n, hit)
+        for (record, part), n, hit in zip(places, totals.tolist(), hits.tolist(), strict=True)
     )
     return Counted(len(hashes), int(found.sum()), len(distinct), int(known_distinct.sum()), items)
 
@@ -121,7 +146,9 @@ def _in_blocks(task: Task) -> bool:
     return task.format == "stream" and task.ask == "everything"
 
 
-def measurements(task: Task, read: corpus.Corpus, counted: Counted, known: Bloom, out: Path, above: float) -> Iterator[Without]:
+def measurements(
+    task: Task, read: corpus.Corpus, counted: Counted, known: Bloom, out: Path, above: float
+) -> Iterator[Without]:
     """The metrics of each finished measurement of a task below `out`, on all records and without those that overlap.
 
     One of other data, or without sums that are its own, is left out, and stderr says why.
@@ -131,14 +158,20 @@ def measurements(task: Task, read: corpus.Corpus, counted: Counted, known: Bloom
         if result.full_name != task.full_name:
             continue
         if result.data["sha256"] != read.sha256:
-            _say(f"{path}: left out: its data is {str(result.data['sha256'])[:8]}, not {read.sha256[:8]}")
+            _say(
+                f"{path}: left out: its data is {str(result.data['sha256'])[:8]}, not {read.sha256[:8]}"
+            )
             continue
         of = counted
         if limit := result.protocol.get("limit"):
-            of = count(task, ask.head(read.records, int(limit), stream=task.format == "stream"), known)
+            of = count(
+                task, ask.head(read.records, int(limit), stream=task.format == "stream"), known
+            )
         groups = tallies(path.parent, result, blocks=_in_blocks(task))
         if groups is None or len(groups) != len(of.items):
-            _say(f"{path}: left out: its sums are not in its journal; the same 'gpt2eval run' writes them")
+            _say(
+                f"{path}: left out: its sums are not in its journal; the same 'gpt2eval run' writes them"
+            )
             continue
         kept = [group for group, item in zip(groups, of.items, strict=True) if item.share <= above]
         for measured in result.metrics:
@@ -154,12 +187,26 @@ def tallies(folder: Path, result: Result, *, blocks: bool) -> list[list[Tally]] 
     return [[tally] for tally in (made if blocks else metrics.by_record(made))]
 
 
-def without(name: str, groups: Sequence[Sequence[Tally]], kept: Sequence[Sequence[Tally]], unit: str, model: str) -> Without:
+def without(
+    name: str,
+    groups: Sequence[Sequence[Tally]],
+    kept: Sequence[Sequence[Tally]],
+    unit: str,
+    model: str,
+) -> Without:
     """A metric of all tallies and of those that are kept."""
     metric = metrics.measure(name, [tally for group in groups for tally in group], unit)
     left = [tally for group in kept for tally in group]
-    counted = left and metrics.count(Tally.total(left), "record" if name in metrics.ACCURACIES else metric.unit)
-    return Without(model, metric, metrics.measure(name, left, unit).value if counted else None, len(kept), len(groups))
+    counted = left and metrics.count(
+        Tally.total(left), "record" if name in metrics.ACCURACIES else metric.unit
+    )
+    return Without(
+        model,
+        metric,
+        metrics.measure(name, left, unit).value if counted else None,
+        len(kept),
+        len(groups),
+    )
 
 
 def _row(task: Task, counted: Counted, odds: float, above: float) -> dict[str, object]:

@@ -9,7 +9,18 @@ from gpt2eval.corpus.cache import git_blob
 from gpt2eval.errors import UsageError
 from gpt2eval.schema import File, Source, Task
 
-CLAIMS = {"licence", "archive_sha256", "sha256", "md5", "git_blob", "records", "words", "lines", "bytes", "chars"}
+CLAIMS = {
+    "licence",
+    "archive_sha256",
+    "sha256",
+    "md5",
+    "git_blob",
+    "records",
+    "words",
+    "lines",
+    "bytes",
+    "chars",
+}
 
 
 def of_task(task: Task) -> str:
@@ -27,7 +38,11 @@ def of_task(task: Task) -> str:
 def _figures(task: Task) -> Mapping[str, str | int | None]:
     """What a task's file says of its data, by the names that its `passport` uses."""
     hub, archive, file = task.source.hub, task.source.archive, task.source.file
-    rows = ", ".join(filter(None, [hub.config, hub.data_dir, hub.split, hub.revision])) if hub else None
+    rows = (
+        ", ".join(filter(None, [hub.config, hub.data_dir, hub.split, hub.revision]))
+        if hub
+        else None
+    )
     counts = task.expect.model_dump()
     return {
         "licence": task.licence,
@@ -54,11 +69,31 @@ def of_file(path: Path, form: str, encoding: str = "utf-8") -> str:
     content, said = path.read_bytes(), f"taken and counted by gpt2eval {__version__}"
     if content.startswith((b"PK\3\4", b"\x1f\x8b")):
         raise UsageError(f"{path}: an archive; expected the file that is inside it")
-    source = Source(file=File(name=path.name, sha256=sha256(content).hexdigest(), bytes=len(content)))
-    keys = {"name": path.stem, "title": path.stem, "citation": "...", "licence": "...", "version": 1, "source": source}
-    protocol = {"format": form, "encoding": encoding, "ask": "everything", "unit": "word", "metrics": ("ppl",)}
+    source = Source(
+        file=File(name=path.name, sha256=sha256(content).hexdigest(), bytes=len(content))
+    )
+    keys = {
+        "name": path.stem,
+        "title": path.stem,
+        "citation": "...",
+        "licence": "...",
+        "version": 1,
+        "source": source,
+    }
+    protocol = {
+        "format": form,
+        "encoding": encoding,
+        "ask": "everything",
+        "unit": "word",
+        "metrics": ("ppl",),
+    }
     read = corpus.parsed(Task.model_validate(keys | protocol), content, str(path))
-    found = {"words": read.units.words, "lines": read.units.lines, "bytes": len(content), "chars": read.units.chars}
+    found = {
+        "words": read.units.words,
+        "lines": read.units.lines,
+        "bytes": len(content),
+        "chars": read.units.chars,
+    }
     snippet = tasks.as_yaml(
         {
             "licence": "...",

@@ -7,7 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt2eval import __version__, ask, catalog, corpus, demo, metrics, models, protocols, results, table, tasks
+from gpt2eval import (
+    __version__,
+    ask,
+    catalog,
+    corpus,
+    demo,
+    metrics,
+    models,
+    protocols,
+    results,
+    table,
+    tasks,
+)
 from gpt2eval.detok import Detokenizer, Published, RoundTrip, fair
 from gpt2eval.disk import write_whole
 from gpt2eval.errors import UsageError, unknown
@@ -15,7 +27,18 @@ from gpt2eval.journal import Journal
 from gpt2eval.schema import Task
 from gpt2eval.signature import signature
 from gpt2eval.texts import Text, gathered
-from gpt2eval.types import Encoded, Figures, Measured, Model, Passage, Progress, Record, Result, Tally, Worker
+from gpt2eval.types import (
+    Encoded,
+    Figures,
+    Measured,
+    Model,
+    Passage,
+    Progress,
+    Record,
+    Result,
+    Tally,
+    Worker,
+)
 from gpt2eval.work import Work
 
 ASK: Mapping[str, Callable[[Record], list[Passage]]] = {
@@ -61,7 +84,9 @@ class Settings(NamedTuple):
         for name in ("limit", "context", "stride", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UsageError(f"--{name.replace('_', '-')} {value}: expected a whole number of 1 or more")
+                raise UsageError(
+                    f"--{name.replace('_', '-')} {value}: expected a whole number of 1 or more"
+                )
 
 
 class Measurement(NamedTuple):
@@ -113,24 +138,50 @@ def evaluate(
     if out is not None:
         results.check_writable(Path(out))
     strict = settings.strict_data
-    asked = [(t, corpus.read(t, file_of(t, files), strict=strict, cache=settings.cache)) for t in chosen]
+    asked = [
+        (t, corpus.read(t, file_of(t, files), strict=strict, cache=settings.cache)) for t in chosen
+    ]
     asked += ((own.task, own.read(strict=strict)) for own in gathered(texts, include))
     names = [task.full_name for task, _ in asked]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise UsageError(f"task {twice[0]}: asked for twice; expected names that differ, or a run for each")
+        raise UsageError(
+            f"task {twice[0]}: asked for twice; expected names that differ, or a run for each"
+        )
     backend = models.load(model, options) if isinstance(model, str) else model
-    if lacking := {"name", "revision", "tokenizer", "dtype", "attn", "device"} - backend.identity().keys():
-        raise UsageError(f"model {model}: its identity() lacks {', '.join(sorted(lacking))}; see types.Model")
+    if (
+        lacking := {"name", "revision", "tokenizer", "dtype", "attn", "device"}
+        - backend.identity().keys()
+    ):
+        raise UsageError(
+            f"model {model}: its identity() lacks {', '.join(sorted(lacking))}; see types.Model"
+        )
 
     def run(task: Task, read: corpus.Corpus) -> Result | None:
-        folder = results.folder(Path(out), backend.identity()["name"], task.full_name) if out is not None else None
-        made = measure(backend, task, read, settings, include, journal=folder and folder / "journal", watch=watch)
+        folder = (
+            results.folder(Path(out), backend.identity()["name"], task.full_name)
+            if out is not None
+            else None
+        )
+        made = measure(
+            backend,
+            task,
+            read,
+            settings,
+            include,
+            journal=folder and folder / "journal",
+            watch=watch,
+        )
         if made and folder and out is not None:
             results.write(folder, made.result)
             if task.format == "documents":
-                rows = table.documents(made.parts, bits="bpb" in task.metrics or not made.result.protocol["tokens"])
+                rows = table.documents(
+                    made.parts, bits="bpb" in task.metrics or not made.result.protocol["tokens"]
+                )
                 write_whole(folder / "documents.csv", rows.to_csv(index=False).encode())
-            write_whole(Path(out) / "results.csv", table.tidy(results.read([Path(out)])).to_csv(index=False).encode())
+            write_whole(
+                Path(out) / "results.csv",
+                table.tidy(results.read([Path(out)])).to_csv(index=False).encode(),
+            )
         return made and made.result
 
     made = [run(task, read) for task, read in asked]
@@ -139,7 +190,9 @@ def evaluate(
     return [result for result in made if result]
 
 
-def listed(tasks: str | Sequence[str] | None, texts: str | Path | Sequence[str | Path | Text] = ()) -> str | Sequence[str]:
+def listed(
+    tasks: str | Sequence[str] | None, texts: str | Path | Sequence[str | Path | Text] = ()
+) -> str | Sequence[str]:
     """The names of tasks that are asked for: where none are, and no texts of one's own, the paper's."""
     if tasks is None:
         return () if texts else PAPER
@@ -153,7 +206,9 @@ def select(names: str | Sequence[str], include: Sequence[Path] = ()) -> list[Tas
     full = [
         task
         for name in listed
-        for task in ([c.task for c in tasks.load_suite(name, include).columns] if name in suites else [name])
+        for task in (
+            [c.task for c in tasks.load_suite(name, include).columns] if name in suites else [name]
+        )
     ]
     return [tasks.load_task(name, include) for name in dict.fromkeys(full)]
 
@@ -180,7 +235,12 @@ def measure(
     window = protocols.window(task, model, settings.context, settings.stride)
     detokenizer = tasks.load_detokenizer(task.detokenizer, include) if task.detokenizer else None
     report = RoundTrip()
-    passages = prepare(task, ask.head(read.records, settings.limit, stream=task.format == "stream"), detokenizer, report)
+    passages = prepare(
+        task,
+        ask.head(read.records, settings.limit, stream=task.format == "stream"),
+        detokenizer,
+        report,
+    )
     encoded, lossy = _encode(model, task, passages)
     theirs = task.specials == "tokens"  # a protocol of another tool, which looks at no bytes
     if lossy and not (settings.allow_lossy or theirs) and {"bpb", "bpc"} & set(task.metrics):
@@ -195,7 +255,12 @@ def measure(
         protocols.check(task, protocol, settings.expected)
     computed = dict(model.identity()) | {"batch": str(budget)}
     work = Work.of(task, encoded, window, budget)
-    decides = {"task": task.full_name, "plan": work.digest(), "words": words and words.sha256, "version": __version__}
+    decides = {
+        "task": task.full_name,
+        "plan": work.digest(),
+        "words": words and words.sha256,
+        "version": __version__,
+    }
     kept = journal and Journal.open(journal, decides | protocol | computed, len(work.units))
     outcome = work.score(model, kept, settings.worker, watch, words)
     if outcome is None:
@@ -203,16 +268,27 @@ def measure(
     parts = metrics.tallies(outcome.passages, per_token=task.normalize == "tokens")
     if kept:
         kept.write_tallies(parts)
-    return Measurement(_result(task, read, protocol, computed, parts, report, outcome.nll_sha256), parts)
+    return Measurement(
+        _result(task, read, protocol, computed, parts, report, outcome.nll_sha256), parts
+    )
 
 
 def prepare(
-    task: Task, records: Sequence[Record], detokenizer: Detokenizer | Published | None, report: RoundTrip
+    task: Task,
+    records: Sequence[Record],
+    detokenizer: Detokenizer | Published | None,
+    report: RoundTrip,
 ) -> list[Passage]:
     """The passages that a task makes of records, in fair text; the report counts each record's text once."""
     join = {"newline": "\n", "space": " "}[task.join]
     return [
-        fair(passage, detokenizer, join=join, lead=task.lead, report=report if passage.right else None)
+        fair(
+            passage,
+            detokenizer,
+            join=join,
+            lead=task.lead,
+            report=report if passage.right else None,
+        )
         for record in records
         for passage in ASK[task.ask](record)
     ]
@@ -220,7 +296,11 @@ def prepare(
 
 def _encode(model: Model, task: Task, passages: Sequence[Passage]) -> tuple[list[Encoded], bool]:
     """The passages' tokens; `eot+own` puts the token that the tokenizer adds by itself before each, to be scored like any."""
-    encode = getattr(model, "encode_specials", model.encode) if task.specials == "tokens" else model.encode
+    encode = (
+        getattr(model, "encode_specials", model.encode)
+        if task.specials == "tokens"
+        else model.encode
+    )
     encodings = [encode(passage.text) for passage in passages]
     own = protocols.added(model) if task.start == "eot+own" else None
     added = np.array([] if own is None else [own], np.int32)
@@ -245,14 +325,26 @@ def _result(
         task=task.name,
         variant=task.variant,
         title=task.title,
-        metrics=tuple(Measured(n, signature(task.full_name, protocol, n, computed, __version__)) for n in numbers),
+        metrics=tuple(
+            Measured(n, signature(task.full_name, protocol, n, computed, __version__))
+            for n in numbers
+        ),
         tally=Tally.total(parts),
         nll_sha256=nll_sha256,
         model=computed,
         data={"sha256": read.sha256, "published": read.published, "origin": read.origin},
-        detokenizer={name: getattr(report, name) for name in ("lines", "changed", "edits", "dropped", "kept")},
+        detokenizer={
+            name: getattr(report, name) for name in ("lines", "changed", "edits", "dropped", "kept")
+        },
         protocol=protocol,
         published=tuple(Figures(p.source, p.metric, p.rows) for p in task.published),
-        row=next((row for row, shape in tasks.load_suite(PAPER).models.items() if shape == computed.get("shape")), ""),
+        row=next(
+            (
+                row
+                for row, shape in tasks.load_suite(PAPER).models.items()
+                if shape == computed.get("shape")
+            ),
+            "",
+        ),
         version=__version__,
     )

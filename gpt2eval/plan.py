@@ -65,7 +65,9 @@ def branching(
     """
     ranges = [wanted(e) for e in group]
     if not all(ranges):
-        raise UsageError(f"record {group[0].passage.record}: no token ends in what is scored; expected one or more")
+        raise UsageError(
+            f"record {group[0].passage.record}: no token ends in what is scored; expected one or more"
+        )
     if len(group) > 1:
         first = min(_common(e.ids for e in group), *(r.stop - 1 for r in ranges))
         ranges = [range(first, r.stop) for r in ranges]
@@ -74,7 +76,9 @@ def branching(
     start = [] if window.start is None else [window.start]
     shared = np.concatenate([np.array(start, np.int32), group[0].ids[: ranges[0].start]])
     if not len(shared):
-        raise UsageError(f"record {group[0].passage.record}: nothing precedes what is scored; expected a start token")
+        raise UsageError(
+            f"record {group[0].passage.record}: nothing precedes what is scored; expected a start token"
+        )
     room = window.context + 1 - max(len(r) for r in ranges)
     if room < 1:
         raise UsageError(
@@ -105,7 +109,11 @@ def batches(planned: Sequence[Planned], budget: int) -> list[list[Planned]]:
     The batches follow from the requests and the budget alone, never from who computes them. A request larger than
     the budget stands alone.
     """
-    return _filled(sorted(planned, key=lambda p: -tokens_fed(p.request)), budget, lambda p: tokens_fed(p.request))
+    return _filled(
+        sorted(planned, key=lambda p: -tokens_fed(p.request)),
+        budget,
+        lambda p: tokens_fed(p.request),
+    )
 
 
 def units(cut: Sequence[list[Planned]], size: int = UNIT_TOKENS) -> list[list[list[Planned]]]:
@@ -155,7 +163,9 @@ class Sheet:
 
     def fill(self, batch: Sequence[Planned], scores: TokenScores) -> None:
         """Enter the scores of a batch."""
-        self.found |= {item.targets[0].passage: bool(f) for item, f in zip(batch, scores.found, strict=False)}
+        self.found |= {
+            item.targets[0].passage: bool(f) for item, f in zip(batch, scores.found, strict=False)
+        }
         at = 0
         for item in batch:
             for branch, target in zip(item.request.branches, item.targets, strict=True):
@@ -183,8 +193,15 @@ class Sheet:
         cut = np.any([(begins < bound) & (bound < encoded.ends) for bound in bounds], axis=0)
         return Scored(
             passage=encoded.passage,
-            nats=np.array([-math.fsum(values) for values in np.split(weights * self.logprobs[place], bounds_of_parts)]),
-            tokens=np.diff(np.rint(np.cumsum(np.bincount(part, weights, len(parts)))), prepend=0).astype(np.int64),
+            nats=np.array(
+                [
+                    -math.fsum(values)
+                    for values in np.split(weights * self.logprobs[place], bounds_of_parts)
+                ]
+            ),
+            tokens=np.diff(
+                np.rint(np.cumsum(np.bincount(part, weights, len(parts)))), prepend=0
+            ).astype(np.int64),
             hits=np.bincount(part[self.hits[place]], minlength=len(parts)),
             unscored=int((~scored).sum()),
             straddling=int(cut[tokens.start : tokens.stop + 1].sum()),

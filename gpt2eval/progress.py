@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 from rich.text import Text
 
@@ -24,7 +32,9 @@ class Speed(ProgressColumn):
 
 
 @contextmanager
-def bars(*, hidden: bool = False, unit: str = "tokens", items: str = "requests") -> Iterator[Callable[[Progress], None]]:
+def bars(
+    *, hidden: bool = False, unit: str = "tokens", items: str = "requests"
+) -> Iterator[Callable[[Progress], None]]:
     """A bar per task, fed by calling what this yields; where stderr is no terminal, a line per finished task."""
     console = Console(stderr=True)
     columns = (
@@ -41,7 +51,9 @@ def bars(*, hidden: bool = False, unit: str = "tokens", items: str = "requests")
     def watch(progress: Progress) -> None:
         if progress.task not in numbers:
             shown.start()
-            numbers[progress.task] = shown.add_task(progress.task, total=progress.of_tokens, records="")
+            numbers[progress.task] = shown.add_task(
+                progress.task, total=progress.of_tokens, records=""
+            )
         records = f"{progress.requests}/{progress.of_requests}"
         shown.update(numbers[progress.task], completed=progress.tokens, records=records)
 

@@ -13,17 +13,23 @@ from gpt2eval.windows import Window
 KIND = {(Detokenizer, False): "(one-way)", (Published, False): "(published,one-way)"}
 
 
-def window(task: Task, model: Model, context: int | None = None, stride: int | None = None) -> Window:
+def window(
+    task: Task, model: Model, context: int | None = None, stride: int | None = None
+) -> Window:
     """The windows of a task on a model; `context` and `stride` override the task's.
 
     Raises UsageError for a context that the model has not, and a stride above the context.
     """
     context = context or min(task.context, model.context)
     if context > model.context:
-        raise UsageError(f"--context {context}: the model's context is {model.context}; expected at most that")
+        raise UsageError(
+            f"--context {context}: the model's context is {model.context}; expected at most that"
+        )
     stride = stride or task.stride or context
     if stride > context:
-        raise UsageError(f"task {task.full_name}: stride {stride} is above the context of {context}")
+        raise UsageError(
+            f"task {task.full_name}: stride {stride} is above the context of {context}"
+        )
     start = {"none": None, "own": added(model)}.get(task.start, model.start)
     return Window(context, stride, start, task.windows)
 
@@ -49,7 +55,9 @@ def fields(
         "data": read.sha256[:8] + ("" if read.published else "!"),
         "ask": task.ask,
         "records": task.format if task.ask == "everything" and task.format != "stream" else None,
-        "detok": detokenizer.name + KIND.get((type(detokenizer), detokenizer.invertible), "") if detokenizer else "none",
+        "detok": detokenizer.name + KIND.get((type(detokenizer), detokenizer.invertible), "")
+        if detokenizer
+        else "none",
         "unit": None,
         "lead": None if task.lead is None else repr(task.lead).strip("'"),
         "join": task.join if task.join != "newline" else None,
@@ -65,9 +73,13 @@ def fields(
     }
 
 
-def check(task: Task, protocol: Mapping[str, str | int | None], expected: Mapping[str, str]) -> None:
+def check(
+    task: Task, protocol: Mapping[str, str | int | None], expected: Mapping[str, str]
+) -> None:
     """Raise UsageError, naming the fields, where a protocol is not the one expected."""
     found = {key: str(value) for key, value in protocol.items() if value is not None}
     if apart := differences(expected, found):
-        said = "; ".join(f"{key}: {x or '(none)'} there, {y or '(none)'} here" for key, x, y in apart)
+        said = "; ".join(
+            f"{key}: {x or '(none)'} there, {y or '(none)'} here" for key, x, y in apart
+        )
         raise UsageError(f"task {task.full_name}: not the signature's protocol: {said}")

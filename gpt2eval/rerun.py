@@ -9,7 +9,12 @@ from gpt2eval.errors import UsageError
 from gpt2eval.types import Model, Progress, Result
 
 IDENTITY = ("model", "peft", "code", "tok", "quant")
-NUMBERS = {"ctx": "context", "stride": "stride", "limit": "limit", "batch": "tokens"}  # fields that settings can take over
+NUMBERS = {
+    "ctx": "context",
+    "stride": "stride",
+    "limit": "limit",
+    "batch": "tokens",
+}  # fields that settings can take over
 
 
 def rerun(
@@ -37,16 +42,24 @@ def rerun(
         )
     task = tasks.load_task(fields["task"], include)
     given = {name: _number(fields, key) for key, name in NUMBERS.items() if key in fields}
-    settings = settings._replace(**({"tokens": None} | given if settings.batch_size is None else {**given, "tokens": None}))
+    settings = settings._replace(
+        **({"tokens": None} | given if settings.batch_size is None else {**given, "tokens": None})
+    )
     settings = settings._replace(allow_lossy=settings.allow_lossy or "tokens" in fields)
-    protocol = {key: value for key, value in fields.items() if key not in signature.FREE and key != "unit"}
+    protocol = {
+        key: value for key, value in fields.items() if key not in signature.FREE and key != "unit"
+    }
     named = fields.get("model", "").rpartition("@")[0]
     options = options or models.Options(dtype=fields.get("dtype", "float32"))
     if model is None:
         if not named:
             raise UsageError("the signature names no model; expected --model")
         adapter = fields.get("peft", "").rpartition("@")[0] or fields.get("peft")
-        options = replace(options, peft=options.peft or adapter, quantization=options.quantization or fields.get("quant"))
+        options = replace(
+            options,
+            peft=options.peft or adapter,
+            quantization=options.quantization or fields.get("quant"),
+        )
         data = demo.data() if data is None and named == "demo" else data
         model = models.load(named, options)
         _check_model(model, fields)
@@ -64,9 +77,13 @@ def rerun(
         include=include,
         watch=watch,
     )
-    units = [signature.read(measured.signature)["unit"] for result in made for measured in result.metrics]
+    units = [
+        signature.read(measured.signature)["unit"] for result in made for measured in result.metrics
+    ]
     if "unit" in fields and fields["unit"] not in units:
-        raise UsageError(f"signature: unit: {fields['unit']}; the task has {', '.join(dict.fromkeys(units))}")
+        raise UsageError(
+            f"signature: unit: {fields['unit']}; the task has {', '.join(dict.fromkeys(units))}"
+        )
     return made
 
 
@@ -75,7 +92,9 @@ def _check_model(model: Model, fields: Mapping[str, str]) -> None:
     said = model.identity()
     found = {**said, "model": f"{said['name']}@{said['revision']}", "tok": said["tokenizer"]}
     apart = [
-        (key, fields[key], found.get(key, "(none)")) for key in IDENTITY if key in fields and fields[key] != found.get(key)
+        (key, fields[key], found.get(key, "(none)"))
+        for key in IDENTITY
+        if key in fields and fields[key] != found.get(key)
     ]
     if apart:
         listed = "; ".join(f"{key}: {there} there, {here} here" for key, there, here in apart)
@@ -100,7 +119,10 @@ def _is_place(which: str) -> bool:
 def diff(first: str, second: str) -> str:
     """The fields in which two signatures or results (files, or folders with one) differ, and whether they compare."""
     a, b = (signature.read(_line(which)) for which in (first, second))
-    apart = [f"{field}: {x or '(none)'} != {y or '(none)'}" for field, x, y in signature.differences(a, b)]
+    apart = [
+        f"{field}: {x or '(none)'} != {y or '(none)'}"
+        for field, x, y in signature.differences(a, b)
+    ]
     yes, why = signature.comparable(a, b)
     return "\n".join([*apart, f"comparable: {'yes' if yes else 'no'}, {why}"])
 

@@ -27,14 +27,19 @@ def check_writable(out: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UsageError(f"--out {out}: {error.strerror}; expected a folder that can be written to") from None
+        raise UsageError(
+            f"--out {out}: {error.strerror}; expected a folder that can be written to"
+        ) from None
     for path in _below(out):
         _parse(path)
 
 
 def write(folder: Path, result: Result) -> None:
     """Write a result's `result.json`, whole or not at all."""
-    write_whole(folder / "result.json", (json.dumps(asdict(result), indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(
+        folder / "result.json",
+        (json.dumps(asdict(result), indent=1, ensure_ascii=False) + "\n").encode(),
+    )
 
 
 def read(places: Iterable[Path]) -> list[Result]:
@@ -46,7 +51,9 @@ def read(places: Iterable[Path]) -> list[Result]:
     for where in places:
         found = _below(where) if where.is_dir() else [where]
         if not found or not found[0].is_file():
-            raise UsageError(f"{where}: no result.json there; expected a file or folder that 'gpt2eval run' wrote")
+            raise UsageError(
+                f"{where}: no result.json there; expected a file or folder that 'gpt2eval run' wrote"
+            )
         paths |= dict.fromkeys(found)
     return [_parse(path) for path in paths]
 
@@ -62,6 +69,8 @@ def _parse(path: Path) -> Result:
     except ValidationError as error:
         first = error.errors()[0]
         where, what = ".".join(map(str, first["loc"])), first["msg"][0].lower() + first["msg"][1:]
-        raise UsageError(f"{path}: not a result of gpt2eval: {where or 'content'}: {what}") from None
+        raise UsageError(
+            f"{path}: not a result of gpt2eval: {where or 'content'}: {what}"
+        ) from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None

@@ -66,7 +66,11 @@ class Source(Strict):
     def checked(self) -> "Source":
         if self.archive and self.archive.stream and not self.archive.member:
             raise ValueError("archive: stream: expected a member")
-        if self.archive and self.archive.member and not (self.archive.sha256 or (self.archive.stream and self.file.hash)):
+        if (
+            self.archive
+            and self.archive.member
+            and not (self.archive.sha256 or (self.archive.stream and self.file.hash))
+        ):
             raise ValueError("archive: expected its sha256")
         return self
 
@@ -117,7 +121,9 @@ class Task(Strict):
     cut_whole: int | None = None
     expect: Expect = Expect()
     passport: dict[str, str] = {}
-    ask: Literal["everything", "last_word", "last_token", "after_last_blank", "choices", "candidate"]
+    ask: Literal[
+        "everything", "last_word", "last_token", "after_last_blank", "choices", "candidate"
+    ]
     detokenizer: str | None = None
     lead: str | None = None
     join: Literal["newline", "space"] = "newline"

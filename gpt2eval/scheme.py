@@ -65,7 +65,9 @@ def matches(rule: Swap, line: str) -> Iterable[Edit]:
                     yield Edit(start, end, "")
     else:
         for match in rule.find.finditer(line):
-            yield Edit(match.start(), match.end(), match.expand(rule.put) if "\\" in rule.put else rule.put)
+            yield Edit(
+                match.start(), match.end(), match.expand(rule.put) if "\\" in rule.put else rule.put
+            )
 
 
 class TextScheme(Protocol):

@@ -14,7 +14,14 @@ from gpt2eval.types import Metric
 MODEL = ("model", "peft", "code", "tok", "dtype", "quant", "attn", "gemm", "map", "batch", "v")
 TELLING = re.compile(r"[%|\s'\"]")  # what would end a value, or the line
 ENCODED = re.compile("(?:%[0-9A-F]{2})+")
-DIGITS_ONLY = {"dtype", "quant", "attn", "gemm", "map", "batch"}  # another of these moves a number in its last digits
+DIGITS_ONLY = {
+    "dtype",
+    "quant",
+    "attn",
+    "gemm",
+    "map",
+    "batch",
+}  # another of these moves a number in its last digits
 HALF = {"bfloat16", "float16"}
 FREE = {*MODEL, "task"}  # two numbers are of one protocol whatever these say
 
@@ -28,7 +35,11 @@ class Difference(NamedTuple):
 
 
 def signature(
-    task: str, protocol: Mapping[str, str | int | None], metric: Metric, computed: Mapping[str, str], version: str
+    task: str,
+    protocol: Mapping[str, str | int | None],
+    metric: Metric,
+    computed: Mapping[str, str],
+    version: str,
 ) -> str:
     """Fields in fixed order; those before `model:` are the protocol. None is left out.
 
@@ -36,8 +47,15 @@ def signature(
     >>> signature("ptb", {"data": "dd65dff3", "unit": None}, Metric("ppl", 65.85, None, None, "word+eol", 82430), by, "0.1.0")
     'task:ptb|data:dd65dff3|unit:word+eol@82430|model:gpt2@607a30d|tok:1f2e3d4c|dtype:float32|attn:packed|v:0.1.0'
     """
-    fields: dict[str, str | int | None] = {"task": task} | dict(protocol) | {"unit": f"{metric.unit}@{metric.units}"}
-    told = {**computed, "model": f"{computed['name']}@{computed['revision']}", "tok": computed["tokenizer"], "v": version}
+    fields: dict[str, str | int | None] = (
+        {"task": task} | dict(protocol) | {"unit": f"{metric.unit}@{metric.units}"}
+    )
+    told = {
+        **computed,
+        "model": f"{computed['name']}@{computed['revision']}",
+        "tok": computed["tokenizer"],
+        "v": version,
+    }
     fields |= {key: told.get(key) for key in MODEL}
     return written({key: str(value) for key, value in fields.items() if value is not None})
 
@@ -62,16 +80,22 @@ def read(line: str) -> dict[str, str]:
     """
     found = re.search(r"(?:^|[\s'\"])(task:[^\s'\"]*)", line)
     if not found:
-        raise UsageError(f"{line:.60}: not a signature; expected task:...|data:...|..., as printed under a table")
+        raise UsageError(
+            f"{line:.60}: not a signature; expected task:...|data:...|..., as printed under a table"
+        )
     fields: dict[str, str] = {}
     for pair in found[1].split("|"):
         key, colon, value = pair.partition(":")
         if not colon or not re.fullmatch(r"[a-z]+", key) or key in fields:
             raise UsageError(f"signature: field {pair!r:.60}: expected key:value, each key once")
         try:
-            fields[key] = ENCODED.sub(lambda match: bytes.fromhex(match[0].replace("%", "")).decode(), value)
+            fields[key] = ENCODED.sub(
+                lambda match: bytes.fromhex(match[0].replace("%", "")).decode(), value
+            )
         except UnicodeDecodeError:
-            raise UsageError(f"signature: field {pair!r:.60}: what is percent-encoded in it is no text") from None
+            raise UsageError(
+                f"signature: field {pair!r:.60}: what is percent-encoded in it is no text"
+            ) from None
     return fields
 
 
@@ -103,7 +127,12 @@ def comparable(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[boo
     if "v" in of:
         return False, "they are of different versions of gpt2eval"
     if ({first.get("dtype"), second.get("dtype")} & HALF and "dtype" in of) or "quant" in of:
-        return True, "one protocol; half precision and quantization move a number by some tenths of a percent"
+        return (
+            True,
+            "one protocol; half precision and quantization move a number by some tenths of a percent",
+        )
     if digits := sorted(of & DIGITS_ONLY):
         return True, f"one protocol; {', '.join(digits)} may move the last digits"
-    return True, "one protocol" + ("" if "model" in first and "model" in second else ", as far as given")
+    return True, "one protocol" + (
+        "" if "model" in first and "model" in second else ", as far as given"
+    )

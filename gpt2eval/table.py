@@ -15,12 +15,16 @@ from gpt2eval.types import Measured, Result, Tally
 from gpt2eval.verdict import judged
 
 Format = Literal["markdown", "csv", "latex", "json"]
-BESIDE = {"acc_unfiltered": "{} ACC unfiltered"}  # metrics that no column of the suite has, but are shown
+BESIDE = {
+    "acc_unfiltered": "{} ACC unfiltered"
+}  # metrics that no column of the suite has, but are shown
 
 
 def tidy(results: Iterable[Result]) -> pd.DataFrame:
     """A row per model, task and metric; `units` counts `unit`, `published` and `source` are those of the model's row."""
-    return pd.DataFrame([_tidy_row(result, measured) for result in results for measured in result.metrics])
+    return pd.DataFrame(
+        [_tidy_row(result, measured) for result in results for measured in result.metrics]
+    )
 
 
 def _tidy_row(result: Result, measured: Measured) -> Mapping[str, object]:
@@ -54,7 +58,9 @@ def documents(parts: Sequence[Tally], *, bits: bool) -> pd.DataFrame:
 
     Where no token is scored, these two are left empty. The columns of counts and nats add up to the totals of the task.
     """
-    return pd.DataFrame([_document(n, tally, bits=bits) for n, tally in enumerate(by_record(parts))])
+    return pd.DataFrame(
+        [_document(n, tally, bits=bits) for n, tally in enumerate(by_record(parts))]
+    )
 
 
 def _document(number: int, tally: Tally, *, bits: bool) -> Mapping[str, object]:
@@ -70,7 +76,9 @@ def _document(number: int, tally: Tally, *, bits: bool) -> Mapping[str, object]:
     }
 
 
-def render(results: Sequence[Result], suite: Suite, form: str = "markdown", *, mixed: bool = False) -> str:
+def render(
+    results: Sequence[Result], suite: Suite, form: str = "markdown", *, mixed: bool = False
+) -> str:
     """The table: models as rows, the suite's columns in its order, then any others; the published rows below.
 
     Under a model of the published table stands its published row, the difference, the tolerance and the verdict; where
@@ -84,16 +92,35 @@ def render(results: Sequence[Result], suite: Suite, form: str = "markdown", *, m
         _check_one_protocol(cells)
     frame = _frame(cells, suite)
     if form == "json":
-        return json.dumps({"rows": frame.to_dict("records"), "signatures": _signatures(cells)}, indent=1, ensure_ascii=False)
+        return json.dumps(
+            {"rows": frame.to_dict("records"), "signatures": _signatures(cells)},
+            indent=1,
+            ensure_ascii=False,
+        )
     if form == "csv":
         return frame.to_csv(index=False).rstrip("\n")
     lines = [
-        f"{column}, {label}: {line}" for label, of_model in _signatures(cells).items() for column, line in of_model.items()
+        f"{column}, {label}: {line}"
+        for label, of_model in _signatures(cells).items()
+        for column, line in of_model.items()
     ]
     notes = _notes(results) + _reasons(cells, suite)
     if form == "latex":
-        return "\n".join([frame.to_latex(index=False, escape=True).rstrip("\n"), *(f"% {line}" for line in lines + notes)])
-    return "\n".join([frame.to_markdown(index=False, disable_numparse=True), "", *lines, *([""] if notes else []), *notes])
+        return "\n".join(
+            [
+                frame.to_latex(index=False, escape=True).rstrip("\n"),
+                *(f"% {line}" for line in lines + notes),
+            ]
+        )
+    return "\n".join(
+        [
+            frame.to_markdown(index=False, disable_numparse=True),
+            "",
+            *lines,
+            *([""] if notes else []),
+            *notes,
+        ]
+    )
 
 
 def check_format(form: str) -> None:
@@ -135,7 +162,10 @@ def _cells(results: Sequence[Result], suite: Suite) -> Cells:
             title = named[measured.metric.name]
             if title or len(result.metrics) == 1 or not any(named.values()):
                 title = title or f"{result.full_name} {measured.metric.name}"
-                cells.setdefault(_free(cells, label, title, measured), {})[title] = (result, measured)
+                cells.setdefault(_free(cells, label, title, measured), {})[title] = (
+                    result,
+                    measured,
+                )
     return cells
 
 
@@ -151,7 +181,11 @@ def _free(cells: Cells, label: str, title: str, measured: Measured) -> str:
     """The row for a number: the model's own, or a numbered one if another protocol's number stands there."""
     rows = (label if n == 1 else f"{label} ({n})" for n in count(1))
     protocol = protocol_of(measured.signature)
-    return next(r for r in rows if title not in cells.get(r, {}) or protocol_of(cells[r][title][1].signature) == protocol)
+    return next(
+        r
+        for r in rows
+        if title not in cells.get(r, {}) or protocol_of(cells[r][title][1].signature) == protocol
+    )
 
 
 def _label(result: Result, results: Sequence[Result]) -> str:
@@ -181,12 +215,17 @@ def _frame(cells: Cells, suite: Suite) -> pd.DataFrame:
     rows: list[dict[str, str]] = []
     known = [row for row in (_paper_row(cells, label) for label in cells) if row]
     for label, row in cells.items():
-        rows.append({"model": label} | {c: _cell(row[c][1].metric.value) if c in row else "" for c in columns})
+        rows.append(
+            {"model": label}
+            | {c: _cell(row[c][1].metric.value) if c in row else "" for c in columns}
+        )
         if paper := _paper_row(cells, label):
             rows += _published(paper, cells, columns)
             rows += _verdicts(row, columns, suite)
     if not known:
-        rows += (row for paper in ["SOTA", *suite.models] for row in _published(paper, cells, columns))
+        rows += (
+            row for paper in ["SOTA", *suite.models] for row in _published(paper, cells, columns)
+        )
     return pd.DataFrame(rows, columns=["model", *columns])
 
 
@@ -202,10 +241,16 @@ def _published(paper: str, cells: Cells, columns: Sequence[str]) -> list[dict[st
         figure = result.figure(measured.metric.name, paper)
         if figure:
             row[column] = max(f"{figure[0]:.2f}", f"{figure[0]:g}", key=len)
-    return [{"model": f"published {paper}"} | {column: row.get(column, "") for column in columns}] if row else []
+    return (
+        [{"model": f"published {paper}"} | {column: row.get(column, "") for column in columns}]
+        if row
+        else []
+    )
 
 
-def _verdicts(row: Mapping[str, tuple[Result, Measured]], columns: Sequence[str], suite: Suite) -> list[dict[str, str]]:
+def _verdicts(
+    row: Mapping[str, tuple[Result, Measured]], columns: Sequence[str], suite: Suite
+) -> list[dict[str, str]]:
     """Difference from the published row, tolerance and verdict."""
     judgements = {column: judged(*cell, suite) for column, cell in row.items()}
     shown = {
@@ -214,7 +259,8 @@ def _verdicts(row: Mapping[str, tuple[Result, Measured]], columns: Sequence[str]
         "verdict": lambda v: v.verdict,
     }
     return [
-        {"model": name} | {c: say(judgements[c]) if c in judgements else "" for c in columns} for name, say in shown.items()
+        {"model": name} | {c: say(judgements[c]) if c in judgements else "" for c in columns}
+        for name, say in shown.items()
     ]
 
 
@@ -223,33 +269,59 @@ def _cell(value: float) -> str:
 
 
 def _signatures(cells: Cells) -> dict[str, dict[str, str]]:
-    return {label: {column: _line(measured) for column, (_, measured) in row.items()} for label, row in cells.items()}
+    return {
+        label: {column: _line(measured) for column, (_, measured) in row.items()}
+        for label, row in cells.items()
+    }
 
 
 def _line(measured: Measured) -> str:
     metric = measured.metric
-    interval = "" if metric.low is None or metric.high is None else f" [{_cell(metric.low)}, {_cell(metric.high)}]"
+    interval = (
+        ""
+        if metric.low is None or metric.high is None
+        else f" [{_cell(metric.low)}, {_cell(metric.high)}]"
+    )
     return f"{metric.value:.4f}{interval} {measured.signature}"
 
 
 def _reasons(cells: Cells, suite: Suite) -> list[str]:
     """Why a number is outside its tolerance, where that is known."""
-    judgements = [(label, column, judged(*cell, suite)) for label, row in cells.items() for column, cell in row.items()]
-    return [f"{column}, {label}: {found.verdict}: {found.reason}" for label, column, found in judgements if found.reason]
+    judgements = [
+        (label, column, judged(*cell, suite))
+        for label, row in cells.items()
+        for column, cell in row.items()
+    ]
+    return [
+        f"{column}, {label}: {found.verdict}: {found.reason}"
+        for label, column, found in judgements
+        if found.reason
+    ]
 
 
 def _notes(results: Sequence[Result]) -> list[str]:
     """What a reader must know that the numbers do not say."""
-    other = sorted({f"{r.full_name} ({r.data['origin']})" for r in results if not r.data["published"]})
-    unscored = [f"{r.full_name}: {r.tally.unscored} tokens unscored" for r in results if r.tally.unscored]
+    other = sorted(
+        {f"{r.full_name} ({r.data['origin']})" for r in results if not r.data["published"]}
+    )
+    unscored = [
+        f"{r.full_name}: {r.tally.unscored} tokens unscored" for r in results if r.tally.unscored
+    ]
     plain = [
         f"{r.full_name}, {r.model['name']}: the model finds no words, so its ACC is without the list of stop words"
         for r in results
-        if r.protocol.get("filter") == "none" and any(m.metric.name == "acc_unfiltered" for m in r.metrics)
+        if r.protocol.get("filter") == "none"
+        and any(m.metric.name == "acc_unfiltered" for m in r.metrics)
     ]
-    straddling = [f"{r.full_name}: {r.tally.straddling} tokens straddle the scored span" for r in results if r.tally.straddling]
+    straddling = [
+        f"{r.full_name}: {r.tally.straddling} tokens straddle the scored span"
+        for r in results
+        if r.tally.straddling
+    ]
     data = (
-        [f"! not known to be the published test data, so not comparable with the published rows: {', '.join(other)}"]
+        [
+            f"! not known to be the published test data, so not comparable with the published rows: {', '.join(other)}"
+        ]
         if other
         else []
     )

@@ -39,13 +39,19 @@ def load_task(name: str, include: Sequence[Path] = ()) -> Task:
         raise unknown(f"variant of {base}", variant, variants or ["(none)"])
     overrides = (variants[variant] or {}) if variant else {}
     if not isinstance(overrides, dict):
-        raise UsageError(f"{path}: variants.{variant}: expected a mapping of keys to override, found {overrides!r:.60}")
+        raise UsageError(
+            f"{path}: variants.{variant}: expected a mapping of keys to override, found {overrides!r:.60}"
+        )
     merged = content | overrides | {"name": base, "variant": variant, "variants": tuple(variants)}
     task = _validate(Task, merged, path)
     if (task.ask in ("choices", "candidate")) != (task.format == "cbt"):
-        raise UsageError(f"{path}: ask: {task.ask}: does not go with format {task.format}; choices and candidate go with cbt")
+        raise UsageError(
+            f"{path}: ask: {task.ask}: does not go with format {task.format}; choices and candidate go with cbt"
+        )
     if task.filter != "none" and task.ask not in ("last_word", "after_last_blank"):
-        raise UsageError(f"{path}: filter: {task.filter}: does not go with ask {task.ask}; expected last_word")
+        raise UsageError(
+            f"{path}: filter: {task.filter}: does not go with ask {task.ask}; expected last_word"
+        )
     return task
 
 
@@ -87,7 +93,11 @@ def load_filter(task: Task, include: Sequence[Path] = ()) -> Filter | None:
     if task.filter == "none":
         return None
     content = catalog.find("tasks/stopwords", task.filter, include).read_text(encoding="utf-8")
-    banned = frozenset(line.strip().lower() for line in content.splitlines() if line.strip() and not line.startswith("#"))
+    banned = frozenset(
+        line.strip().lower()
+        for line in content.splitlines()
+        if line.strip() and not line.startswith("#")
+    )
     digest = sha256("\n".join(sorted(banned)).encode()).hexdigest()
     return Filter(task.filter, banned, task.filter_width, task.filter_depth, digest)
 
@@ -119,7 +129,9 @@ class UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
         if twice := [key for key in keys if keys.count(key) > 1]:
-            raise yaml.constructor.ConstructorError(None, None, f"key {twice[0]!r} is given twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {twice[0]!r} is given twice", node.start_mark
+            )
         return super().construct_mapping(node, deep)
 
 
@@ -143,14 +155,18 @@ def _validate(model: type[Model], content: dict[str, Any], path: Path) -> Model:
         if first["type"] == "extra_forbidden":
             raise UsageError(f"{where}: {unknown('key', str(key), _keys(model, place))}") from None
         what = f"{first['msg'][0].lower()}{first['msg'][1:]}"
-        raise UsageError(f"{where}: {key}: {what}; found {json.dumps(first['input'], default=str):.60}") from None
+        raise UsageError(
+            f"{where}: {key}: {what}; found {json.dumps(first['input'], default=str):.60}"
+        ) from None
 
 
 def _keys(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
     """The keys that a file may have at a place inside it."""
     for step in place:
         if isinstance(step, str) and step in model.model_fields:
-            found = [t for t in _parts(model.model_fields[step].annotation) if issubclass(t, BaseModel)]
+            found = [
+                t for t in _parts(model.model_fields[step].annotation) if issubclass(t, BaseModel)
+            ]
             model = found[0] if found else model
     return list(model.model_fields)
 

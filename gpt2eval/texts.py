@@ -22,7 +22,9 @@ from gpt2eval.schema import File, Name, Source, Task, Unit
 from gpt2eval.tasks import load_detokenizer
 
 TASK = "text"  # what they are called in results: text/NAME
-FORMS = "expected FILE, DIR, FILE.jsonl:KEY, FILE.parquet:COLUMN, jsonl:KEY:FILE or parquet:COLUMN:FILE"
+FORMS = (
+    "expected FILE, DIR, FILE.jsonl:KEY, FILE.parquet:COLUMN, jsonl:KEY:FILE or parquet:COLUMN:FILE"
+)
 KEYS = {"jsonl": "KEY", "parquet": "COLUMN"}
 METRICS: Mapping[str, tuple[Unit, Name]] = {
     "word": ("word", "ppl"),
@@ -59,7 +61,12 @@ class Place(NamedTuple):
     key: str = ""
 
 
-def load(where: str | Path, unit: str = "word", detokenizer: str | None = None, include: Sequence[Path] = ()) -> Text:
+def load(
+    where: str | Path,
+    unit: str = "word",
+    detokenizer: str | None = None,
+    include: Sequence[Path] = (),
+) -> Text:
     """The text at `FILE`, `DIR`, `FILE.jsonl:KEY`, `FILE.parquet:COLUMN`, `jsonl:KEY:FILE` or `parquet:COLUMN:FILE`.
 
     A plain file is one stream; each file of a folder, line or row is a document, which is scored alone. `unit` is what
@@ -78,7 +85,12 @@ def load(where: str | Path, unit: str = "word", detokenizer: str | None = None, 
     stream = place.kind == "file"
     content = _plain(place.path) if stream else layout(_documents(place))
     called = re.sub(r"[^\w.@+-]+", "-", name).strip("-.")[:NAME_CHARS] or TASK
-    apart = [called, *([unit] if unit != "word" else []), *filter(None, [detokenizer]), sha256(content).hexdigest()[:8]]
+    apart = [
+        called,
+        *([unit] if unit != "word" else []),
+        *filter(None, [detokenizer]),
+        sha256(content).hexdigest()[:8],
+    ]
     task = Task(
         name=TASK,
         variant="-".join(apart),
@@ -98,7 +110,9 @@ def load(where: str | Path, unit: str = "word", detokenizer: str | None = None, 
     return Text(task, str(where), content)
 
 
-def gathered(texts: str | Path | Iterable[str | Path | Text], include: Sequence[Path] = ()) -> list[Text]:
+def gathered(
+    texts: str | Path | Iterable[str | Path | Text], include: Sequence[Path] = ()
+) -> list[Text]:
     """Texts, loaded if need be, each once."""
     listed = [texts] if isinstance(texts, str | Path | Text) else texts
     loaded = [text if isinstance(text, Text) else load(text, include=include) for text in listed]
@@ -156,7 +170,9 @@ def _keyed(path: Path) -> str | None:
 def _documents(place: Place) -> Iterator[str]:
     if place.kind == "jsonl":
         lines = corpus.decoded(_plain(place.path), str(place.path)).removesuffix("\n").split("\n")
-        yield from (json_text(line, place.key, f"{place.path}: line {n}") for n, line in enumerate(lines, 1))
+        yield from (
+            json_text(line, place.key, f"{place.path}: line {n}") for n, line in enumerate(lines, 1)
+        )
     elif place.kind == "parquet":
         yield from _rows(place.path, place.key)
     else:
@@ -171,10 +187,14 @@ def _files(folder: Path) -> Iterator[str]:
     """The text of every file below a folder that is not hidden, by order of their paths in it."""
     found = files_below(folder)
     if not found:
-        raise UsageError(f"--text {folder}: no file in it; expected one or more that are not hidden")
+        raise UsageError(
+            f"--text {folder}: no file in it; expected one or more that are not hidden"
+        )
     for path in found:
         if (kind := _keyed(path)) is not None:
-            raise UsageError(f"--text {folder}: {path}: holds several texts; expected {path}:{KEYS[kind]}, given by itself")
+            raise UsageError(
+                f"--text {folder}: {path}: holds several texts; expected {path}:{KEYS[kind]}, given by itself"
+            )
         yield corpus.decoded(_plain(path), str(path))
 
 
@@ -194,9 +214,15 @@ def _rows(path: Path, column: str) -> Iterator[str]:
                     number += 1
                     text = under(row, column)
                     if not isinstance(text, str):
-                        raise UsageError(f"{path}: row {number}: expected text in column {column}, found {text!r:.40}")
+                        raise UsageError(
+                            f"{path}: row {number}: expected text in column {column}, found {text!r:.40}"
+                        )
                     yield text
     except (KeyError, TypeError):
-        raise UsageError(f"{path}: row {number}: expected text in column {column}, found none") from None
+        raise UsageError(
+            f"{path}: row {number}: expected text in column {column}, found none"
+        ) from None
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise UsageError(f"{path}: cannot be read: {' '.join(str(error).split()):.200}; expected a .parquet file") from None
+        raise UsageError(
+            f"{path}: cannot be read: {' '.join(str(error).split()):.200}; expected a .parquet file"
+        ) from None

@@ -23,7 +23,9 @@ class Trained(NamedTuple):
     random: int
 
 
-def learn(paths: Sequence[Path], bound: float, watch: Callable[[Progress], None] = lambda progress: None) -> Trained:
+def learn(
+    paths: Sequence[Path], bound: float, watch: Callable[[Progress], None] = lambda progress: None
+) -> Trained:
     """Put the 8-grams of training files into a filter, and see what it says of a million random ones.
 
     Raises UsageError, with the bound that would fit, where the filter exceeds the memory available.
@@ -31,7 +33,9 @@ def learn(paths: Sequence[Path], bound: float, watch: Callable[[Progress], None]
     expected = training.expected_words(paths)
     items, available = bloom.enough(expected, bound), training.memory()
     size = bloom.bits(items, bound) // 8
-    _say(f"about {expected:,} training 8-grams; the filter takes {size / 1e6:,.0f} MB of {available / 1e6:,.0f} MB available")
+    _say(
+        f"about {expected:,} training 8-grams; the filter takes {size / 1e6:,.0f} MB of {available / 1e6:,.0f} MB available"
+    )
     if size > available:
         least = bloom.affordable(expected, int(0.9 * available))
         raise UsageError(
@@ -44,11 +48,15 @@ def learn(paths: Sequence[Path], bound: float, watch: Callable[[Progress], None]
         made.add(grams.hashes)
         count += len(grams.hashes)
     if not count:
-        raise UsageError("--train: these files have no 8-gram, no eight words in a row; expected training text")
+        raise UsageError(
+            "--train: these files have no 8-gram, no eight words in a row; expected training text"
+        )
     odds = bloom.odds(made.fill(), count, made.bits, made.hashes)
     text = ngrams.random_text(CHECKED + ngrams.N - 1)
     random = sum(int(made.found(grams.hashes).sum()) for grams in ngrams.grams([[text]]))
-    _say(f"{count:,} 8-grams in {made.bits:,} bits by {made.hashes} hashes: false positives at most {odds:.3g}")
+    _say(
+        f"{count:,} 8-grams in {made.bits:,} bits by {made.hashes} hashes: false positives at most {odds:.3g}"
+    )
     _say(f"of {CHECKED:,} random 8-grams {random} were found")
     return Trained(made, count, odds, random)
 

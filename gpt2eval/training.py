@@ -27,8 +27,17 @@ PIECE = 1 << 20  # bytes read at a time
 SAMPLED_FILES, PLACES, PLACE = 256, 16, 1 << 18
 PACKED = 1 << 21  # bytes of a compressed file, of which its reader may be 128 kB ahead
 SPARE = 1.1  # what a sample of a text may miss
-OPENERS: dict[str, Callable[[Any], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # pyright: ignore
-NO_TEXT = (b"PK\3\4", b"\x1f\x8b", b"PAR1", b"\x28\xb5\x2f\xfd")  # how .zip, .gz, .parquet and .zst begin
+OPENERS: dict[str, Callable[[Any], IO[bytes]]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}  # pyright: ignore
+NO_TEXT = (
+    b"PK\3\4",
+    b"\x1f\x8b",
+    b"PAR1",
+    b"\x28\xb5\x2f\xfd",
+)  # how .zip, .gz, .parquet and .zst begin
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
 
 
@@ -41,7 +50,9 @@ def files(places: Iterable[Path]) -> list[Path]:
     for place in places:
         below = files_below(place) if place.is_dir() else [place]
         if not below or not below[0].is_file():
-            raise UsageError(f"--train {place}: no such file, or no file in that folder that is not hidden")
+            raise UsageError(
+                f"--train {place}: no such file, or no file in that folder that is not hidden"
+            )
         for path in below:
             found.setdefault(path.resolve(), path)
     if not found:
@@ -75,7 +86,11 @@ def documents(path: Path, seen: Callable[[int], None] = lambda at: None) -> Iter
 
 def _form(path: Path) -> str:
     """The suffix that says how text lies in a file, without the one that says how it is packed; `_packing` is that one."""
-    return path.with_suffix("").suffix.lower() if _packing(path) in (*OPENERS, ".zst") else _packing(path)
+    return (
+        path.with_suffix("").suffix.lower()
+        if _packing(path) in (*OPENERS, ".zst")
+        else _packing(path)
+    )
 
 
 def _packing(path: Path) -> str:
@@ -100,7 +115,9 @@ def _decoded(file: IO[bytes], path: Path, seen: Callable[[], None]) -> Iterator[
     try:
         data = file.read(PIECE)
         if data.startswith(NO_TEXT) or data[257:262] == b"ustar":
-            raise UsageError(f"{path}: holds files or rows, and its name does not say so; expected text")
+            raise UsageError(
+                f"{path}: holds files or rows, and its name does not say so; expected text"
+            )
         while data:
             seen()
             yield decoder.decode(data)
@@ -116,7 +133,9 @@ def _text(line: bytes, where: str) -> str:
     except (ValueError, KeyError, TypeError, RecursionError):
         text = None
     if not isinstance(text, str):
-        raise UsageError(f'{where}: expected {{"text": "..."}}, found {line[:40].decode("utf-8", "replace")!r}')
+        raise UsageError(
+            f'{where}: expected {{"text": "..."}}, found {line[:40].decode("utf-8", "replace")!r}'
+        )
     return text
 
 
@@ -125,9 +144,13 @@ def _rows(path: Path, seen: Callable[[int], None]) -> Iterator[Iterator[str]]:
 
     with ParquetFile(path) as file:
         if "text" not in file.schema_arrow.names:
-            raise UsageError(f"{path}: expected a column 'text', found {', '.join(file.schema_arrow.names[:5])}")
+            raise UsageError(
+                f"{path}: expected a column 'text', found {', '.join(file.schema_arrow.names[:5])}"
+            )
         if "string" not in str(file.schema_arrow.field("text").type):
-            raise UsageError(f"{path}: expected text in column 'text', found {file.schema_arrow.field('text').type}")
+            raise UsageError(
+                f"{path}: expected text in column 'text', found {file.schema_arrow.field('text').type}"
+            )
         done = 0
         for batch in file.iter_batches(1024, columns=["text"]):
             done += batch.num_rows
@@ -168,7 +191,11 @@ def _sample(path: Path) -> tuple[int, int]:
                     nonlocal read
                     read = at
 
-                count = sum(words(text) for document in islice(documents(path, seen), 4096) for text in document)
+                count = sum(
+                    words(text)
+                    for document in islice(documents(path, seen), 4096)
+                    for text in document
+                )
                 return count, read
             if _packing(path) in (*OPENERS, ".zst"):
                 with _unpacked(raw, _packing(path)) as file:
@@ -193,11 +220,16 @@ def memory() -> int:
     """Bytes of memory that may be taken: what the system says is available, or else all there is."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+        free = next(
+            1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")
+        )
     except (OSError, StopIteration, ValueError):
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:  # a container's own limit
-        most, used = (int((Path("/sys/fs/cgroup") / name).read_text()) for name in ("memory.max", "memory.current"))
+        most, used = (
+            int((Path("/sys/fs/cgroup") / name).read_text())
+            for name in ("memory.max", "memory.current")
+        )
     except (OSError, ValueError):
         return free
     return min(free, max(most - used, 0))

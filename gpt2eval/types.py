@@ -129,7 +129,9 @@ class BestWords(Protocol):
     lower-cased; "" stands for none.
     """
 
-    def __call__(self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int) -> list[str]: ...
+    def __call__(
+        self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int
+    ) -> list[str]: ...
 
 
 class Filter(NamedTuple):
@@ -239,7 +241,14 @@ class Result:
 
     def figure(self, metric: str, row: str) -> tuple[float, str] | None:
         """The published figure of a metric in a row, and its source: the first that has it."""
-        return next(((f.rows[row], f.source) for f in self.published if f.metric == metric and row in f.rows), None)
+        return next(
+            (
+                (f.rows[row], f.source)
+                for f in self.published
+                if f.metric == metric and row in f.rows
+            ),
+            None,
+        )
 
 
 class Progress(NamedTuple):

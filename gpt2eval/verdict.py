@@ -25,13 +25,28 @@ def judged(result: Result, measured: Measured, suite: Suite) -> Verdict:
     """
     name, value = measured.metric.name, measured.metric.value
     figure = result.figure(name, result.row)
-    allowed = next((tolerance for metric, tolerance in suite.tolerances.items() if metric == name), None)
-    if figure is None or allowed is None or not result.data["published"] or result.protocol.get("limit"):
+    allowed = next(
+        (tolerance for metric, tolerance in suite.tolerances.items() if metric == name), None
+    )
+    if (
+        figure is None
+        or allowed is None
+        or not result.data["published"]
+        or result.protocol.get("limit")
+    ):
         return Verdict("no target")
     target = figure[0]
     tolerance = (allowed.absolute or 0.0) + (allowed.relative or 0.0) * target
     within = abs(value - target) <= tolerance
-    known = [k.reason for k in suite.known if (k.task, k.metric, k.row) == (result.task, name, result.row)]
+    known = [
+        k.reason
+        for k in suite.known
+        if (k.task, k.metric, k.row) == (result.task, name, result.row)
+    ]
     return Verdict(
-        "within" if within else "outside", target, value - target, tolerance, known[0] if known and not within else ""
+        "within" if within else "outside",
+        target,
+        value - target,
+        tolerance,
+        known[0] if known and not within else "",
     )

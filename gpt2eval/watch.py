@@ -60,7 +60,11 @@ class Job:
 
     def asked(self) -> dict[str, str | int | None]:
         """What the numbers depend on besides the checkpoint, the tasks and their data."""
-        return {key: value for key, value in (self.settings._asdict() | asdict(self.options)).items() if key in ASKED}
+        return {
+            key: value
+            for key, value in (self.settings._asdict() | asdict(self.options)).items()
+            if key in ASKED
+        }
 
 
 @dataclass(slots=True)
@@ -78,7 +82,11 @@ class Looks:
         found, before = checkpoints.find(self.folder), self.last
         self.last = {c.path: c.stamp for c in found}
         settled = [self.scored, self.broken]
-        return [c for c in found if before.get(c.path) == c.stamp and all(of.get(c.path) != c.stamp for of in settled)]
+        return [
+            c
+            for c in found
+            if before.get(c.path) == c.stamp and all(of.get(c.path) != c.stamp for of in settled)
+        ]
 
     def say(self, path: Path, what: str) -> None:
         """A line on stderr, once for each thing there is to say of a checkpoint."""
@@ -89,9 +97,15 @@ class Looks:
     def check_all_scored(self) -> None:
         """Raise UsageError for checkpoints that are not, or where there is none."""
         if not self.last:
-            raise UsageError(f"{self.folder}: no checkpoint there; expected checkpoint-STEP folders, ckpt*.pt or model_*.bin")
-        if left := [path.name for path, stamp in self.last.items() if self.scored.get(path) != stamp]:
-            raise UsageError(f"{self.folder}: not scored: {', '.join(left)}; expected whole checkpoints that do not change")
+            raise UsageError(
+                f"{self.folder}: no checkpoint there; expected checkpoint-STEP folders, ckpt*.pt or model_*.bin"
+            )
+        if left := [
+            path.name for path, stamp in self.last.items() if self.scored.get(path) != stamp
+        ]:
+            raise UsageError(
+                f"{self.folder}: not scored: {', '.join(left)}; expected whole checkpoints that do not change"
+            )
 
 
 def watch(
@@ -125,7 +139,11 @@ def watch(
     results.check_writable(out)
     _draw(out)
     if not once:
-        print(f"gpt2eval: watching {folder}, every {every:g} s; Ctrl-C ends it", file=sys.stderr, flush=True)
+        print(
+            f"gpt2eval: watching {folder}, every {every:g} s; Ctrl-C ends it",
+            file=sys.stderr,
+            flush=True,
+        )
     while True:
         time.sleep(every)
         for checkpoint in looks.again():
@@ -136,13 +154,19 @@ def watch(
 
 
 def _hashes(
-    names: str | Sequence[str], data: Mapping[str, Path | str] | None, settings: Settings, include: Sequence[Path]
+    names: str | Sequence[str],
+    data: Mapping[str, Path | str] | None,
+    settings: Settings,
+    include: Sequence[Path],
 ) -> dict[str, str]:
     """The tasks with the hashes of their data, all of them read once, so that what is wrong is said now."""
     settings.check()
     files = {name: Path(path) for name, path in (data or {}).items()}
     tasks = [(task, pipeline.file_of(task, files)) for task in pipeline.select(names, include)]
-    return {task.full_name: corpus.read(task, file, strict=settings.strict_data).sha256 for task, file in tasks}
+    return {
+        task.full_name: corpus.read(task, file, strict=settings.strict_data).sha256
+        for task, file in tasks
+    }
 
 
 def _attempt(job: Job, looks: Looks, checkpoint: Checkpoint) -> Scored | None:
@@ -159,15 +183,23 @@ def _attempt(job: Job, looks: Looks, checkpoint: Checkpoint) -> Scored | None:
         looks.scored[path] = checkpoint.stamp
     except UsageError as error:
         results.check_writable(job.out)  # which would be no fault of the checkpoint
-        looks.say(path, f"{error if name in str(error) else f'{name}: {error}'}; skipped until it changes")
+        looks.say(
+            path, f"{error if name in str(error) else f'{name}: {error}'}; skipped until it changes"
+        )
         looks.broken[path] = checkpoint.stamp
     return scored
 
 
 def _score(job: Job, checkpoint: Checkpoint, tasks: Sequence[str]) -> Scored | None:
     """Load a checkpoint and measure tasks on it; None if it was written to while it was loaded."""
-    if checkpoint.scheme == "hf" and job.options.tokenizer in OWN and not checkpoints.has_tokenizer(checkpoint.path):
-        raise UsageError(f"{checkpoint.name}: no tokenizer was saved with it; expected --tokenizer with a folder or Hub id")
+    if (
+        checkpoint.scheme == "hf"
+        and job.options.tokenizer in OWN
+        and not checkpoints.has_tokenizer(checkpoint.path)
+    ):
+        raise UsageError(
+            f"{checkpoint.name}: no tokenizer was saved with it; expected --tokenizer with a folder or Hub id"
+        )
     backend = models.load(checkpoint.model, job.options)
     if checkpoints.look(checkpoint.path) != checkpoint:
         return None
@@ -192,6 +224,10 @@ def _score(job: Job, checkpoint: Checkpoint, tasks: Sequence[str]) -> Scored | N
 def _draw(out: Path) -> None:
     """Write the curves of all that was scored, if anything was."""
     records = [(record, record.step) for record in history.read(out) if record.step is not None]
-    points = [curves.Point(record.series, step, result) for record, step in records for result in record.results(out)]
+    points = [
+        curves.Point(record.series, step, result)
+        for record, step in records
+        for result in record.results(out)
+    ]
     if points:
         write_whole(out / "curves.svg", curves.svg(points))

@@ -42,7 +42,9 @@ class Work:
         """Windows over whole texts, or one request per record; batches of `budget` tokens."""
         if task.ask == "everything":
             ranges = [plan.wanted(e) for e in encoded]
-            planned = [item for i, e in enumerate(encoded) for item in plan.rolling(i, e.ids, window)]
+            planned = [
+                item for i, e in enumerate(encoded) for item in plan.rolling(i, e.ids, window)
+            ]
         else:
             ranges, planned = _branching(encoded, window, last_token=task.ask == "last_token")
         return cls(task.full_name, encoded, ranges, plan.units(plan.batches(planned, budget)))
@@ -52,8 +54,12 @@ class Work:
         digest = sha256()
         for batch in (batch for unit in self.units for batch in unit):
             for prefix, branches in (item.request for item in batch):
-                digest.update(np.array([len(batch), len(prefix), *map(len, branches)], "<i8").tobytes())
-                digest.update(b"".join(np.asarray(ids, "<i4").tobytes() for ids in (prefix, *branches)))
+                digest.update(
+                    np.array([len(batch), len(prefix), *map(len, branches)], "<i8").tobytes()
+                )
+                digest.update(
+                    b"".join(np.asarray(ids, "<i4").tobytes() for ids in (prefix, *branches))
+                )
         return digest.hexdigest()
 
     def score(
@@ -82,28 +88,41 @@ class Work:
                 parts = []
                 for batch in unit:
                     scores = self._scored(model, batch, records)
-                    parts.append(scores._replace(found=self._found(model, batch, scores, words)) if words else scores)
+                    parts.append(
+                        scores._replace(found=self._found(model, batch, scores, words))
+                        if words
+                        else scores
+                    )
                     done = _further(done, batch)
                     watch(done)
-                scores = TokenScores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+                scores = TokenScores(
+                    *(np.concatenate(column) for column in zip(*parts, strict=True))
+                )
                 if journal:
                     journal.write(number, scores, *self._places(unit))
             if scores is None:
                 missing.append(number)
             else:
                 sheet.fill(items, scores)
-        for number in missing:  # which others may have done meanwhile; the last one to end finds all
+        for (
+            number
+        ) in missing:  # which others may have done meanwhile; the last one to end finds all
             if journal is None or (scores := journal.read(number)) is None:
                 return None
             sheet.fill([item for batch in self.units[number] for item in batch], scores)
         return self._folded(sheet)
 
-    def _scored(self, model: Model, batch: Sequence[Planned], records: Sequence[int]) -> TokenScores:
+    def _scored(
+        self, model: Model, batch: Sequence[Planned], records: Sequence[int]
+    ) -> TokenScores:
         requests = [item.request for item in batch]
         try:
             scores = model.score(requests)
         except MemoryError as error:
-            item = next((i for i in batch if error.args and i.request.prefix is error.args[0].prefix), batch[0])
+            item = next(
+                (i for i in batch if error.args and i.request.prefix is error.args[0].prefix),
+                batch[0],
+            )
             raise UsageError(
                 f"task {self.name}, record {records[item.targets[0].passage]}: its {plan.tokens_fed(item.request)} tokens do "
                 "not fit into memory; expected a smaller --context"
@@ -111,7 +130,9 @@ class Work:
         plan.check_finite(batch, scores, records)
         return scores
 
-    def _found(self, model: Any, batch: Sequence[Planned], scores: TokenScores, words: Filter) -> np.ndarray:
+    def _found(
+        self, model: Any, batch: Sequence[Planned], scores: TokenScores, words: Filter
+    ) -> np.ndarray:
         """For each request, whether the answer is right with some words left out.
 
         It is, if it is none of these words and either every token of it is the argmax, which is the plain prediction
@@ -126,7 +147,9 @@ class Work:
         open_ = [i for i in range(len(batch)) if not plain[i] and not listed[i]]
         found = np.array([p and not out for p, out in zip(plain, listed, strict=True)])
         prefixes = [batch[i].request.prefix for i in open_]
-        best = model.best_words(prefixes, words.banned, words.width, words.depth) if prefixes else []
+        best = (
+            model.best_words(prefixes, words.banned, words.width, words.depth) if prefixes else []
+        )
         found[open_] = [word == answers[i] for word, i in zip(best, open_, strict=True)]
         return found
 
@@ -139,15 +162,24 @@ class Work:
             for branch, target in zip(item.request.branches, item.targets, strict=True)
         ]
         ends = np.concatenate([encoded.ends[first : first + n] for encoded, first, n in branches])
-        return ends, np.concatenate([np.full(n, encoded.passage.record, np.int32) for encoded, _, n in branches])
+        return ends, np.concatenate(
+            [np.full(n, encoded.passage.record, np.int32) for encoded, _, n in branches]
+        )
 
     def _nothing_done(self) -> Progress:
         items = [item for unit in self.units for batch in unit for item in batch]
-        return Progress(self.name, 0, len(items), 0, sum(plan.tokens_fed(item.request) for item in items))
+        return Progress(
+            self.name, 0, len(items), 0, sum(plan.tokens_fed(item.request) for item in items)
+        )
 
     def _folded(self, sheet: plan.Sheet) -> Outcome:
-        passages = [sheet.fold(i, e, r) for i, (e, r) in enumerate(zip(self.encoded, self.ranges, strict=True))]
-        return Outcome(passages, sha256(sheet.logprobs[sheet.scored].astype("<f4").tobytes()).hexdigest())
+        passages = [
+            sheet.fold(i, e, r)
+            for i, (e, r) in enumerate(zip(self.encoded, self.ranges, strict=True))
+        ]
+        return Outcome(
+            passages, sha256(sheet.logprobs[sheet.scored].astype("<f4").tobytes()).hexdigest()
+        )
 
 
 def _further(done: Progress, batch: Sequence[Planned]) -> Progress:
@@ -155,7 +187,9 @@ def _further(done: Progress, batch: Sequence[Planned]) -> Progress:
     return done._replace(requests=done.requests + len(batch), tokens=done.tokens + fed)
 
 
-def _branching(encoded: Sequence[Encoded], window: Window, *, last_token: bool) -> tuple[list[range], list[Planned]]:
+def _branching(
+    encoded: Sequence[Encoded], window: Window, *, last_token: bool
+) -> tuple[list[range], list[Planned]]:
     ranges, planned, at = [], [], 0
     for _, passages in groupby(encoded, key=lambda e: e.passage.record):
         group = list(passages)

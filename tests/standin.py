@@ -41,7 +41,9 @@ class StandIn:
         self.files: dict[str, bytes] = {}
         self.faults: list[tuple[str, Fault]] = []
         self.asked: list[tuple[str, str, str]] = []  # method, path, Range
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"stand": self}))
+        self._server = ThreadingHTTPServer(
+            ("127.0.0.1", 0), type("Bound", (Handler,), {"stand": self})
+        )
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
@@ -93,36 +95,73 @@ class Handler(BaseHTTPRequestHandler):
         if "resolve" not in rest[:1] and self._fault(path, b"", head):
             return None
         if repository is None:
-            return self.say(404, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
+            return self.say(
+                404, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
+            )
         verb, *rest = rest or ["revision", "main"]
         branch = next(
-            (b for b in sorted(repository.branches, key=len, reverse=True) if rest[: b.count("/") + 1] == b.split("/")), ""
+            (
+                b
+                for b in sorted(repository.branches, key=len, reverse=True)
+                if rest[: b.count("/") + 1] == b.split("/")
+            ),
+            "",
         )
         commit = repository.branches.get(branch, rest[0] if rest else "")
         rest = rest[branch.count("/") + 1 :]
         if commit not in repository.commits:
-            return self.say(404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"})
+            return self.say(
+                404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"}
+            )
         files = repository.commits[commit]
         where = "/".join(rest)
         if verb == "resolve":
             if where not in files:
-                missing = {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found", "X-Repo-Commit": commit}
+                missing = {
+                    "X-Error-Code": "EntryNotFound",
+                    "X-Error-Message": "Entry not found",
+                    "X-Repo-Commit": commit,
+                }
                 return self.say(404, missing)
             content = files[where]
             told = {"X-Repo-Commit": commit, "ETag": f'"{sha256(content).hexdigest()}"'}
             return self._file(path, content, told, head)
         if verb == "revision":
             listed = [{"rfilename": file} for file in files]
-            return self.say_json({"id": name, "sha": commit, "siblings": listed, "private": False, "gated": False, "tags": []})
+            return self.say_json(
+                {
+                    "id": name,
+                    "sha": commit,
+                    "siblings": listed,
+                    "private": False,
+                    "gated": False,
+                    "tags": [],
+                }
+            )
         if verb in ("tree", "paths-info"):
-            below = {file: content for file, content in files.items() if f"{file}/".startswith(f"{where}/" if where else "")}
+            below = {
+                file: content
+                for file, content in files.items()
+                if f"{file}/".startswith(f"{where}/" if where else "")
+            }
             if verb == "tree" and not below:
-                return self.say(404, {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"})
-            folders = {folder for file in below for folder in map(str, Path(file).parents) if folder not in (".", where)}
+                return self.say(
+                    404, {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"}
+                )
+            folders = {
+                folder
+                for file in below
+                for folder in map(str, Path(file).parents)
+                if folder not in (".", where)
+            }
             entries = [
-                {"type": "directory", "oid": sha1(f.encode()).hexdigest(), "size": 0, "path": f} for f in sorted(folders)
+                {"type": "directory", "oid": sha1(f.encode()).hexdigest(), "size": 0, "path": f}
+                for f in sorted(folders)
             ]
-            entries += [{"type": "file", "oid": sha1(c).hexdigest(), "size": len(c), "path": f} for f, c in below.items()]
+            entries += [
+                {"type": "file", "oid": sha1(c).hexdigest(), "size": len(c), "path": f}
+                for f, c in below.items()
+            ]
             return self.say_json(entries)
         return self.say(404)
 
@@ -142,7 +181,11 @@ class Handler(BaseHTTPRequestHandler):
         if start >= len(content) > 0:
             return self.say(416)
         self.send_response(206 if start else 200)
-        for key, value in {**told, "Content-Length": str(len(content) - start), "Accept-Ranges": "bytes"}.items():
+        for key, value in {
+            **told,
+            "Content-Length": str(len(content) - start),
+            "Accept-Ranges": "bytes",
+        }.items():
             self.send_header(key, value)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
@@ -179,7 +222,11 @@ def cut(after: int, *, ranges: bool = True) -> Fault:
     def fault(handler: Handler, content: bytes, head: bool) -> bool | None:
         if head or not content:
             return None
-        start = int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0]) if ranges else 0
+        start = (
+            int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+            if ranges
+            else 0
+        )
         handler.send_response(206 if start else 200)
         handler.send_header("Content-Length", str(len(content) - start))
         handler.end_headers()
@@ -256,12 +303,16 @@ class CommandLine:
             "HF_HUB_ETAG_TIMEOUT": "1",
             "OMP_NUM_THREADS": "1",
         }
-        self._process = Popen([sys.executable, "-c", DRIVER], stdin=PIPE, stdout=PIPE, env=environment, text=True)
+        self._process = Popen(
+            [sys.executable, "-c", DRIVER], stdin=PIPE, stdout=PIPE, env=environment, text=True
+        )
 
     def __call__(self, *arguments: object, offline: bool = False) -> Done:
         assert self._process.stdin
         assert self._process.stdout
-        print(json.dumps([list(map(str, arguments)), offline]), file=self._process.stdin, flush=True)
+        print(
+            json.dumps([list(map(str, arguments)), offline]), file=self._process.stdin, flush=True
+        )
         return Done(*json.loads(self._process.stdout.readline()))
 
     def close(self) -> None:

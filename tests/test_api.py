@@ -74,7 +74,13 @@ class StandIn:
                         self.close_connection = True
                         self.connection.shutdown(socket.SHUT_RDWR)
                     else:
-                        self.answer(*((made, {"error": {"message": "try later"}}) if isinstance(made, int) else (200, made)))
+                        self.answer(
+                            *(
+                                (made, {"error": {"message": "try later"}})
+                                if isinstance(made, int)
+                                else (200, made)
+                            )
+                        )
 
             def answer(self, status: int, content: Any) -> None:
                 raw = json.dumps(content).encode()
@@ -98,21 +104,31 @@ class StandIn:
     def completion(self, body: Answer) -> Answer:
         """What OpenAI's completions say: echoed tokens, then a generated one, the most likely."""
         prompt = body["prompt"]
-        ids = prompt if isinstance(prompt, list) else self.words.encode(prompt, add_special_tokens=False).ids
+        ids = (
+            prompt
+            if isinstance(prompt, list)
+            else self.words.encode(prompt, add_special_tokens=False).ids
+        )
         if isinstance(prompt, str) and self.adds_start:
             ids = [0, *ids]
         forced = [int(token) for token in body.get("logit_bias", {})]
         went_on = forced[0] if forced else int(distribution(ids[-1]).argmax())
         shown = [*ids, went_on] if body.get("echo") else [went_on]
         before = [None, *ids] if body.get("echo") else [ids[-1]]
-        logprobs = [None if last is None else float(distribution(last)[id_]) for last, id_ in zip(before, shown, strict=True)]
+        logprobs = [
+            None if last is None else float(distribution(last)[id_])
+            for last, id_ in zip(before, shown, strict=True)
+        ]
         names = [WORDS.decode([id_], skip_special_tokens=False) for id_ in shown]
         tops = [
             None if last is None else {"the top": float(distribution(last).max()), name: logprob}
             for last, name, logprob in zip(before, names, logprobs, strict=True)
         ]
         listed = {"tokens": names, "token_logprobs": logprobs, "top_logprobs": tops}
-        return {"choices": [{"logprobs": listed}], "usage": {"prompt_tokens": len(ids), "completion_tokens": 1}}
+        return {
+            "choices": [{"logprobs": listed}],
+            "usage": {"prompt_tokens": len(ids), "completion_tokens": 1},
+        }
 
 
 @pytest.fixture
@@ -132,7 +148,9 @@ def expected(ids: list[int]) -> list[float]:
     return [float(distribution(last)[id_]) for last, id_ in pairwise(ids)]
 
 
-@pytest.mark.parametrize(("takes_ids", "adds_start"), [(True, False), (False, False), (False, True)])
+@pytest.mark.parametrize(
+    ("takes_ids", "adds_start"), [(True, False), (False, False), (False, True)]
+)
 def test_scores_are_the_servers(standing: StandIn, takes_ids: bool, adds_start: bool) -> None:
     standing.takes_ids, standing.adds_start = takes_ids, adds_start
     model = load(standing)
@@ -144,15 +162,23 @@ def test_scores_are_the_servers(standing: StandIn, takes_ids: bool, adds_start: 
     if adds_start:
         requests = [Request(prefix[1:], branches) for prefix, branches in requests]
     scores = model.score(requests)
-    wanted = expected([0, *ids])[1:] + expected([0, *ids])[4:8] + [float(distribution(int(row[4]))[row[7]])]
+    wanted = (
+        expected([0, *ids])[1:]
+        + expected([0, *ids])[4:8]
+        + [float(distribution(int(row[4]))[row[7]])]
+    )
     np.testing.assert_allclose(scores.logprobs, wanted, atol=1e-6)
     tops = [float(distribution(int(last)).max()) for last in row[:-1]]
-    assert scores.hits.tolist()[: len(ids) - 1] == [v > top - 1e-3 for v, top in zip(wanted, tops[1:], strict=False)]
+    assert scores.hits.tolist()[: len(ids) - 1] == [
+        v > top - 1e-3 for v, top in zip(wanted, tops[1:], strict=False)
+    ]
     assert isinstance(standing.asked[-1]["prompt"], list if takes_ids else str)
 
 
 @pytest.mark.parametrize("adds_start", [False, True])
-def test_a_blank_that_the_server_puts_before_a_text(standing: StandIn, adds_start: bool, tmp_path: Path) -> None:
+def test_a_blank_that_the_server_puts_before_a_text(
+    standing: StandIn, adds_start: bool, tmp_path: Path
+) -> None:
     """As SentencePiece does: the text is sent without the blank that its first token begins with."""
     words = Tokenizer.from_str(WORDS.to_str())
     words.normalizer = Prepend(" ")
@@ -171,13 +197,17 @@ def test_a_task_and_its_signature(standing: StandIn, tmp_path: Path) -> None:
     standing.context = 66
     model = load(standing)
     assert model.context == 64
-    made = evaluate(model, ["text8", "cbt_cn"], data=demo.data(), out=tmp_path, settings=Settings(limit=3))
+    made = evaluate(
+        model, ["text8", "cbt_cn"], data=demo.data(), out=tmp_path, settings=Settings(limit=3)
+    )
     assert "attn:server" in made[0].metrics[0].signature
     assert "|ctx:64|" in made[0].metrics[0].signature
     text = demo.data()["text8"].read_text()
     assert made[0].tally.units.chars <= len(text)
     asked = len(standing.asked)
-    again = evaluate(model, ["text8", "cbt_cn"], data=demo.data(), out=tmp_path, settings=Settings(limit=3))
+    again = evaluate(
+        model, ["text8", "cbt_cn"], data=demo.data(), out=tmp_path, settings=Settings(limit=3)
+    )
     assert [result.nll_sha256 for result in again] == [result.nll_sha256 for result in made]
     assert len(standing.asked) == asked
 
@@ -203,10 +233,16 @@ def test_what_does_not_pass_is_an_error_and_loses_nothing(
     whole = evaluate(model, ["text8"], data=data, out=tmp_path / "a", settings=settings)[0]
     needed, first = len(standing.asked), len(standing.asked)
     standing.spoil = lambda number, answer: answer if number < first + needed // 2 else 500
-    with pytest.raises(UsageError, match=r"completions: status 500: try later, 8 times; expected a server that answers"):
+    with pytest.raises(
+        UsageError,
+        match=r"completions: status 500: try later, 8 times; expected a server that answers",
+    ):
         evaluate(model, ["text8"], data=data, out=tmp_path / "b", settings=settings)
     standing.spoil, before = lambda number, answer: answer, len(standing.asked)
-    assert evaluate(model, ["text8"], data=data, out=tmp_path / "b", settings=settings)[0].nll_sha256 == whole.nll_sha256
+    assert (
+        evaluate(model, ["text8"], data=data, out=tmp_path / "b", settings=settings)[0].nll_sha256
+        == whole.nll_sha256
+    )
     assert len(standing.asked) - before < needed - 3
 
 
@@ -249,10 +285,22 @@ def one_off(values: list[Any]) -> list[Any]:
 
 CASES: dict[str, tuple[Callable[[int, Answer], Answer], str]] = {
     "count": (edited(tokens=fewer, token_logprobs=fewer, top_logprobs=fewer), "expected"),
-    "lengths": (edited(tokens=lambda t: t[1:]), r"\d+ tokens, \d+ log-probabilities, \d+ tops; expected one each"),
-    "nan": (edited(token_logprobs=lambda t: [*t[:2], math.nan, *t[3:]]), "log-probability of token 2 .* is nan"),
-    "positive": (edited(token_logprobs=lambda t: [*t[:2], 0.5, *t[3:]]), "is 0.5; expected a number of 0 or less"),
-    "null": (edited(token_logprobs=lambda t: [*t[:2], None, *t[3:]]), "no log-probability of token 2"),
+    "lengths": (
+        edited(tokens=lambda t: t[1:]),
+        r"\d+ tokens, \d+ log-probabilities, \d+ tops; expected one each",
+    ),
+    "nan": (
+        edited(token_logprobs=lambda t: [*t[:2], math.nan, *t[3:]]),
+        "log-probability of token 2 .* is nan",
+    ),
+    "positive": (
+        edited(token_logprobs=lambda t: [*t[:2], 0.5, *t[3:]]),
+        "is 0.5; expected a number of 0 or less",
+    ),
+    "null": (
+        edited(token_logprobs=lambda t: [*t[:2], None, *t[3:]]),
+        "no log-probability of token 2",
+    ),
     "text": (edited(token_logprobs=lambda t: [*t[:2], "-1", *t[3:]]), "is -1; expected a number"),
     "no tokens": (without("tokens"), "no 'tokens' in its answer; expected"),
     "no tops": (without("top_logprobs"), "no 'top_logprobs' in its answer"),
@@ -260,7 +308,10 @@ CASES: dict[str, tuple[Callable[[int, Answer], Answer], str]] = {
     "no logprobs": (no_logprobs, "in its answer; expected choices"),
     "no choices": (lambda _, answer: {"choices": []}, "in its answer; expected choices"),
     "one off": (edited(token_logprobs=one_off, top_logprobs=one_off), ""),
-    "other tokens": (edited(tokens=lambda t: [t[0], *("zzz" for _ in t[1:])]), r"is 'zzz' there, .* here"),
+    "other tokens": (
+        edited(tokens=lambda t: [t[0], *("zzz" for _ in t[1:])]),
+        r"is 'zzz' there, .* here",
+    ),
 }
 
 
@@ -278,29 +329,46 @@ def test_misplaced_log_probabilities_are_noticed(standing: StandIn) -> None:
     def shifted(_: int, answer: Answer) -> Answer:
         listed = answer["choices"][0]["logprobs"]
         for key in ("token_logprobs", "top_logprobs"):
-            listed[key] = [None, *listed[key][2:], {"the top": -1.0, "x": -9.0} if key == "top_logprobs" else -9.0]
+            listed[key] = [
+                None,
+                *listed[key][2:],
+                {"the top": -1.0, "x": -9.0} if key == "top_logprobs" else -9.0,
+            ]
         return answer
 
     standing.spoil = shifted
-    with pytest.raises(UsageError, match="is not its most likely one: its log-probabilities stand beside other tokens"):
+    with pytest.raises(
+        UsageError,
+        match="is not its most likely one: its log-probabilities stand beside other tokens",
+    ):
         load(standing)
 
 
 def test_a_cache_that_changes_scores_is_noticed(standing: StandIn) -> None:
     def cached(number: int, answer: Answer) -> Answer:
-        return edited(token_logprobs=lambda t: [None, *(v - 0.2 * (number > 3) for v in t[1:-1]), t[-1]])(number, answer)
+        return edited(
+            token_logprobs=lambda t: [None, *(v - 0.2 * (number > 3) for v in t[1:-1]), t[-1]]
+        )(number, answer)
 
     standing.spoil = cached
-    with pytest.raises(UsageError, match=r"asked for again, differ by 0.200 nats; expected a server without prefix caching"):
+    with pytest.raises(
+        UsageError,
+        match=r"asked for again, differ by 0.200 nats; expected a server without prefix caching",
+    ):
         load(standing)
 
 
-def test_addresses_keys_and_tokenizers(standing: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_keys_and_tokenizers(
+    standing: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("api:http://127.0.0.1:8000", "api:127.0.0.1:8000#x", "api:#x"):
         with pytest.raises(UsageError, match="expected api:URL#MODEL"):
             models.load(name, Options())
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UsageError, match=r"no tokenizer of that name, and the server tells none .*; expected --tokenizer"):
+    with pytest.raises(
+        UsageError,
+        match=r"no tokenizer of that name, and the server tells none .*; expected --tokenizer",
+    ):
         models.load(standing.name, Options())
     standing.key = "secret"
     with pytest.raises(UsageError, match="status 401: wrong key"):
@@ -311,7 +379,9 @@ def test_addresses_keys_and_tokenizers(standing: StandIn, tmp_path: Path, monkey
         load(standing, api_key_file=str(tmp_path / "none"))
     standing.http.shutdown()
     standing.http.server_close()
-    with pytest.raises(UsageError, match=r"ConnectError: .*, 3 times; expected a server that answers$"):
+    with pytest.raises(
+        UsageError, match=r"ConnectError: .*, 3 times; expected a server that answers$"
+    ):
         load(standing)
 
 
@@ -329,9 +399,19 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {"model": path, "port": port, "n_ctx": 512, "logits_all": True, "n_threads": 1, "type_k": 0, "type_v": 0}
+    settings = {
+        "model": path,
+        "port": port,
+        "n_ctx": 512,
+        "logits_all": True,
+        "n_threads": 1,
+        "type_k": 0,
+        "type_v": 0,
+    }
     command = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-    process = subprocess.Popen([sys.executable, "-m", "llama_cpp.server", *command], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llama_cpp.server", *command], stderr=subprocess.DEVNULL
+    )
     for _ in range(240):
         try:
             httpx.get(f"http://127.0.0.1:{port}/v1/models")
@@ -345,16 +425,26 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize("words", [None, str(DEMO / "model")])
 def test_llama_cpp(real: str, words: str | None) -> None:
-    model, ours = models.load(real, Options(tokenizer=words)), models.load("demo", Options(device="cpu"))
+    model, ours = (
+        models.load(real, Options(tokenizer=words)),
+        models.load("demo", Options(device="cpu")),
+    )
     assert model.context == 510
     there, here = model.encode(TEXT), ours.encode(TEXT)
-    assert (there.ids.tolist(), there.ends.tolist(), there.lossy) == (here.ids.tolist(), here.ends.tolist(), False)
+    assert (there.ids.tolist(), there.ends.tolist(), there.lossy) == (
+        here.ids.tolist(),
+        here.ends.tolist(),
+        False,
+    )
     row = np.array([0, *here.ids], np.int32)
     requests = [Request(row[:1], (row[1:],)), Request(row[:9], (row[9:12], row[4:6]))]
     np.testing.assert_allclose(
         model.score(requests).logprobs, ours.score(requests).logprobs, atol=5e-3
     )  # its GELU is a float16 table
-    made, wanted = (evaluate(m, ["lambada"], data=demo.data(), settings=Settings(limit=3))[0] for m in (model, ours))
+    made, wanted = (
+        evaluate(m, ["lambada"], data=demo.data(), settings=Settings(limit=3))[0]
+        for m in (model, ours)
+    )
     assert made.metrics[0].metric.value == pytest.approx(wanted.metrics[0].metric.value, rel=5e-3)
     plain = model.encode("was a bright cold day in April, and the clocks").ids
     within = [Request(plain[:3], (plain[3:],))]  # whose echo is one place off there

@@ -59,7 +59,9 @@ def test_parts_of_everything_are_adjacent_cover_the_text_and_add_up(text: str) -
     assert len(passage.parts) <= ask.PARTS
     assert all(p.end > p.start for p in passage.parts)
     for start, end, units in passage.parts:
-        assert replace(of_the_paper(units), words=0) == replace(of_the_paper(ask.units(text[start:end])), words=0)
+        assert replace(of_the_paper(units), words=0) == replace(
+            of_the_paper(ask.units(text[start:end])), words=0
+        )
     assert sum((p.units for p in passage.parts), Units()) == ask.units(text)
     assert ask.units(text).words == len(text.split())
     if "\n" in text:
@@ -96,7 +98,9 @@ def test_a_stream_has_many_parts_with_and_without_lines() -> None:
         ("alone", "alone", Units(1, 0, 5, 5)),
     ],
 )
-def test_the_last_word_takes_the_white_space_before_it(text: str, scored: str, units: Units) -> None:
+def test_the_last_word_takes_the_white_space_before_it(
+    text: str, scored: str, units: Units
+) -> None:
     (passage,) = ask.last_word(Record(0, text))
     (part,) = passage.parts
     assert passage.text[part.start : part.end] == scored
@@ -120,9 +124,15 @@ QUESTION = Record(4, "A dog .\nThe XXXXX ran off .", "dog", ("cat", "dog", "lion
 def test_choices_fill_the_blank_and_score_to_the_end() -> None:
     passages = ask.choices(QUESTION, to_the_end=True)
     assert [p.text for p in passages] == [f"A dog .\nThe {o} ran off ." for o in QUESTION.options]
-    assert [p.text[slice(*p.parts[0][:2])] for p in passages] == [f" {o} ran off ." for o in QUESTION.options]
+    assert [p.text[slice(*p.parts[0][:2])] for p in passages] == [
+        f" {o} ran off ." for o in QUESTION.options
+    ]
     assert [p.parts[0].units.words for p in passages] == [4, 4, 5]
-    assert [(p.record, p.choice, p.right) for p in passages] == [(4, 0, False), (4, 1, True), (4, 2, False)]
+    assert [(p.record, p.choice, p.right) for p in passages] == [
+        (4, 0, False),
+        (4, 1, True),
+        (4, 2, False),
+    ]
 
 
 def test_a_choice_alone_ends_where_the_option_ends() -> None:
@@ -132,7 +142,8 @@ def test_a_choice_alone_ends_where_the_option_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "scored"), [("XXXXX ran", "cat ran"), ("«XXXXX ran", "cat ran"), ("the\nXXXXX ran", "\ncat ran")]
+    ("text", "scored"),
+    [("XXXXX ran", "cat ran"), ("«XXXXX ran", "cat ran"), ("the\nXXXXX ran", "\ncat ran")],
 )
 def test_only_white_space_is_scored_before_a_choice(text: str, scored: str) -> None:
     (passage,) = ask.choices(Record(0, text, "cat", ("cat",)), to_the_end=True)
@@ -145,7 +156,9 @@ def test_only_white_space_is_scored_before_a_choice(text: str, scored: str) -> N
 def test_the_head_of_many_records_is_the_first_of_them() -> None:
     records = [Record(i, f"line {i}\n") for i in range(5)]
     assert [*ask.head(records, 2, stream=False)] == records[:2]
-    assert [*ask.head(records, 9, stream=False)] == [*ask.head(records, None, stream=True)] == records
+    assert (
+        [*ask.head(records, 9, stream=False)] == [*ask.head(records, None, stream=True)] == records
+    )
 
 
 @given(prose, st.integers(1, 12))
@@ -167,9 +180,16 @@ def test_the_head_of_one_question_is_that_question() -> None:
 
 @pytest.mark.parametrize(
     ("text", "scored"),
-    [("He asked for Anna", " Anna"), ("He asked \n\n for\n", " \n\n for\n"), ("He asked for ", " "), ("alone", "alone")],
+    [
+        ("He asked for Anna", " Anna"),
+        ("He asked \n\n for\n", " \n\n for\n"),
+        ("He asked for ", " "),
+        ("alone", "alone"),
+    ],
 )
-def test_what_follows_the_last_blank_takes_all_white_space_before_it(text: str, scored: str) -> None:
+def test_what_follows_the_last_blank_takes_all_white_space_before_it(
+    text: str, scored: str
+) -> None:
     (passage,) = ask.after_last_blank(Record(0, text))
     assert (passage.text, passage.text[passage.parts[0].start :]) == (text, scored)
 

@@ -14,7 +14,9 @@ from conftest import Ended, Run
 from gpt2eval import __version__, catalog, cli, demo, pipeline, results
 from gpt2eval.tasks import load_task
 
-COMMANDS = sorted(command.callback.__name__ for command in cli.app.registered_commands if command.callback)
+COMMANDS = sorted(
+    command.callback.__name__ for command in cli.app.registered_commands if command.callback
+)
 TOY = "--model=toy:uniform-bytes"
 DATA = demo.data()
 
@@ -24,7 +26,18 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of two tasks on two toy models."""
     out = tmp_path_factory.mktemp("measured")
     for model in ("toy:uniform-bytes", "toy:unigram"):
-        command = [sys.executable, "-m", "gpt2eval", "run", "--model", model, "--tasks", "ptb,text8", "--data", "demo"]
+        command = [
+            sys.executable,
+            "-m",
+            "gpt2eval",
+            "run",
+            "--model",
+            model,
+            "--tasks",
+            "ptb,text8",
+            "--data",
+            "demo",
+        ]
         subprocess.run([*command, "--out", out], check=True, capture_output=True)
     return out
 
@@ -36,7 +49,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_ends_with_an_example(gpt2eval: Run, command: str) -> None:
     ended = gpt2eval(*command.split(), "--help")
     assert ended.code == 0
-    assert ended.out.rstrip().splitlines()[-1].strip().startswith(f"Example: gpt2eval {command}".strip())
+    assert (
+        ended.out.rstrip()
+        .splitlines()[-1]
+        .strip()
+        .startswith(f"Example: gpt2eval {command}".strip())
+    )
 
 
 def test_no_command_is_help_and_version_is_the_version(gpt2eval: Run) -> None:
@@ -52,14 +70,18 @@ def test_help_and_ls_import_nothing_heavy() -> None:
         "finally: print(*sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     for command, printed in (("--help", "Usage: "), ("ls", "wikitext2")):
-        ended = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=True)
+        ended = subprocess.run(
+            [sys.executable, "-c", code, command], capture_output=True, text=True, check=True
+        )
         assert printed in ended.stdout
         assert ended.stderr.strip() == ""
 
 
 def test_ls_lists_every_task_variant_suite_and_detokenizer(gpt2eval: Run) -> None:
     listed = gpt2eval("ls").out.replace(",", " ").split()
-    names = [name for kind in ("tasks", "tasks/suites", "detokenizers") for name in catalog.files(kind)]
+    names = [
+        name for kind in ("tasks", "tasks/suites", "detokenizers") for name in catalog.files(kind)
+    ]
     assert {*names, *load_task("ptb").variants} <= set(listed)
 
 
@@ -67,12 +89,22 @@ def test_ls_lists_every_task_variant_suite_and_detokenizer(gpt2eval: Run) -> Non
     ("task", "as_published", "as_scored"),
     [
         ("ptb", "[[ the <unk> maker said profit rose", "[[the <unk> maker said profit rose"),
-        ("cbt_cn/no_detok", " cried he , and very soon he and the[[ dog were on", " and very soon he and the[[ dog were on"),
-        ("cbt_cn/candidate_only", "he and the[[ dog]] were on the other side .", "he and the[[ dog]] were on the other side."),
+        (
+            "cbt_cn/no_detok",
+            " cried he , and very soon he and the[[ dog were on",
+            " and very soon he and the[[ dog were on",
+        ),
+        (
+            "cbt_cn/candidate_only",
+            "he and the[[ dog]] were on the other side .",
+            "he and the[[ dog]] were on the other side.",
+        ),
         ("text8", "[[ farm dystopian novel", "[[ farm dystopian novel"),
     ],
 )
-def test_show_prints_the_file_and_marks_the_span(gpt2eval: Run, task: str, as_published: str, as_scored: str) -> None:
+def test_show_prints_the_file_and_marks_the_span(
+    gpt2eval: Run, task: str, as_published: str, as_scored: str
+) -> None:
     ended = gpt2eval("show", task, "--data", "demo")
     resolved, before, after = ended.out.split("\n# -- ")
     assert resolved.startswith(f"name: {task.partition('/')[0]}\n")
@@ -84,17 +116,37 @@ def test_show_prints_the_file_and_marks_the_span(gpt2eval: Run, task: str, as_pu
 def test_check_reports_the_round_trip(gpt2eval: Run) -> None:
     ended = gpt2eval("check", "ptb", "--data", "demo", "--sample", "3")
     assert ended.code == 0
-    for line in ("  lines                60", "  round-trip failures  0", "  kept as published    0 (0.00 %)", "  speed "):
+    for line in (
+        "  lines                60",
+        "  round-trip failures  0",
+        "  kept as published    0 (0.00 %)",
+        "  speed ",
+    ):
         assert f"\n{line}" in ended.out
     assert ended.out.count("\n  | ") == 3
 
 
 def test_run_prints_the_table_and_writes_the_results(gpt2eval: Run, tmp_path: Path) -> None:
-    ended = gpt2eval("run", TOY, "--tasks", "text8,lm1b/stream", "--data", "demo", "--limit", "5", "--out", tmp_path)
+    ended = gpt2eval(
+        "run",
+        TOY,
+        "--tasks",
+        "text8,lm1b/stream",
+        "--data",
+        "demo",
+        "--limit",
+        "5",
+        "--out",
+        tmp_path,
+    )
     assert ended.code == 0
     assert "| toy:uniform-bytes | 8.00 " in ended.out
     assert "the published test data" in ended.out.splitlines()[-1]
-    written = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*") if p.is_file() and p.parent.name != "journal"}
+    written = {
+        p.relative_to(tmp_path).as_posix()
+        for p in tmp_path.rglob("*.*")
+        if p.is_file() and p.parent.name != "journal"
+    }
     assert written == {
         "results.csv",
         "toy-uniform-bytes/text8/result.json",
@@ -105,22 +157,41 @@ def test_run_prints_the_table_and_writes_the_results(gpt2eval: Run, tmp_path: Pa
     assert "|limit:5|model:toy:uniform-bytes@" in by_task["lm1b/stream"].metrics[0].signature
     rows = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
     assert [row["metric"] for row in rows] == ["ppl", "nats_per_token", "bpc", "nats_per_token"]
-    assert {row["signature"] for row in rows} == {m.signature for r in by_task.values() for m in r.metrics}
+    assert {row["signature"] for row in rows} == {
+        m.signature for r in by_task.values() for m in r.metrics
+    }
 
 
 def test_run_takes_several_models_into_one_table(gpt2eval: Run, tmp_path: Path) -> None:
     models = ["--model=toy:unigram", TOY, "--model=toy:unigram"]
     ended = gpt2eval("run", *models, "--tasks=text8", "--data=demo", "--limit=5", "--out", tmp_path)
-    rows = [line.split("|")[1].strip() for line in ended.out.splitlines() if line.startswith("| toy:")]
+    rows = [
+        line.split("|")[1].strip() for line in ended.out.splitlines() if line.startswith("| toy:")
+    ]
     assert (ended.code, rows) == (0, ["toy:unigram", "toy:uniform-bytes"])
     assert {result.model["name"] for result in results.read([tmp_path])} == set(rows)
 
 
-def test_run_takes_every_model_at_every_revision(gpt2eval: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_takes_every_model_at_every_revision(
+    gpt2eval: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(pipeline, "evaluate", lambda model, tasks, **given: asked.append(model) or [])
-    ended = gpt2eval("run", "--model=a/b", "--model=c", "--revisions=step1000,step2000", "--tasks=ptb", "--out", tmp_path)
-    assert (ended, asked) == ((0, "", ""), ["a/b@step1000", "a/b@step2000", "c@step1000", "c@step2000"])
+    monkeypatch.setattr(
+        pipeline, "evaluate", lambda model, tasks, **given: asked.append(model) or []
+    )
+    ended = gpt2eval(
+        "run",
+        "--model=a/b",
+        "--model=c",
+        "--revisions=step1000,step2000",
+        "--tasks=ptb",
+        "--out",
+        tmp_path,
+    )
+    assert (ended, asked) == (
+        (0, "", ""),
+        ["a/b@step1000", "a/b@step2000", "c@step1000", "c@step2000"],
+    )
 
 
 def test_table_in_every_format(gpt2eval: Run, measured: Path) -> None:
@@ -163,19 +234,31 @@ def contents(folder: Path) -> dict[Path, bytes]:
         ("show lambda", "unknown task 'lambda'; did you mean 'lambada'?"),
         ("check ptb/no_dtok", "unknown variant of ptb 'no_dtok'; did you mean 'no_detok'?"),
         ("check text8 --data demo", "task text8 has no detokenizer"),
-        ("table MEASURED --suite gpt-paper", "unknown suite 'gpt-paper'; did you mean 'gpt2-paper'?"),
+        (
+            "table MEASURED --suite gpt-paper",
+            "unknown suite 'gpt-paper'; did you mean 'gpt2-paper'?",
+        ),
         ("table MEASURED --format latx", "unknown format 'latx'; did you mean 'latex'?"),
         ("run --model tyo:uniform-bytes", "unknown model scheme 'tyo'; did you mean 'toy'?"),
-        ("run --revisions step1000,", "--revisions step1000,: expected branches, tags or commits, separated by commas"),
+        (
+            "run --revisions step1000,",
+            "--revisions step1000,: expected branches, tags or commits, separated by commas",
+        ),
         ("run --model toy:unigrm", "unknown toy model 'unigrm'; did you mean 'unigram'?"),
         ("run --model toy:unigram:NOTHING", "expected a file to count bytes in"),
         ("run --data ptbb=x", "unknown task 'ptbb'; did you mean 'ptb'?"),
         ("show ptb --data ptb", "--data ptb: expected TASK=PATH, or 'demo'"),
         ("check ptb --data ptb=", "--data ptb=: expected TASK=PATH, or 'demo'"),
-        ("run --tasks ptb --data ptb=NOTHING", "--data ptb=NOTHING: no such file; expected ptb.test.txt, or an archive"),
+        (
+            "run --tasks ptb --data ptb=NOTHING",
+            "--data ptb=NOTHING: no such file; expected ptb.test.txt, or an archive",
+        ),
         ("show ptb --data ptb=NOTHING", "--data ptb=NOTHING: no such file"),
         ("ls --include NOTHING", "--include NOTHING: no such folder; expected one with tasks/"),
-        ("run --context 2000000", "--context 2000000: the model's context is 1048576; expected at most that"),
+        (
+            "run --context 2000000",
+            "--context 2000000: the model's context is 1048576; expected at most that",
+        ),
         ("run --context 0", "--context 0: expected a whole number of 1 or more"),
         ("run --stride 0", "--stride 0: expected a whole number of 1 or more"),
         ("run --stride 1025", "task ptb: stride 1025 is above the context of 1024"),
@@ -188,17 +271,30 @@ def contents(folder: Path) -> dict[Path, bytes]:
         ("rum", "rum"),
         ("run --limt 3", "--limt"),
         ("table", "results"),
-        ("table NOTHING", "NOTHING: no result.json there; expected a file or folder that 'gpt2eval run' wrote"),
+        (
+            "table NOTHING",
+            "NOTHING: no result.json there; expected a file or folder that 'gpt2eval run' wrote",
+        ),
     ],
 )
 def test_bad_argument(
-    gpt2eval: Run, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, expected: str
+    gpt2eval: Run,
+    measured: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+    expected: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = contents(measured)
     words = [str(measured) if word == "MEASURED" else word for word in arguments.split()]
     if words[0] == "run":  # what is not said is right
-        given = {"--model": "toy:uniform-bytes", "--tasks": "ptb", "--data": "demo", "--out": str(measured)}
+        given = {
+            "--model": "toy:uniform-bytes",
+            "--tasks": "ptb",
+            "--data": "demo",
+            "--out": str(measured),
+        }
         words += [f"{option}={value}" for option, value in given.items() if option not in words]
     assert_one_line(gpt2eval(*words), expected)
     assert contents(measured) == before
@@ -223,12 +319,17 @@ metrics: [bpb]
         ("context: many", '{file}: context: input should be a valid integer; found "many"'),
         ("stride: 0", "{file}: stride: input should be greater than 0; found 0"),
         ("note: 2019-02-31", "{file}: not readable as YAML"),
-        ("ask: choices", "{file}: ask: choices: does not go with format lines; choices and candidate go with cbt"),
+        (
+            "ask: choices",
+            "{file}: ask: choices: does not go with format lines; choices and candidate go with cbt",
+        ),
         ("note: [", "{file}: not readable as YAML"),
     ],
 )
 @pytest.mark.parametrize("command", ["ls", "show mine", "check mine", "run --tasks=mine"])
-def test_bad_task_file(gpt2eval: Run, tmp_path: Path, command: str, change: str, expected: str) -> None:
+def test_bad_task_file(
+    gpt2eval: Run, tmp_path: Path, command: str, change: str, expected: str
+) -> None:
     file = tmp_path / "tasks" / "mine.yaml"
     file.parent.mkdir()
     asked = "" if change.startswith("ask") else "ask: everything\n"
@@ -241,21 +342,47 @@ def test_bad_task_file(gpt2eval: Run, tmp_path: Path, command: str, change: str,
     [
         ("wikitext2", b"", "data: empty; expected wiki.test.tokens"),
         ("wikitext2", DATA["wikitext2"].read_bytes()[:-9], "has no line end; truncated?"),
-        ("cbt_ne", b"".join(DATA["cbt_ne"].read_bytes().splitlines(True)[:30]), "line 30: expected '21 question"),
-        ("text8", bytes(range(256)), "data: line 1: binary; expected plain UTF-8 text with LF line ends"),
-        ("ptb", "na\u00efve\n".encode("latin-1"), "data: line 1: byte 0xef is not UTF-8; expected UTF-8 text"),
+        (
+            "cbt_ne",
+            b"".join(DATA["cbt_ne"].read_bytes().splitlines(True)[:30]),
+            "line 30: expected '21 question",
+        ),
+        (
+            "text8",
+            bytes(range(256)),
+            "data: line 1: binary; expected plain UTF-8 text with LF line ends",
+        ),
+        (
+            "ptb",
+            "na\u00efve\n".encode("latin-1"),
+            "data: line 1: byte 0xef is not UTF-8; expected UTF-8 text",
+        ),
         ("ptb", DATA["ptb"].read_bytes().replace(b"\n", b"\r\n"), "data: line 1: CRLF line ends"),
-        ("lm1b", b"\xef\xbb\xbf" + DATA["lm1b"].read_bytes(), "data: line 1: begins with a byte-order mark"),
+        (
+            "lm1b",
+            b"\xef\xbb\xbf" + DATA["lm1b"].read_bytes(),
+            "data: line 1: begins with a byte-order mark",
+        ),
         ("lambada", b'{"text": "a b"}\n[]\n', 'data: line 2: expected {"text": "..."}'),
-        ("lm1b", b"PK\3\4" + bytes(40), "data: cannot be read: File is not a zip file; truncated or damaged?"),
+        (
+            "lm1b",
+            b"PK\3\4" + bytes(40),
+            "data: cannot be read: File is not a zip file; truncated or damaged?",
+        ),
         ("cbt_cn", b"\x1f\x8b\x08" + bytes(40), "data: cannot be read: "),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "show"])
-def test_bad_data_file(gpt2eval: Run, tmp_path: Path, command: str, task: str, content: bytes, expected: str) -> None:
+def test_bad_data_file(
+    gpt2eval: Run, tmp_path: Path, command: str, task: str, content: bytes, expected: str
+) -> None:
     file = tmp_path / "data"
     file.write_bytes(content)
-    arguments = ("show", task) if command == "show" else ("run", TOY, "--tasks", task, "--out", tmp_path / "out")
+    arguments = (
+        ("show", task)
+        if command == "show"
+        else ("run", TOY, "--tasks", task, "--out", tmp_path / "out")
+    )
     assert_one_line(gpt2eval(*arguments, "--data", f"{task}={file}"), str(file), expected)
     assert not list(tmp_path.rglob("result.json"))
 
@@ -287,7 +414,16 @@ def test_a_factory_in_the_current_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from gpt2eval.models import Options, toy\ndef Factory():\n    return toy.load('uniform-bytes', Options())\n"
     )
-    command = [Path(sys.executable).parent / "gpt2eval", "run", "--model", "mine:Factory", "--tasks", "text8", "--data", "demo"]
+    command = [
+        Path(sys.executable).parent / "gpt2eval",
+        "run",
+        "--model",
+        "mine:Factory",
+        "--tasks",
+        "text8",
+        "--data",
+        "demo",
+    ]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (ended.returncode, "| 8.00 " in ended.stdout) == (0, True), ended.stderr
 
@@ -324,7 +460,14 @@ def test_a_task_of_ones_own_has_no_published_rows(gpt2eval: Run, tmp_path: Path)
     )
     (tmp_path / "n.txt").write_text("once upon a time\n")
     ended = gpt2eval(
-        "run", TOY, "--include", tmp_path, "--tasks=novel", f"--data=novel={tmp_path / 'n.txt'}", "--out", tmp_path
+        "run",
+        TOY,
+        "--include",
+        tmp_path,
+        "--tasks=novel",
+        f"--data=novel={tmp_path / 'n.txt'}",
+        "--out",
+        tmp_path,
     )
     assert (ended.code, ended.out.count("| published")) == (0, 0)
 
@@ -337,15 +480,25 @@ def test_log_probability_that_is_no_number(
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "text").write_text("a line of some length\n")
     ended = gpt2eval(
-        "run", "--model", f"broken_model:{factory}", "--tasks=ptb", f"--data=ptb={tmp_path / 'text'}", "--out", tmp_path / "out"
+        "run",
+        "--model",
+        f"broken_model:{factory}",
+        "--tasks=ptb",
+        f"--data=ptb={tmp_path / 'text'}",
+        "--out",
+        tmp_path / "out",
     )
     assert (ended.code, ended.out) == (2, "")
     message = f"record 0, token 9: the model's log-probability is {value}; expected a finite number"
     assert ended.err.splitlines()[-1] == f"gpt2eval: {message}"
-    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["journal.json"], "no result, no unit"
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == [
+        "journal.json"
+    ], "no result, no unit"
 
 
-@pytest.mark.parametrize("place", ["out", "out/toy-uniform-bytes", "out/toy-uniform-bytes/ptb", "out/results.csv/x"])
+@pytest.mark.parametrize(
+    "place", ["out", "out/toy-uniform-bytes", "out/toy-uniform-bytes/ptb", "out/results.csv/x"]
+)
 def test_output_that_cannot_be_written(gpt2eval: Run, tmp_path: Path, place: str) -> None:
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).write_text("a file in the way")
@@ -360,7 +513,9 @@ def test_output_that_cannot_be_written(gpt2eval: Run, tmp_path: Path, place: str
 
 
 def test_folder_without_a_model(gpt2eval: Run, tmp_path: Path) -> None:
-    ended = gpt2eval("run", "--model", tmp_path, "--tasks", "ptb", "--data", "demo", "--out", tmp_path / "out")
+    ended = gpt2eval(
+        "run", "--model", tmp_path, "--tasks", "ptb", "--data", "demo", "--out", tmp_path / "out"
+    )
     assert_one_line(ended, f"model {tmp_path}: ", "expected a Hub id or a folder with a causal LM")
 
 
@@ -374,17 +529,23 @@ def test_folder_without_a_model(gpt2eval: Run, tmp_path: Path) -> None:
         (None, "metrics.0.metric.1: input should be a valid number"),
     ],
 )
-def test_table_of_a_broken_result(gpt2eval: Run, measured: Path, tmp_path: Path, content: str | None, expected: str) -> None:
+def test_table_of_a_broken_result(
+    gpt2eval: Run, measured: Path, tmp_path: Path, content: str | None, expected: str
+) -> None:
     file = tmp_path / "result.json"
     if content is None:
         broken = json.loads((measured / "toy-unigram" / "ptb" / "result.json").read_text())
         broken["metrics"][0]["metric"][1] = "many"
         content = json.dumps(broken)
     file.write_text(content)
-    assert_one_line(gpt2eval("table", measured, tmp_path), f"{file}: not a result of gpt2eval: {expected}")
+    assert_one_line(
+        gpt2eval("table", measured, tmp_path), f"{file}: not a result of gpt2eval: {expected}"
+    )
 
 
-def test_run_beside_a_broken_result_ends_before_anything_is_measured(gpt2eval: Run, tmp_path: Path) -> None:
+def test_run_beside_a_broken_result_ends_before_anything_is_measured(
+    gpt2eval: Run, tmp_path: Path
+) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "result.json").write_text("{")
     ended = gpt2eval("run", TOY, "--tasks", "ptb", "--data", "demo", "--out", tmp_path)
@@ -397,11 +558,31 @@ def test_table_of_a_folder_without_results(gpt2eval: Run, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("model", ["toy:uniform-bytes", "toy:unigram"])
-def test_two_protocols_in_one_column_only_when_asked(gpt2eval: Run, measured: Path, tmp_path: Path, model: str) -> None:
+def test_two_protocols_in_one_column_only_when_asked(
+    gpt2eval: Run, measured: Path, tmp_path: Path, model: str
+) -> None:
     shutil.copytree(measured / "toy-uniform-bytes", tmp_path / "toy-uniform-bytes")
-    gpt2eval("run", "--model", model, "--tasks", "ptb", "--data", "demo", "--stride", "512", "--out", tmp_path / "other")
+    gpt2eval(
+        "run",
+        "--model",
+        model,
+        "--tasks",
+        "ptb",
+        "--data",
+        "demo",
+        "--stride",
+        "512",
+        "--out",
+        tmp_path / "other",
+    )
     ended = gpt2eval("table", tmp_path)
-    assert_one_line(ended, "column PTB: made by two protocols, ", "|stride:1024|", "|stride:512|", "--mixed shows them")
+    assert_one_line(
+        ended,
+        "column PTB: made by two protocols, ",
+        "|stride:1024|",
+        "|stride:512|",
+        "--mixed shows them",
+    )
     mixed = gpt2eval("table", tmp_path, "--mixed", "--format", "json")
     signatures = " ".join(row["PTB"] for row in json.loads(mixed.out)["signatures"].values())
     assert signatures.count("|stride:1024|") == signatures.count("|stride:512|") == 1

@@ -21,20 +21,34 @@ from gpt2eval.tasks import load_task
 WIKITEXT = " \n = Homarus <unk> = \n \n It is caught in lobster pots . \n"
 PTB = " no it was n't black monday \n but while the <unk> fell N points \n"
 LAMBADA = '{"text": "\\u201cWait,\\u201d he said.\\n\\nShe did not wait"}\n{"text": "A lamp, a bed and a chair"}\n'
-QUESTION = "21 He said `` the XXXXX is gone '' .\tdog\t\tcat|cow|dog|ear|fig|gem|hat|ink|jar|key\n\n"
+QUESTION = (
+    "21 He said `` the XXXXX is gone '' .\tdog\t\tcat|cow|dog|ear|fig|gem|hat|ink|jar|key\n\n"
+)
 CBT = "".join(f"{n} It  was day {n} .\n" for n in range(1, 21)) + QUESTION
 
 
 def task(format: str = "stream", source: Source | None = None, **keys: Any) -> Task:
     """A made-up task of one format."""
-    given = {"title": "T", "citation": "nobody", "licence": "CC0", "version": 1, "ask": "everything", "unit": "word"}
+    given = {
+        "title": "T",
+        "citation": "nobody",
+        "licence": "CC0",
+        "version": 1,
+        "ask": "everything",
+        "unit": "word",
+    }
     source = source or Source(file=File(name="text.txt"))
-    return Task.model_validate(given | {"name": "made_up", "source": source, "format": format, "metrics": ("ppl",)} | keys)
+    return Task.model_validate(
+        given | {"name": "made_up", "source": source, "format": format, "metrics": ("ppl",)} | keys
+    )
 
 
 def of_file(content: str, **keys: Any) -> Task:
     """A task whose published file is this text."""
-    return task(source=Source(file=File(name="text.txt", sha256=sha256(content.encode()).hexdigest())), **keys)
+    return task(
+        source=Source(file=File(name="text.txt", sha256=sha256(content.encode()).hexdigest())),
+        **keys,
+    )
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -51,20 +65,28 @@ def test_embedded_records_read_as_their_task(name: str, path: Path) -> None:
     assert read.units.bytes > 4000
     assert (read.published, read.sha256) == (False, sha256(path.read_bytes()).hexdigest())
     if load_task(name).format in ("stream", "lines"):
-        assert "".join(record.text for record in read.records).encode("utf-8", "surrogateescape") == path.read_bytes()
+        assert (
+            "".join(record.text for record in read.records).encode("utf-8", "surrogateescape")
+            == path.read_bytes()
+        )
 
 
 def test_stream_is_one_record_and_lines_are_one_each(tmp_path: Path) -> None:
     path = write(tmp_path / "text.txt", PTB)
     assert [r.text for r in corpus.read(task("stream"), path).records] == [PTB]
     read = corpus.read(task("lines"), path)
-    assert [(r.index, r.text) for r in read.records] == list(enumerate(PTB.splitlines(keepends=True)))
+    assert [(r.index, r.text) for r in read.records] == list(
+        enumerate(PTB.splitlines(keepends=True))
+    )
     assert (read.units.words, read.units.lines, read.units.bytes) == (13, 2, len(PTB))
 
 
 def test_lambada_is_json_lines_or_plain(tmp_path: Path) -> None:
     as_json = corpus.read(task("lambada"), write(tmp_path / "a.jsonl", LAMBADA))
-    assert [r.text for r in as_json.records] == ["“Wait,” he said.\n\nShe did not wait", "A lamp, a bed and a chair"]
+    assert [r.text for r in as_json.records] == [
+        "“Wait,” he said.\n\nShe did not wait",
+        "A lamp, a bed and a chair",
+    ]
     plain = corpus.read(task("lambada"), write(tmp_path / "b.txt", "one two\nthree four\n"))
     assert [r.text for r in plain.records] == ["one two", "three four"]
 
@@ -86,7 +108,10 @@ def zipped(path: Path, member: str, content: bytes) -> Path:
 
 def tarred(path: Path, member: str, content: bytes) -> Path:
     with tarfile.open(path, "w:gz") as archive:
-        for name, text in ((f"{Path(member).parent}/._{Path(member).name}", b"a Mac's shadow"), (member, content)):
+        for name, text in (
+            (f"{Path(member).parent}/._{Path(member).name}", b"a Mac's shadow"),
+            (member, content),
+        ):
             entry = tarfile.TarInfo(name)
             entry.size = len(text)
             archive.addfile(entry, io.BytesIO(text))
@@ -110,13 +135,17 @@ def test_archive_reads_as_the_file_inside(
 ) -> None:
     loose = write(tmp_path / Path(member).name, PTB)
     packed = pack(tmp_path / archive, member, PTB.encode())
-    assert corpus.read(load_task(name), packed).records == corpus.read(load_task(name), loose).records
+    assert (
+        corpus.read(load_task(name), packed).records == corpus.read(load_task(name), loose).records
+    )
 
 
 def test_cbt_question_file_is_found_in_the_tgz_and_any_file_in_a_gz(tmp_path: Path) -> None:
     packed = tarred(tmp_path / "CBTest.tgz", "CBTest/data/cbtest_NE_valid_2000ex.txt", CBT.encode())
     assert corpus.read(load_task("cbt_ne"), packed).records[0].answer == "dog"
-    with pytest.raises(UsageError, match=r"CBTest\.tgz: holds no cbtest_CN_valid_2000ex\.txt; it has CBTest/data/"):
+    with pytest.raises(
+        UsageError, match=r"CBTest\.tgz: holds no cbtest_CN_valid_2000ex\.txt; it has CBTest/data/"
+    ):
         corpus.read(load_task("cbt_cn"), packed)
     squeezed = write(tmp_path / "wiki.test.tokens.gz", gzip.compress(WIKITEXT.encode()))
     assert corpus.read(load_task("wikitext2"), squeezed).records[0].text == WIKITEXT
@@ -140,7 +169,10 @@ def test_an_archive_s_folder_of_the_files_name_is_not_the_file(tmp_path: Path) -
 def test_folder_stands_for_the_publishers_file_in_it(tmp_path: Path) -> None:
     write(tmp_path / "ptb.test.txt", PTB)
     assert corpus.read(load_task("ptb"), tmp_path).records[0].text == PTB
-    with pytest.raises(UsageError, match=r"^--data text8=.*/text8: no such file; expected text8, or an archive with it$"):
+    with pytest.raises(
+        UsageError,
+        match=r"^--data text8=.*/text8: no such file; expected text8, or an archive with it$",
+    ):
         corpus.read(load_task("text8"), tmp_path)
 
 
@@ -192,7 +224,9 @@ def test_any_published_hash_is_known(tmp_path: Path, hashed: dict[str, str]) -> 
 @pytest.mark.parametrize("count", Expect.model_fields)
 def test_wrong_counts_are_an_error_only_where_the_hash_matches(tmp_path: Path, count: str) -> None:
     made_up = of_file(PTB, expect={count: 1_000_000})
-    with pytest.raises(UsageError, match=rf"text\.txt: \d+ {count}; the published file has 1000000$"):
+    with pytest.raises(
+        UsageError, match=rf"text\.txt: \d+ {count}; the published file has 1000000$"
+    ):
         corpus.read(made_up, write(tmp_path / "text.txt", PTB))
     assert not corpus.read(made_up, write(tmp_path / "text.txt", PTB + " another \n")).published
 
@@ -205,12 +239,18 @@ def test_wrong_counts_are_an_error_only_where_the_hash_matches(tmp_path: Path, c
         ("cbt", CBT + CBT, {"records": 2, "bytes": 2 * len(CBT)}),
     ],
 )
-def test_counts_are_those_of_the_published_file(tmp_path: Path, format: str, content: str, counts: dict[str, int]) -> None:
-    assert corpus.read(of_file(content, format=format, expect=counts), write(tmp_path / "text.txt", content)).published
+def test_counts_are_those_of_the_published_file(
+    tmp_path: Path, format: str, content: str, counts: dict[str, int]
+) -> None:
+    assert corpus.read(
+        of_file(content, format=format, expect=counts), write(tmp_path / "text.txt", content)
+    ).published
 
 
 def test_strict_data_refuses_what_is_not_published(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"its hash is not that of the published ptb\.test\.txt \(--strict-data\)"):
+    with pytest.raises(
+        UsageError, match=r"its hash is not that of the published ptb\.test\.txt \(--strict-data\)"
+    ):
         corpus.read(load_task("ptb"), write(tmp_path / "ptb.test.txt", PTB), strict=True)
 
 
@@ -223,14 +263,24 @@ def cbt_rows(content: str) -> list[dict[str, Any]]:
     for block in content.split("\n\n")[:-1]:
         *sentences, question = (line.partition(" ")[2] for line in block.split("\n"))
         query, answer, _, options = question.split("\t")
-        rows.append({"sentences": sentences, "question": query, "answer": answer, "options": options.split("|")})
+        rows.append(
+            {
+                "sentences": sentences,
+                "question": query,
+                "answer": answer,
+                "options": options.split("|"),
+            }
+        )
     return rows
 
 
 ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "text": ("one row\nof all\n", [{"text": "one row\nof all\n"}]),
     "lines": ("a b\nc d\n", [{"text": "a b"}, {"text": "c d"}]),
-    "blank_lines": (WIKITEXT, [{"text": "" if line == " \n" else line} for line in WIKITEXT.splitlines(keepends=True)]),
+    "blank_lines": (
+        WIKITEXT,
+        [{"text": "" if line == " \n" else line} for line in WIKITEXT.splitlines(keepends=True)],
+    ),
     "padded_lines": (PTB, [{"text": line.strip()} for line in PTB.splitlines()]),
     "jsonl": (LAMBADA, [json.loads(line) for line in LAMBADA.splitlines()]),
     "cbt": (CBT + CBT, cbt_rows(CBT + CBT)),
@@ -260,7 +310,10 @@ def test_real_files_come_back_from_rows(development_data: Path) -> None:
 
 
 def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"^task made_up has no address; give the file: --data made_up=PATH/TO/text\.txt$"):
+    with pytest.raises(
+        UsageError,
+        match=r"^task made_up has no address; give the file: --data made_up=PATH/TO/text\.txt$",
+    ):
         corpus.read(task(), cache=tmp_path)
 
 
@@ -273,18 +326,34 @@ def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
         ("stream", b"", "empty; expected text.txt"),
         ("stream", b" \n\n", "empty; expected text.txt"),
         ("stream", b"a\nb\0c\n", "line 2: binary; expected plain UTF-8"),
-        ("stream", b"a\nb\r\n", "line 2: CRLF line ends; expected plain UTF-8 text with LF line ends"),
-        ("stream", b"\xef\xbb\xbfa\n", "line 1: begins with a byte-order mark; expected plain UTF-8"),
+        (
+            "stream",
+            b"a\nb\r\n",
+            "line 2: CRLF line ends; expected plain UTF-8 text with LF line ends",
+        ),
+        (
+            "stream",
+            b"\xef\xbb\xbfa\n",
+            "line 1: begins with a byte-order mark; expected plain UTF-8",
+        ),
         ("stream", "a\n".encode("utf-16"), "line 1: binary"),
         ("stream", "a\nna\u00efve\n".encode("latin-1"), "line 2: byte 0xef is not UTF-8"),
         ("lines", b"a\nb", "line 2: has no line end; truncated?"),
         ("lambada", b"a b\n\nc d\n", "line 2: expected a passage of two words or more, found ''"),
-        ("lambada", b'{"text": "a b"}\n{"txt": "c d"}\n', 'line 2: expected {"text": "..."}, found \'{"txt": "c d"}\''),
+        (
+            "lambada",
+            b'{"text": "a b"}\n{"txt": "c d"}\n',
+            'line 2: expected {"text": "..."}, found \'{"txt": "c d"}\'',
+        ),
         ("lambada", b'{"text": "a b"}\na b\n', 'line 2: expected {"text": "..."}, found \'a b\''),
         ("lambada", b'{"text": 1}\n', 'line 1: expected {"text": "..."}'),
         ("lambada", b'{"text": "a \\ud800"}\n', 'line 1: expected {"text": "..."}'),
         ("cbt", PTB.encode(), "line 1: expected sentence '1 ...', found "),
-        ("cbt", CBT.replace("7 It", "8 It").encode(), "line 7: expected sentence '7 ...', found '8 It"),
+        (
+            "cbt",
+            CBT.replace("7 It", "8 It").encode(),
+            "line 7: expected sentence '7 ...', found '8 It",
+        ),
         ("cbt", (CBT + CBT[:50]).encode(), "line 25: has no line end; truncated?"),
         ("cbt", (CBT + "1 It was day .\n").encode(), "line 23: expected '21 question with XXXXX'"),
         ("cbt", CBT.replace("XXXXX", "dog").encode(), "line 21: expected '21 question with XXXXX'"),
@@ -293,8 +362,16 @@ def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
             CBT.replace("|ink", "").encode(),
             "line 21: expected '21 question with XXXXX', answer and ten different options",
         ),
-        ("cbt", CBT.replace("\tdog\t", "\tdig\t").encode(), "line 21: expected '21 question with XXXXX', answer and ten"),
-        ("cbt", (CBT.removesuffix("\n") + CBT).encode(), "line 22: expected an empty line, found '1 It  was day 1 .'"),
+        (
+            "cbt",
+            CBT.replace("\tdog\t", "\tdig\t").encode(),
+            "line 21: expected '21 question with XXXXX', answer and ten",
+        ),
+        (
+            "cbt",
+            (CBT.removesuffix("\n") + CBT).encode(),
+            "line 22: expected an empty line, found '1 It  was day 1 .'",
+        ),
     ],
 )
 def test_damaged_file_is_one_line_with_the_line_and_what_was_expected(
@@ -307,13 +384,19 @@ def test_damaged_file_is_one_line_with_the_line_and_what_was_expected(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("pack", "name"), [(zipped, "text.zip"), (tarred, "text.tgz"), (None, "text.txt.gz")])
+@pytest.mark.parametrize(
+    ("pack", "name"), [(zipped, "text.zip"), (tarred, "text.tgz"), (None, "text.txt.gz")]
+)
 @pytest.mark.parametrize("kept", [0.02, 0.5, 0.97])
 def test_truncated_archive_is_one_line(
     tmp_path: Path, pack: Callable[[Path, str, bytes], Path] | None, name: str, kept: float
 ) -> None:
     content = "".join(f"{n} {sha256(bytes([n])).hexdigest()}\n" for n in range(256)).encode()
-    path = pack(tmp_path / name, "text.txt", content) if pack else write(tmp_path / name, gzip.compress(content))
+    path = (
+        pack(tmp_path / name, "text.txt", content)
+        if pack
+        else write(tmp_path / name, gzip.compress(content))
+    )
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(UsageError, match=rf"{name}: cannot be read: .+; truncated or damaged\?$"):
         corpus.read(task(), path)

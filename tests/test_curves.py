@@ -14,45 +14,71 @@ from gpt2eval.types import Result
 HERE, THERE = "/runs/here/checkpoint-*", "/runs/there/checkpoint-*"
 
 
-def result(value: float, low: float | None = None, high: float | None = None, limit: int = 3) -> Result:
+def result(
+    value: float, low: float | None = None, high: float | None = None, limit: int = 3
+) -> Result:
     """A perplexity as if measured."""
-    (made,) = evaluate("toy:uniform-bytes", ["ptb"], data=demo.data(), settings=Settings(limit=limit))
+    (made,) = evaluate(
+        "toy:uniform-bytes", ["ptb"], data=demo.data(), settings=Settings(limit=limit)
+    )
     ppl = made.metrics[0]
-    return replace(made, metrics=(replace(ppl, metric=ppl.metric._replace(value=value, low=low, high=high)),))
+    return replace(
+        made, metrics=(replace(ppl, metric=ppl.metric._replace(value=value, low=low, high=high)),)
+    )
 
 
 PTB = Panel("ptb", "ppl", "word+eol")
 
 
 def texts(picture: bytes) -> list[str]:
-    return [element.text or "" for element in ET.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")]
+    return [
+        element.text or ""
+        for element in ET.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")
+    ]
 
 
 def test_points_are_in_order_of_steps_and_the_later_of_two_stands() -> None:
     given = [(200, 7.0), (100, 9.0), (1000, 5.0), (200, 6.0)]
     points = [Point(HERE, step, result(value, value - 1, value + 1)) for step, value in given]
-    dots = [Dot(step, value, value - 1, value + 1) for step, value in ((100, 9.0), (200, 6.0), (1000, 5.0))]
+    dots = [
+        Dot(step, value, value - 1, value + 1)
+        for step, value in ((100, 9.0), (200, 6.0), (1000, 5.0))
+    ]
     assert curves.lines(points) == {PTB: {"here/checkpoint-*": dots}}
 
 
 def test_every_metric_has_a_panel() -> None:
     (made,) = evaluate("toy:unigram", ["lambada"], data=demo.data(), settings=Settings(limit=3))
     panels = curves.lines([Point(HERE, 1, made)])
-    assert [(panel.metric, panel.unit) for panel in panels] == [(m.metric.name, m.metric.unit) for m in made.metrics]
+    assert [(panel.metric, panel.unit) for panel in panels] == [
+        (m.metric.name, m.metric.unit) for m in made.metrics
+    ]
     shown = texts(curves.svg([Point(HERE, 1, made)]))
-    assert {"lambada", "training step", "perplexity per word", "accuracy in % of records"} <= set(shown)
+    assert {"lambada", "training step", "perplexity per word", "accuracy in % of records"} <= set(
+        shown
+    )
 
 
 def test_runs_and_protocols_are_lines_of_their_own() -> None:
-    points = [Point(HERE, 1, result(9)), Point(THERE, 1, result(8)), Point(HERE, 2, result(7, limit=2))]
+    points = [
+        Point(HERE, 1, result(9)),
+        Point(THERE, 1, result(8)),
+        Point(HERE, 2, result(7, limit=2)),
+    ]
     labels = [*curves.lines(points)[PTB]]
-    assert [label.partition(" (")[0] for label in labels] == ["here/checkpoint-*"] * 2 + ["there/checkpoint-*"]
+    assert [label.partition(" (")[0] for label in labels] == ["here/checkpoint-*"] * 2 + [
+        "there/checkpoint-*"
+    ]
     assert sorted("limit:2" in label for label in labels) == [False, False, True]
     assert all("limit:" in label for label in labels), "each says what it is in what they differ"
 
 
 def test_the_picture_is_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [Point(run, step, result(1000 / step, 900 / step, 1100 / step)) for run in (HERE, THERE) for step in (1, 2, 50)]
+    points = [
+        Point(run, step, result(1000 / step, 900 / step, 1100 / step))
+        for run in (HERE, THERE)
+        for step in (1, 2, 50)
+    ]
     picture = curves.svg(points)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
     assert curves.svg(points) == picture
@@ -67,7 +93,10 @@ def test_an_interval_is_a_band() -> None:
 
 
 def test_what_is_not_finite_is_not_drawn() -> None:
-    only, both = [Point(HERE, 1, result(math.inf))], [Point(HERE, 1, result(math.inf)), Point(HERE, 2, result(5.0))]
+    only, both = (
+        [Point(HERE, 1, result(math.inf))],
+        [Point(HERE, 1, result(math.inf)), Point(HERE, 2, result(5.0))],
+    )
     assert "ptb" not in texts(curves.svg(only))
     assert "ptb" in texts(curves.svg(both))
     assert texts(curves.svg([])) == []

@@ -47,10 +47,14 @@ finds = st.one_of(
     st.sampled_from([r"\b", r"^.", r".$", r"(?<=a).", r"[ab]+", r" +", r"(?<!\w)'"]),
 )
 swaps = st.builds(swap, finds, st.one_of(scraps, st.just(r"\g<0>\g<0>")))
-glues = st.builds(lambda a, b, c: glue(f"{a}({b}){c}"), scraps.map(re.escape), finds, scraps.map(re.escape))
+glues = st.builds(
+    lambda a, b, c: glue(f"{a}({b}){c}"), scraps.map(re.escape), finds, scraps.map(re.escape)
+)
 rules = st.lists(st.one_of(swaps, glues), max_size=4).map(tuple)
 inverses = st.lists(swaps, max_size=4).map(tuple)
-lines = st.one_of(st.text(ALPHABET, max_size=30), st.text(st.characters(exclude_characters="\n"), max_size=30))
+lines = st.one_of(
+    st.text(ALPHABET, max_size=30), st.text(st.characters(exclude_characters="\n"), max_size=30)
+)
 
 
 @st.composite
@@ -79,7 +83,20 @@ def test_every_line_comes_back_whatever_the_rules(scheme: RuleScheme, published:
         assert not done.kept or done.text in (line, ESCAPE + line)
 
 
-@given(st.sampled_from([str.upper, str.lower, str.strip, str.title, lambda s: s[::-1], lambda s: s + s, lambda _: ""]), lines)
+@given(
+    st.sampled_from(
+        [
+            str.upper,
+            str.lower,
+            str.strip,
+            str.title,
+            lambda s: s[::-1],
+            lambda s: s + s,
+            lambda _: "",
+        ]
+    ),
+    lines,
+)
 @example(lambda line: ESCAPE + line, "a")
 def test_every_line_comes_back_whatever_a_class_does(do: Callable[[str], str], line: str) -> None:
     for undo in (do, str.strip, lambda s: s[: len(s) // 2]):
@@ -94,7 +111,9 @@ def test_a_text_is_its_lines(scheme: RuleScheme, published: list[str], ends: boo
     stripped = text.removesuffix("\n").split("\n")
     moved = detokenize(text, detokenizer, report)
     assert isinstance(moved, Moved)
-    assert moved.text == "\n".join(detokenizer.do(line).text for line in stripped) + "\n" * text.endswith("\n")
+    assert moved.text == "\n".join(
+        detokenizer.do(line).text for line in stripped
+    ) + "\n" * text.endswith("\n")
     assert moved.text == apply(text, moved.edits)
     done = [detokenizer.do(line) for line in stripped]
     assert report.lines == len(stripped)
@@ -124,7 +143,10 @@ def test_the_edit_that_is_dropped_may_be_a_little_before_the_difference() -> Non
     done = Detokenizer("first", scheme).do("x x x y and so on .")
     assert (done.text, done.dropped) == ("x x x y and so on.", (Edit(0, 2, ""),))
     far = "x " * 8 + "y and so on and on ."
-    assert (Detokenizer("first", scheme).do(far).text, Detokenizer("first", scheme).do(far).kept) == (far, True)
+    assert (
+        Detokenizer("first", scheme).do(far).text,
+        Detokenizer("first", scheme).do(far).kept,
+    ) == (far, True)
 
 
 def test_a_published_line_that_is_anothers_fair_form_is_told_apart() -> None:
@@ -151,8 +173,17 @@ def test_a_line_that_begins_with_the_escape_gets_another(line: str) -> None:
 
 def test_a_one_way_scheme_is_applied_in_full() -> None:
     detokenizer, report = Detokenizer("liar", LIAR, invertible=False), RoundTrip()
-    assert detokenize("The colour ran .\nThe color ran.\n", detokenizer, report).text == "The color ran.\nThe color ran.\n"
-    assert (report.lines, report.changed, report.edits, report.dropped, report.kept) == (2, 1, 2, 0, 0)
+    assert (
+        detokenize("The colour ran .\nThe color ran.\n", detokenizer, report).text
+        == "The color ran.\nThe color ran.\n"
+    )
+    assert (report.lines, report.changed, report.edits, report.dropped, report.kept) == (
+        2,
+        1,
+        2,
+        0,
+        0,
+    )
 
 
 def test_the_leftmost_of_overlapping_edits_stands_then_the_earlier_rule() -> None:
@@ -174,7 +205,10 @@ def edited(draw: st.DrawFn) -> tuple[str, list[Edit]]:
     """A text and edits in order that do not overlap, some insertions, some cuts."""
     text = draw(st.text("abc \n", max_size=25))
     bounds = sorted(draw(st.lists(st.integers(0, len(text)), max_size=8)))
-    edits = [Edit(a, b, draw(st.text("xyz", max_size=3))) for a, b in zip(bounds[::2], bounds[1::2], strict=False)]
+    edits = [
+        Edit(a, b, draw(st.text("xyz", max_size=3)))
+        for a, b in zip(bounds[::2], bounds[1::2], strict=False)
+    ]
     return text, edits
 
 
@@ -199,7 +233,9 @@ def test_positions_move_as_their_characters_do(case: tuple[str, list[Edit]]) -> 
     touched = {i for e in edits for i in range(e.start, e.end)}
     inserted = {e.start for e in edits}
     for i in set(range(len(text))) - touched - inserted:
-        assert moved.text[positions[i]] == text[i], "a character that no edit touches is where its position went"
+        assert moved.text[positions[i]] == text[i], (
+            "a character that no edit touches is where its position went"
+        )
     assert positions[-1] == len(moved.text) or len(text) in inserted
 
 
@@ -210,7 +246,9 @@ def spans(passage: Passage) -> list[str]:
 def passage(*parts: str, before: str = "") -> Passage:
     """A passage of adjacent parts."""
     bounds = [len(before) + sum(map(len, parts[:i])) for i in range(len(parts) + 1)]
-    return Passage(0, before + "".join(parts), tuple(Part(a, b, Units(words=7)) for a, b in pairwise(bounds)))
+    return Passage(
+        0, before + "".join(parts), tuple(Part(a, b, Units(words=7)) for a, b in pairwise(bounds))
+    )
 
 
 def test_a_passage_is_made_fair_and_its_parts_with_it() -> None:
@@ -220,7 +258,11 @@ def test_a_passage_is_made_fair_and_its_parts_with_it() -> None:
     assert spans(made) == ["He ran, she\n", "said.\n", "Oh, no."]
     assert [part.units.words for part in made.parts] == [7, 7, 7]
     assert (report.lines, report.edits) == (3, 4)
-    assert spans(fair(published, None, join=" ", lead=None, report=None)) == ["He ran , she ", "said . ", "Oh , no ."]
+    assert spans(fair(published, None, join=" ", lead=None, report=None)) == [
+        "He ran , she ",
+        "said . ",
+        "Oh , no .",
+    ]
 
 
 @pytest.mark.parametrize("before", ["", " ", "  \n "])
@@ -232,13 +274,25 @@ def test_a_lead_replaces_the_white_space_at_the_beginning(before: str) -> None:
 
 
 def test_a_blank_that_is_cut_before_the_scored_word_leaves_the_word() -> None:
-    made = fair(passage(" .", before="He ran"), Detokenizer("stops", STOPS), join="\n", lead=None, report=None)
+    made = fair(
+        passage(" .", before="He ran"),
+        Detokenizer("stops", STOPS),
+        join="\n",
+        lead=None,
+        report=None,
+    )
     assert (made.text, spans(made)) == ("He ran.", ["."])
 
 
-@given(schemes, st.text(ALPHABET + "\n", min_size=1, max_size=40), st.lists(st.integers(0, 40), max_size=4))
+@given(
+    schemes,
+    st.text(ALPHABET + "\n", min_size=1, max_size=40),
+    st.lists(st.integers(0, 40), max_size=4),
+)
 @example(RuleScheme((swap("$", "!"),), (swap("!$", ""),)), "a\nb", [1])
-def test_parts_of_a_fair_text_stay_adjacent_and_cover_it(scheme: RuleScheme, text: str, cuts: list[int]) -> None:
+def test_parts_of_a_fair_text_stay_adjacent_and_cover_it(
+    scheme: RuleScheme, text: str, cuts: list[int]
+) -> None:
     bounds = sorted({0, len(text), *(c for c in cuts if c < len(text))})
     published = passage(*(text[a:b] for a, b in pairwise(bounds)))
     made = fair(published, Detokenizer("random", scheme), join="\n", lead=None, report=None)
@@ -247,21 +301,32 @@ def test_parts_of_a_fair_text_stay_adjacent_and_cover_it(scheme: RuleScheme, tex
 
 def test_published_steps_follow_one_another_and_carry_positions_along() -> None:
     text = 'He said " so , \n it " and 1 @,@ 000 .'
-    stages = Published("steps", [Swap(re.compile(r'"\s*([^"]*?)\s*"'), r'"\1"'), Swap(re.compile(" ([,.])"), r"\1")]).stages(
-        text
-    )
+    stages = Published(
+        "steps",
+        [Swap(re.compile(r'"\s*([^"]*?)\s*"'), r'"\1"'), Swap(re.compile(" ([,.])"), r"\1")],
+    ).stages(text)
     assert stages.text == 'He said "so, \n it" and 1 @,@ 000.'
     for word in ("He", "said", "and", "000"):
         start = text.index(word)
-        assert stages.positions([start, start + len(word)]) == [stages.text.index(word), stages.text.index(word) + len(word)]
+        assert stages.positions([start, start + len(word)]) == [
+            stages.text.index(word),
+            stages.text.index(word) + len(word),
+        ]
     report = RoundTrip()
-    assert detokenize(text, Published("steps", [Swap(re.compile("a"), "b")]), report).text == text.replace("a", "b")
+    assert detokenize(
+        text, Published("steps", [Swap(re.compile("a"), "b")]), report
+    ).text == text.replace("a", "b")
     assert (report.lines, report.changed, report.edits) == (1, 1, 2)
 
 
 @given(
     st.text("ab ,", max_size=30),
-    st.lists(st.tuples(st.sampled_from(["a", "b b", " ,", "[ab]+", "$", "^ "]), st.text("a ,", max_size=3)), max_size=5),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b b", " ,", "[ab]+", "$", "^ "]), st.text("a ,", max_size=3)
+        ),
+        max_size=5,
+    ),
 )
 def test_published_steps_are_substitutions(text: str, pairs: list[tuple[str, str]]) -> None:
     expected = text

@@ -12,9 +12,14 @@ from gpt2eval.detok import Detokenizer, RoundTrip, apply, detokenize
 from gpt2eval.schema import Example
 from gpt2eval.tasks import load_detokenizer, load_detokenizer_file
 
-FILES = {name: load_detokenizer_file(path) for name, path in sorted(catalog.files("detokenizers").items())}
+FILES = {
+    name: load_detokenizer_file(path)
+    for name, path in sorted(catalog.files("detokenizers").items())
+}
 EXAMPLES = [
-    pytest.param(name, example, id=f"{name}-{n}") for name, file in FILES.items() for n, example in enumerate(file.examples)
+    pytest.param(name, example, id=f"{name}-{n}")
+    for name, file in FILES.items()
+    for n, example in enumerate(file.examples)
 ]
 
 
@@ -28,7 +33,11 @@ INVERTIBLE = {
     name: invertible(name)
     for scheme, file in FILES.items()
     if file.invertible
-    for name in [scheme, *(f"{scheme}+{option}" for option in file.options), "+".join([scheme, *file.options])]
+    for name in [
+        scheme,
+        *(f"{scheme}+{option}" for option in file.options),
+        "+".join([scheme, *file.options]),
+    ]
 }
 
 TOKENS = {
@@ -97,13 +106,19 @@ def test_lines_of_telling_tokens_come_back(name: str, data: st.DataObject) -> No
     check(INVERTIBLE[name], data.draw(token_lines(scheme(name))))
 
 
-@pytest.mark.parametrize(("name", "file"), [(name, file) for name in INVERTIBLE for file in LIMITS[scheme(name)][0]])
-def test_real_text_comes_back_with_few_edits_dropped(name: str, file: str, development_data: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "file"), [(name, file) for name in INVERTIBLE for file in LIMITS[scheme(name)][0]]
+)
+def test_real_text_comes_back_with_few_edits_dropped(
+    name: str, file: str, development_data: Path
+) -> None:
     with (development_data / file).open(encoding="utf-8", newline="") as lines:
         text = lines.read()
     report, detokenizer = RoundTrip(), INVERTIBLE[name]
     fair = detokenize(text, detokenizer, report)
-    assert [detokenizer.undo(line) for line in fair.text.removesuffix("\n").split("\n")] == text.removesuffix("\n").split("\n")
+    assert [
+        detokenizer.undo(line) for line in fair.text.removesuffix("\n").split("\n")
+    ] == text.removesuffix("\n").split("\n")
     _, dropped, kept = LIMITS[scheme(name)]
     assert report.dropped <= dropped * (report.edits + report.dropped)
     assert report.kept <= kept * report.lines

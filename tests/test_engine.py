@@ -27,7 +27,12 @@ from gpt2eval.tasks import load_task
 from gpt2eval.types import Encoded, Model, Part, Passage, Request, TokenScores, Units
 from gpt2eval.work import Work
 
-COMMON: dict[str, Any] = {"hidden_size": 32, "vocab_size": 300, "num_hidden_layers": 2, "num_attention_heads": 4}
+COMMON: dict[str, Any] = {
+    "hidden_size": 32,
+    "vocab_size": 300,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
 SWIGLU: dict[str, Any] = COMMON | {"num_key_value_heads": 2, "intermediate_size": 64}
 MODELS: dict[str, Callable[[], Any]] = {
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**COMMON)),
@@ -59,7 +64,10 @@ def requests(seed: int) -> list[Request]:
     def ids(length: int) -> np.ndarray:
         return random.integers(0, 300, length).astype(np.int32)
 
-    forks = [Request(ids(n), tuple(ids(k) for k in random.integers(1, 6, 4))) for n in random.integers(1, 20, 3)]
+    forks = [
+        Request(ids(n), tuple(ids(k) for k in random.integers(1, 6, 4)))
+        for n in random.integers(1, 20, 3)
+    ]
     alone = [Request(ids(1), (ids(1),)), Request(ids(4), (ids(1), ids(1)))]
     runs = [Request(ids(n), (ids(12 - n),)) for n in (1, 5, 9)]
     return [*forks, *runs, *alone, *runs]
@@ -98,12 +106,16 @@ def test_other_architectures_stay_padded_and_unharmed(kind: str) -> None:
 def test_no_prefix_is_computed_twice_and_nothing_is_padded() -> None:
     batch = requests(0)
     layout = packed.lay_out(batch, torch.device("cpu"))
-    assert len(layout.ids) == sum(len(prefix) + sum(len(b) - 1 for b in branches) for prefix, branches in batch)
+    assert len(layout.ids) == sum(
+        len(prefix) + sum(len(b) - 1 for b in branches) for prefix, branches in batch
+    )
     assert len(layout.targets) == sum(len(b) for _, branches in batch for b in branches)
     assert layout.positions.max() < max(len(p) + max(map(len, bs)) for p, bs in batch)
 
 
-def test_the_last_block_and_the_projection_see_only_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_block_and_the_projection_see_only_what_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     fast, padded = engines("gpt2")
     assert fast is not None
     assert fast._last is not None
@@ -112,7 +124,9 @@ def test_the_last_block_and_the_projection_see_only_what_is_read(monkeypatch: py
     rows: list[int] = []
     scores = engine._scores
     monkeypatch.setattr(engine, "ROWS", {"cpu": 7})
-    monkeypatch.setattr(engine, "_scores", lambda logits, to: rows.append(len(logits)) or scores(logits, to))
+    monkeypatch.setattr(
+        engine, "_scores", lambda logits, to: rows.append(len(logits)) or scores(logits, to)
+    )
     batch = [Request(np.arange(60, dtype=np.int32), (np.arange(9, dtype=np.int32),))]
     got = fast.score(batch)
     assert (seen, rows) == ([9], [7, 2])
@@ -144,7 +158,9 @@ def test_a_record_that_does_not_fit_is_named() -> None:
     passage = Passage(41, "abc", (Part(1, 3, Units()),))
     ids = np.array([1, 2, 3], np.int32)
     work = Work.of(load_task("lambada"), [Encoded(passage, ids, ids)], Window(16, 16, 0), budget=64)
-    with pytest.raises(UsageError, match=r"task lambada, record 41: its 3 tokens do not fit into memory"):
+    with pytest.raises(
+        UsageError, match=r"task lambada, record 41: its 3 tokens do not fit into memory"
+    ):
         work.score(cast(Model, Small(holds=0)))
 
 
@@ -152,7 +168,12 @@ def test_positions_that_depend_on_the_length_are_not_mixed() -> None:
     """Phi-3's long context turns positions otherwise in a long input: a short one beside it is scored as if alone."""
     torch.manual_seed(0)
     factors = torch.linspace(1, 3, 4).tolist()
-    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * 4, "long_factor": factors}
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": factors,
+    }
     config = Phi3Config(
         hidden_size=16,
         intermediate_size=32,
@@ -169,6 +190,10 @@ def test_positions_that_depend_on_the_length_are_not_mixed() -> None:
     padded = Padded(model)
     assert Packed.of(model, padded) is None
     random = np.random.default_rng(0)
-    short, long = (Request(ids[:1], (ids[1:],)) for n in (11, 149) for ids in [random.integers(1, 100, n).astype(np.int32)])
+    short, long = (
+        Request(ids[:1], (ids[1:],))
+        for n in (11, 149)
+        for ids in [random.integers(1, 100, n).astype(np.int32)]
+    )
     alone, beside = padded.score([short]), padded.score([short, long])
     np.testing.assert_allclose(beside.logprobs[:10], alone.logprobs, atol=1e-5)

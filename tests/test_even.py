@@ -41,9 +41,13 @@ def test_every_threads_run_is_whole_vectors(count: int, threads: int) -> None:
     assert started == 1 or main % (VECTORS * started) == 0
 
 
-@pytest.mark.parametrize("activation", [nn.SiLU(), nn.GELU(), nn.GELU(approximate="tanh"), nn.Tanh()])
+@pytest.mark.parametrize(
+    "activation", [nn.SiLU(), nn.GELU(), nn.GELU(approximate="tanh"), nn.Tanh()]
+)
 @pytest.mark.parametrize("shape", [(1, 765, 352), (1023, 100), (333, 307), (5, 7)])
-def test_an_activation_is_itself_for_any_number_of_threads(activation: nn.Module, shape: tuple[int, ...]) -> None:
+def test_an_activation_is_itself_for_any_number_of_threads(
+    activation: nn.Module, shape: tuple[int, ...]
+) -> None:
     x: Tensor = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     made = with_threads(lambda: Even(activation)(x))
     assert all(torch.equal(made[0], other) for other in made)
@@ -53,9 +57,16 @@ def test_an_activation_is_itself_for_any_number_of_threads(activation: nn.Module
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_a_model_gives_the_same_bits_for_any_number_of_threads(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    odd: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 33001, "hidden_size": 100}
+    odd: dict[str, Any] = {
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": 33001,
+        "hidden_size": 100,
+    }
     made: Any = (
-        LlamaForCausalLM(LlamaConfig(**odd, num_key_value_heads=2, intermediate_size=309, head_dim=20))
+        LlamaForCausalLM(
+            LlamaConfig(**odd, num_key_value_heads=2, intermediate_size=309, head_dim=20)
+        )
         if kind == "llama"
         else GPT2LMHeadModel(GPT2Config(**odd, n_inner=309))
     )

@@ -21,7 +21,12 @@ class Counting:
 
     def __init__(self, name: str) -> None:
         self.model: Model = models.load(name, Options())
-        self.context, self.start, self.encode, self.identity = 256, self.model.start, self.model.encode, self.model.identity
+        self.context, self.start, self.encode, self.identity = (
+            256,
+            self.model.start,
+            self.model.encode,
+            self.model.identity,
+        )
         self.asked = 0
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
@@ -36,13 +41,21 @@ def test_it_adds_up_and_agrees_with_runs(tmp_path: Path) -> None:
     model = models.load("demo", Options())
     rows = explain(model, "wikitext103", files)
     assert [row.name for row in rows][:2] == ["wikitext103", "wikitext103/s32"]
-    assert {"raw", "lm_eval", "hf_docs", "llama_cpp", "megatron"} <= {row.name.partition("/")[2] for row in rows}
+    assert {"raw", "lm_eval", "hf_docs", "llama_cpp", "megatron"} <= {
+        row.name.partition("/")[2] for row in rows
+    }
     assert math.isclose(rows[0].ppl, math.exp(rows[0].nats))
     for row in rows:
         assert not row.said
-        assert row.nats == pytest.approx(rows[0].nats + sum(step.nats for step in row.steps), abs=1e-12)
+        assert row.nats == pytest.approx(
+            rows[0].nats + sum(step.nats for step in row.steps), abs=1e-12
+        )
         run = evaluate(model, [row.name], data=files)[0].metrics[0].metric
-        assert (row.ppl, row.units, row.unit) == (pytest.approx(run.value, rel=1e-9), run.units, run.unit)
+        assert (row.ppl, row.units, row.unit) == (
+            pytest.approx(run.value, rel=1e-9),
+            run.units,
+            run.unit,
+        )
 
 
 def test_what_cannot_be_had_is_left_out_with_the_reason() -> None:
@@ -56,7 +69,9 @@ def test_what_two_protocols_ask_alike_is_asked_once(tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
     text = catalog.find("tasks", "wikitext103").read_text()
     head = text[: text.index("variants:")]
-    (tmp_path / "tasks" / "mine.yaml").write_text(f"{head}variants:\n  bytes: {{unit: byte}}\n  pieces: {{unit: piece}}\n")
+    (tmp_path / "tasks" / "mine.yaml").write_text(
+        f"{head}variants:\n  bytes: {{unit: byte}}\n  pieces: {{unit: piece}}\n"
+    )
     once, model = Counting("toy:unigram"), Counting("toy:unigram")
     evaluate(once, ["wikitext103"], data=FILES)
     rows = explain(model, "mine", {"mine": FILES["wikitext103"]}, include=[tmp_path])
@@ -67,7 +82,9 @@ def test_what_two_protocols_ask_alike_is_asked_once(tmp_path: Path) -> None:
 
 def test_a_limit_cuts_the_text_alike_for_all() -> None:
     model = models.load("toy:uniform-bytes")
-    rows = explain(model, "wikitext103", FILES, protocols=["no_detok", "lm_eval"], settings=Settings(limit=40))
+    rows = explain(
+        model, "wikitext103", FILES, protocols=["no_detok", "lm_eval"], settings=Settings(limit=40)
+    )
     lines = "".join(FILES["wikitext103"].read_text().splitlines(keepends=True)[:40])
     assert rows[1].nats * rows[1].units == pytest.approx(math.log(256) * len(lines.encode()))
     assert rows[2].units <= len(lines.split()) + 2 * 3
@@ -75,7 +92,9 @@ def test_a_limit_cuts_the_text_alike_for_all() -> None:
 
 def test_names_that_are_none() -> None:
     model = models.load("toy:uniform-bytes")
-    with pytest.raises(UsageError, match="unknown variant of wikitext103 'lmeval'; did you mean 'lm_eval'"):
+    with pytest.raises(
+        UsageError, match="unknown variant of wikitext103 'lmeval'; did you mean 'lm_eval'"
+    ):
         explain(model, "wikitext103", FILES, protocols=["lmeval"])
     with pytest.raises(UsageError, match="no perplexity to explain"):
         explain(model, "cbt_cn", demo.data())

@@ -28,7 +28,10 @@ def test_a_tokenizer_built_anew_is_noticed(folder: Path, monkeypatch: pytest.Mon
     content = json.loads((folder / "tokenizer.json").read_text())
     content["normalizer"] = {"type": "Lowercase"}
     (folder / "tokenizer.json").write_text(json.dumps(content))
-    with pytest.raises(UsageError, match=r"do not agree: '\S+' is \[.*\] and \[.*\]; expected --tokenizer auto or --tokenizer"):
+    with pytest.raises(
+        UsageError,
+        match=r"do not agree: '\S+' is \[.*\] and \[.*\]; expected --tokenizer auto or --tokenizer",
+    ):
         prints.chosen(str(folder), built, None)
     auto, said_auto = prints.chosen(str(folder), built, "auto")
     own, said_own = prints.chosen(str(folder), built, "file")
@@ -38,15 +41,24 @@ def test_a_tokenizer_built_anew_is_noticed(folder: Path, monkeypatch: pytest.Mon
     assert own.encode("LOUD").ids == auto.encode("loud").ids != auto.encode("LOUD").ids
 
 
-def test_what_agrees_needs_no_choice_and_depends_on_what_it_does_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_agrees_needs_no_choice_and_depends_on_what_it_does_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = models.load("demo", Options()).identity()["tokenizer"]
     content = json.loads((folder / "tokenizer.json").read_text())
-    content["truncation"] = {"direction": "Right", "max_length": 7, "strategy": "LongestFirst", "stride": 0}
+    content["truncation"] = {
+        "direction": "Right",
+        "max_length": 7,
+        "strategy": "LongestFirst",
+        "stride": 0,
+    }
     (folder / "tokenizer.json").write_text(json.dumps(content))
     assert models.load(str(folder), Options()).identity()["tokenizer"] == plain
     assert models.load(str(folder), Options(tokenizer="file")).identity()["tokenizer"] == plain
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UsageError, match=r"--tokenizer fle: .*; expected auto, file, a folder, a tokenizer.json"):
+    with pytest.raises(
+        UsageError, match=r"--tokenizer fle: .*; expected auto, file, a folder, a tokenizer.json"
+    ):
         models.load(str(folder), Options(tokenizer="fle"))
 
 
@@ -54,7 +66,9 @@ def test_a_first_token_that_the_tokenizer_adds_is_found_and_never_doubled(folder
     before = evaluate(str(folder), ["text8", "ptb"], data=demo.data(), settings=Settings(limit=3))
     backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
     end = AutoTokenizer.from_pretrained(str(folder)).eos_token
-    backend.post_processor = TemplateProcessing(single=f"{end} $A", special_tokens=[(end, backend.token_to_id(end))])
+    backend.post_processor = TemplateProcessing(
+        single=f"{end} $A", special_tokens=[(end, backend.token_to_id(end))]
+    )
     backend.save(str(folder / "tokenizer.json"))
     model = models.load(str(folder), Options())
     assert (model.added, models.load("demo", Options()).added) == (model.start, None)  # type: ignore[attr-defined]

@@ -45,7 +45,9 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = BpeTrainer(vocab_size=VOCABULARY, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
+    trainer = BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train([str(demo.data()["wikitext2"])], trainer)
     folder = tmp_path_factory.mktemp("words")
     tokenizer.model.save(str(folder))
@@ -53,7 +55,9 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "vocab.json").write_text(json.dumps(vocabulary | {END: 0}))
     (folder / "encoder.json").write_text((folder / "vocab.json").read_text())
     (folder / "vocab.bpe").write_text((folder / "merges.txt").read_text())
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=END, eos_token=END
+    ).save_pretrained(folder)
     return folder
 
 
@@ -122,8 +126,12 @@ def nanogpt(model: Any, path: Path, *, prefix: str = "", bias: bool = True, **mo
     state = {}
     for name, value in model.state_dict().items():
         if bias or not name.endswith(".bias"):
-            state[prefix + name] = value.t().contiguous() if name.endswith(TRANSPOSED) else value.clone()
-    state[f"{prefix}transformer.h.0.attn.bias"] = torch.tril(torch.ones(CONTEXT, CONTEXT))[None, None]
+            state[prefix + name] = (
+                value.t().contiguous() if name.endswith(TRANSPOSED) else value.clone()
+            )
+    state[f"{prefix}transformer.h.0.attn.bias"] = torch.tril(torch.ones(CONTEXT, CONTEXT))[
+        None, None
+    ]
     config = model.config
     args = {
         "n_layer": config.n_layer,
@@ -134,7 +142,12 @@ def nanogpt(model: Any, path: Path, *, prefix: str = "", bias: bool = True, **mo
         "vocab_size": config.vocab_size,
         "dropout": 0.0,
     }
-    content = {"model": state, "model_args": args, "iter_num": 2000, "best_val_loss": torch.tensor(1.5)}
+    content = {
+        "model": state,
+        "model_args": args,
+        "iter_num": 2000,
+        "best_val_loss": torch.tensor(1.5),
+    }
     torch.save(content | {"config": {"seed": 1337}} | more, path)
     return path
 
@@ -163,7 +176,14 @@ def test_nanogpt_by_character(tmp_path: Path) -> None:
     text = demo.data()["text8"].read_text()[:3000]
     characters = sorted(set(text))
     model = random_model(
-        GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=32, vocab_size=len(characters), activation_function="gelu")
+        GPT2Config(
+            n_layer=2,
+            n_head=2,
+            n_embd=16,
+            n_positions=32,
+            vocab_size=len(characters),
+            activation_function="gelu",
+        )
     )
     path = nanogpt(model, tmp_path / "ckpt.pt")
     vocabulary = {c: i for i, c in enumerate(characters)}
@@ -174,11 +194,20 @@ def test_nanogpt_by_character(tmp_path: Path) -> None:
     away = nanogpt(model, tmp_path / "away" / "ckpt.pt")
     assert ids_of(f"nanogpt:{away}", text[:32], tokenizer=str(tmp_path / "meta.pkl")) == ids
     assert ids_of(f"nanogpt:{path}", text[:32]) == ids
-    np.testing.assert_allclose(scores(f"nanogpt:{path}", ids), theirs(model, ids), atol=NATS, rtol=0)
+    np.testing.assert_allclose(
+        scores(f"nanogpt:{path}", ids), theirs(model, ids), atol=NATS, rtol=0
+    )
     (tmp_path / "mine.txt").write_text(text)
-    made = evaluate(f"nanogpt:{path}", ["text8"], data={"text8": tmp_path / "mine.txt"}, settings=Settings(context=32))[0]
+    made = evaluate(
+        f"nanogpt:{path}",
+        ["text8"],
+        data={"text8": tmp_path / "mine.txt"},
+        settings=Settings(context=32),
+    )[0]
     assert made.tally.tokens == made.tally.units.chars - 1 == len(text) - 1
-    with pytest.raises(UsageError, match=r"character 'É' \(at 2 of 'abÉd'\): .* has \d+ characters"):
+    with pytest.raises(
+        UsageError, match=r"character 'É' \(at 2 of 'abÉd'\): .* has \d+ characters"
+    ):
         backends.load(f"nanogpt:{path}").encode("abÉd")
 
 
@@ -189,11 +218,34 @@ def llmc(model: Any, path: Path, version: int, padded: int = 512) -> Path:
     """A file as llm.c writes it: a header, then every kind of tensor with all layers together."""
     config, state = model.config, model.state_dict()
     header = np.zeros(256, "<i4")
-    sizes = [config.n_positions, config.vocab_size, config.n_layer, config.n_head, config.n_embd, padded]
+    sizes = [
+        config.n_positions,
+        config.vocab_size,
+        config.n_layer,
+        config.n_head,
+        config.n_embd,
+        padded,
+    ]
     header[:8] = [20240326, version, *sizes]
-    rows = torch.full((padded - config.vocab_size, config.n_embd), 7.0)  # what pads must not be read
-    kinds = ["ln_1.weight", "ln_1.bias", "attn.c_attn.weight", "attn.c_attn.bias", "attn.c_proj.weight", "attn.c_proj.bias"]
-    kinds += ["ln_2.weight", "ln_2.bias", "mlp.c_fc.weight", "mlp.c_fc.bias", "mlp.c_proj.weight", "mlp.c_proj.bias"]
+    rows = torch.full(
+        (padded - config.vocab_size, config.n_embd), 7.0
+    )  # what pads must not be read
+    kinds = [
+        "ln_1.weight",
+        "ln_1.bias",
+        "attn.c_attn.weight",
+        "attn.c_attn.bias",
+        "attn.c_proj.weight",
+        "attn.c_proj.bias",
+    ]
+    kinds += [
+        "ln_2.weight",
+        "ln_2.bias",
+        "mlp.c_fc.weight",
+        "mlp.c_fc.bias",
+        "mlp.c_proj.weight",
+        "mlp.c_proj.bias",
+    ]
     tensors = [state["transformer.wte.weight"], rows, state["transformer.wpe.weight"]]
     for kind in kinds:
         for layer in range(config.n_layer):
@@ -201,7 +253,11 @@ def llmc(model: Any, path: Path, version: int, padded: int = 512) -> Path:
             tensors.append(value.t() if kind.endswith(TRANSPOSED) else value)
     tensors += [state["transformer.ln_f.weight"], state["transformer.ln_f.bias"]]
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    body = flat.numpy().tobytes() if version == 3 else flat.to(torch.bfloat16).view(torch.int16).numpy().tobytes()
+    body = (
+        flat.numpy().tobytes()
+        if version == 3
+        else flat.to(torch.bfloat16).view(torch.int16).numpy().tobytes()
+    )
     path.write_bytes(header.tobytes() + body)
     return path
 
@@ -235,8 +291,14 @@ class Bundle:
 
 
 @pytest.mark.parametrize("scheme", ["nanogpt", "llmc"])
-def test_a_file_that_is_written_over_after_it_was_loaded(gpt2: Any, words: Path, tmp_path: Path, scheme: str) -> None:
-    path = nanogpt(gpt2, tmp_path / "ckpt.pt") if scheme == "nanogpt" else llmc(gpt2, tmp_path / "model_00000001.bin", 3)
+def test_a_file_that_is_written_over_after_it_was_loaded(
+    gpt2: Any, words: Path, tmp_path: Path, scheme: str
+) -> None:
+    path = (
+        nanogpt(gpt2, tmp_path / "ckpt.pt")
+        if scheme == "nanogpt"
+        else llmc(gpt2, tmp_path / "model_00000001.bin", 3)
+    )
     beside(words, tmp_path, "encoder.json", "vocab.bpe")
     model = backends.load(f"{scheme}:{path}", Options(device="cpu"))
     row = np.array(model.encode(TEXT).ids[:CONTEXT], np.int32)
@@ -269,11 +331,15 @@ def openai_folder(model: Any, words: Path, folder: Path) -> Path:
     hparams = {"n_vocab": config.vocab_size, "n_ctx": config.n_positions, "n_embd": config.n_embd}
     hparams |= {"n_head": config.n_head, "n_layer": config.n_layer}
     (folder / "hparams.json").write_text(json.dumps(hparams))
-    (folder / "checkpoint").write_text('model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n')
+    (folder / "checkpoint").write_text(
+        'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n'
+    )
     return folder
 
 
-def test_openai_names(gpt2: Any, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openai_names(
+    gpt2: Any, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from gpt2eval.models import openai
 
     folder = openai_folder(gpt2, words, tmp_path)
@@ -289,7 +355,9 @@ def test_openai_by_tensorflow(gpt2: Any, words: Path, tmp_path: Path) -> None:
     from sys import executable
 
     folder = openai_folder(gpt2, words, tmp_path)
-    arrays: dict[str, Any] = {name.replace("/", "."): array for name, array in openai_arrays(gpt2).items()}
+    arrays: dict[str, Any] = {
+        name.replace("/", "."): array for name, array in openai_arrays(gpt2).items()
+    }
     np.savez(tmp_path / "arrays.npz", **arrays)
     write = (
         "import numpy as np, tensorflow as tf\n"
@@ -314,7 +382,12 @@ SIZES: dict[str, Any] = {
     "max_position_embeddings": CONTEXT,
     "initializer_range": 0.15,
 }
-LLAMA_LIT = {"norm_class_name": "RMSNorm", "mlp_class_name": "LLaMAMLP", "parallel_residual": False, "bias": False}
+LLAMA_LIT = {
+    "norm_class_name": "RMSNorm",
+    "mlp_class_name": "LLaMAMLP",
+    "parallel_residual": False,
+    "bias": False,
+}
 LLAMA_LIT |= {"rotary_percentage": 1.0, "norm_eps": 1e-6, "n_query_groups": 2}
 ROPE3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 RENAMED = {
@@ -339,7 +412,9 @@ RENAMED = {
 }
 
 
-def litgpt(model: Any, words: Path, folder: Path, said: Mapping[str, Any], *, grouped: bool = False) -> Path:
+def litgpt(
+    model: Any, words: Path, folder: Path, said: Mapping[str, Any], *, grouped: bool = False
+) -> Path:
     """A folder of LitGPT: queries, keys and values in one tensor, in old checkpoints group by group."""
     beside(words, folder, "tokenizer.json", "tokenizer_config.json")
     groups, size = said.get("n_query_groups", HEADS), WIDTH // HEADS
@@ -352,7 +427,9 @@ def litgpt(model: Any, words: Path, folder: Path, said: Mapping[str, Any], *, gr
         if ".self_attn." in name and name.split(".")[-2] in ("q_proj", "k_proj", "v_proj"):
             key = lit.replace("self_attn." + name.split(".")[-2], "attn.qkv")
             parts.setdefault(key, {})[name.split(".")[-2][0]] = value
-        elif "query_key_value" in name:  # transformers' layout: a head's queries, keys and values together
+        elif (
+            "query_key_value" in name
+        ):  # transformers' layout: a head's queries, keys and values together
             heads = value.unflatten(0, (HEADS, 3, size))
             parts[lit.replace("attention.query_key_value", "attn.qkv")] = {
                 letter: heads[:, i].flatten(0, 1) for i, letter in enumerate("qkv")
@@ -366,8 +443,18 @@ def litgpt(model: Any, words: Path, folder: Path, said: Mapping[str, Any], *, gr
         else:
             state[key] = torch.cat([qkv[letter] for letter in "qkv"])
     torch.save(state, folder / "lit_model.pth")
-    sizes = {"n_embd": WIDTH, "n_layer": LAYERS, "n_head": HEADS, "vocab_size": VOCABULARY, "padded_vocab_size": VOCABULARY}
-    sizes |= {"block_size": CONTEXT, "intermediate_size": 48, "hf_config": {"name": "mine", "org": "me"}}
+    sizes = {
+        "n_embd": WIDTH,
+        "n_layer": LAYERS,
+        "n_head": HEADS,
+        "vocab_size": VOCABULARY,
+        "padded_vocab_size": VOCABULARY,
+    }
+    sizes |= {
+        "block_size": CONTEXT,
+        "intermediate_size": 48,
+        "hf_config": {"name": "mine", "org": "me"},
+    }
     (folder / "model_config.yaml").write_text(yaml.safe_dump({"name": "mine", **sizes, **said}))
     return folder
 
@@ -380,13 +467,20 @@ def test_litgpt(words: Path, tmp_path: Path, kind: str, grouped: bool) -> None:
     configs = {
         "llama": (LlamaConfig(**llama), LLAMA_LIT),
         "llama3": (
-            LlamaConfig(**llama, rope_parameters={"rope_type": "llama3", "rope_theta": 500000.0, **ROPE3, **first}),
-            LLAMA_LIT | {"rope_base": 500000, "rope_adjustments": {**ROPE3, "original_max_seq_len": 32}},
+            LlamaConfig(
+                **llama,
+                rope_parameters={"rope_type": "llama3", "rope_theta": 500000.0, **ROPE3, **first},
+            ),
+            LLAMA_LIT
+            | {"rope_base": 500000, "rope_adjustments": {**ROPE3, "original_max_seq_len": 32}},
         ),
         "qwen2": (Qwen2Config(**llama), LLAMA_LIT | {"attn_bias": True}),
         "qwen3": (Qwen3Config(**llama, head_dim=8), LLAMA_LIT | {"norm_qk": True}),
         "neox": (GPTNeoXConfig(**SIZES), {"parallel_residual": True}),
-        "neox-serial": (GPTNeoXConfig(**SIZES, use_parallel_residual=False), {"parallel_residual": False}),
+        "neox-serial": (
+            GPTNeoXConfig(**SIZES, use_parallel_residual=False),
+            {"parallel_residual": False},
+        ),
     }
     config, said = configs[kind]
     model = random_model(config)
@@ -413,19 +507,35 @@ def gguf(model: Any, words: Path, path: Path) -> Path:
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    writer.add_token_types([TokenType.CONTROL if token == END else TokenType.NORMAL for token in tokens])
-    writer.add_token_merges([" ".join(pair) if isinstance(pair, list) else pair for pair in content["merges"]])
+    writer.add_token_types(
+        [TokenType.CONTROL if token == END else TokenType.NORMAL for token in tokens]
+    )
+    writer.add_token_merges(
+        [" ".join(pair) if isinstance(pair, list) else pair for pair in content["merges"]]
+    )
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
     writer.add_add_bos_token(False)
-    names = {"attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "ln_1": "attn_norm", "ln_2": "ffn_norm"}
-    names |= {"mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down", "wte": "token_embd", "wpe": "position_embd"}
+    names = {
+        "attn.c_attn": "attn_qkv",
+        "attn.c_proj": "attn_output",
+        "ln_1": "attn_norm",
+        "ln_2": "ffn_norm",
+    }
+    names |= {
+        "mlp.c_fc": "ffn_up",
+        "mlp.c_proj": "ffn_down",
+        "wte": "token_embd",
+        "wpe": "position_embd",
+    }
     names |= {"ln_f": "output_norm", "lm_head": "output"}
     for name, value in state.items():
         new = name.removeprefix("transformer.").replace("h.", "blk.", 1)
         for ours, said in names.items():
             new = new.replace(ours, said)
-        writer.add_tensor(new, (value.t() if name.endswith(TRANSPOSED) else value).contiguous().numpy())
+        writer.add_tensor(
+            new, (value.t() if name.endswith(TRANSPOSED) else value).contiguous().numpy()
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -440,7 +550,9 @@ def test_gguf(gpt2: Any, words: Path, tmp_path: Path) -> None:
 # -- adapters ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # of peft about transformers
+@pytest.mark.filterwarnings(
+    "ignore:.*is_gradient_checkpointing:FutureWarning"
+)  # of peft about transformers
 def test_an_adapter(gpt2: Any, words: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
@@ -449,14 +561,24 @@ def test_an_adapter(gpt2: Any, words: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
     adapted: Any = get_peft_model(
         AutoModelForCausalLM.from_pretrained(tmp_path / "base"),
-        LoraConfig(r=4, target_modules=["c_attn"], task_type="CAUSAL_LM", init_lora_weights=False, fan_in_fan_out=True),
+        LoraConfig(
+            r=4,
+            target_modules=["c_attn"],
+            task_type="CAUSAL_LM",
+            init_lora_weights=False,
+            fan_in_fan_out=True,
+        ),
     )
     adapted.save_pretrained(tmp_path / "adapter")
     ids = ids_of(str(tmp_path / "base"))
     with_it = scores(str(tmp_path / "base"), ids, peft=str(tmp_path / "adapter"))
     np.testing.assert_allclose(with_it, theirs(adapted.eval(), ids), atol=NATS, rtol=0)
     assert np.abs(with_it - scores(str(tmp_path / "base"), ids)).max() > 0.1
-    identity = backends.load(str(tmp_path / "base"), Options(peft=str(tmp_path / "adapter"))).identity()
+    identity = backends.load(
+        str(tmp_path / "base"), Options(peft=str(tmp_path / "adapter"))
+    ).identity()
     assert identity["peft"].startswith(f"{tmp_path / 'adapter'}@")
-    with pytest.raises(UsageError, match=r"--peft .*nowhere: .*; expected an adapter for this model"):
+    with pytest.raises(
+        UsageError, match=r"--peft .*nowhere: .*; expected an adapter for this model"
+    ):
         backends.load(str(tmp_path / "base"), Options(peft=str(tmp_path / "nowhere")))

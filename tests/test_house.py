@@ -52,7 +52,20 @@ MODELS = (
 CORPUS = (".archives", ".web", ".hub", ".cache", ".packs", "")
 PACKAGES = {"models": MODELS, "corpus": CORPUS}
 PURE = (
-    *("errors", "types", "schema", "scheme", "windows", "ask", "detok", "plan", "metrics", "signature", "verdict", "formats"),
+    *(
+        "errors",
+        "types",
+        "schema",
+        "scheme",
+        "windows",
+        "ask",
+        "detok",
+        "plan",
+        "metrics",
+        "signature",
+        "verdict",
+        "formats",
+    ),
     *("ngrams", "bloom"),
 )
 OUTSIDE: dict[str, str | tuple[str, ...]] = {
@@ -81,7 +94,9 @@ WORLD = {
 }
 
 SOURCES = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip("."): path
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    .removesuffix("__init__")
+    .rstrip("."): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in SOURCES.items()}
@@ -106,8 +121,14 @@ def imported(module: str) -> Iterator[str]:
 
 def rooms(module: str) -> set[str]:
     """The modules of the package that a module imports."""
-    names = (name.removeprefix("gpt2eval").lstrip(".") for name in imported(module) if re.match(r"gpt2eval\b", name))
-    return {next((m for m in (name, name.rpartition(".")[0]) if m in SOURCES), "") for name in names} - {module, ""}
+    names = (
+        name.removeprefix("gpt2eval").lstrip(".")
+        for name in imported(module)
+        if re.match(r"gpt2eval\b", name)
+    )
+    return {
+        next((m for m in (name, name.rpartition(".")[0]) if m in SOURCES), "") for name in names
+    } - {module, ""}
 
 
 def layer(module: str) -> int:
@@ -129,7 +150,9 @@ def test_imports_go_strictly_down(module: str) -> None:
     inside = {room for room in rooms(module) if room.partition(".")[0] == package}
     assert {room for room in rooms(module) - inside if layer(room) >= layer(module)} == set()
     order = PACKAGES.get(package, ("",))
-    assert inside <= {f"{package}{room}" for room in order[: order.index(module.removeprefix(package))]}
+    assert inside <= {
+        f"{package}{room}" for room in order[: order.index(module.removeprefix(package))]
+    }
 
 
 def test_imports_are_seen() -> None:
@@ -147,13 +170,19 @@ def test_library_is_imported_only_in_its_room(library: str, room: str | tuple[st
 @pytest.mark.parametrize("module", PURE)
 def test_pure_rooms_touch_nothing_outside(module: str) -> None:
     assert libraries(module) & WORLD == set()
-    calls = {ast.unparse(node.func) for node in ast.walk(TREES[module]) if isinstance(node, ast.Call)}
+    calls = {
+        ast.unparse(node.func) for node in ast.walk(TREES[module]) if isinstance(node, ast.Call)
+    }
     assert calls & {"open", "print", "input", "exec", "eval", "__import__"} == set()
 
 
 @pytest.mark.parametrize("module", SOURCES)
 def test_everything_public_has_a_docstring(module: str) -> None:
-    public = [n for n in TREES[module].body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
+    public = [
+        n
+        for n in TREES[module].body
+        if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")
+    ]
     assert ast.get_docstring(TREES[module])
     assert [node.name for node in public if not ast.get_docstring(node)] == []
 
@@ -163,7 +192,10 @@ def test_module_is_short(module: str) -> None:
     assert len(SOURCES[module].read_text(encoding="utf-8").splitlines()) <= 260
 
 
-@pytest.mark.parametrize("module", [module for module, path in SOURCES.items() if ">>>" in path.read_text(encoding="utf-8")])
+@pytest.mark.parametrize(
+    "module",
+    [module for module, path in SOURCES.items() if ">>>" in path.read_text(encoding="utf-8")],
+)
 def test_examples_in_docstrings_run(module: str) -> None:
     failed, tried = doctest.testmod(import_module(f"gpt2eval.{module}".rstrip(".")))
     assert tried
@@ -173,7 +205,11 @@ def test_examples_in_docstrings_run(module: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [c.callback.__name__ for c in cli.app.registered_commands if c.callback]
-    + [f"data {c.callback.__name__}" for c in cli.data_commands.app.registered_commands if c.callback],
+    + [
+        f"data {c.callback.__name__}"
+        for c in cli.data_commands.app.registered_commands
+        if c.callback
+    ],
 )
 def test_command_is_in_the_readme(command: str) -> None:
     assert f"gpt2eval {command}" in (ROOT / "README.md").read_text(encoding="utf-8")

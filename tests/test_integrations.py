@@ -39,10 +39,23 @@ def tokenizer() -> Any:
 
 def small(kind: str = "gpt2") -> Any:
     torch.manual_seed(1)
-    size: dict[str, Any] = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 2, "vocab_size": 2560}
+    size: dict[str, Any] = {
+        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "num_attention_heads": 2,
+        "vocab_size": 2560,
+    }
     if kind == "gpt2":
-        return GPT2LMHeadModel(GPT2Config(**size, n_positions=128, initializer_range=0.1, bos_token_id=0, eos_token_id=0))
-    return LlamaForCausalLM(LlamaConfig(**size, intermediate_size=48, max_position_embeddings=128, initializer_range=0.1))
+        return GPT2LMHeadModel(
+            GPT2Config(
+                **size, n_positions=128, initializer_range=0.1, bos_token_id=0, eos_token_id=0
+            )
+        )
+    return LlamaForCausalLM(
+        LlamaConfig(
+            **size, intermediate_size=48, max_position_embeddings=128, initializer_range=0.1
+        )
+    )
 
 
 def nats(results: list[Result]) -> list[float]:
@@ -51,7 +64,9 @@ def nats(results: list[Result]) -> list[float]:
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_numbers_are_those_of_the_saved_checkpoint(kind: str, dtype: torch.dtype, tokenizer: Any, tmp_path: Path) -> None:
+def test_the_numbers_are_those_of_the_saved_checkpoint(
+    kind: str, dtype: torch.dtype, tokenizer: Any, tmp_path: Path
+) -> None:
     model = small(kind).to(dtype).train()
     alive = evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS)
     model.save_pretrained(tmp_path)
@@ -59,9 +74,15 @@ def test_the_numbers_are_those_of_the_saved_checkpoint(kind: str, dtype: torch.d
     from gpt2eval.models import Options
 
     saved = evaluate(
-        str(tmp_path), TASKS, data=demo.data(), settings=SETTINGS, options=Options(dtype=str(dtype).removeprefix("torch."))
+        str(tmp_path),
+        TASKS,
+        data=demo.data(),
+        settings=SETTINGS,
+        options=Options(dtype=str(dtype).removeprefix("torch.")),
     )
-    np.testing.assert_allclose(nats(alive), nats(saved), rtol=1e-6 if dtype == torch.float32 else 1e-3)
+    np.testing.assert_allclose(
+        nats(alive), nats(saved), rtol=1e-6 if dtype == torch.float32 else 1e-3
+    )
     assert [r.model["attn"] for r in alive] == ["packed"] * 3
     assert alive[0].model["tokenizer"] == saved[0].model["tokenizer"]
 
@@ -73,10 +94,16 @@ def test_nothing_of_the_module_changes(tokenizer: Any) -> None:
     model.transformer.h[0].eval()
     called: list[int] = []
     model.transformer.h[1].register_forward_hook(lambda *_: called.append(1))
-    before = {name: (p.data_ptr(), p._version, p.grad.clone()) for name, p in model.named_parameters()}
+    before = {
+        name: (p.data_ptr(), p._version, p.grad.clone()) for name, p in model.named_parameters()
+    }
     modes = {name: module.training for name, module in model.named_modules()}
     kinds = {name: type(module) for name, module in model.named_modules()}
-    words, settings, state = tokenizer.backend_tokenizer.to_str(), model.config.to_dict(), torch.get_rng_state()
+    words, settings, state = (
+        tokenizer.backend_tokenizer.to_str(),
+        model.config.to_dict(),
+        torch.get_rng_state(),
+    )
     evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS)
     assert torch.equal(torch.get_rng_state(), state)
     assert {name: module.training for name, module in model.named_modules()} == modes
@@ -111,7 +138,12 @@ def test_two_steps_in_one_folder_do_not_mix(tokenizer: Any, tmp_path: Path) -> N
     model = small()
 
     def at(step: int) -> Result:
-        rest: dict[str, Any] = {"data": demo.data(), "settings": SETTINGS, "out": tmp_path, "name": f"mine@step{step}"}
+        rest: dict[str, Any] = {
+            "data": demo.data(),
+            "settings": SETTINGS,
+            "out": tmp_path,
+            "name": f"mine@step{step}",
+        }
         return evaluate_module(model, tokenizer, ["text8"], step=step, **rest)[0]
 
     first = at(1)
@@ -119,7 +151,9 @@ def test_two_steps_in_one_folder_do_not_mix(tokenizer: Any, tmp_path: Path) -> N
         model.transformer.wte.weight.mul_(1.1)
     assert at(2).nll_sha256 != first.nll_sha256
     assert at(2).model["step"] == "2"
-    assert len((tmp_path / "results.csv").read_text().splitlines()) == 5  # a head, and two metrics of two steps
+    assert (
+        len((tmp_path / "results.csv").read_text().splitlines()) == 5
+    )  # a head, and two metrics of two steps
 
 
 # -- modules that are not transformers' ----------------------------------------------------------------------------
@@ -152,14 +186,27 @@ def test_a_module_of_ones_own(tokenizer: Any) -> None:
     model = small()
     wanted = nats(evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS))
     rest: dict[str, Any] = {"data": demo.data(), "settings": SETTINGS, "context": 128}
-    np.testing.assert_allclose(nats(evaluate_module(Nano(model), tokenizer, TASKS, **rest)), wanted, rtol=1e-6)
-    bare = evaluate_module(Nano(model), tokenizer.backend_tokenizer, TASKS, logits=lambda m, ids: m(ids, ids)[0], **rest)
+    np.testing.assert_allclose(
+        nats(evaluate_module(Nano(model), tokenizer, TASKS, **rest)), wanted, rtol=1e-6
+    )
+    bare = evaluate_module(
+        Nano(model),
+        tokenizer.backend_tokenizer,
+        TASKS,
+        logits=lambda m, ids: m(ids, ids)[0],
+        **rest,
+    )
     np.testing.assert_allclose(nats(bare), wanted, rtol=1e-6)
-    with pytest.raises(UsageError, match=r"Nano: its config does not say how long its input may be; expected context="):
+    with pytest.raises(
+        UsageError,
+        match=r"Nano: its config does not say how long its input may be; expected context=",
+    ):
         evaluate_module(Nano(model), tokenizer, ["text8"], data=demo.data())
     with pytest.raises(UsageError, match="depends on later tokens"):
         evaluate_module(Bag(), tokenizer, ["text8"], **rest)
-    with pytest.raises(UsageError, match=r"Nano: \[1, 1, 2560\] for ids \[1, 2\]; expected logits at every place"):
+    with pytest.raises(
+        UsageError, match=r"Nano: \[1, 1, 2560\] for ids \[1, 2\]; expected logits at every place"
+    ):
         evaluate_module(Nano(model), tokenizer, ["text8"], logits=lambda m, ids: m(ids)[0], **rest)
     with pytest.raises(UsageError, match="tokenizer int: expected"):
         evaluate_module(model, 3, ["text8"])
@@ -181,9 +228,18 @@ class Listener(TrainerCallback):
 def trained(folder: Path, tokenizer: Any, every: int | None) -> tuple[Any, Trainer, Listener]:
     """Five steps with dropout, with or without the callback."""
     model, listener = small(), Listener()
-    rows: Any = [{"input_ids": (torch.arange(16) * (i + 1)) % 2560, "labels": torch.arange(16)} for i in range(10)]
+    rows: Any = [
+        {"input_ids": (torch.arange(16) * (i + 1)) % 2560, "labels": torch.arange(16)}
+        for i in range(10)
+    ]
     arguments = TrainingArguments(
-        str(folder), max_steps=5, per_device_train_batch_size=2, report_to="none", logging_steps=100, use_cpu=True, seed=3
+        str(folder),
+        max_steps=5,
+        per_device_train_batch_size=2,
+        report_to="none",
+        logging_steps=100,
+        use_cpu=True,
+        seed=3,
     )
     trainer = Trainer(
         model,
@@ -195,7 +251,14 @@ def trained(folder: Path, tokenizer: Any, every: int | None) -> tuple[Any, Train
     )  # type: ignore[arg-type]
     if every:
         trainer.add_callback(
-            EvaluateCallback(trainer, ["text8"], every=every, data=demo.data(), out=folder / "out", settings=SETTINGS)
+            EvaluateCallback(
+                trainer,
+                ["text8"],
+                every=every,
+                data=demo.data(),
+                out=folder / "out",
+                settings=SETTINGS,
+            )
         )
     trainer.train()
     return model, trainer, listener

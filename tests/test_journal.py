@@ -37,7 +37,12 @@ class Counting:
 
     def __init__(self, name: str = "toy:unigram", stop_after: int = 10**9) -> None:
         self.model: Model = models.load(name)
-        self.context, self.start, self.encode, self.identity = 1024, self.model.start, self.model.encode, self.model.identity
+        self.context, self.start, self.encode, self.identity = (
+            1024,
+            self.model.start,
+            self.model.encode,
+            self.model.identity,
+        )
         self.calls, self.stop_after = 0, stop_after
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
@@ -47,7 +52,9 @@ class Counting:
         return self.model.score(batch)
 
 
-def run(out: Path | None, model: Counting, tasks: Sequence[str] = TASKS, **settings: Any) -> dict[str, str]:
+def run(
+    out: Path | None, model: Counting, tasks: Sequence[str] = TASKS, **settings: Any
+) -> dict[str, str]:
     """Task to `nll_sha256` of what was completed."""
     chosen = Settings(batch_size=2)._replace(**settings)
     made = pipeline.evaluate(model, tasks, data=dict(demo.data()), out=out, settings=chosen)
@@ -75,7 +82,13 @@ def test_a_stopped_run_goes_on(tmp_path: Path, whole: Mapping[str, str], stop: i
     assert resumed.calls == complete.calls - stop
 
 
-CHANGES = [{"context": 512}, {"stride": 100}, {"batch_size": 3}, {"limit": 30}, {"name": "toy:uniform-bytes"}]
+CHANGES = [
+    {"context": 512},
+    {"stride": 100},
+    {"batch_size": 3},
+    {"limit": 30},
+    {"name": "toy:uniform-bytes"},
+]
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -96,7 +109,9 @@ def test_a_damaged_unit_is_scored_again(
     unit = sorted(tmp_path.rglob("*.safetensors"))[3]
     content = bytearray(unit.read_bytes())
     content[-3] ^= 1
-    unit.write_bytes({"cut": bytes(content[:-40]), "altered": bytes(content), "emptied": b""}[damage])
+    unit.write_bytes(
+        {"cut": bytes(content[:-40]), "altered": bytes(content), "emptied": b""}[damage]
+    )
     again = Counting()
     assert run(tmp_path, again) == whole
     assert again.calls == 1
@@ -115,7 +130,9 @@ def test_a_unit_of_another_number_is_no_unit(tmp_path: Path, whole: Mapping[str,
     assert (run(tmp_path, again), again.calls) == (whole, 1)
 
 
-def test_a_damaged_list_of_units_is_said_and_no_hindrance(tmp_path: Path, whole: Mapping[str, str]) -> None:
+def test_a_damaged_list_of_units_is_said_and_no_hindrance(
+    tmp_path: Path, whole: Mapping[str, str]
+) -> None:
     run(tmp_path, Counting())
     listed = next(tmp_path.rglob("text8/journal/journal.json"))
     listed.write_text("{")
@@ -128,7 +145,9 @@ def test_units_without_a_result_are_named(tmp_path: Path) -> None:
     run(tmp_path, Counting())
     result = next(tmp_path.rglob("text8/result.json"))
     result.unlink()
-    assert [line.partition(": ")[2] for line in journal.incomplete([tmp_path])] == ["all 20 units are there, and no result"]
+    assert [line.partition(": ")[2] for line in journal.incomplete([tmp_path])] == [
+        "all 20 units are there, and no result"
+    ]
     assert journal.incomplete([tmp_path], lambda decides: decides["task"] == "lambada") == []
 
 
@@ -154,7 +173,9 @@ def test_shards_at_the_same_time_make_the_result(tmp_path: Path, whole: Mapping[
         ({"RANK": "0", "WORLD_SIZE": "2"}, "without MASTER_ADDR: expected torchrun"),
     ],
 )
-def test_half_a_launcher_is_one_line(environment: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_a_launcher_is_one_line(
+    environment: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -163,14 +184,18 @@ def test_half_a_launcher_is_one_line(environment: dict[str, str], said: str, mon
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
-def test_shards_in_any_order_make_the_same_result(tmp_path: Path, whole: Mapping[str, str], order: tuple[int, ...]) -> None:
+def test_shards_in_any_order_make_the_same_result(
+    tmp_path: Path, whole: Mapping[str, str], order: tuple[int, ...]
+) -> None:
     calls, found = 0, {}
     for number in order:
         shard = Counting()
         found = run(tmp_path, shard, worker=of_shard(f"{number}/3"))
         calls += shard.calls
         missing = journal.incomplete([tmp_path])
-        assert bool(missing) == (not found), "until the last shard is done, what is missing is named"
+        assert bool(missing) == (not found), (
+            "until the last shard is done, what is missing is named"
+        )
     complete = Counting()
     run(None, complete)
     assert (found, calls) == (whole, complete.calls)
@@ -183,7 +208,9 @@ def test_shards_are_counted_from_one() -> None:
             of_shard(wrong)
 
 
-def test_a_full_disk_is_one_line_and_no_loss(tmp_path: Path, whole: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_line_and_no_loss(
+    tmp_path: Path, whole: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     synced = 0
 
     def full(descriptor: int) -> None:
@@ -193,9 +220,13 @@ def test_a_full_disk_is_one_line_and_no_loss(tmp_path: Path, whole: Mapping[str,
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(disk.os, "fsync", full)
-    with pytest.raises(UsageError, match=r"cannot be written: No space left on device; the same command goes on"):
+    with pytest.raises(
+        UsageError, match=r"cannot be written: No space left on device; the same command goes on"
+    ):
         run(tmp_path, Counting())
-    assert not [path for path in tmp_path.rglob(".*") if path.is_file()], "nothing half-written is left"
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()], (
+        "nothing half-written is left"
+    )
     monkeypatch.undo()
     monkeypatch.setattr(work.plan, "units", lambda batches: [[batch] for batch in batches])
     again = Counting()
@@ -212,7 +243,17 @@ def test_records_of_every_token_are_kept(tmp_path: Path) -> None:
 
 # -- processes -----------------------------------------------------------------------------------------------------
 
-COMMAND = [sys.executable, "-m", "gpt2eval", "run", "--tasks", "text8,lambada", "--batch-size", "1", "--out"]
+COMMAND = [
+    sys.executable,
+    "-m",
+    "gpt2eval",
+    "run",
+    "--tasks",
+    "text8,lambada",
+    "--batch-size",
+    "1",
+    "--out",
+]
 SINGLE = {
     "OMP_NUM_THREADS": "1",
     "PATH": os.environ["PATH"],
@@ -222,7 +263,10 @@ SINGLE = {
 
 
 def hashes(out: Path) -> dict[str, str]:
-    found = {path.parent.name: json.loads(path.read_text())["nll_sha256"] for path in out.rglob("result.json")}
+    found = {
+        path.parent.name: json.loads(path.read_text())["nll_sha256"]
+        for path in out.rglob("result.json")
+    }
     assert set(found) == set(TASKS)
     return found
 
@@ -242,7 +286,9 @@ def wait_for_a_unit(out: Path) -> None:
 
 
 def test_a_killed_process_goes_on(tmp_path: Path, demo_hashes: dict[str, str]) -> None:
-    process = subprocess.Popen([*COMMAND, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=SINGLE)
+    process = subprocess.Popen(
+        [*COMMAND, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=SINGLE
+    )
     wait_for_a_unit(tmp_path)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -251,7 +297,9 @@ def test_a_killed_process_goes_on(tmp_path: Path, demo_hashes: dict[str, str]) -
 
 
 def test_an_interrupted_process_says_how_to_go_on(tmp_path: Path) -> None:
-    def heed() -> None:  # even where the tests themselves run in the background, which ignores SIGINT
+    def heed() -> (
+        None
+    ):  # even where the tests themselves run in the background, which ignores SIGINT
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     process = subprocess.Popen(
@@ -266,25 +314,66 @@ def test_an_interrupted_process_says_how_to_go_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.splitlines()[-1] == "gpt2eval: interrupted; the same command goes on from the last finished unit"
+    assert (
+        said.splitlines()[-1]
+        == "gpt2eval: interrupted; the same command goes on from the last finished unit"
+    )
 
 
 def test_two_ranks_make_the_same_result(tmp_path: Path, demo_hashes: dict[str, str]) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    ended = subprocess.run([*launcher, *COMMAND[1:], str(tmp_path)], capture_output=True, text=True, env=SINGLE, timeout=120)
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
+    ended = subprocess.run(
+        [*launcher, *COMMAND[1:], str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=SINGLE,
+        timeout=120,
+    )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("| demo ") == 1, "one rank prints the table"
     assert hashes(tmp_path) == demo_hashes
 
 
 def test_two_ranks_meet_once_for_each_model(tmp_path: Path) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "gpt2eval", "run"]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "gpt2eval",
+        "run",
+    ]
     toys = ["toy:unigram", "toy:uniform-bytes", f"toy:unigram:{DEMO / 'data' / 'ptb.txt'}"]
     models_ = [part for toy in toys for part in ("--model", toy)]
-    command = [*launcher, *models_, "--tasks", "text8", "--data", "demo", "--batch-size", "1", "--out", str(tmp_path)]
+    command = [
+        *launcher,
+        *models_,
+        "--tasks",
+        "text8",
+        "--data",
+        "demo",
+        "--batch-size",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, env=SINGLE, timeout=120)
     assert ended.returncode == 0, ended.stderr
-    assert [line.split("|")[1].strip() for line in ended.stdout.splitlines() if line.startswith("| toy:")] == toys
+    assert [
+        line.split("|")[1].strip()
+        for line in ended.stdout.splitlines()
+        if line.startswith("| toy:")
+    ] == toys
     assert len(list(tmp_path.rglob("result.json"))) == 3
 
 
@@ -293,8 +382,15 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random LLaMA, whose architecture has a plan for splitting its tensors, with the demo's tokenizer."""
     folder = tmp_path_factory.mktemp("llama")
     torch.manual_seed(0)
-    config: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    LlamaForCausalLM(LlamaConfig(**config, num_key_value_heads=2, vocab_size=2560)).save_pretrained(folder)
+    config: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    }
+    LlamaForCausalLM(LlamaConfig(**config, num_key_value_heads=2, vocab_size=2560)).save_pretrained(
+        folder
+    )
     AutoTokenizer.from_pretrained(str(DEMO / "model")).save_pretrained(folder)
     return folder
 
@@ -311,10 +407,27 @@ def nats(out: Path) -> float:
     ],
     ids=["tensors over two processes", "layers over devices"],
 )
-def test_a_model_laid_over_several_devices(tmp_path: Path, llama: Path, launcher: list[str], spread: list[str]) -> None:
+def test_a_model_laid_over_several_devices(
+    tmp_path: Path, llama: Path, launcher: list[str], spread: list[str]
+) -> None:
     pytest.importorskip("accelerate")
-    job = ["-m", "gpt2eval", "run", "--model", str(llama), "--tasks", "ptb", "--data", "demo", "--limit", "20", "--out"]
-    subprocess.run([sys.executable, *job, str(tmp_path / "one")], check=True, capture_output=True, env=SINGLE)
+    job = [
+        "-m",
+        "gpt2eval",
+        "run",
+        "--model",
+        str(llama),
+        "--tasks",
+        "ptb",
+        "--data",
+        "demo",
+        "--limit",
+        "20",
+        "--out",
+    ]
+    subprocess.run(
+        [sys.executable, *job, str(tmp_path / "one")], check=True, capture_output=True, env=SINGLE
+    )
     command = [sys.executable, *launcher, *job, str(tmp_path / "many"), *spread]
     ended = subprocess.run(command, capture_output=True, text=True, env=SINGLE, timeout=180)
     assert ended.returncode == 0, ended.stderr
@@ -324,7 +437,9 @@ def test_a_model_laid_over_several_devices(tmp_path: Path, llama: Path, launcher
 
 
 def test_tensors_are_split_over_as_many_processes_as_there_are(llama: Path) -> None:
-    with pytest.raises(UsageError, match="--tp 2: there are 1 processes; expected 'torchrun --nproc-per-node N"):
+    with pytest.raises(
+        UsageError, match="--tp 2: there are 1 processes; expected 'torchrun --nproc-per-node N"
+    ):
         models.load(str(llama), models.Options(tp=2))
     with pytest.raises(UsageError, match="expected one of the two"):
         models.load(str(llama), models.Options(tp=2, device_map="auto"))

@@ -35,7 +35,9 @@ def test_uniform_bytes_cost_8_bits(task: str, metric: str) -> None:
     assert interval == pytest.approx((8, 8), abs=1e-12)
 
 
-@pytest.mark.parametrize("task", ["wikitext2/no_detok", "wikitext103/no_detok", "ptb/no_detok", "lm1b/no_detok"])
+@pytest.mark.parametrize(
+    "task", ["wikitext2/no_detok", "wikitext103/no_detok", "ptb/no_detok", "lm1b/no_detok"]
+)
 def test_the_perplexity_of_uniform_bytes_is_256_to_the_bytes_per_unit(task: str) -> None:
     text = demo.data()[task.partition("/")[0]].read_text(encoding="utf-8")
     units = len(text.split()) + text.count("\n")
@@ -48,21 +50,29 @@ def test_the_perplexity_of_uniform_bytes_is_256_to_the_bytes_per_unit(task: str)
 def test_the_perplexity_of_last_words_counts_the_blank_before_each() -> None:
     records = corpus.read(load_task("lambada/no_detok"), demo.data()["lambada"]).records
     size = sum(1 + len(record.text.split()[-1].encode()) for record in records)
-    assert value(run("toy:uniform-bytes", "lambada/no_detok"), "ppl") == pytest.approx(256 ** (size / len(records)), rel=1e-12)
+    assert value(run("toy:uniform-bytes", "lambada/no_detok"), "ppl") == pytest.approx(
+        256 ** (size / len(records)), rel=1e-12
+    )
 
 
 def test_all_choices_of_equal_length_tie_under_uniform_bytes_and_are_wrong() -> None:
     records = corpus.read(load_task("cbt_cn/no_detok"), demo.data()["cbt_cn"]).records
     alone = [r for r in records if all(len(o) > len(r.answer) for o in r.options if o != r.answer)]
-    assert value(run("toy:uniform-bytes", "cbt_cn/no_detok"), "acc") == pytest.approx(100 * len(alone) / len(records))
+    assert value(run("toy:uniform-bytes", "cbt_cn/no_detok"), "acc") == pytest.approx(
+        100 * len(alone) / len(records)
+    )
 
 
 def test_a_unigram_models_nats_are_its_cross_entropy(tmp_path: Path) -> None:
     (tmp_path / "counts").write_bytes(b"ab" * 500 + bytes(range(128)))
-    counts = 1 + np.bincount(np.frombuffer((tmp_path / "counts").read_bytes(), np.uint8), minlength=256)
+    counts = 1 + np.bincount(
+        np.frombuffer((tmp_path / "counts").read_bytes(), np.uint8), minlength=256
+    )
     text = np.frombuffer(demo.data()["text8"].read_bytes(), np.uint8)
     expected = -np.log2(counts / counts.sum())[text].mean()
-    assert value(run(f"toy:unigram:{tmp_path / 'counts'}", "text8"), "bpc") == pytest.approx(expected, rel=1e-12)
+    assert value(run(f"toy:unigram:{tmp_path / 'counts'}", "text8"), "bpc") == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_each_metric_is_its_formula() -> None:
@@ -73,7 +83,10 @@ def test_each_metric_is_its_formula() -> None:
     assert measure("bpc", parts, "word").value == pytest.approx(50 / math.log(2) / 63)
     assert measure("nats_per_token", parts, "word").value == pytest.approx(50 / 20)
     assert measure("acc", parts, "word").value == 50
-    named = [(m.unit, m.units) for m in (measure(n, parts, "word") for n in ("ppl", "bpb", "bpc", "nats_per_token", "acc"))]
+    named = [
+        (m.unit, m.units)
+        for m in (measure(n, parts, "word") for n in ("ppl", "bpb", "bpc", "nats_per_token", "acc"))
+    ]
     assert named == [("word", 9), ("byte", 65), ("char", 63), ("token", 20), ("record", 2)]
 
 
@@ -85,7 +98,14 @@ def test_a_perplexity_beyond_floats_is_infinite() -> None:
 
 small = st.integers(0, 1000)
 some_tallies = st.builds(
-    Tally, st.integers(0, 10**6).map(float), small, st.builds(Units, small, small, small, small), small, small, small, small
+    Tally,
+    st.integers(0, 10**6).map(float),
+    small,
+    st.builds(Units, small, small, small, small),
+    small,
+    small,
+    small,
+    small,
 )
 
 
@@ -103,7 +123,15 @@ def test_tallies_add_field_by_field_however_they_are_split(parts: list[Tally], c
         assert count(whole, unit) == sum(count(p, unit) for p in parts)
 
 
-def answer(nats: float, tokens: int = 1, *, record: int = 0, right: bool = False, hits: int = 0, unscored: int = 0) -> Scored:
+def answer(
+    nats: float,
+    tokens: int = 1,
+    *,
+    record: int = 0,
+    right: bool = False,
+    hits: int = 0,
+    unscored: int = 0,
+) -> Scored:
     passage = Passage(record, "text", (Part(0, 4, Units(1, 0, 4, 4)),), right=right)
     return Scored(passage, np.array([nats]), np.array([tokens]), np.array([hits]), unscored, 0)
 
@@ -112,12 +140,19 @@ def answer(nats: float, tokens: int = 1, *, record: int = 0, right: bool = False
     ("right", "others", "correct"),
     [(1.0, [2.0, 3.0], 1), (2.0, [1.0, 3.0], 0), (1.0, [1.0, 3.0], 0), (1.0, [1.0, 1.0], 0)],
 )
-def test_the_right_choice_must_beat_all_others(right: float, others: list[float], correct: int) -> None:
+def test_the_right_choice_must_beat_all_others(
+    right: float, others: list[float], correct: int
+) -> None:
     for place in range(3):
         scored = [answer(o) for o in others]
         scored.insert(place, answer(right, right=True))
         (tally,) = tallies(scored)
-        assert (tally.correct, tally.nats, tally.records, tally.units.words) == (correct, right, 1, 1)
+        assert (tally.correct, tally.nats, tally.records, tally.units.words) == (
+            correct,
+            right,
+            1,
+            1,
+        )
 
 
 def test_per_token_divides_each_choice_by_its_tokens() -> None:
@@ -138,7 +173,10 @@ def test_records_stay_apart_and_parts_count_their_record_once() -> None:
     passage = ask.everything(ask.Record(0, "a b\nc d\n"))[0]
     stream = Scored(passage, np.array([1.0, 2.0]), np.array([3, 4]), np.array([0, 0]), 1, 2)
     alone = tallies([stream])
-    assert [(t.nats, t.tokens, t.records, t.unscored) for t in alone] == [(1.0, 3, 1, 1), (2.0, 4, 0, 0)]
+    assert [(t.nats, t.tokens, t.records, t.unscored) for t in alone] == [
+        (1.0, 3, 1, 1),
+        (2.0, 4, 0, 0),
+    ]
     found = tallies([stream, answer(5.0, record=1, right=True)])
     assert [(t.nats, t.tokens, t.records) for t in found] == [(3.0, 7, 1), (5.0, 1, 1)]
     assert sum(found, Tally()) == Tally(8.0, 8, Units(5, 2, 12, 12, 5, 2), 2, 0, 1, 2)
@@ -149,9 +187,16 @@ def test_records_stay_apart_and_parts_count_their_record_once() -> None:
 
 @pytest.mark.parametrize(
     ("correct", "asked", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
 )
-def test_wilsons_interval_is_the_published_one(correct: int, asked: int, low: float, high: float) -> None:
+def test_wilsons_interval_is_the_published_one(
+    correct: int, asked: int, low: float, high: float
+) -> None:
     """Newcombe 1998, Statistics in Medicine 17, table I, method 3."""
     assert wilson(correct, asked) == pytest.approx((low, high), abs=5e-5)
 
@@ -162,7 +207,9 @@ def test_wilsons_bounds_solve_their_equation(asked: int, data: st.DataObject) ->
     low, high = wilson(correct, asked)
     assert 0 <= low <= correct / asked <= high <= 1
     for p in (low, high):
-        assert abs(correct / asked - p) == pytest.approx(1.959964 * math.sqrt(p * (1 - p) / asked), abs=1e-6)
+        assert abs(correct / asked - p) == pytest.approx(
+            1.959964 * math.sqrt(p * (1 - p) / asked), abs=1e-6
+        )
 
 
 def test_accuracy_has_wilsons_interval_in_percent() -> None:
@@ -176,7 +223,10 @@ def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
     for _ in range(trials):
         units = random.integers(5, 40, size=100)
         nats = random.gamma(4 * units, 0.75)  # 3 nats a unit
-        parts = [Tally(n, 1, Units(words=int(u))) for n, u in zip(nats.tolist(), units.tolist(), strict=True)]
+        parts = [
+            Tally(n, 1, Units(words=int(u)))
+            for n, u in zip(nats.tolist(), units.tolist(), strict=True)
+        ]
         found = measure("ppl", parts, "word")
         assert found.low is not None
         assert found.high is not None

@@ -40,16 +40,27 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
     tokenizer.decoder = ByteLevelDecoder()
     alphabet = ByteLevel.alphabet()
-    trainer = BpeTrainer(vocab_size=VOCABULARY, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
+    trainer = BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train([str(path) for name, path in demo.data().items() if name != "enwik8"], trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END)
-    gpt2: dict[str, Any] = {"n_layer": 2, "n_head": 2, "vocab_size": VOCABULARY, "initializer_range": 0.15}
+    gpt2: dict[str, Any] = {
+        "n_layer": 2,
+        "n_head": 2,
+        "vocab_size": VOCABULARY,
+        "initializer_range": 0.15,
+    }
     sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2}
     configs = {
         "gpt2": GPT2Config(n_embd=32, n_positions=64, **gpt2),
         "long": GPT2Config(n_embd=32, n_positions=1024, **gpt2),
         "llama": LlamaConfig(
-            **sizes, num_hidden_layers=2, vocab_size=VOCABULARY, max_position_embeddings=64, initializer_range=0.15
+            **sizes,
+            num_hidden_layers=2,
+            vocab_size=VOCABULARY,
+            max_position_embeddings=64,
+            initializer_range=0.15,
         ),
     }
     made = {}
@@ -86,7 +97,9 @@ class Naive:
         self.tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     def ids(self, text: str) -> list[int]:
-        stray = text[:1] if "\udca1" <= text[:1] <= "\udcff" else ""  # a byte whose name is its Latin-1 character
+        stray = (
+            text[:1] if "\udca1" <= text[:1] <= "\udcff" else ""
+        )  # a byte whose name is its Latin-1 character
         first = [self.tokenizer.token_to_id(chr(ord(c) - 0xDC00)) for c in stray]
         return first + self.tokenizer.encode(text.removeprefix(stray), add_special_tokens=False).ids
 
@@ -100,7 +113,9 @@ class Naive:
     def last(self, inputs: Sequence[int], targets: Sequence[int]) -> list[float]:
         """Log-probabilities of the targets, the last of which follows the last input."""
         with torch.inference_mode():
-            logits = self.model(input_ids=torch.tensor([[*inputs]])).logits[0, len(inputs) - len(targets) :]
+            logits = self.model(input_ids=torch.tensor([[*inputs]])).logits[
+                0, len(inputs) - len(targets) :
+            ]
         return torch.log_softmax(logits.double(), 1)[range(len(targets)), [*targets]].tolist()
 
     def stream(self, x: Sequence[int], context: int, stride: int) -> list[float]:
@@ -108,28 +123,43 @@ class Naive:
         found: list[float] = []
         end = context
         while len(found) < len(x) - 1:
-            found += self.last(x[max(0, end - context) : min(end, len(x) - 1)], x[len(found) + 1 : end + 1])
+            found += self.last(
+                x[max(0, end - context) : min(end, len(x) - 1)], x[len(found) + 1 : end + 1]
+            )
             end += stride
         return found
 
-    def question(self, passages: Sequence[Passage], context: int, start: list[int]) -> list[list[float]]:
+    def question(
+        self, passages: Sequence[Passage], context: int, start: list[int]
+    ) -> list[list[float]]:
         """Every choice in a pass of its own: the tokens after those that all begin with, or those of the part."""
         texts = [self.ids(p.text) for p in passages]
         ends = [self.ends(p.text) for p in passages]
         if len(texts) > 1:
-            first = next(i for i, tokens in enumerate(zip(*texts, strict=False)) if len(set(tokens)) > 1)
+            first = next(
+                i for i, tokens in enumerate(zip(*texts, strict=False)) if len(set(tokens)) > 1
+            )
         else:
             first = sum(end <= passages[0].parts[0].start for end in ends[0])
-        stops = [sum(end <= p.parts[-1].end for end in e) for p, e in zip(passages, ends, strict=True)]
+        stops = [
+            sum(end <= p.parts[-1].end for end in e) for p, e in zip(passages, ends, strict=True)
+        ]
         left = max(0, len(start) + max(stops) - 1 - context)
-        return [self.last([*start, *t][left : len(start) + n - 1], t[first:n]) for t, n in zip(texts, stops, strict=True)]
+        return [
+            self.last([*start, *t][left : len(start) + n - 1], t[first:n])
+            for t, n in zip(texts, stops, strict=True)
+        ]
 
-    def scores(self, task: Task, records: Sequence[Record], context: int, stride: int) -> list[list[float]]:
+    def scores(
+        self, task: Task, records: Sequence[Record], context: int, stride: int
+    ) -> list[list[float]]:
         """The log-probabilities of every passage's scored tokens."""
         start = [self.tokenizer.token_to_id(END)] if task.start == "eot" else []
         groups = [passages_of(task, [record]) for record in records]
         if task.ask == "everything":
-            return [self.stream([*start, *self.ids(group[0].text)], context, stride) for group in groups]
+            return [
+                self.stream([*start, *self.ids(group[0].text)], context, stride) for group in groups
+            ]
         return [scores for group in groups for scores in self.question(group, context, start)]
 
 
@@ -138,7 +168,9 @@ def passages_of(task: Task, records: Sequence[Record]) -> list[Passage]:
     return pipeline.prepare(task, records, detokenizer, RoundTrip())
 
 
-def scored(model: CausalModel, task: Task, records: Sequence[Record], stride: int = 64, batch: int = 8) -> list[Scored]:
+def scored(
+    model: CausalModel, task: Task, records: Sequence[Record], stride: int = 64, batch: int = 8
+) -> list[Scored]:
     """The package's scores of every passage."""
     passages = passages_of(task, records)
     encoded = [Encoded(p, *model.encode(p.text)[:2]) for p in passages]
@@ -155,14 +187,18 @@ def nats(found: Sequence[Scored]) -> list[float]:
 def some(name: str, limit: int, **changes: Any) -> tuple[Task, Sequence[Record]]:
     """A task, changed, and a few of its demo records."""
     task = load_task(name).model_copy(update=changes)
-    return task, ask.head(corpus.read(task, demo.data()[task.name]).records, limit, stream=task.format == "stream")
+    return task, ask.head(
+        corpus.read(task, demo.data()[task.name]).records, limit, stream=task.format == "stream"
+    )
 
 
 # -- against the oracle --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("start", ["eot", "none"])
-@pytest.mark.parametrize(("name", "limit"), [("text8", 1), ("enwik8", 2), ("wikitext2", 5), ("lm1b", 6), ("ptb", 8)])
+@pytest.mark.parametrize(
+    ("name", "limit"), [("text8", 1), ("enwik8", 2), ("wikitext2", 5), ("lm1b", 6), ("ptb", 8)]
+)
 def test_streams_and_lines_equal_a_loop_for_any_stride_and_batch(
     folders: Mapping[str, Path], gpt2: CausalModel, name: str, limit: int, start: str
 ) -> None:
@@ -178,7 +214,9 @@ def test_streams_and_lines_equal_a_loop_for_any_stride_and_batch(
 
 
 @pytest.mark.parametrize("start", ["eot", "none"])
-@pytest.mark.parametrize("name", ["lambada", "lambada/no_detok", "cbt_cn", "cbt_ne/candidate_only", "cbt_ne/newline"])
+@pytest.mark.parametrize(
+    "name", ["lambada", "lambada/no_detok", "cbt_cn", "cbt_ne/candidate_only", "cbt_ne/newline"]
+)
 def test_last_words_and_choices_equal_a_loop_where_the_context_is_cut(
     folders: Mapping[str, Path], gpt2: CausalModel, name: str, start: str
 ) -> None:
@@ -190,7 +228,9 @@ def test_last_words_and_choices_equal_a_loop_where_the_context_is_cut(
         assert [s.tokens.sum() for s in found] == [len(s) for s in expected]
 
 
-def test_the_last_token_is_the_last_of_the_last_words_tokens(folders: Mapping[str, Path], gpt2: CausalModel) -> None:
+def test_the_last_token_is_the_last_of_the_last_words_tokens(
+    folders: Mapping[str, Path], gpt2: CausalModel
+) -> None:
     task, records = some("lambada/last_token", 8)
     words = Naive(folders["gpt2"]).scores(load_task("lambada"), records, 64, 64)
     assert max(len(w) for w in words) > 1
@@ -199,12 +239,16 @@ def test_the_last_token_is_the_last_of_the_last_words_tokens(folders: Mapping[st
 
 @pytest.mark.parametrize("start", ["eot", "none"])
 @pytest.mark.parametrize("stride", [64, 32, 8, 1])
-def test_every_token_equals_a_loop(folders: Mapping[str, Path], gpt2: CausalModel, stride: int, start: str) -> None:
+def test_every_token_equals_a_loop(
+    folders: Mapping[str, Path], gpt2: CausalModel, stride: int, start: str
+) -> None:
     task, records = some("enwik8", 1, start=start)
     (expected,) = Naive(folders["gpt2"]).scores(task, records, 64, stride)
     window = plan.Window(64, stride, gpt2.start if start == "eot" else None)
     requests = [p.request for p in plan.rolling(0, gpt2.encode(records[0].text).ids, window)]
-    got = np.concatenate([gpt2.score(requests[i : i + 3]).logprobs for i in range(0, len(requests), 3)])
+    got = np.concatenate(
+        [gpt2.score(requests[i : i + 3]).logprobs for i in range(0, len(requests), 3)]
+    )
     assert got.dtype == np.float32
     assert np.abs(got - np.array(expected)).max() < LOGPROB
 
@@ -228,7 +272,12 @@ def test_hits_are_the_argmax(folders: Mapping[str, Path], gpt2: CausalModel) -> 
     naive = Naive(folders["gpt2"])
     ids = gpt2.encode("the cat sat on the mat and ").ids
     with torch.inference_mode():
-        best = naive.model(input_ids=torch.from_numpy(ids[None].astype(np.int64))).logits[0].argmax(1).tolist()
+        best = (
+            naive.model(input_ids=torch.from_numpy(ids[None].astype(np.int64)))
+            .logits[0]
+            .argmax(1)
+            .tolist()
+        )
     greedy = np.array([*ids, best[-1]], np.int32)
     (item,) = plan.rolling(0, greedy, plan.Window(64, 64, None))
     expected = [token == guess for token, guess in zip(greedy[1:].tolist(), best, strict=True)]
@@ -245,21 +294,29 @@ def test_one_window_equals_the_loss_of_transformers(folders: Mapping[str, Path],
         inputs = torch.from_numpy(ids.astype(np.int64))[None]
         loss = Naive(folders[name]).model(input_ids=inputs, labels=inputs).loss.item()
     (item,) = plan.rolling(0, ids, plan.Window(64, 64, None))
-    assert -model.score([item.request]).logprobs.astype(float).mean() == pytest.approx(loss, rel=1e-6)
+    assert -model.score([item.request]).logprobs.astype(float).mean() == pytest.approx(
+        loss, rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("stride", [64, 8])
 def test_another_architecture_equals_a_loop(folders: Mapping[str, Path], stride: int) -> None:
     task, records = some("lm1b", 6)
     expected = [-sum(s) for s in Naive(folders["llama"]).scores(task, records, 64, stride)]
-    assert nats(scored(load(folders["llama"]), task, records, stride)) == pytest.approx(expected, rel=NATS)
+    assert nats(scored(load(folders["llama"]), task, records, stride)) == pytest.approx(
+        expected, rel=NATS
+    )
 
 
 # -- invariance ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "limit"), [("lm1b", 12), ("cbt_cn", 2), ("lambada", 12), ("text8", 1)])
-def test_neither_batch_size_nor_record_order_matters(gpt2: CausalModel, name: str, limit: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "limit"), [("lm1b", 12), ("cbt_cn", 2), ("lambada", 12), ("text8", 1)]
+)
+def test_neither_batch_size_nor_record_order_matters(
+    gpt2: CausalModel, name: str, limit: int
+) -> None:
     task, records = some(name, limit)
     base = nats(scored(gpt2, task, records, 16))
     for batch in (1, 2, 5, 64):
@@ -293,19 +350,29 @@ def test_bfloat16_is_close_but_not_equal(folders: Mapping[str, Path], gpt2: Caus
 def test_float64_agrees_with_float32(folders: Mapping[str, Path], gpt2: CausalModel) -> None:
     task, records = some("text8", 1)
     wide = load(folders["gpt2"], dtype="float64")
-    assert nats(scored(wide, task, records)) == pytest.approx(nats(scored(gpt2, task, records)), rel=1e-6)
+    assert nats(scored(wide, task, records)) == pytest.approx(
+        nats(scored(gpt2, task, records)), rel=1e-6
+    )
 
 
 # -- the whole job -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "limit"), [("wikitext2/no_detok", 6), ("lambada", 5), ("cbt_cn", 2), ("lm1b", 5)])
-def test_a_results_nats_are_those_of_the_loop(folders: Mapping[str, Path], gpt2: CausalModel, name: str, limit: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "limit"), [("wikitext2/no_detok", 6), ("lambada", 5), ("cbt_cn", 2), ("lm1b", 5)]
+)
+def test_a_results_nats_are_those_of_the_loop(
+    folders: Mapping[str, Path], gpt2: CausalModel, name: str, limit: int
+) -> None:
     task, records = some(name, limit)
     scores = Naive(folders["gpt2"]).scores(task, records, 64, 32)
     right = [p.right for p in passages_of(task, records)]
-    (result,) = pipeline.evaluate(gpt2, name, data=dict(demo.data()), settings=Settings(limit=limit, stride=32, batch_size=3))
-    assert result.tally.nats == pytest.approx(-sum(sum(s) for s, r in zip(scores, right, strict=True) if r), rel=NATS)
+    (result,) = pipeline.evaluate(
+        gpt2, name, data=dict(demo.data()), settings=Settings(limit=limit, stride=32, batch_size=3)
+    )
+    assert result.tally.nats == pytest.approx(
+        -sum(sum(s) for s, r in zip(scores, right, strict=True) if r), rel=NATS
+    )
     assert result.tally.tokens == sum(len(s) for s, r in zip(scores, right, strict=True) if r)
 
 
@@ -335,11 +402,15 @@ def test_a_name_that_is_no_model(name: str, message: str) -> None:
 
 
 def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"^model .*; expected a Hub id or a folder with a causal LM$"):
+    with pytest.raises(
+        UsageError, match=r"^model .*; expected a Hub id or a folder with a causal LM$"
+    ):
         models.load(str(tmp_path))
 
 
-def test_a_revision_in_the_name(folders: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revision_in_the_name(
+    folders: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[tuple[object, object]] = []
 
     def from_hub(real: Any) -> Any:
@@ -356,14 +427,19 @@ def test_a_revision_in_the_name(folders: Mapping[str, Path], monkeypatch: pytest
     for auto in (hf.AutoConfig, hf.AutoModelForCausalLM):
         monkeypatch.setattr(auto, "from_pretrained", from_hub(auto.from_pretrained))
     monkeypatch.setattr(hf.tokenizer, "of_place", from_hub(hf.tokenizer.of_place))
-    made = [models.load(name, options) for name, options in (("a/b@main", Options()), ("hf:a/b", Options(revision="main")))]
+    made = [
+        models.load(name, options)
+        for name, options in (("a/b@main", Options()), ("hf:a/b", Options(revision="main")))
+    ]
     assert asked == [("a/b", "main")] * 6
     said = [(model.identity()["name"], model.identity()["revision"]) for model in made]
     assert said == [("a/b@main", "607a30d7"), ("a/b", "607a30d7")]
 
 
 def test_a_revision_where_there_is_none_or_another(folders: Mapping[str, Path]) -> None:
-    with pytest.raises(UsageError, match="is a folder, which has no revisions; expected a Hub id before the @"):
+    with pytest.raises(
+        UsageError, match="is a folder, which has no revisions; expected a Hub id before the @"
+    ):
         models.load(f"{folders['gpt2']}@main")
     with pytest.raises(UsageError, match="model a/b@main, --revision other: expected one revision"):
         models.load("a/b@main", Options(revision="other"))
@@ -372,16 +448,24 @@ def test_a_revision_where_there_is_none_or_another(folders: Mapping[str, Path]) 
 def test_another_name_in_results(gpt2: CausalModel) -> None:
     model = models.renamed(gpt2, "mine")
     assert model.identity() == {**gpt2.identity(), "name": "mine"}
-    assert (model.context, model.start, getattr(model, "added", 0)) == (gpt2.context, gpt2.start, gpt2.added)
+    assert (model.context, model.start, getattr(model, "added", 0)) == (
+        gpt2.context,
+        gpt2.start,
+        gpt2.added,
+    )
     with pytest.raises(AttributeError):
         getattr(model, "no_such_capability")  # noqa: B009
 
 
 @pytest.mark.parametrize("config", ["[]", '{"model_type": "gpt2", "n_layer": "two"}', "{}", "{"])
-def test_a_broken_configuration_is_one_line(folders: Mapping[str, Path], tmp_path: Path, config: str) -> None:
+def test_a_broken_configuration_is_one_line(
+    folders: Mapping[str, Path], tmp_path: Path, config: str
+) -> None:
     shutil.copytree(folders["gpt2"], tmp_path / "broken")
     (tmp_path / "broken" / "config.json").write_text(config)
-    with pytest.raises(UsageError, match=r"; expected a (Hub id or a folder with a causal LM|JSON object)$"):
+    with pytest.raises(
+        UsageError, match=r"; expected a (Hub id or a folder with a causal LM|JSON object)$"
+    ):
         models.load(str(tmp_path / "broken"))
 
 
@@ -395,6 +479,8 @@ def test_a_factory_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     source += "Mine = partial(ByteModel, 'mine', np.full(256, 1 / 256))\n"
     (tmp_path / "my_own_backend.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    (result,) = pipeline.evaluate("my_own_backend:Mine", "text8", data=dict(demo.data()), settings=Settings(limit=1))
+    (result,) = pipeline.evaluate(
+        "my_own_backend:Mine", "text8", data=dict(demo.data()), settings=Settings(limit=1)
+    )
     assert result.model["name"] == "mine"
     assert result.metrics[0].metric.value == pytest.approx(8, abs=1e-12)

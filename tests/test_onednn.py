@@ -11,12 +11,15 @@ from transformers.pytorch_utils import Conv1D
 from gpt2eval.models import onednn
 
 pytestmark = pytest.mark.skipif(
-    not all(map(onednn.available, onednn.TOLERANCES)), reason="this build of torch has no oneDNN layers"
+    not all(map(onednn.available, onednn.TOLERANCES)),
+    reason="this build of torch has no oneDNN layers",
 )
 SIZES = st.integers(1, 70)
 
 
-def tensors(rows: int, inputs: int, outputs: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def tensors(
+    rows: int, inputs: int, outputs: int, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     random = torch.Generator().manual_seed(seed)
     shapes = (rows, inputs), (outputs, inputs), (outputs,)
     x, weight, bias = (torch.randn(shape, generator=random) for shape in shapes)
@@ -24,11 +27,15 @@ def tensors(rows: int, inputs: int, outputs: int, seed: int = 0) -> tuple[torch.
 
 
 @given(SIZES, SIZES, SIZES, st.booleans(), st.integers(0, 9))
-def test_it_is_a_linear_layer(rows: int, inputs: int, outputs: int, biased: bool, seed: int) -> None:
+def test_it_is_a_linear_layer(
+    rows: int, inputs: int, outputs: int, biased: bool, seed: int
+) -> None:
     x, weight, bias = tensors(rows, inputs, outputs, seed)
     with torch.inference_mode():
         made = onednn.Linear(weight, bias if biased else None)(x)
-    torch.testing.assert_close(made, linear(x, weight, bias if biased else None), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(
+        made, linear(x, weight, bias if biased else None), rtol=1e-5, atol=1e-4
+    )
 
 
 def test_bits_depend_neither_on_threads_nor_on_other_rows() -> None:
@@ -53,12 +60,16 @@ def test_the_weight_comes_back_as_it_was() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_a_model_keeps_its_function(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(24, 32), nn.ReLU(), Conv1D(16, 32), nn.Linear(16, 8, bias=False)).to(dtype)
+    model = nn.Sequential(
+        nn.Linear(24, 32), nn.ReLU(), Conv1D(16, 32), nn.Linear(16, 8, bias=False)
+    ).to(dtype)
     x = torch.randn(5, 24).to(dtype)
     with torch.inference_mode():
         before = model(x)
         onednn.take_over(model)
-        torch.testing.assert_close(model(x), before, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5, atol=1e-2)
+        torch.testing.assert_close(
+            model(x), before, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5, atol=1e-2
+        )
     taken = [isinstance(module, onednn.Linear) for module in model]
     assert taken == [False] * 4 if dtype == torch.float64 else taken == [True, False, True, True]
     assert bool(onednn.said(model)) == (dtype != torch.float64)

@@ -19,7 +19,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from gpt2eval import bloom, corpus, demo, disk, journal, metrics, ngrams, overlap, pipeline, results, tasks, trained, training
+from gpt2eval import (
+    bloom,
+    corpus,
+    demo,
+    disk,
+    journal,
+    metrics,
+    ngrams,
+    overlap,
+    pipeline,
+    results,
+    tasks,
+    trained,
+    training,
+)
 from gpt2eval.bloom import Bloom
 from gpt2eval.cli import app
 from gpt2eval.errors import UsageError
@@ -63,7 +77,11 @@ def test_grams_are_those_of_the_definition(documents: list[list[str]], block: in
     found = [value for grams in made for value in grams.hashes.tolist()]
     assert len(found) == len(expected)
     assert len(set(zip(found, expected, strict=True))) == len(set(found)) == len(set(expected))
-    first = [place for number, text in enumerate(documents) for place in begins(text, sum(map(len, documents[:number])))]
+    first = [
+        place
+        for number, text in enumerate(documents)
+        for place in begins(text, sum(map(len, documents[:number])))
+    ]
     assert [piece for grams in made for piece in grams.pieces.tolist()] == first
 
 
@@ -139,12 +157,18 @@ def test_the_bound_that_fits_fits(items: int, available: int) -> None:
     if least <= bloom.MOST:
         assert bloom.bits(bloom.enough(items, least), least) / 8 <= available * (1 + 1e-6) + 100
         if least > bloom.LEAST:  # and is the least
-            assert bloom.bits(bloom.enough(items, 0.8 * least), 0.8 * least) / 8 > available * (1 - 1e-6)
+            assert bloom.bits(bloom.enough(items, 0.8 * least), 0.8 * least) / 8 > available * (
+                1 - 1e-6
+            )
 
 
 # -- training files ------------------------------------------------------------------------------------------------
 
-LINES = ["The cat sat on the mat, and the dog\nlay down.", "", "Nothing \x00 else: 1 2 3 4 5 6 7 8 nine"]
+LINES = [
+    "The cat sat on the mat, and the dog\nlay down.",
+    "",
+    "Nothing \x00 else: 1 2 3 4 5 6 7 8 nine",
+]
 
 
 def read(path: Path) -> list[str]:
@@ -157,7 +181,10 @@ def test_forms_have_the_same_documents(tmp_path: Path, monkeypatch: pytest.Monke
     packers = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
     packers[".zst"] = lambda data: pa.Codec("zstd").compress(data, asbytes=True)
     for suffix, pack in packers.items():
-        for form, content, expected in (("jsonl", lines.encode(), LINES), ("txt", plain, [plain.decode(errors="replace")])):
+        for form, content, expected in (
+            ("jsonl", lines.encode(), LINES),
+            ("txt", plain, [plain.decode(errors="replace")]),
+        ):
             path = tmp_path / f"some.{form}{suffix}"
             path.write_bytes(pack(content))
             assert read(path) == expected, path
@@ -165,7 +192,11 @@ def test_forms_have_the_same_documents(tmp_path: Path, monkeypatch: pytest.Monke
                 patch.setattr(training, "PIECE", 3)
                 assert read(path) == expected, path
             count = sum(len(re.findall(r"[a-z0-9]+", text.lower())) for text in expected)
-            assert count < training.expected_words([path]) <= 1.1 * (count + 12 * (form == "jsonl")) + 1
+            assert (
+                count
+                < training.expected_words([path])
+                <= 1.1 * (count + 12 * (form == "jsonl")) + 1
+            )
     pq.write_table(pa.table({"id": [1, 2, 3], "text": LINES}), tmp_path / "some.parquet")
     assert read(tmp_path / "some.parquet") == [text for text in LINES if text]
     assert training.expected_words([tmp_path / "some.parquet"]) > 18
@@ -184,7 +215,11 @@ def test_words_of_large_files_are_sampled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.jsonl", b'{"text": "x"}\n{"txt": 1}\n', r"a.jsonl: line 2: expected {\"text\": \"...\"}, found '{\"txt\": 1}"),
+        (
+            "a.jsonl",
+            b'{"text": "x"}\n{"txt": 1}\n',
+            r"a.jsonl: line 2: expected {\"text\": \"...\"}, found '{\"txt\": 1}",
+        ),
         ("a.jsonl", b"[" * 100_000, r"a.jsonl: line 1: expected"),
         (
             "a.jsonl.gz",
@@ -198,7 +233,9 @@ def test_words_of_large_files_are_sampled(tmp_path: Path) -> None:
         ("a.parquet", b"no parquet", "a.parquet: cannot be read"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_what_cannot_be_read_is_one_line(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UsageError, match=said):
@@ -208,11 +245,16 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: byt
 def test_errors_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a b c d e f g h")
-    (tmp_path / "short.txt").write_text("seven words are not yet an 8-gram".replace("8-gram", "eightgram"))
+    (tmp_path / "short.txt").write_text(
+        "seven words are not yet an 8-gram".replace("8-gram", "eightgram")
+    )
     (tmp_path / "hidden" / ".git").mkdir(parents=True)
     (tmp_path / "hidden" / ".git" / "a.txt").write_text("a b c d e f g h")
     for options, said in (
-        ({"train": [tmp_path / "short.txt"]}, "these files have no 8-gram, no eight words in a row"),
+        (
+            {"train": [tmp_path / "short.txt"]},
+            "these files have no 8-gram, no eight words in a row",
+        ),
         ({"train": [tmp_path / "hidden"]}, "no file in that folder that is not hidden"),
         ({"above": 1.0}, "--above 1: expected a share"),
         ({"bound": 1e-12}, "--false-positives 1e-12: expected 1e-09 to 0.1"),
@@ -232,7 +274,9 @@ def test_errors_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "ustar.txt").write_text(text)
     assert "".join(read(tmp_path / "ustar.txt")) == text
     (tmp_path / "a.zip").write_bytes(b"PK\3\4 and more")
-    with pytest.raises(UsageError, match="holds files or rows, and its name does not say so; expected text"):
+    with pytest.raises(
+        UsageError, match="holds files or rows, and its name does not say so; expected text"
+    ):
         read(tmp_path / "a.zip")
     monkeypatch.setattr(training, "memory", lambda: 10_000_000)
     with pytest.raises(UsageError, match=r"filter of 0.1 GB does not fit .* expected .* or more"):
@@ -270,7 +314,9 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def check_shares(name: str, text: Path, train: Sequence[Path], out: Path) -> None:
     """All figures of a stream against Python sets."""
-    known = {gram for path in train for gram in naive(path.read_text(encoding="utf-8", errors="replace"))}
+    known = {
+        gram for path in train for gram in naive(path.read_text(encoding="utf-8", errors="replace"))
+    }
     grams = naive(text.read_text(encoding="utf-8"))
     row = overlap.overlap(name, train, {name: text}, out=out)[0]
     assert (row["ngrams"], row["found"]) == (len(grams), sum(gram in known for gram in grams))
@@ -288,21 +334,32 @@ def check_shares(name: str, text: Path, train: Sequence[Path], out: Path) -> Non
         ("ptb", "ptb/ptb.valid.txt"),
     ],
 )
-def test_real_shares_are_those_of_a_set(name: str, file: str, development_data: Path, tmp_path: Path) -> None:
+def test_real_shares_are_those_of_a_set(
+    name: str, file: str, development_data: Path, tmp_path: Path
+) -> None:
     """Trained on books, on the other columns, and on the second half of the text itself."""
     text = development_data / file
     half = tmp_path / "half.txt"
     half.write_bytes(text.read_bytes()[text.stat().st_size // 2 :])
-    others = [development_data / "ptb/ptb.valid.txt", development_data / "wikitext-2/wiki.valid.tokens"]
+    others = [
+        development_data / "ptb/ptb.valid.txt",
+        development_data / "wikitext-2/wiki.valid.tokens",
+    ]
     books = sorted((development_data / "books").glob("a*.txt"))
-    check_shares(name, text, [half, *books, *(other for other in others if other != text)], tmp_path / "out")
+    check_shares(
+        name, text, [half, *books, *(other for other in others if other != text)], tmp_path / "out"
+    )
 
 
 def test_records_have_their_own_shares(tmp_path: Path) -> None:
     """A record a line; no 8-gram is of two."""
     passages = [json.loads(line)["text"] for line in DATA["lambada"].read_text().splitlines()]
     train = tmp_path / "train.jsonl"
-    train.write_text("".join(json.dumps({"text": passage[: 20 * i]}) + "\n" for i, passage in enumerate(passages)))
+    train.write_text(
+        "".join(
+            json.dumps({"text": passage[: 20 * i]}) + "\n" for i, passage in enumerate(passages)
+        )
+    )
     known = {gram for i, passage in enumerate(passages) for gram in naive(passage[: 20 * i])}
     row = overlap.overlap("lambada", [train], DATA, out=tmp_path)[0]
     items = rows_of(tmp_path / "overlap" / "lambada.csv")
@@ -312,7 +369,9 @@ def test_records_have_their_own_shares(tmp_path: Path) -> None:
     ]
     assert row["overlapping"] == sum(map(bool, found))
     half = overlap.overlap("lambada", [train], DATA, out=tmp_path, above=0.5)[0]
-    assert half["overlapping"] == sum(hits > len(naive(text)) / 2 for hits, text in zip(found, passages, strict=True))
+    assert half["overlapping"] == sum(
+        hits > len(naive(text)) / 2 for hits, text in zip(found, passages, strict=True)
+    )
 
 
 def test_a_question_is_asked_for_with_its_answer(tmp_path: Path) -> None:
@@ -363,7 +422,9 @@ def test_all_but_one_left_out_is_the_run_of_that_one(out: Path, tmp_path: Path, 
     short = sum(len(naive(record.text)) == 0 for record in records[1:])
     if rows[0]["left"] == 1:
         expected = {m.metric.name: m.metric.value for m in alone.metrics}
-        assert {row["metric"]: row["value_without"] for row in rows} == pytest.approx(expected, rel=1e-12)
+        assert {row["metric"]: row["value_without"] for row in rows} == pytest.approx(
+            expected, rel=1e-12
+        )
     else:
         assert name != "lambada"
         assert rows[0]["left"] == 1 + short + len(records) - 1 - len(texts)
@@ -375,7 +436,9 @@ def test_blocks_and_records_left_out_are_the_sums_of_the_others(out: Path) -> No
     for result in results.read([out]):
         folder = results.folder(out, "toy:unigram", result.full_name)
         task = tasks.load_task(result.full_name)
-        groups = overlap.tallies(folder, result, blocks=task.format == "stream" and task.ask == "everything")
+        groups = overlap.tallies(
+            folder, result, blocks=task.format == "stream" and task.ask == "everything"
+        )
         assert groups is not None
         kept = [group for group in groups if random_.random() < 0.3]
         flat = [tally for group in kept for tally in group]
@@ -386,19 +449,27 @@ def test_blocks_and_records_left_out_are_the_sums_of_the_others(out: Path) -> No
             assert made.without == metrics.measure(name, flat, task.unit).value
             assert overlap.without(name, groups, [], task.unit, "m").without is None
             if name == "acc_unfiltered":
-                assert made.without == 100 * sum(t.unfiltered for t in flat) / sum(t.records for t in flat)
+                assert made.without == 100 * sum(t.unfiltered for t in flat) / sum(
+                    t.records for t in flat
+                )
 
 
 def test_the_limit_of_a_run_is_heeded(tmp_path: Path) -> None:
     for name in ("wikitext2", "lambada"):
-        made = pipeline.evaluate("toy:unigram", [name], data=DATA, out=tmp_path, settings=Settings(limit=7))[0]
+        made = pipeline.evaluate(
+            "toy:unigram", [name], data=DATA, out=tmp_path, settings=Settings(limit=7)
+        )[0]
         row = overlap.overlap(name, [DATA["ptb"]], DATA, out=tmp_path)[0]
         assert row["value"] == made.metrics[0].metric.value
-        assert row["left"] == {"wikitext2": 4, "lambada": 7}[name], "seven lines are four blocks of whole lines"
+        assert row["left"] == {"wikitext2": 4, "lambada": 7}[name], (
+            "seven lines are four blocks of whole lines"
+        )
 
 
 @pytest.mark.parametrize("change", ["damaged", "gone", "another run", "other data"])
-def test_what_does_not_fit_is_left_out_and_said(tmp_path: Path, change: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_does_not_fit_is_left_out_and_said(
+    tmp_path: Path, change: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """And the same run writes it again, and asks the model nothing."""
     pipeline.evaluate("toy:unigram", ["lambada"], data=DATA, out=tmp_path)
     path = next(tmp_path.rglob("*.tallies"))
@@ -425,13 +496,20 @@ def test_what_does_not_fit_is_left_out_and_said(tmp_path: Path, change: str, cap
     before = {unit: unit.stat().st_mtime_ns for unit in tmp_path.rglob("*.safetensors")}
     pipeline.evaluate("toy:unigram", ["lambada"], data=DATA, out=tmp_path)
     assert {unit: unit.stat().st_mtime_ns for unit in tmp_path.rglob("*.safetensors")} == before
-    assert overlap.overlap("lambada", [DATA["ptb"]], DATA, out=tmp_path)[0]["model"] == "toy:unigram"
+    assert (
+        overlap.overlap("lambada", [DATA["ptb"]], DATA, out=tmp_path)[0]["model"] == "toy:unigram"
+    )
 
 
 counts = st.integers(0, 2**40)
 
 
-@given(st.lists(st.builds(Tally, st.floats(0, 1e9), counts, st.builds(Units, *[counts] * 6), *[counts] * 5), min_size=1))
+@given(
+    st.lists(
+        st.builds(Tally, st.floats(0, 1e9), counts, st.builds(Units, *[counts] * 6), *[counts] * 5),
+        min_size=1,
+    )
+)
 def test_tallies_come_back(made: list[Tally]) -> None:
     names = journal._flat(made[0])
     assert [journal._tally(journal._flat(tally)) for tally in made] == made
@@ -442,15 +520,30 @@ def test_tallies_come_back(made: list[Tally]) -> None:
 
 
 @pytest.mark.parametrize("form", ["markdown", "csv", "json", "latex"])
-def test_the_command_takes_files_as_a_shell_gives_them(out: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = ["overlap", "--train", str(DATA["ptb"]), str(DATA["text8"]), "--tasks", "text8,lambada", "--data", "demo"]
+def test_the_command_takes_files_as_a_shell_gives_them(
+    out: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [
+        "overlap",
+        "--train",
+        str(DATA["ptb"]),
+        str(DATA["text8"]),
+        "--tasks",
+        "text8,lambada",
+        "--data",
+        "demo",
+    ]
     if form == "json":
         monkeypatch.undo()
-    ended = CliRunner().invoke(app, [*command, "--out", str(out), "--format", form], catch_exceptions=False)
+    ended = CliRunner().invoke(
+        app, [*command, "--out", str(out), "--format", form], catch_exceptions=False
+    )
     assert ended.exit_code == 0
     if form == "json":
         rows = json.loads(ended.stdout)
-        assert [(row["task"], row["share_%"], row["value_without"]) for row in rows[:1]] == [("text8", 100, None)]
+        assert [(row["task"], row["share_%"], row["value_without"]) for row in rows[:1]] == [
+            ("text8", 100, None)
+        ]
         assert {row["task"]: row["overlapping"] for row in rows} == {"text8": 200, "lambada": 0}
         assert "of 1,000,000 random 8-grams 0 were found" in ended.stderr
 

@@ -20,7 +20,9 @@ def ids(*tokens: int) -> Ids:
     return np.array(tokens, np.int32)
 
 
-def encoded(tokens: Sequence[int], ends: Sequence[int], bounds: Sequence[int], *, record: int = 0) -> Encoded:
+def encoded(
+    tokens: Sequence[int], ends: Sequence[int], bounds: Sequence[int], *, record: int = 0
+) -> Encoded:
     """A passage of adjacent parts between `bounds`, and its tokens."""
     parts = tuple(Part(a, b, Units()) for a, b in pairwise(bounds))
     return Encoded(Passage(record, "x" * max(ends, default=0), parts), ids(*tokens), ids(*ends))
@@ -35,7 +37,11 @@ def question(*choices: Sequence[int], asked: int = 0, until: int | None = None) 
 
 windows = st.integers(1, 20).flatmap(
     lambda context: st.builds(
-        Window, st.just(context), st.integers(1, context), st.sampled_from([None, START]), st.just("regular")
+        Window,
+        st.just(context),
+        st.integers(1, context),
+        st.sampled_from([None, START]),
+        st.just("regular"),
     )
 )
 
@@ -55,7 +61,10 @@ def contract(x: list[int], context: int, stride: int) -> list[tuple[list[int], l
 def test_windows_are_the_contract(length: int, window: Window) -> None:
     x = [*([] if window.start is None else [START]), *range(length)]
     planned = [item.request for item in plan.rolling(0, ids(*range(length)), window)]
-    passes = [([*r.prefix.tolist(), *r.branches[0][:-1].tolist()], r.branches[0].tolist()) for r in planned]
+    passes = [
+        ([*r.prefix.tolist(), *r.branches[0][:-1].tolist()], r.branches[0].tolist())
+        for r in planned
+    ]
     assert passes == contract(x, window.context, window.stride)
 
 
@@ -76,7 +85,9 @@ def test_every_token_is_scored_once_from_what_is_before_it(length: int, window: 
 
 
 @given(st.integers(1, 90), windows)
-def test_without_a_start_token_one_token_is_unscored_and_counted(length: int, window: Window) -> None:
+def test_without_a_start_token_one_token_is_unscored_and_counted(
+    length: int, window: Window
+) -> None:
     stream = encoded(range(length), range(1, length + 1), [0, length])
     planned = [*plan.rolling(0, stream.ids, window)]
     sheet = Sheet([length])
@@ -84,7 +95,11 @@ def test_without_a_start_token_one_token_is_unscored_and_counted(length: int, wi
         sheet.fill([item], constant(item, -1.0))
     scored = sheet.fold(0, stream, plan.wanted(stream))
     missing = 0 if window.start == START else 1
-    assert (scored.unscored, scored.tokens.sum(), scored.nats.sum()) == (missing, length - missing, length - missing)
+    assert (scored.unscored, scored.tokens.sum(), scored.nats.sum()) == (
+        missing,
+        length - missing,
+        length - missing,
+    )
     assert sheet.scored.tolist() == [i >= missing for i in range(length)]
 
 
@@ -93,12 +108,20 @@ def test_without_a_start_token_one_token_is_unscored_and_counted(length: int, wi
 tokens = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
 
-@given(tokens, st.lists(tokens, min_size=2, max_size=10), st.integers(1, 40), st.sampled_from([None, START]))
+@given(
+    tokens,
+    st.lists(tokens, min_size=2, max_size=10),
+    st.integers(1, 40),
+    st.sampled_from([None, START]),
+)
 def test_choices_share_their_longest_common_prefix(
     before: list[int], options: list[list[int]], context: int, start: int | None
 ) -> None:
     texts = [before + option for option in options]
-    common = next((i for i, column in enumerate(zip(*texts, strict=False)) if len(set(column)) > 1), min(map(len, texts)))
+    common = next(
+        (i for i, column in enumerate(zip(*texts, strict=False)) if len(set(column)) > 1),
+        min(map(len, texts)),
+    )
     common = min(common, *(len(t) - 1 for t in texts))  # of each at least its last token is scored
     shared = [*([] if start is None else [start]), *texts[0][:common]]
     longest = max(len(t) - common for t in texts)
@@ -113,21 +136,29 @@ def test_choices_share_their_longest_common_prefix(
     assert ranges == [range(common, len(t)) for t in texts]
     assert targets == tuple(Target(3 + i, common) for i in range(len(texts)))
     assert prefix == shared[-len(prefix) :]
-    assert len(prefix) == len(shared) or len(prefix) + longest - 1 == context, "cut only where the context is full"
+    assert len(prefix) == len(shared) or len(prefix) + longest - 1 == context, (
+        "cut only where the context is full"
+    )
 
 
 def test_one_passage_is_asked_for_its_parts_or_its_last_token() -> None:
     group = question([5, 6, 7, 8, 9], asked=2)
     window = Window(10, 10, START)
     ranges, (request, *_) = plan.branching(0, group, window)
-    assert (ranges, request.prefix.tolist(), request.branches[0].tolist()) == ([range(2, 5)], [START, 5, 6], [7, 8, 9])
+    assert (ranges, request.prefix.tolist(), request.branches[0].tolist()) == (
+        [range(2, 5)],
+        [START, 5, 6],
+        [7, 8, 9],
+    )
     ranges, (request, targets, _) = plan.branching(0, group, window, last_token=True)
     assert (request.prefix.tolist(), request.branches[0].tolist()) == ([START, 5, 6, 7, 8], [9])
     assert (ranges, targets) == ([range(4, 5)], (Target(0, 4),))
 
 
 def test_a_choice_asked_alone_ends_where_its_part_ends() -> None:
-    _, (request, *_) = plan.branching(0, question([1, 2, 3, 9], [1, 4, 3, 9], asked=1, until=2), Window(10, 10, None))
+    _, (request, *_) = plan.branching(
+        0, question([1, 2, 3, 9], [1, 4, 3, 9], asked=1, until=2), Window(10, 10, None)
+    )
     assert [b.tolist() for b in request.branches] == [[2], [4]]
 
 
@@ -137,7 +168,9 @@ def test_what_is_scored_must_fit(context: int, fits: bool) -> None:
     if fits:
         assert plan.branching(0, group, Window(context, 1, START))[1].request.prefix.tolist() == [1]
     else:
-        with pytest.raises(UsageError, match=r"record 7: 3 tokens to score; expected at most the context of 2"):
+        with pytest.raises(
+            UsageError, match=r"record 7: 3 tokens to score; expected at most the context of 2"
+        ):
             plan.branching(0, group, Window(context, 1, START))
 
 
@@ -154,25 +187,35 @@ def test_something_must_precede_what_is_scored() -> None:
 
 # -- batches -------------------------------------------------------------------------------------------------------
 
-shapes = st.lists(st.tuples(st.integers(1, 6), st.lists(st.integers(1, 5), min_size=1, max_size=10)), max_size=30)
+shapes = st.lists(
+    st.tuples(st.integers(1, 6), st.lists(st.integers(1, 5), min_size=1, max_size=10)), max_size=30
+)
 
 
 def request_of(number: int, shape: tuple[int, list[int]]) -> Planned:
     branches = tuple(ids(*[number] * length) for length in shape[1])
-    return Planned(Request(ids(*[0] * shape[0]), branches), tuple(Target(number, 0) for _ in branches))
+    return Planned(
+        Request(ids(*[0] * shape[0]), branches), tuple(Target(number, 0) for _ in branches)
+    )
 
 
 @given(shapes, st.integers(1, 30))
-def test_batches_hold_each_request_once_longest_first(shape: list[tuple[int, list[int]]], budget: int) -> None:
+def test_batches_hold_each_request_once_longest_first(
+    shape: list[tuple[int, list[int]]], budget: int
+) -> None:
     planned = [request_of(i, s) for i, s in enumerate(shape)]
     batches = plan.batches(planned, budget)
     flat = [item for batch in batches for item in batch]
     numbers = [item.targets[0].passage for item in flat]
     assert sorted(numbers) == [*range(len(planned))]
-    keys = [(-plan.tokens_fed(item.request), number) for item, number in zip(flat, numbers, strict=True)]
+    keys = [
+        (-plan.tokens_fed(item.request), number) for item, number in zip(flat, numbers, strict=True)
+    ]
     assert keys == sorted(keys), "longest first, equals in the order they came"
     fed = [[plan.tokens_fed(item.request) for item in batch] for batch in batches]
-    assert all(len(batch) == 1 or sum(batch) <= budget for batch in fed), "what exceeds the budget stands alone"
+    assert all(len(batch) == 1 or sum(batch) <= budget for batch in fed), (
+        "what exceeds the budget stands alone"
+    )
     assert all(sum(a) + b[0] > budget for a, b in pairwise(fed)), "no batch ends early"
 
 
@@ -181,7 +224,9 @@ def test_a_branchs_last_token_is_not_fed() -> None:
 
 
 @given(shapes, st.integers(1, 30), st.integers(1, 90))
-def test_units_hold_each_batch_once_in_order(shape: list[tuple[int, list[int]]], budget: int, size: int) -> None:
+def test_units_hold_each_batch_once_in_order(
+    shape: list[tuple[int, list[int]]], budget: int, size: int
+) -> None:
     batches = plan.batches([request_of(i, s) for i, s in enumerate(shape)], budget)
     units = plan.units(batches, size)
     assert [batch for unit in units for batch in unit] == batches
@@ -207,7 +252,9 @@ def constant(item: Planned, logprob: float) -> TokenScores:
 def test_a_score_that_is_no_number_is_named(bad: float, name: str) -> None:
     item = Planned(Request(ids(0), (ids(1, 1), ids(2, 2, 2))), (Target(0, 4), Target(1, 4)))
     logprobs = np.array([-1, -1, -1, bad, -1], np.float32)
-    with pytest.raises(UsageError, match=rf"record 31, token 5: the model's log-probability is {name};"):
+    with pytest.raises(
+        UsageError, match=rf"record 31, token 5: the model's log-probability is {name};"
+    ):
         plan.check_finite([item], TokenScores(logprobs, np.zeros(5, np.bool_)), [30, 31])
 
 
@@ -222,7 +269,9 @@ def folded(draw: st.DrawFn) -> tuple[Encoded, list[float], list[bool]]:
 
 
 @given(folded(), st.integers(0, 3))
-def test_tokens_belong_to_the_part_in_which_they_end(case: tuple[Encoded, list[float], list[bool]], offset: int) -> None:
+def test_tokens_belong_to_the_part_in_which_they_end(
+    case: tuple[Encoded, list[float], list[bool]], offset: int
+) -> None:
     passage, logprobs, hits = case
     sheet = Sheet([offset, len(logprobs)])
     item = Planned(Request(ids(0), (passage.ids,)), (Target(1, 0),))
@@ -233,11 +282,15 @@ def test_tokens_belong_to_the_part_in_which_they_end(case: tuple[Encoded, list[f
     inside = [[i for i, end in enumerate(ends) if part.start < end <= part.end] for part in parts]
     assert scored.tokens.tolist() == [len(part) for part in inside]
     assert scored.hits.tolist() == [sum(hits[i] for i in part) for part in inside]
-    assert scored.nats == pytest.approx([-sum(logprobs[i] for i in part) for part in inside], abs=1e-9)
+    assert scored.nats == pytest.approx(
+        [-sum(logprobs[i] for i in part) for part in inside], abs=1e-9
+    )
     whole = [i for i, end in enumerate(ends) if parts[0].start < end <= parts[-1].end]
     assert scored.nats.sum() == pytest.approx(-sum(logprobs[i] for i in whole), abs=1e-9)
     spans = [*zip([0, *ends], ends, strict=False)]
-    assert scored.straddling == sum(any(a < bound < b for bound in (parts[0].start, parts[-1].end)) for a, b in spans)
+    assert scored.straddling == sum(
+        any(a < bound < b for bound in (parts[0].start, parts[-1].end)) for a, b in spans
+    )
 
 
 def test_the_first_part_of_a_question_takes_all_tokens_after_the_common_prefix() -> None:
@@ -256,4 +309,6 @@ def test_log_probabilities_are_summed_in_float64() -> None:
     sheet = Sheet([count])
     item = Planned(Request(ids(0), (passage.ids,)), (Target(0, 0),))
     sheet.fill([item], constant(item, -0.1))
-    assert sheet.fold(0, passage, range(count)).nats[0] == pytest.approx(count * float(np.float32(0.1)), rel=1e-12)
+    assert sheet.fold(0, passage, range(count)).nats[0] == pytest.approx(
+        count * float(np.float32(0.1)), rel=1e-12
+    )

@@ -17,7 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+)
 
 from gpt2eval import demo, evaluate
 from gpt2eval.catalog import DEMO
@@ -36,7 +42,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     """A small random model of context 64 with the demo's tokenizer; the second's begins every text, and has a token `<unk>`."""
     made = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64, vocab_size=2561))
+    model = GPT2LMHeadModel(
+        GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64, vocab_size=2561)
+    )
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     model.save_pretrained(made)
@@ -45,14 +53,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     if request.param != "plain":
         assert "<unk>" in WIKITEXT.read_text()
         backend.add_special_tokens(["<unk>"])
-        backend.post_processor = TemplateProcessing(single=f"{end} $A", special_tokens=[(end, backend.token_to_id(end))])
-    PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=end, bos_token=end).save_pretrained(made)
+        backend.post_processor = TemplateProcessing(
+            single=f"{end} $A", special_tokens=[(end, backend.token_to_id(end))]
+        )
+    PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=end, bos_token=end).save_pretrained(
+        made
+    )
     return made
 
 
 def ours(folder: Path, task: str, data: Path) -> dict[str, Metric]:
     base = task.partition("/")[0]
-    return {m.metric.name: m.metric for m in evaluate(str(folder), [task], data={base: data})[0].metrics}
+    return {
+        m.metric.name: m.metric for m in evaluate(str(folder), [task], data={base: data})[0].metrics
+    }
 
 
 def loaded(folder: Path) -> tuple[Any, Any]:
@@ -83,22 +97,47 @@ def test_lm_evaluation_harness_prints_the_same(folder: Path, tmp_path: Path) -> 
     from machine import peers_python  # pyright: ignore[reportMissingImports]
 
     pages = [record.text for record in PARSERS["pages"](WIKITEXT.read_text(), "")]
-    (tmp_path / "pages.jsonl").write_text("".join(json.dumps({"page": page}) + "\n" for page in pages))
+    (tmp_path / "pages.jsonl").write_text(
+        "".join(json.dumps({"page": page}) + "\n" for page in pages)
+    )
     passages = tmp_path / "passages.jsonl"
-    odd = ["They spoke at length of the Words of\n\nPower", "and so it ended there . And then \u2019 twas said"]
-    passages.write_text(LAMBADA.read_text() + "".join(json.dumps({"text": text}) + "\n" for text in odd))
-    command = [peers_python(ROOT / "build" / "peers"), ROOT / "tests" / "peers" / "run_lm_eval.py", folder]
-    ended = subprocess.run([*command, tmp_path / "pages.jsonl", passages], capture_output=True, text=True, env=os.environ)
+    odd = [
+        "They spoke at length of the Words of\n\nPower",
+        "and so it ended there . And then \u2019 twas said",
+    ]
+    passages.write_text(
+        LAMBADA.read_text() + "".join(json.dumps({"text": text}) + "\n" for text in odd)
+    )
+    command = [
+        peers_python(ROOT / "build" / "peers"),
+        ROOT / "tests" / "peers" / "run_lm_eval.py",
+        folder,
+    ]
+    ended = subprocess.run(
+        [*command, tmp_path / "pages.jsonl", passages],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
     assert ended.returncode == 0, ended.stderr[-3000:]
     theirs = json.loads(ended.stdout.splitlines()[-1])
     wikitext = theirs["wikitext_here"]
     made = ours(folder, "wikitext2/lm_eval", WIKITEXT)
-    assert math.log(made["ppl"].value) == pytest.approx(math.log(wikitext["word_perplexity,none"]), rel=1e-5)
-    assert math.log(made["byte_ppl"].value) == pytest.approx(math.log(wikitext["byte_perplexity,none"]), rel=1e-5)
+    assert math.log(made["ppl"].value) == pytest.approx(
+        math.log(wikitext["word_perplexity,none"]), rel=1e-5
+    )
+    assert math.log(made["byte_ppl"].value) == pytest.approx(
+        math.log(wikitext["byte_perplexity,none"]), rel=1e-5
+    )
     assert made["bpb"].value == pytest.approx(wikitext["bits_per_byte,none"], rel=1e-5)
-    for name, lambada in (("lm_eval", theirs["openai_here"]), ("lm_eval_standard", theirs["standard_here"])):
+    for name, lambada in (
+        ("lm_eval", theirs["openai_here"]),
+        ("lm_eval_standard", theirs["standard_here"]),
+    ):
         asked = ours(folder, f"lambada/{name}", passages)
-        assert math.log(asked["ppl"].value) == pytest.approx(math.log(lambada["perplexity,none"]), rel=1e-5)
+        assert math.log(asked["ppl"].value) == pytest.approx(
+            math.log(lambada["perplexity,none"]), rel=1e-5
+        )
         assert asked["acc"].value == pytest.approx(100 * lambada["acc,none"], abs=1e-9)
 
 
@@ -120,13 +159,17 @@ def test_lm_evaluation_harness_written_out(folder: Path) -> None:
 # -- the transformers documentation's recipe ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("task", "stride"), [("wikitext2/hf_docs", 64), ("wikitext2/hf_docs_s512", 24)])
+@pytest.mark.parametrize(
+    ("task", "stride"), [("wikitext2/hf_docs", 64), ("wikitext2/hf_docs_s512", 24)]
+)
 def test_the_recipe_of_the_transformers_documentation(
     folder: Path, task: str, stride: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer, model = loaded(folder)
     lines = WIKITEXT.read_text().split("\n")[:-1]
-    ids = tokenizer("\n\n".join("" if line == " " else f"{line}\n" for line in lines), return_tensors="pt").input_ids
+    ids = tokenizer(
+        "\n\n".join("" if line == " " else f"{line}\n" for line in lines), return_tensors="pt"
+    ).input_ids
     total, count, before = 0.0, 0, 0
     for begin in range(0, ids.shape[1], stride):
         end = min(begin + 64, ids.shape[1])
@@ -140,7 +183,9 @@ def test_the_recipe_of_the_transformers_documentation(
             break
     from gpt2eval.pipeline import Settings
 
-    result = evaluate(str(folder), [task], data={"wikitext2": WIKITEXT}, settings=Settings(stride=stride))[0]
+    result = evaluate(
+        str(folder), [task], data={"wikitext2": WIKITEXT}, settings=Settings(stride=stride)
+    )[0]
     made = result.metrics[0].metric
     assert made.units == count
     assert result.tally.nats == pytest.approx(total, rel=1e-5)
@@ -189,7 +234,9 @@ def test_megatron_asks_for_the_last_word(folder: Path) -> None:
 def test_llama_cpp(folder: Path) -> None:
     tokenizer, model = loaded(folder)
     begins = tokenizer.encode("a") != tokenizer.encode("a", add_special_tokens=False)
-    tokens = [tokenizer.bos_token_id] * begins + as_text(tokenizer, WIKITEXT.read_text().removesuffix("\n"))
+    tokens = [tokenizer.bos_token_id] * begins + as_text(
+        tokenizer, WIKITEXT.read_text().removesuffix("\n")
+    )
     size, total, count = 64, 0.0, 0
     for chunk in range(len(tokens) // size):
         window = tokens[chunk * size : (chunk + 1) * size]
@@ -205,16 +252,24 @@ def test_llama_cpp(folder: Path) -> None:
 
 
 @given(st.integers(0, 300), st.integers(2, 40), st.data())
-def test_windows_score_no_token_twice_and_fit(length: int, context: int, data: st.DataObject) -> None:
+def test_windows_score_no_token_twice_and_fit(
+    length: int, context: int, data: st.DataObject
+) -> None:
     stride = data.draw(st.integers(1, context))
     expected: Mapping[str, set[int]] = {
         "regular": set(range(1, length)),
         "last_full": set(range(1, length)),
-        "restart": set(range(length)) - {0} - (set(range(0, length, stride)) if stride == context else set()),
+        "restart": set(range(length))
+        - {0}
+        - (set(range(0, length, stride)) if stride == context else set()),
     }
     for kind, spans in SPANS.items():
         scored = [i for span in spans(length, context, stride) for i in range(span.first, span.end)]
         assert len(scored) == len(set(scored)), kind
         assert set(scored) == expected.get(kind, set(scored)), kind
-        assert all(span.left < span.first < span.end for span in spans(length, context, stride)), kind
-        assert all(span.end - 1 - span.left <= context for span in spans(length, context, stride)), kind
+        assert all(span.left < span.first < span.end for span in spans(length, context, stride)), (
+            kind
+        )
+        assert all(
+            span.end - 1 - span.left <= context for span in spans(length, context, stride)
+        ), kind

@@ -65,7 +65,11 @@ def test_a_hostile_torch_file(tmp_path: Path, legacy: bool) -> None:
     path = tmp_path / "ckpt.pt"
     content = {"model": {"x": torch.zeros(2)}, "model_args": ARGS, "config": Bomb(tmp_path / "ran")}
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
-    refused(f"nanogpt:{path}", r"needs \S*mkdir\S*, which would be run; expected tensors and plain values", tokenizer=WORDS)
+    refused(
+        f"nanogpt:{path}",
+        r"needs \S*mkdir\S*, which would be run; expected tensors and plain values",
+        tokenizer=WORDS,
+    )
     (tmp_path / "raw.pt").write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
     refused(f"nanogpt:{tmp_path / 'raw.pt'}", "raw.pt: ", tokenizer=WORDS)
     assert not (tmp_path / "ran").exists()
@@ -83,7 +87,10 @@ def test_a_torch_file_that_needs_numpy_is_refused_with_what_to_do(tmp_path: Path
 def test_a_hostile_vocabulary(tmp_path: Path) -> None:
     torch.save({"model": {}, "model_args": ARGS}, tmp_path / "ckpt.pt")
     for content, said in (
-        (pickle.dumps({"stoi": Bomb(tmp_path / "ran")}), r"meta.pkl: it names \w+.mkdir, which would be run"),
+        (
+            pickle.dumps({"stoi": Bomb(tmp_path / "ran")}),
+            r"meta.pkl: it names \w+.mkdir, which would be run",
+        ),
         (pickle.dumps({"stoi": {"ab": 1}}), "no 'stoi' of characters to ids"),
         (pickle.dumps([1, 2]), "no 'stoi'"),
         (b"\x80\x05garbage", "expected a pickle of plain dictionaries"),
@@ -108,8 +115,14 @@ def test_an_archive_that_unpacks_to_more_than_it_is(tmp_path: Path) -> None:
 
 def test_a_tensor_larger_than_its_storage(tmp_path: Path) -> None:
     huge = torch.zeros(1).expand(1 << 20, 1 << 20)
-    torch.save({"model": {"transformer.wte.weight": huge}, "model_args": ARGS}, tmp_path / "ckpt.pt")
-    refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", r"shape \[1048576, 1048576\] that its storage does not hold", tokenizer=WORDS)
+    torch.save(
+        {"model": {"transformer.wte.weight": huge}, "model_args": ARGS}, tmp_path / "ckpt.pt"
+    )
+    refused(
+        f"nanogpt:{tmp_path / 'ckpt.pt'}",
+        r"shape \[1048576, 1048576\] that its storage does not hold",
+        tokenizer=WORDS,
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +138,10 @@ def test_a_tensor_larger_than_its_storage(tmp_path: Path) -> None:
     ],
 )
 def test_sizes_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    state = {"transformer.wte.weight": torch.zeros(2560, 8), "transformer.wpe.weight": torch.zeros(16, 8)}
+    state = {
+        "transformer.wte.weight": torch.zeros(2560, 8),
+        "transformer.wpe.weight": torch.zeros(16, 8),
+    }
     torch.save({"model": state, "model_args": ARGS | changes}, tmp_path / "ckpt.pt")
     refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", said, tokenizer=WORDS)
 
@@ -135,8 +151,16 @@ def test_sizes_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], said: st
     [
         ([1, 3], 0, "magic 1, version 3; expected a GPT-2 of llm.c, magic 20240326"),
         ([20240326, 2], 0, "version 2; expected"),
-        ([20240326, 3, 16, 100, 1, 2, 8, 128], 0, "1024 bytes, a vocabulary of 100 in 128 rows; expected 9184 bytes"),
-        ([20240326, 3, 2**31 - 1, 2**31 - 1, 2**31 - 1, 1, 2**31 - 1, 2**31 - 1], 0, r"expected \d+ bytes"),
+        (
+            [20240326, 3, 16, 100, 1, 2, 8, 128],
+            0,
+            "1024 bytes, a vocabulary of 100 in 128 rows; expected 9184 bytes",
+        ),
+        (
+            [20240326, 3, 2**31 - 1, 2**31 - 1, 2**31 - 1, 1, 2**31 - 1, 2**31 - 1],
+            0,
+            r"expected \d+ bytes",
+        ),
         ([20240326, 5, -4, 100, 1, 2, 8, 128], 0, "context is -4"),
     ],
 )
@@ -165,13 +189,25 @@ def test_a_gguf_that_speaks_of_more_than_it_has(tmp_path: Path, field: str) -> N
     raw = gguf(GPT2LMHeadModel(config), DEMO / "model", tmp_path / "whole.gguf").read_bytes()
     at = raw.index(f"gpt2.{field}".encode()) + len(f"gpt2.{field}") + 4  # behind the type
     (tmp_path / "more.gguf").write_bytes(raw[:at] + (10**9).to_bytes(4, "little") + raw[at + 4 :])
-    refused(f"gguf:{tmp_path / 'more.gguf'}", f"gpt2.{field} is 1,000,000,000; expected at most", tokenizer=WORDS)
+    refused(
+        f"gguf:{tmp_path / 'more.gguf'}",
+        f"gpt2.{field} is 1,000,000,000; expected at most",
+        tokenizer=WORDS,
+    )
 
 
 def test_a_damaged_gguf(tmp_path: Path) -> None:
     from test_formats import gguf
 
-    config = GPT2Config(n_layer=1, n_head=2, n_embd=8, n_positions=16, vocab_size=2560, bos_token_id=0, eos_token_id=0)
+    config = GPT2Config(
+        n_layer=1,
+        n_head=2,
+        n_embd=8,
+        n_positions=16,
+        vocab_size=2560,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     raw = gguf(GPT2LMHeadModel(config), DEMO / "model", tmp_path / "whole.gguf").read_bytes()
     random = np.random.default_rng(0)
     for cut in (0, 3, 4, 8, 24, 100, 500, 3000, len(raw) // 3, len(raw) - 1):
@@ -188,7 +224,14 @@ def test_a_damaged_gguf(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{", '{"model_type": 3}', '{"model_type": "gpt2", "n_embd": "x"}', '{"model_type": "gpt2", "n_head": 0}'],
+    [
+        "",
+        "[]",
+        "{",
+        '{"model_type": 3}',
+        '{"model_type": "gpt2", "n_embd": "x"}',
+        '{"model_type": "gpt2", "n_head": 0}',
+    ],
 )
 def test_a_config_that_is_none(folder: Path, content: str) -> None:
     (folder / "config.json").write_text(content)
@@ -201,14 +244,21 @@ def test_a_config_that_is_none(folder: Path, content: str) -> None:
 def test_an_index_that_leads_outside(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder.parent / "secret.safetensors")
     names = dict.fromkeys(load_file(folder.parent / "secret.safetensors"), "../secret.safetensors")
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
-    refused(str(folder), r"model.safetensors.index.json names '../secret.safetensors', outside of it")
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": names})
+    )
+    refused(
+        str(folder), r"model.safetensors.index.json names '../secret.safetensors', outside of it"
+    )
 
 
 @pytest.mark.parametrize("key", ["n_layer", "n_embd", "vocab_size", "n_positions"])
 def test_a_config_that_claims_more_than_there_is(folder: Path, key: str) -> None:
     edit(folder / "config.json", **{key: 1 << 40})
-    refused(str(folder), rf"{key} is \d+, more than|its config makes \d+ parameters; its files hold \d+ bytes")
+    refused(
+        str(folder),
+        rf"{key} is \d+, more than|its config makes \d+ parameters; its files hold \d+ bytes",
+    )
 
 
 def test_layers_are_not_left_out(folder: Path) -> None:
@@ -219,8 +269,13 @@ def test_layers_are_not_left_out(folder: Path) -> None:
 def test_nothing_in_a_config_turns_the_checks_off(folder: Path) -> None:
     names = dict.fromkeys(load_file(folder / "model.safetensors"), "../secret.safetensors")
     (folder / "model.safetensors").rename(folder.parent / "secret.safetensors")
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
-    for more in ({"auto_map": {"AutoModelForX": "a.B"}}, {"quantization_config": {"quant_method": "gptq"}}):
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": names})
+    )
+    for more in (
+        {"auto_map": {"AutoModelForX": "a.B"}},
+        {"quantization_config": {"quant_method": "gptq"}},
+    ):
         edit(folder / "config.json", **more)
         refused(str(folder), "outside of it")
 
@@ -236,7 +291,10 @@ def test_files_that_are_links_as_in_the_hubs_cache(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     save_file(state, folder.parent / "blobs" / "1", {"format": "pt"})
     (folder / "model-1.safetensors").symlink_to("../blobs/1")
-    index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(state, "model-1.safetensors")}
+    index = {
+        "metadata": {"total_size": 1},
+        "weight_map": dict.fromkeys(state, "model-1.safetensors"),
+    }
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     assert models.load(str(folder), Options(device="cpu")).identity()["name"] == str(folder)
 
@@ -251,11 +309,16 @@ def test_structures_without_end(tmp_path: Path) -> None:
     torch.save(content, tmp_path / "ckpt.pt")
     refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", "1 layers in 0 tensors", tokenizer=WORDS)
     torch.save(
-        {"model": {"transformer.wte.weight": torch.zeros(2, 2, dtype=torch.complex64)}, "model_args": ARGS},
+        {
+            "model": {"transformer.wte.weight": torch.zeros(2, 2, dtype=torch.complex64)},
+            "model_args": ARGS,
+        },
         tmp_path / "ckpt.pt",
     )
     refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", "complex64 among the weights", tokenizer=WORDS)
-    torch.save({"model": {}, "model_args": ARGS | {"bias": False, "n_layer": 60000}}, tmp_path / "ckpt.pt")
+    torch.save(
+        {"model": {}, "model_args": ARGS | {"bias": False, "n_layer": 60000}}, tmp_path / "ckpt.pt"
+    )
     refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", "60000 layers in 0 tensors", tokenizer=WORDS)
 
 
@@ -276,7 +339,11 @@ def test_weights_that_are_no_numbers(folder: Path) -> None:
 def test_missing_weights_are_not_made_up(folder: Path) -> None:
     state = load_file(folder / "model.safetensors")
     gone = next(name for name in state if name.endswith("mlp.c_fc.weight"))
-    save_file({name: value for name, value in state.items() if name != gone}, folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        {name: value for name, value in state.items() if name != gone},
+        folder / "model.safetensors",
+        {"format": "pt"},
+    )
     refused(str(folder), r"missing keys: \S*mlp.c_fc.weight \(1 in all\); expected all its weights")
 
 
@@ -287,12 +354,17 @@ def test_weights_of_another_shape(folder: Path) -> None:
 
 def test_a_hostile_pickle_in_a_folder(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
-    torch.save({"transformer.wte.weight": Bomb(folder / "ran"), "x": torch.zeros(1 << 24)}, folder / "pytorch_model.bin")
+    torch.save(
+        {"transformer.wte.weight": Bomb(folder / "ran"), "x": torch.zeros(1 << 24)},
+        folder / "pytorch_model.bin",
+    )
     refused(str(folder), r"model \S+: .*[Ww]eights")
     assert not (folder / "ran").exists()
 
 
-def test_code_in_a_folder_is_not_run_unless_trusted_and_then_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_in_a_folder_is_not_run_unless_trusted_and_then_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_MODULES_CACHE", str(folder.parent / "modules"))
     code = (
         "from pathlib import Path\nPath(__file__).with_name('ran').touch()\n"
@@ -313,13 +385,23 @@ def test_code_in_a_folder_is_not_run_unless_trusted_and_then_named(folder: Path,
 
 
 def test_models_that_see_what_comes_later_are_refused(folder: Path) -> None:
-    sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
     bert = BertConfig(**sizes, vocab_size=2560, initializer_range=0.3)
     kinds = {
         "masked": (BertForMaskedLM(bert), "BertForMaskedLM; expected a causal language model"),
-        "both-ways": (BertLMHeadModel(bert), "depends on later tokens; expected a causal language model"),
+        "both-ways": (
+            BertLMHeadModel(bert),
+            "depends on later tokens; expected a causal language model",
+        ),
         "t5": (
-            T5ForConditionalGeneration(T5Config(vocab_size=2560, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)),
+            T5ForConditionalGeneration(
+                T5Config(vocab_size=2560, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+            ),
             r"an encoder-decoder \(t5\)",
         ),
     }
@@ -331,16 +413,24 @@ def test_models_that_see_what_comes_later_are_refused(folder: Path) -> None:
         refused(str(place), said)
     decoder = BertConfig(**sizes, vocab_size=2560, initializer_range=0.3, is_decoder=True)
     BertLMHeadModel(decoder).save_pretrained(folder.parent / "decoder")
-    assert models.load(str(folder.parent / "decoder"), Options(device="cpu", tokenizer=str(folder))).identity()["name"]
+    assert models.load(
+        str(folder.parent / "decoder"), Options(device="cpu", tokenizer=str(folder))
+    ).identity()["name"]
 
 
 def test_a_tokenizer_of_another_model(tmp_path: Path) -> None:
     shutil.copytree(DEMO / "model", tmp_path / "model")
     content = json.loads((tmp_path / "model" / "tokenizer.json").read_text())
-    content["added_tokens"].append(content["added_tokens"][0] | {"id": 2600, "content": "zzz", "special": False})
+    content["added_tokens"].append(
+        content["added_tokens"][0] | {"id": 2600, "content": "zzz", "special": False}
+    )
     (tmp_path / "more.json").write_text(json.dumps(content))
-    model = models.load(str(tmp_path / "model"), Options(device="cpu", tokenizer=str(tmp_path / "more.json")))
-    with pytest.raises(UsageError, match="its tokenizer gives token 2560, the model has 2560; expected --tokenizer"):
+    model = models.load(
+        str(tmp_path / "model"), Options(device="cpu", tokenizer=str(tmp_path / "more.json"))
+    )
+    with pytest.raises(
+        UsageError, match="its tokenizer gives token 2560, the model has 2560; expected --tokenizer"
+    ):
         model.encode("it is zzz")
 
 
@@ -349,14 +439,24 @@ def test_options_that_a_format_has_no_use_for(tmp_path: Path, option: str) -> No
     torch.save({"model": {}, "model_args": ARGS}, tmp_path / "ckpt.pt")
     said = f"--{option.replace('_', '-')}: no use for nanogpt:"
     refused(f"nanogpt:{tmp_path / 'ckpt.pt'}", said, tokenizer=WORDS, **{option: "auto"})
-    refused("api:http://127.0.0.1:9#x", f"--{option.replace('_', '-')}: no use for api:", **{option: "auto"})
+    refused(
+        "api:http://127.0.0.1:9#x",
+        f"--{option.replace('_', '-')}: no use for api:",
+        **{option: "auto"},
+    )
 
 
 @pytest.mark.parametrize("how", ["bnb-8bit", "bnb-4bit", "gptq", "awq"])
-def test_quantization_says_what_is_lacking(folder: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quantization_says_what_is_lacking(
+    folder: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from gpt2eval.models import devices
 
-    refused(str(folder), f"--quantization {how}: the package .* is not installed|there is no GPU here", quantization=how)
+    refused(
+        str(folder),
+        f"--quantization {how}: the package .* is not installed|there is no GPU here",
+        quantization=how,
+    )
     monkeypatch.setattr(devices, "find_spec", lambda name: object())
     if not torch.cuda.is_available():
         refused(str(folder), f"--quantization {how}: there is no GPU here", quantization=how)
@@ -369,7 +469,15 @@ def test_paths_stay_inside(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="outside of it"):
             safe.inside(tmp_path, name, "x")
     (tmp_path / "openai").mkdir()
-    for name, content in {"hparams.json": "{}", "encoder.json": '{"a": 0}', "vocab.bpe": "#version: 0.2\n"}.items():
+    for name, content in {
+        "hparams.json": "{}",
+        "encoder.json": '{"a": 0}',
+        "vocab.bpe": "#version: 0.2\n",
+    }.items():
         (tmp_path / "openai" / name).write_text(content)
-    (tmp_path / "openai" / "checkpoint").write_text('model_checkpoint_path: "/elsewhere/model.ckpt"\n')
-    refused(f"openai:{tmp_path / 'openai'}", "checkpoint names '/elsewhere/model.ckpt', outside of it")
+    (tmp_path / "openai" / "checkpoint").write_text(
+        'model_checkpoint_path: "/elsewhere/model.ckpt"\n'
+    )
+    refused(
+        f"openai:{tmp_path / 'openai'}", "checkpoint names '/elsewhere/model.ckpt', outside of it"
+    )

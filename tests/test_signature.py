@@ -15,9 +15,13 @@ from gpt2eval.signature import comparable, differences, protocol_of, read, writt
 from gpt2eval.tasks import load_task
 
 NAMES = [
-    f"{task}/{variant}" if variant else task for task in catalog.files("tasks") for variant in ("", *load_task(task).variants)
+    f"{task}/{variant}" if variant else task
+    for task in catalog.files("tasks")
+    for variant in ("", *load_task(task).variants)
 ]
-DATA = demo.data() | {"webtext": demo.data()["lambada"]}  # whose lines are {"text": ...} as well; WebText cannot be embedded
+DATA = demo.data() | {
+    "webtext": demo.data()["lambada"]
+}  # whose lines are {"text": ...} as well; WebText cannot be embedded
 TOY = {"data": DATA, "settings": Settings(limit=4)}
 
 
@@ -28,7 +32,9 @@ def test_any_fields_read_back(fields: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_protocol_reads_back_and_runs_again(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_protocol_reads_back_and_runs_again(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (result,) = evaluate("toy:unigram", [name], **TOY)
     for measured in result.metrics:
         fields = read(measured.signature)
@@ -36,7 +42,11 @@ def test_every_protocol_reads_back_and_runs_again(name: str, capsys: pytest.Capt
         assert fields["task"] == name
         (again,) = rerun(measured.signature, data=DATA)
         assert again.metrics == result.metrics
-    (again,) = rerun(f"{name} column, toy: 12.3 [1, 2] {protocol_of(result.metrics[0].signature)}", "toy:unigram", data=DATA)
+    (again,) = rerun(
+        f"{name} column, toy: 12.3 [1, 2] {protocol_of(result.metrics[0].signature)}",
+        "toy:unigram",
+        data=DATA,
+    )
     assert [m.metric.value for m in again.metrics] == [m.metric.value for m in result.metrics]
 
 
@@ -50,7 +60,17 @@ def test_the_command_runs_again_what_run_printed(
         assert not ended.value.code
         return [line for line in capsys.readouterr().out.splitlines() if " task:" in line]
 
-    lines = printed("run", "--tasks", "lambada,cbt_cn,ptb,text8", "--limit", "3", "--dtype", "bfloat16", "--batch-size", "2")
+    lines = printed(
+        "run",
+        "--tasks",
+        "lambada,cbt_cn,ptb,text8",
+        "--limit",
+        "3",
+        "--dtype",
+        "bfloat16",
+        "--batch-size",
+        "2",
+    )
     assert len(lines) == 6
     for line in lines:
         assert line in printed("rerun", line)
@@ -59,7 +79,10 @@ def test_the_command_runs_again_what_run_printed(
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
-        (("detok:ptb.1", "detok:ptb.0"), "not the signature's protocol: detok: ptb.0 there, ptb.1 here"),
+        (
+            ("detok:ptb.1", "detok:ptb.0"),
+            "not the signature's protocol: detok: ptb.0 there, ptb.1 here",
+        ),
         (("data:", "data:1234"), "data: 1234"),
         (("unit:word+eol@", "unit:byte@"), "unit: byte@"),
         (("ctx:1024", "ctx:many"), "ctx: 'many'; expected a whole number"),
@@ -98,7 +121,11 @@ BASE = "task:ptb|data:aa|ask:everything|unit:word+eol@9|ctx:1024|model:a@1|tok:1
         (("", ""), True, "one protocol"),
         (("model:a@1", "model:b@2"), True, "one protocol"),
         (("tok:11", "tok:22"), True, "one protocol"),
-        (("dtype:float32", "dtype:bfloat16"), True, "half precision and quantization move a number by some tenths"),
+        (
+            ("dtype:float32", "dtype:bfloat16"),
+            True,
+            "half precision and quantization move a number by some tenths",
+        ),
         (("batch:1024", "batch:512"), True, "batch may move the last digits"),
         (("ctx:1024", "ctx:512"), False, "the protocols differ in ctx"),
         (("data:aa", "data:bb"), False, "the protocols differ in data"),

@@ -9,7 +9,9 @@ from gpt2eval.errors import UsageError
 from gpt2eval.tasks import Task, load_detokenizer, load_suite, load_task
 
 NAMES = sorted(catalog.files("tasks"))
-FULL_NAMES = [full for name in NAMES for full in [name, *(f"{name}/{v}" for v in load_task(name).variants)]]
+FULL_NAMES = [
+    full for name in NAMES for full in [name, *(f"{name}/{v}" for v in load_task(name).variants)]
+]
 
 PAPER = "Radford et al. 2019, table 3"
 ROWS = ("SOTA", "117M", "345M", "762M", "1542M")
@@ -77,7 +79,17 @@ def published_units(task: Task) -> int | None:
 
 
 def test_the_nine_tasks_of_the_ten_columns_are_there() -> None:
-    assert {"lambada", "cbt_cn", "cbt_ne", "wikitext2", "wikitext103", "ptb", "enwik8", "text8", "lm1b"} <= set(NAMES)
+    assert {
+        "lambada",
+        "cbt_cn",
+        "cbt_ne",
+        "wikitext2",
+        "wikitext103",
+        "ptb",
+        "enwik8",
+        "text8",
+        "lm1b",
+    } <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", FULL_NAMES)
@@ -98,10 +110,14 @@ def test_task_has_a_source_and_only_figures_of_its_own_metrics(name: str) -> Non
 OTHER_TOOLS = {"lm_eval", "lm_eval_standard", "hf_docs", "hf_docs_s512", "llama_cpp", "megatron"}
 
 
-@pytest.mark.parametrize("name", [name for name in FULL_NAMES if name.partition("/")[2] not in OTHER_TOOLS])
+@pytest.mark.parametrize(
+    "name", [name for name in FULL_NAMES if name.partition("/")[2] not in OTHER_TOOLS]
+)
 def test_variant_differs_only_where_its_file_says_so(name: str) -> None:
     task, base = load_task(name), load_task(name.partition("/")[0])
-    metrics = tuple(name for name in base.metrics if name != "acc_unfiltered" or task.filter != "none")
+    metrics = tuple(
+        name for name in base.metrics if name != "acc_unfiltered" or task.filter != "none"
+    )
     assert (task.unit, task.metrics, task.version) == (base.unit, metrics, base.version)
     if task.source == base.source and task.format == base.format:
         assert task.expect == base.expect
@@ -122,7 +138,11 @@ def test_published_rows_are_table_3(title: str) -> None:
 
 def test_the_grid_holds_every_candidate_of_every_column() -> None:
     paper, grid = load_suite("gpt2-paper"), load_suite("gpt2-paper-grid")
-    assert (grid.models, grid.tolerances, grid.known) == (paper.models, paper.tolerances, paper.known)
+    assert (grid.models, grid.tolerances, grid.known) == (
+        paper.models,
+        paper.tolerances,
+        paper.known,
+    )
     assert {c.task.partition("/")[0] for c in grid.columns} == {c.task for c in paper.columns}
     assert [c for c in grid.columns if "/" not in c.task] == list(paper.columns)
     for column in grid.columns:
@@ -132,7 +152,9 @@ def test_the_grid_holds_every_candidate_of_every_column() -> None:
 
 @pytest.mark.parametrize("name", FULL_NAMES)
 def test_a_variant_repeats_the_paper_as_its_task_has_it(name: str) -> None:
-    base = {f.metric: f.rows for f in load_task(name.partition("/")[0]).published if f.source == PAPER}
+    base = {
+        f.metric: f.rows for f in load_task(name.partition("/")[0]).published if f.source == PAPER
+    }
     for figures in load_task(name).published:
         if figures.source == PAPER:
             assert figures.rows.items() <= base[figures.metric].items()
@@ -165,13 +187,18 @@ def test_variant_replaces_keys_of_the_task(tmp_path: Path) -> None:
         ),
         (SMALL + "stride: 0\n", "stride: input should be greater than 0; found 0"),
         (SMALL.replace("unit: byte\n", ""), "unit: field required"),
-        (SMALL.replace("variants: {s32: {stride: 32}}", "variants: s32"), "variants: expected a mapping"),
+        (
+            SMALL.replace("variants: {s32: {stride: 32}}", "variants: s32"),
+            "variants: expected a mapping",
+        ),
         (SMALL + "note: [", "not readable as YAML"),
         ("just a line\n", "expected a mapping of keys, found str"),
         ("", "expected a mapping of keys, found NoneType"),
     ],
 )
-def test_wrong_file_is_one_line_with_the_file_the_key_and_what_was_expected(tmp_path: Path, text: str, expected: str) -> None:
+def test_wrong_file_is_one_line_with_the_file_the_key_and_what_was_expected(
+    tmp_path: Path, text: str, expected: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         load_task("small", write(tmp_path, text))
     message = str(caught.value)
@@ -183,14 +210,18 @@ def test_wrong_file_is_one_line_with_the_file_the_key_and_what_was_expected(tmp_
 def test_wrong_key_of_a_variant_is_found_when_the_variant_is_asked(tmp_path: Path) -> None:
     include = write(tmp_path, SMALL.replace("{stride: 32}", "{strides: 32}"))
     assert load_task("small", include).variants == ("s32",)
-    with pytest.raises(UsageError, match=r"small\.yaml: unknown key 'strides'; did you mean 'stride'\?"):
+    with pytest.raises(
+        UsageError, match=r"small\.yaml: unknown key 'strides'; did you mean 'stride'\?"
+    ):
         load_task("small/s32", include)
 
 
 def test_unknown_task_and_variant_give_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"^unknown task 'wikitxt2'; did you mean 'wikitext2'\?$"):
         load_task("wikitxt2")
-    with pytest.raises(UsageError, match=r"^unknown variant of wikitext2 's33'; did you mean 's32'\?$"):
+    with pytest.raises(
+        UsageError, match=r"^unknown variant of wikitext2 's33'; did you mean 's32'\?$"
+    ):
         load_task("wikitext2/s33")
 
 
@@ -199,5 +230,7 @@ def test_unknown_suite_detokenizer_and_option_give_the_nearest() -> None:
         load_suite("gpt2-papr")
     with pytest.raises(UsageError, match="unknown detokenizer 'ptbb'; did you mean 'ptb'"):
         load_detokenizer("ptbb")
-    with pytest.raises(UsageError, match="unknown option of detokenizer ptb 'questin'; did you mean 'question'"):
+    with pytest.raises(
+        UsageError, match="unknown option of detokenizer ptb 'questin'; did you mean 'question'"
+    ):
         load_detokenizer("ptb+questin")

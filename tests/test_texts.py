@@ -23,7 +23,13 @@ from gpt2eval.types import Encoding, Model, Request, Result, TokenScores, Worker
 
 UNIFORM = "toy:uniform-bytes"
 PLAIN = "Once upon a time\nthere wäs a cat.\n\nIt slept"
-DOCUMENTS = ["Ein Wörtchen\r\nund noch eins.\n", "", "zwei drei \u2028 vier", "x" * 100, '"{}" \\ \0']
+DOCUMENTS = [
+    "Ein Wörtchen\r\nund noch eins.\n",
+    "",
+    "zwei drei \u2028 vier",
+    "x" * 100,
+    '"{}" \\ \0',
+]
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -33,7 +39,9 @@ def write(path: Path, content: str | bytes) -> Path:
 
 
 def jsonl(path: Path, documents: Sequence[str], key: str = "text", **rest: Any) -> Path:
-    return write(path, "".join(json.dumps({"id": n, key: d} | rest) + "\n" for n, d in enumerate(documents)))
+    return write(
+        path, "".join(json.dumps({"id": n, key: d} | rest) + "\n" for n, d in enumerate(documents))
+    )
 
 
 def one(*given: str | Path | texts.Text, model: str | Model = UNIFORM, **rest: Any) -> Result:
@@ -71,9 +79,13 @@ def test_uniform_bytes_have_their_closed_form(tmp_path: Path, content: str) -> N
     word, byte, char = (one(texts.load(path, unit)) for unit in ("word", "byte", "char"))
     assert numbers(byte)["bpb"] == pytest.approx(8, rel=1e-14)
     assert numbers(char)["bpc"] == pytest.approx(8 * size / len(content), rel=1e-14)
-    expected = 256 ** (size / len(content.split())) if size / len(content.split()) < 125 else math.inf
+    expected = (
+        256 ** (size / len(content.split())) if size / len(content.split()) < 125 else math.inf
+    )
     assert numbers(word)["ppl"] == pytest.approx(expected, rel=1e-12)
-    assert [numbers(r)["nats_per_token"] for r in (word, byte, char)] == [pytest.approx(math.log(256))] * 3
+    assert [numbers(r)["nats_per_token"] for r in (word, byte, char)] == [
+        pytest.approx(math.log(256))
+    ] * 3
     assert len({r.nll_sha256 for r in (word, byte, char)}) == 1
 
 
@@ -92,14 +104,21 @@ metrics: [ppl, nats_per_token]
 
 
 @pytest.mark.parametrize("detokenizer", [None, "ptb+question"])
-def test_a_text_scores_as_the_task_file_that_says_the_same(tmp_path: Path, detokenizer: str | None) -> None:
-    write(tmp_path / "tasks" / "mine.yaml", TASK + (f"detokenizer: {detokenizer}\n" if detokenizer else ""))
+def test_a_text_scores_as_the_task_file_that_says_the_same(
+    tmp_path: Path, detokenizer: str | None
+) -> None:
+    write(
+        tmp_path / "tasks" / "mine.yaml",
+        TASK + (f"detokenizer: {detokenizer}\n" if detokenizer else ""),
+    )
     path = write(tmp_path / "mine.txt", " the <unk> did n't sleep \n no it did N times")
     by_file = evaluate("demo", ["mine"], data={"mine": path}, include=[tmp_path])[0]
     by_text = one(texts.load(path, "word", detokenizer), model="demo")
     assert (by_text.nll_sha256, numbers(by_text)) == (by_file.nll_sha256, numbers(by_file))
     assert (by_text.data, by_text.detokenizer) == (by_file.data, by_file.detokenizer)
-    signatures = [[m.signature.partition("|")[2] for m in result.metrics] for result in (by_text, by_file)]
+    signatures = [
+        [m.signature.partition("|")[2] for m in result.metrics] for result in (by_text, by_file)
+    ]
     assert signatures[0] == signatures[1]
 
 
@@ -110,8 +129,13 @@ def every_way(folder: Path) -> list[str]:
         write(folder / "folder" / f"{number}.txt", document)
     lines = jsonl(folder / "a.jsonl", documents, "body", length=3)
     write(folder / "a.jsonl.gz", gzip.compress(lines.read_bytes()))
-    write(folder / "unnamed", "".join(json.dumps({"meta": {"body": d}}) + "\n" for d in documents).removesuffix("\n"))
-    table = pyarrow.table({"n": range(len(documents)), "body": documents, "meta": [{"body": d} for d in documents]})
+    write(
+        folder / "unnamed",
+        "".join(json.dumps({"meta": {"body": d}}) + "\n" for d in documents).removesuffix("\n"),
+    )
+    table = pyarrow.table(
+        {"n": range(len(documents)), "body": documents, "meta": [{"body": d} for d in documents]}
+    )
     parquet.write_table(table, folder / "a.parquet", row_group_size=2)
     write(folder / "rows", (folder / "a.parquet").read_bytes())
     return [
@@ -130,11 +154,16 @@ def test_however_documents_are_kept_they_are_the_same_text(tmp_path: Path) -> No
     loaded = [texts.load(where) for where in every_way(tmp_path)]
     assert len({text.content for text in loaded}) == 1
     made = [one(text, model="toy:unigram") for text in (loaded[0], loaded[1], loaded[5])]
-    assert len({(r.nll_sha256, r.data["sha256"], r.tally.records, *numbers(r).values()) for r in made}) == 1
+    assert (
+        len({(r.nll_sha256, r.data["sha256"], r.tally.records, *numbers(r).values()) for r in made})
+        == 1
+    )
     assert made[0].data["sha256"] == sha256(loaded[0].content).hexdigest()
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5).filter(any))
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5).filter(any)
+)
 def test_documents_out_are_the_documents_in(documents: list[str]) -> None:
     content = texts.layout(documents)
     read = corpus.parsed(tasks.load_task("webtext"), content, "here")
@@ -146,29 +175,49 @@ def test_a_folder_is_read_in_order_of_its_paths_without_what_is_hidden(tmp_path:
     for name in ("b/1", "a", "b.txt", ".hidden", "b/.git/x", "c/d/e", "B"):
         write(tmp_path / "f" / name, f"this is {name}")
     read = texts.load(tmp_path / "f").read()
-    assert [record.text.removeprefix("this is ") for record in read.records] == ["B", "a", "b.txt", "b/1", "c/d/e"]
+    assert [record.text.removeprefix("this is ") for record in read.records] == [
+        "B",
+        "a",
+        "b.txt",
+        "b/1",
+        "c/d/e",
+    ]
 
 
 def test_a_plain_text_is_never_changed(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbfna\xefve\r\n\0caf\xc3\xa9"
     path = write(tmp_path / "a.txt", content)
     result = one(texts.load(path, "byte"))
-    assert (result.tally.units.bytes, result.data["sha256"]) == (len(content), sha256(content).hexdigest())
+    assert (result.tally.units.bytes, result.data["sha256"]) == (
+        len(content),
+        sha256(content).hexdigest(),
+    )
     assert texts.load(write(tmp_path / "b.txt", PLAIN)).content == PLAIN.encode()
-    assert texts.load(write(tmp_path / "b.txt.gz", gzip.compress(PLAIN.encode()))).content == PLAIN.encode()
+    assert (
+        texts.load(write(tmp_path / "b.txt.gz", gzip.compress(PLAIN.encode()))).content
+        == PLAIN.encode()
+    )
 
 
 # -- documents -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stride", [None, 7])
-def test_each_document_begins_anew_and_each_of_its_tokens_is_scored_once(tmp_path: Path, stride: int | None) -> None:
+def test_each_document_begins_anew_and_each_of_its_tokens_is_scored_once(
+    tmp_path: Path, stride: int | None
+) -> None:
     path, model = jsonl(tmp_path / "a.jsonl", DOCUMENTS), Watched()
     result = one(f"{path}:text", model=model, settings=Settings(context=16, stride=stride))
     sizes = [len(d.encode()) for d in DOCUMENTS]
-    assert sum(len(branch) for request in model.asked for branch in request.branches) == sum(sizes) == result.tally.tokens
+    assert (
+        sum(len(branch) for request in model.asked for branch in request.branches)
+        == sum(sizes)
+        == result.tally.tokens
+    )
     assert (result.tally.unscored, result.tally.records) == (0, len(DOCUMENTS))
-    begun = sorted(bytes(r.branches[0].tolist()) for r in model.asked if r.prefix.tolist() == [model.start])
+    begun = sorted(
+        bytes(r.branches[0].tolist()) for r in model.asked if r.prefix.tolist() == [model.start]
+    )
     assert begun == sorted(d.encode()[:16] for d in DOCUMENTS if d)
 
 
@@ -183,7 +232,9 @@ def test_documents_csv_adds_up_to_the_totals(tmp_path: Path) -> None:
     units = result.tally.units
     summed = [sum(int(row[name]) for row in rows) for name in ("tokens", "words", "bytes", "chars")]
     assert summed == [result.tally.tokens, units.words, units.bytes, units.chars]
-    assert math.fsum(float(row["nats"]) for row in rows) == pytest.approx(result.tally.nats, rel=1e-14)
+    assert math.fsum(float(row["nats"]) for row in rows) == pytest.approx(
+        result.tally.nats, rel=1e-14
+    )
     assert [int(row["bytes"]) for row in rows] == [len(d.encode()) for d in DOCUMENTS]
     assert (rows[1]["nats"], rows[1]["ppl"], rows[1]["bpb"]) == ("0.0", "", "")
     for row in (row for row in rows if row["ppl"]):
@@ -207,7 +258,9 @@ def test_bits_per_byte_of_documents_need_tokens_that_tile_their_bytes(tmp_path: 
     one(f"{path}:text", model=Watched(lossy=True), out=tmp_path / "out")
     (file,) = tmp_path.rglob("documents.csv")
     assert {row["bpb"] for row in csv.DictReader(file.read_text().splitlines())} == {""}
-    with pytest.raises(UsageError, match=r"^task webtext: the model's tokens do not tile the text's bytes"):
+    with pytest.raises(
+        UsageError, match=r"^task webtext: the model's tokens do not tile the text's bytes"
+    ):
         evaluate(Watched(lossy=True), ["webtext"], data={"webtext": path})
 
 
@@ -218,7 +271,10 @@ def test_the_same_run_again_asks_nothing_and_shards_come_together(tmp_path: Path
     assert one(f"{path}:text", model=again, out=tmp_path / "out") == first
     assert (len(alone.asked) > 90, again.asked) == (True, [])
     workers = [Settings(worker=Worker(rank, 2)) for rank in (0, 1)]
-    made = [evaluate(Watched(), texts=[f"{path}:text"], out=tmp_path / "two", settings=s) for s in workers]
+    made = [
+        evaluate(Watched(), texts=[f"{path}:text"], out=tmp_path / "two", settings=s)
+        for s in workers
+    ]
     assert (made[0], [r.nll_sha256 for r in made[1]]) == ([], [first.nll_sha256])
     limited = one(f"{path}:text", model=Watched(), settings=Settings(limit=2))
     assert (limited.tally.records, "|limit:2|" in limited.metrics[0].signature) == (2, True)
@@ -234,11 +290,21 @@ def test_webtext_and_its_samples_are_nine_files_of_one_protocol() -> None:
         one = tasks.load_task(name)
         file = f"{one.variant or 'webtext'}.test.jsonl"
         assert one.source.archive is not None
-        assert (one.source.file.name, one.source.archive.url.rpartition("/")[2], one.expect.records) == (file, file, 5000)
-        assert (one.format, one.unit, one.metrics) == ("documents", "token", ("ppl", "bpb", "nats_per_token"))
+        assert (
+            one.source.file.name,
+            one.source.archive.url.rpartition("/")[2],
+            one.expect.records,
+        ) == (file, file, 5000)
+        assert (one.format, one.unit, one.metrics) == (
+            "documents",
+            "token",
+            ("ppl", "bpb", "nats_per_token"),
+        )
     columns = tasks.load_suite("webtext-samples").columns
     assert [(c.task, c.metric) for c in columns] == [
-        (name, metric) for name in ("webtext", *(f"webtext/{v}" for v in task.variants)) for metric in ("ppl", "bpb")
+        (name, metric)
+        for name in ("webtext", *(f"webtext/{v}" for v in task.variants))
+        for metric in ("ppl", "bpb")
     ]
     assert len({column.title for column in columns}) == 18
     assert set(catalog.files("tasks")) & set(catalog.files("tasks/suites")) == set()
@@ -248,17 +314,25 @@ def test_webtext_reads_its_documents(development_data: Path) -> None:
     path = development_data / "webtext" / "webtext.valid.head63.jsonl"
     result = evaluate(UNIFORM, ["webtext"], data={"webtext": path})[0]
     documents = [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
-    assert (result.tally.records, result.tally.units.bytes) == (len(documents), sum(len(d.encode()) for d in documents))
+    assert (result.tally.records, result.tally.units.bytes) == (
+        len(documents),
+        sum(len(d.encode()) for d in documents),
+    )
     assert numbers(result) == pytest.approx({"ppl": 256, "bpb": 8, "nats_per_token": math.log(256)})
     assert "|data:" in result.metrics[0].signature
-    assert "!|ask:everything|records:documents|detok:none|unit:token@" in result.metrics[0].signature
+    assert (
+        "!|ask:everything|records:documents|detok:none|unit:token@" in result.metrics[0].signature
+    )
     assert one(f"{path}:text").nll_sha256 == result.nll_sha256
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ('{"text": "a"}\n{"txt": "b"}\n', 'line 2: expected {"text": "..."}, found \'{"txt": "b"}\''),
+        (
+            '{"text": "a"}\n{"txt": "b"}\n',
+            'line 2: expected {"text": "..."}, found \'{"txt": "b"}\'',
+        ),
         ('{"text": "a"}\n\n', 'line 2: expected {"text": "..."}, found \'\''),
         ('{"text": "a"}\n{"text": 3}\n', 'line 2: expected {"text": "..."}, found'),
         ('{"text": "a"}\n{"text": "\\ud800"}\n', 'line 2: expected {"text": "..."}, found'),
@@ -278,12 +352,17 @@ def test_damaged_documents_are_one_line(tmp_path: Path, content: str, expected: 
 
 
 def test_no_text_overwrites_another(tmp_path: Path) -> None:
-    a, b, c = (write(tmp_path / n / "x.txt", content) for n, content in (("a", "one"), ("b", "two"), ("c", "one")))
+    a, b, c = (
+        write(tmp_path / n / "x.txt", content)
+        for n, content in (("a", "one"), ("b", "two"), ("c", "one"))
+    )
     one, two = (sha256(text).hexdigest()[:8] for text in (b"one", b"two"))
     for text in (a, b, c, texts.load(a, "byte"), texts.load(a, "word+eol", "ptb+one")):
         evaluate(UNIFORM, texts=[text], out=tmp_path / "out")
     names = {result.full_name for result in results.read([tmp_path / "out"])}
-    assert names == {f"text/x.txt-{n}" for n in (one, two, f"byte-{one}", f"word+eol-ptb+one-{one}")}
+    assert names == {
+        f"text/x.txt-{n}" for n in (one, two, f"byte-{one}", f"word+eol-ptb+one-{one}")
+    }
     assert len(evaluate(UNIFORM, texts=[a, b, a, c])) == 2, "the same text is taken once"
     assert [result.full_name for result in evaluate(UNIFORM, texts=str(a))] == [f"text/x.txt-{one}"]
 
@@ -291,7 +370,10 @@ def test_no_text_overwrites_another(tmp_path: Path) -> None:
 def test_words_and_line_ends_are_the_tasks_unit(tmp_path: Path) -> None:
     path = demo.data()["wikitext2"]
     of_task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].metrics[0].metric
-    assert evaluate(UNIFORM, texts=[texts.load(path, "word+eol", "wikitext")])[0].metrics[0].metric == of_task
+    assert (
+        evaluate(UNIFORM, texts=[texts.load(path, "word+eol", "wikitext")])[0].metrics[0].metric
+        == of_task
+    )
 
 
 @pytest.mark.parametrize(
@@ -308,7 +390,9 @@ def test_words_and_line_ends_are_the_tasks_unit(tmp_path: Path) -> None:
         ("jsonl:text:x.txt", "jsonl-text-x.txt"),
     ],
 )
-def test_the_name_of_a_text_is_a_folder_and_reads_back(tmp_path: Path, name: str, called: str) -> None:
+def test_the_name_of_a_text_is_a_folder_and_reads_back(
+    tmp_path: Path, name: str, called: str
+) -> None:
     path = write(tmp_path / name, "some words\n")
     first, result = (one(path, out=tmp_path / "out") for _ in range(2))
     assert first == result
@@ -318,7 +402,9 @@ def test_the_name_of_a_text_is_a_folder_and_reads_back(tmp_path: Path, name: str
     assert (tmp_path / "out" / "toy-uniform-bytes" / "text" / called / "result.json").is_file()
 
 
-def test_the_current_folder_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_folder_has_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "books" / "one.txt", "a text\n")
     write(tmp_path / "books" / "sub" / "two.txt", "a text\n")
     monkeypatch.chdir(tmp_path / "books")
@@ -337,16 +423,36 @@ def gpt2eval(gpt2eval: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     return gpt2eval
 
 
-def test_run_prints_the_numbers_of_a_text_with_their_signatures(gpt2eval: Run, tmp_path: Path) -> None:
+def test_run_prints_the_numbers_of_a_text_with_their_signatures(
+    gpt2eval: Run, tmp_path: Path
+) -> None:
     write(tmp_path / "my.txt", "one two\n")
     alone = gpt2eval("run", "--model", UNIFORM, "--text", "my.txt", "--unit", "byte")
-    assert (alone.code, alone.out.splitlines()[0].split("|")[2].strip()) == (0, "text/my.txt-byte-2dbb4a50 bpb")
+    assert (alone.code, alone.out.splitlines()[0].split("|")[2].strip()) == (
+        0,
+        "text/my.txt-byte-2dbb4a50 bpb",
+    )
     assert "| toy:uniform-bytes | 8.00 " in alone.out
-    assert "\ntext/my.txt-byte-2dbb4a50 bpb, toy:uniform-bytes: 8.0000 task:text/my.txt-byte-2dbb4a50|data:" in alone.out
+    assert (
+        "\ntext/my.txt-byte-2dbb4a50 bpb, toy:uniform-bytes: 8.0000 task:text/my.txt-byte-2dbb4a50|data:"
+        in alone.out
+    )
     assert "|unit:byte@8|" in alone.out
     again = gpt2eval("table", "results")
     assert again.out == alone.out
-    both = gpt2eval("run", "--model", UNIFORM, "--text", "my.txt", "--tasks", "text8", "--data", "demo", "--limit", "1")
+    both = gpt2eval(
+        "run",
+        "--model",
+        UNIFORM,
+        "--text",
+        "my.txt",
+        "--tasks",
+        "text8",
+        "--data",
+        "demo",
+        "--limit",
+        "1",
+    )
     assert [c.strip() for c in both.out.splitlines()[0].split("|")[2:-1]] == [
         "text8 BPC",
         "text/my.txt-2dbb4a50 ppl",
@@ -355,7 +461,9 @@ def test_run_prints_the_numbers_of_a_text_with_their_signatures(gpt2eval: Run, t
     rows = list(csv.DictReader((tmp_path / "results" / "results.csv").read_text().splitlines()))
     named = {("text", "my.txt-2dbb4a50"), ("text", "my.txt-byte-2dbb4a50"), ("text8", "")}
     assert {(row["task"], row["variant"]) for row in rows} == named
-    shard = gpt2eval("run", "--model", UNIFORM, "--text", "my.txt", "--shard", "2/2", "--out", "other")
+    shard = gpt2eval(
+        "run", "--model", UNIFORM, "--text", "my.txt", "--shard", "2/2", "--out", "other"
+    )
     assert (shard.code, shard.out) == (0, "")
     assert "units missing: 0; the same command does them" in shard.err
 
@@ -367,7 +475,10 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
     signature = result.metrics[0].signature
     ended = gpt2eval("rerun", signature)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
-    assert "signature: task: text/my.txt-2dbb4a50 is a text of somebody's own; expected gpt2eval run --text" in ended.err
+    assert (
+        "signature: task: text/my.txt-2dbb4a50 is a text of somebody's own; expected gpt2eval run --text"
+        in ended.err
+    )
     assert gpt2eval("diff", signature, "results").out == "comparable: yes, one protocol\n"
 
 
@@ -394,7 +505,10 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
         ("--text parquet:text:my.txt", "my.txt: cannot be read: "),
         ("--text parquet:text:a.jsonl", "a.jsonl: cannot be read: "),
         ("--text bare", "--text bare: no file in it; expected one or more that are not hidden"),
-        ("--text folder", "--text folder: folder/b.jsonl: holds several texts; expected folder/b.jsonl:KEY, given by itself"),
+        (
+            "--text folder",
+            "--text folder: folder/b.jsonl: holds several texts; expected folder/b.jsonl:KEY, given by itself",
+        ),
         ("--text latin", "latin/a.txt: line 1: byte 0xef is not UTF-8"),
         ("--text latin/a.txt", "latin/a.txt: line 1: byte 0xef is not UTF-8"),
         ("--text crlf.txt", "crlf.txt: line 1: CRLF line ends"),
@@ -402,14 +516,23 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
         ("--text binary", "binary: line 1: binary; expected plain UTF-8 text"),
         ("--text empty.txt", "empty.txt: empty; expected"),
         ("--text empty.jsonl:text", 'empty.jsonl: line 1: expected {"text": "..."}, found \'\''),
-        ("--text hollow.jsonl:text", "hollow.jsonl:text: every document in it is empty; expected text"),
+        (
+            "--text hollow.jsonl:text",
+            "hollow.jsonl:text: every document in it is empty; expected text",
+        ),
         ("--text damaged.gz", "damaged.gz: cannot be read: "),
         ("--text my.txt --unit wrod", "unknown unit 'wrod'; did you mean 'word'?"),
         ("--text my.txt --detokenizer ptbb", "unknown detokenizer 'ptbb'; did you mean 'ptb'?"),
         ("--text my.txt --detokenizer ptb+x", "unknown option of detokenizer ptb 'x'"),
-        ("--text my.txt --strict-data", "my.txt: its hash is not that of the published my.txt (--strict-data)"),
+        (
+            "--text my.txt --strict-data",
+            "my.txt: its hash is not that of the published my.txt (--strict-data)",
+        ),
         ("--unit byte", "--unit byte: it says how a --text is measured; expected one"),
-        ("--tasks ptb --data demo --detokenizer ptb", "--detokenizer ptb: it says how a --text is measured"),
+        (
+            "--tasks ptb --data demo --detokenizer ptb",
+            "--detokenizer ptb: it says how a --text is measured",
+        ),
         ("--text blank.jsonl:text", "--text blank.jsonl:text: it has no word; expected text"),
     ],
 )
@@ -417,7 +540,10 @@ def test_bad_text(gpt2eval: Run, tmp_path: Path, arguments: str, expected: str) 
     write(tmp_path / "my.txt", "one two\n")
     jsonl(tmp_path / "a.jsonl", ["one", "two"])
     jsonl(tmp_path / "folder" / "b.jsonl", ["one"])
-    parquet.write_table(pyarrow.table({"text": ["a", "b"], "n": [7, 8], "holes": ["a", None]}), tmp_path / "a.parquet")
+    parquet.write_table(
+        pyarrow.table({"text": ["a", "b"], "n": [7, 8], "holes": ["a", None]}),
+        tmp_path / "a.parquet",
+    )
     write(tmp_path / "bare" / ".hidden", "x")
     write(tmp_path / "latin" / "a.txt", "na\u00efve".encode("latin-1"))
     write(tmp_path / "crlf.txt", "a\r\nb\r\n")

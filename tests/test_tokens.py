@@ -9,7 +9,15 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gpt2eval import demo, pipeline, plan
@@ -26,7 +34,9 @@ SPECIAL = ["<unk>", "<s>", "<|endoftext|>"]
 
 def trained(kind: str) -> Any:
     """A small tokenizer of a kind."""
-    made: Any = Tokenizer(models.WordPiece(unk_token="<unk>") if kind == "wordpiece" else models.BPE())
+    made: Any = Tokenizer(
+        models.WordPiece(unk_token="<unk>") if kind == "wordpiece" else models.BPE()
+    )
     options: dict[str, Any] = {"vocab_size": 500, "special_tokens": SPECIAL, "show_progress": False}
     if kind == "wordpiece":
         made.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -34,10 +44,21 @@ def trained(kind: str) -> Any:
         made.train_from_iterator(TEXT, trainers.WordPieceTrainer(**options))
         return made
     if kind == "sentencepiece":
-        vocabulary = {t: i for i, t in enumerate([*SPECIAL, *(f"<0x{b:02X}>" for b in range(256)), *"▁aehnst", "▁a", "th"])}
-        made = Tokenizer(models.BPE(vocabulary, [("▁", "a"), ("t", "h")], unk_token="<unk>", byte_fallback=True))
-        made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-        made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+        vocabulary = {
+            t: i
+            for i, t in enumerate(
+                [*SPECIAL, *(f"<0x{b:02X}>" for b in range(256)), *"▁aehnst", "▁a", "th"]
+            )
+        }
+        made = Tokenizer(
+            models.BPE(vocabulary, [("▁", "a"), ("t", "h")], unk_token="<unk>", byte_fallback=True)
+        )
+        made.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        )
+        made.decoder = decoders.Sequence(
+            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+        )
         made.add_special_tokens(SPECIAL)
         made.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
         return made
@@ -45,7 +66,9 @@ def trained(kind: str) -> Any:
     made.decoder = decoders.ByteLevel()
     if kind == "lower-case":
         made.normalizer = normalizers.Lowercase()
-    made.train_from_iterator(TEXT, trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **options))
+    made.train_from_iterator(
+        TEXT, trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **options)
+    )
     return made
 
 
@@ -53,14 +76,20 @@ KINDS = ("byte-level", "prefix-space", "sentencepiece", "wordpiece", "lower-case
 TOKENIZERS: Mapping[str, Any] = {kind: trained(kind) for kind in KINDS}
 
 stray = st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
-letters = st.characters(exclude_categories=["Cs"], exclude_characters="▁")  # a blank to SentencePiece
+letters = st.characters(
+    exclude_categories=["Cs"], exclude_characters="▁"
+)  # a blank to SentencePiece
 texts = st.text(st.one_of(letters, stray, st.sampled_from("the at\n  é名🙂")), max_size=60)
 
 
 def name_bytes(token: str, kind: str) -> bytes:
     """The bytes of a token's name, read another way than the package does."""
     if kind == "sentencepiece":
-        return bytes.fromhex(token[3:5]) if token.startswith("<0x") else token.replace("▁", " ").encode()
+        return (
+            bytes.fromhex(token[3:5])
+            if token.startswith("<0x")
+            else token.replace("▁", " ").encode()
+        )
     printable = [b for b in range(256) if chr(b).isprintable() and not chr(b).isspace()]
     order = [*printable, *(b for b in range(256) if b not in printable)]
     names = [*map(chr, printable), *(chr(256 + i) for i in range(256 - len(printable)))]
@@ -78,9 +107,14 @@ def naive_ends(text: str, byte_ends: Sequence[int]) -> list[int]:
 @example("the <unk> <s> at <|endoftext|>")
 def test_a_byte_level_tokenizer_tiles_any_text(text: str) -> None:
     encoding = Tokens(TOKENIZERS["byte-level"]).encode(text)
-    pieces = [name_bytes(TOKENIZERS["byte-level"].id_to_token(i), "byte-level") for i in encoding.ids.tolist()]
+    pieces = [
+        name_bytes(TOKENIZERS["byte-level"].id_to_token(i), "byte-level")
+        for i in encoding.ids.tolist()
+    ]
     assert b"".join(pieces) == text.encode("utf-8", "surrogateescape")
-    assert encoding.ends.tolist() == naive_ends(text, np.cumsum([0, *map(len, pieces)])[1:].tolist())
+    assert encoding.ends.tolist() == naive_ends(
+        text, np.cumsum([0, *map(len, pieces)])[1:].tolist()
+    )
     assert encoding.ends.tolist() == sorted(encoding.ends.tolist())
     assert not encoding.lossy
 
@@ -94,7 +128,9 @@ def test_a_blank_put_before_a_text_is_no_part_of_it(text: str) -> None:
     encoding = Tokens(TOKENIZERS["sentencepiece"]).encode(text)
     names = [TOKENIZERS["sentencepiece"].id_to_token(i) for i in encoding.ids.tolist()]
     written = b"".join(name_bytes(name, "sentencepiece") for name in names)
-    stretches = sum(1 for i, c in enumerate(text) if not is_stray(c) and (i == 0 or is_stray(text[i - 1])))
+    stretches = sum(
+        1 for i, c in enumerate(text) if not is_stray(c) and (i == 0 or is_stray(text[i - 1]))
+    )
     assert len(written) == len(text.encode("utf-8", "surrogateescape")) + stretches
     ends = encoding.ends.tolist()
     assert ends == sorted(ends)
@@ -103,15 +139,23 @@ def test_a_blank_put_before_a_text_is_no_part_of_it(text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["byte-level", "prefix-space", "sentencepiece"])
-def test_a_text_in_pieces_has_the_tokens_of_the_whole(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_in_pieces_has_the_tokens_of_the_whole(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = "".join(TEXT)[:60_000] + "\udc80" + TEXT[1]
     whole = Tokens(TOKENIZERS[kind]).encode(text)
     monkeypatch.setattr(tokens, "PIECE", 700)
     pieces = Tokens(TOKENIZERS[kind])
     cuts = [len(piece) for piece in pieces._cut(TEXT[1])]
-    assert len(cuts) == 1 if kind == "sentencepiece" else len(cuts) > 3, "a blank put before each piece would be too many"
+    assert len(cuts) == 1 if kind == "sentencepiece" else len(cuts) > 3, (
+        "a blank put before each piece would be too many"
+    )
     found = pieces.encode(text)
-    assert (found.ids.tolist(), found.ends.tolist(), found.lossy) == (whole.ids.tolist(), whole.ends.tolist(), whole.lossy)
+    assert (found.ids.tolist(), found.ends.tolist(), found.lossy) == (
+        whole.ids.tolist(),
+        whole.ends.tolist(),
+        whole.lossy,
+    )
 
 
 def is_stray(character: str) -> bool:
@@ -142,7 +186,12 @@ def test_a_special_token_in_the_text_is_read_as_text(kind: str, special: str) ->
     assert len(words) > 3
 
 
-@given(st.text(st.one_of(st.characters(exclude_categories=["Cs"], exclude_characters="▁"), stray), max_size=40))
+@given(
+    st.text(
+        st.one_of(st.characters(exclude_categories=["Cs"], exclude_characters="▁"), stray),
+        max_size=40,
+    )
+)
 def test_ends_of_bytes_are_ends_of_their_characters(text: str) -> None:
     size = len(text.encode("utf-8", "surrogateescape"))
     assert char_ends(text, np.arange(size + 1)).tolist() == naive_ends(text, range(size + 1))
@@ -171,7 +220,9 @@ def test_a_lossy_tokenizer_is_marked_and_gives_no_bits_per_byte(kind: str) -> No
     model, data = OneIn500(kind), dict(demo.data())
     with pytest.raises(UsageError, match=r"enwik8: the model's tokens do not tile.*--allow-lossy"):
         pipeline.evaluate(model, "enwik8", data=data, settings=Settings(limit=20))
-    (allowed,) = pipeline.evaluate(model, "enwik8", data=data, settings=Settings(limit=20, allow_lossy=True))
+    (allowed,) = pipeline.evaluate(
+        model, "enwik8", data=data, settings=Settings(limit=20, allow_lossy=True)
+    )
     (words,) = pipeline.evaluate(model, "wikitext2", data=data, settings=Settings(limit=20))
     for result in (allowed, words):
         assert all("|tokens:lossy-tokenizer|" in m.signature for m in result.metrics)
@@ -181,7 +232,9 @@ def test_a_lossy_tokenizer_is_marked_and_gives_no_bits_per_byte(kind: str) -> No
 
 @pytest.mark.parametrize("kind", ["byte-level", "prefix-space", "sentencepiece"])
 def test_a_tokenizer_that_tiles_is_not_marked(kind: str) -> None:
-    (result,) = pipeline.evaluate(OneIn500(kind), "enwik8", data=dict(demo.data()), settings=Settings(limit=20))
+    (result,) = pipeline.evaluate(
+        OneIn500(kind), "enwik8", data=dict(demo.data()), settings=Settings(limit=20)
+    )
     assert "lossy" not in result.metrics[0].signature
 
 
@@ -204,9 +257,21 @@ def test_ends_of_a_lossy_tokenizer_do_not_decrease(text: str) -> None:
 
 def development_texts(folder: Path) -> Mapping[str, str]:
     """The first 200,000 bytes of each development file, which may end inside a character."""
-    names = ["wikitext-2/wiki.valid.tokens", "ptb/ptb.valid.txt", "enwik8/enwik8.first2M", "text8/text8.first2M"]
-    names += ["lm1b/news.en.heldout-00010-and-00011.txt", "cbt/cbt_valid.txt", "lambada/lambada_test.first1000.jsonl"]
-    return {name: (folder / name).read_bytes()[:200_000].decode("utf-8", "surrogateescape") for name in names}
+    names = [
+        "wikitext-2/wiki.valid.tokens",
+        "ptb/ptb.valid.txt",
+        "enwik8/enwik8.first2M",
+        "text8/text8.first2M",
+    ]
+    names += [
+        "lm1b/news.en.heldout-00010-and-00011.txt",
+        "cbt/cbt_valid.txt",
+        "lambada/lambada_test.first1000.jsonl",
+    ]
+    return {
+        name: (folder / name).read_bytes()[:200_000].decode("utf-8", "surrogateescape")
+        for name in names
+    }
 
 
 def test_gpt2s_tokens_tile_the_development_files(real_models: Path, development_data: Path) -> None:
@@ -220,7 +285,9 @@ def test_gpt2s_tokens_tile_the_development_files(real_models: Path, development_
             assert encoding.ids.tolist() == plain.encode(text).ids, name
 
 
-def test_a_tokenizer_that_adds_its_own_start_gets_one(real_models: Path, development_data: Path) -> None:
+def test_a_tokenizer_that_adds_its_own_start_gets_one(
+    real_models: Path, development_data: Path
+) -> None:
     folder = real_models / "babyllama"
     model: Any = load(str(folder), Options(device="cpu"))
     for name, text in development_texts(development_data).items():
@@ -231,6 +298,10 @@ def test_a_tokenizer_that_adds_its_own_start_gets_one(real_models: Path, develop
     inputs = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt").input_ids
     assert inputs[0].tolist() == [model.start, *model.encode(text).ids.tolist()]
     with torch.inference_mode():
-        loss = AutoModelForCausalLM.from_pretrained(folder)(input_ids=inputs, labels=inputs).loss.item()
+        loss = AutoModelForCausalLM.from_pretrained(folder)(
+            input_ids=inputs, labels=inputs
+        ).loss.item()
     (item,) = plan.rolling(0, model.encode(text).ids, plan.Window(256, 256, model.start))
-    assert -model.score([item.request]).logprobs.astype(float).mean() == pytest.approx(loss, rel=1e-5)
+    assert -model.score([item.request]).logprobs.astype(float).mean() == pytest.approx(
+        loss, rel=1e-5
+    )

@@ -18,13 +18,20 @@ from gpt2eval.verdict import judged
 SUITE = load_suite("gpt2-paper")
 
 
-def result(task: str, metric: str, value: float, row: str, **changes: object) -> tuple[Result, Measured]:
+def result(
+    task: str, metric: str, value: float, row: str, **changes: object
+) -> tuple[Result, Measured]:
     """A result of published data, as if measured."""
     (made,) = evaluate("toy:unigram", [task], data=demo.data(), settings=Settings(limit=3))
     published = tuple(Figures(p.source, p.metric, p.rows) for p in load_task(task).published)
     measured = next(m for m in made.metrics if m.metric.name == metric)
     measured = replace(measured, metric=measured.metric._replace(value=value))
-    plain = {"row": row, "published": published, "data": {**made.data, "published": True}, "protocol": {}}
+    plain = {
+        "row": row,
+        "published": published,
+        "data": {**made.data, "published": True},
+        "protocol": {},
+    }
     return replace(made, metrics=(measured,), **(plain | changes)), measured
 
 
@@ -38,7 +45,9 @@ def result(task: str, metric: str, value: float, row: str, **changes: object) ->
         ("cbt_cn", "acc", "117M", 87.65, 1.0),
     ],
 )
-def test_within_and_outside(task: str, metric: str, row: str, target: float, tolerance: float) -> None:
+def test_within_and_outside(
+    task: str, metric: str, row: str, target: float, tolerance: float
+) -> None:
     for sign in (-1, 1):
         for factor, verdict in ((0.99, "within"), (1.01, "outside")):
             found = judged(*result(task, metric, target + sign * factor * tolerance, row), SUITE)
@@ -50,7 +59,13 @@ def test_within_and_outside(task: str, metric: str, row: str, target: float, tol
 def test_no_target() -> None:
     assert judged(*result("wikitext2", "ppl", 29.41, "117M"), SUITE).verdict == "within"
     none = [
-        result("wikitext2", "ppl", 29.41, "117M", data={"sha256": "", "origin": "mine", "published": False}),
+        result(
+            "wikitext2",
+            "ppl",
+            29.41,
+            "117M",
+            data={"sha256": "", "origin": "mine", "published": False},
+        ),
         result("wikitext2", "ppl", 29.41, "117M", protocol={"limit": 9}),
         result("wikitext2", "ppl", 29.41, ""),
         result("wikitext2", "nats_per_token", 3.0, "117M"),
@@ -61,7 +76,11 @@ def test_no_target() -> None:
 
 def test_the_table_has_the_rows_and_the_known_reason() -> None:
     lines = render([result("wikitext103", "ppl", 19.0, "1542M")[0]], SUITE).splitlines()
-    rows = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in lines if line.startswith("|")}
+    rows = {
+        line.split("|")[1].strip(): line.split("|")[2].strip()
+        for line in lines
+        if line.startswith("|")
+    }
     assert rows["published 1542M"] == "17.48"
     assert (rows["difference"], rows["tolerance"], rows["verdict"]) == ("+1.52", "0.35", "outside")
     assert any("outside: 17.48 is out of family" in line for line in lines)
@@ -71,7 +90,9 @@ def test_the_table_has_the_rows_and_the_known_reason() -> None:
 def test_a_name_makes_no_model_one_of_the_four(tmp_path: Path) -> None:
     torch.manual_seed(0)
     folder = tmp_path / "gpt2"
-    GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=2560)).save_pretrained(folder)
+    GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=2560)).save_pretrained(
+        folder
+    )
     AutoTokenizer.from_pretrained(str(DEMO / "model")).save_pretrained(folder)
     (made,) = evaluate(str(folder), ["ptb"], data=demo.data(), settings=Settings(limit=2))
     assert made.row == ""

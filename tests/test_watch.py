@@ -53,7 +53,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         content = (path / "model.safetensors" if path.is_dir() else path).read_bytes()
         if b"broken" in content:
             raise UsageError(f"model {path}: broken;\nexpected a model")
-        return Trained(name, zipfile.ZipFile(path).read("content") if path.suffix == ".pt" else content)
+        return Trained(
+            name, zipfile.ZipFile(path).read("content") if path.suffix == ".pt" else content
+        )
 
     monkeypatch.setattr(models, "load", load)
     return names
@@ -69,7 +71,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def tensors(content: bytes = b"weights") -> bytes:
     """A safetensors file with one tensor."""
-    header = json.dumps({"a": {"dtype": "U8", "shape": [len(content)], "data_offsets": [0, len(content)]}}).encode()
+    header = json.dumps(
+        {"a": {"dtype": "U8", "shape": [len(content)], "data_offsets": [0, len(content)]}}
+    ).encode()
     return len(header).to_bytes(8, "little") + header + content
 
 
@@ -77,7 +81,11 @@ def save(run: Path, step: int, content: bytes = b"weights") -> Path:
     """A Hugging Face folder."""
     folder = run / f"checkpoint-{step}"
     folder.mkdir(exist_ok=True)
-    for name, bytes_ in (("config.json", b"{}"), ("tokenizer.json", b"{}"), ("model.safetensors", tensors(content))):
+    for name, bytes_ in (
+        ("config.json", b"{}"),
+        ("tokenizer.json", b"{}"),
+        ("model.safetensors", tensors(content)),
+    ):
         (folder / name).write_bytes(bytes_)
     return folder
 
@@ -88,8 +96,12 @@ def pt(path: Path, content: bytes) -> None:
         file.writestr("content", content)
 
 
-def watched(run: Path, tasks: str = "ptb", settings: Settings = LIMIT, *, once: bool = True) -> Iterator[Scored]:
-    return watch(run, tasks, data=demo.data(), out=Path("out"), settings=settings, every=0.05, once=once)
+def watched(
+    run: Path, tasks: str = "ptb", settings: Settings = LIMIT, *, once: bool = True
+) -> Iterator[Scored]:
+    return watch(
+        run, tasks, data=demo.data(), out=Path("out"), settings=settings, every=0.05, once=once
+    )
 
 
 def names(run: Path, tasks: str = "ptb", settings: Settings = LIMIT) -> list[str]:
@@ -152,14 +164,23 @@ def half_a_bin(folder: Path) -> None:
         (lambda folder: None, ""),
         (two_of_two, ""),
         (bin_(b"weights"), ""),
-        (lambda folder: (folder / "config.json").unlink(), "config.json is not there, or not whole"),
+        (
+            lambda folder: (folder / "config.json").unlink(),
+            "config.json is not there, or not whole",
+        ),
         (cut("config.json", 1), "config.json is not there, or not whole"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "it has no weights: expected one of model.safetensors, "),
+        (
+            lambda folder: (folder / "model.safetensors").unlink(),
+            "it has no weights: expected one of model.safetensors, ",
+        ),
         (one_of_two, "two.safetensors is not there"),
         (half_of_two, "two.safetensors is not whole"),
         (half_an_index, "model.safetensors.index.json is not whole"),
         (half_a_bin, "pytorch_model.bin is not whole"),
-        *((cut("model.safetensors", size), "model.safetensors is not whole") for size in (0, 7, 8, 30, len(tensors()) - 1)),
+        *(
+            (cut("model.safetensors", size), "model.safetensors is not whole")
+            for size in (0, 7, 8, 30, len(tensors()) - 1)
+        ),
     ],
 )
 def test_what_a_folder_lacks(run: Path, change: Callable[[Path], None], expected: str) -> None:
@@ -171,10 +192,14 @@ def test_what_a_folder_lacks(run: Path, change: Callable[[Path], None], expected
     assert bool(lack) == bool(expected)
 
 
-@pytest.mark.parametrize("name", ["../other.safetensors", "/etc/passwd", "sub/one.safetensors", "..", ""])
+@pytest.mark.parametrize(
+    "name", ["../other.safetensors", "/etc/passwd", "sub/one.safetensors", "..", ""]
+)
 def test_an_index_that_names_files_elsewhere(run: Path, name: str) -> None:
     shards(save(run, 5), name)
-    with pytest.raises(UsageError, match=r"index\.json: names .*; expected files of its own folder"):
+    with pytest.raises(
+        UsageError, match=r"index\.json: names .*; expected files of its own folder"
+    ):
         checkpoints.lacking(checkpoints.find(run)[0])
 
 
@@ -207,13 +232,17 @@ def test_names_numbers_and_order(run: Path) -> None:
         (None, "nanogpt:RUN/ckpt.pt", "nanogpt:RUN/ckpt.pt"),
     ]
     kinds = ["checkpoint-*", "checkpoint-*", "model_*.bin", "ckpt_*.pt", "checkpoint-*", "ckpt.pt"]
-    assert [checkpoint.series for checkpoint in found] == [str(run.resolve() / kind) for kind in kinds]
+    assert [checkpoint.series for checkpoint in found] == [
+        str(run.resolve() / kind) for kind in kinds
+    ]
 
 
 # -- watching ------------------------------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_that_arrives_slowly_is_taken_when_it_is_whole(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_that_arrives_slowly_is_taken_when_it_is_whole(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def train() -> None:
         folder = run / "checkpoint-20"
         folder.mkdir()
@@ -232,18 +261,26 @@ def test_a_checkpoint_that_arrives_slowly_is_taken_when_it_is_whole(run: Path, c
     training.start()
     second = next(watching)
     training.join()
-    assert [(scored.model, scored.step) for scored in (first, second)] == [("RUN/checkpoint-3", 3), ("RUN/checkpoint-20", 20)]
+    assert [(scored.model, scored.step) for scored in (first, second)] == [
+        ("RUN/checkpoint-3", 3),
+        ("RUN/checkpoint-20", 20),
+    ]
     (direct,) = evaluate("demo", ["ptb"], settings=LIMIT)
     assert {scored.results[0].nll_sha256 for scored in (first, second)} == {direct.nll_sha256}
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "gpt2eval: watching RUN, every 0.05 s; Ctrl-C ends it"
-    assert "gpt2eval: RUN/checkpoint-20: model.safetensors is not whole; it waits until it is whole" in said
+    assert (
+        "gpt2eval: RUN/checkpoint-20: model.safetensors is not whole; it waits until it is whole"
+        in said
+    )
     rows = list(csv.DictReader(Path("out/results.csv").read_text().splitlines()))
     assert {row["model"] for row in rows} == {"RUN/checkpoint-3", "RUN/checkpoint-20"}
     assert Path("out/curves.svg").read_bytes().startswith(b"<?xml")
 
 
-def test_in_order_of_steps_and_once_each(run: Path, loaded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_order_of_steps_and_once_each(
+    run: Path, loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for step in (1000, 20, 300):
         save(run, step, b"%d" % step)
     (run / "model_00000100.bin").write_bytes(bytes(2000))
@@ -256,11 +293,23 @@ def test_in_order_of_steps_and_once_each(run: Path, loaded: list[str], monkeypat
 
     monkeypatch.setattr(pipeline, "evaluate", counting)
     drawn: list[list[int]] = []
-    monkeypatch.setattr(curves, "svg", lambda points: drawn.append([point.step for point in points]) or b"")
-    order = ["RUN/checkpoint-20", "llmc:RUN/model_00000100.bin", "RUN/checkpoint-300", "RUN/checkpoint-1000"]
+    monkeypatch.setattr(
+        curves, "svg", lambda points: drawn.append([point.step for point in points]) or b""
+    )
+    order = [
+        "RUN/checkpoint-20",
+        "llmc:RUN/model_00000100.bin",
+        "RUN/checkpoint-300",
+        "RUN/checkpoint-1000",
+    ]
     assert names(run) == order
     assert calls == [(name, ["ptb"]) for name in order]
-    assert [sorted(steps) for steps in drawn] == [[20], [20, 100], [20, 100, 300], [20, 100, 300, 1000]]
+    assert [sorted(steps) for steps in drawn] == [
+        [20],
+        [20, 100],
+        [20, 100, 300],
+        [20, 100, 300, 1000],
+    ]
     calls.clear()
     assert names(run) == names(run.resolve()) == []
     assert calls == []
@@ -284,7 +333,11 @@ def test_a_file_that_is_written_over_and_over(run: Path, loaded: list[str]) -> N
     name = "nanogpt:RUN/ckpt.pt"
     assert made == [f"{name}@step1000", f"{name}@step2000", f"{name}@{again}", f"{name}@{none}"]
     assert steps() == [1000, 2000, 1000, None]
-    assert {result.model["name"] for record in history.read(Path("out")) for result in record.results(Path("out"))} == {*made}
+    assert {
+        result.model["name"]
+        for record in history.read(Path("out"))
+        for result in record.results(Path("out"))
+    } == {*made}
     assert names(run) == []
 
 
@@ -319,7 +372,9 @@ def test_a_broken_checkpoint_is_said_and_skipped_until_it_changes(
     ]
 
 
-def test_a_checkpoint_that_diverged(run: Path, loaded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_diverged(
+    run: Path, loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     save(run, 1, b"x")
     save(run, 2, b"y")
     score = Trained.score
@@ -329,14 +384,23 @@ def test_a_checkpoint_that_diverged(run: Path, loaded: list[str], monkeypatch: p
         lambda self, batch: (s := score(self, batch))._replace(logprobs=s.logprobs * self.scale),
         raising=False,
     )
-    monkeypatch.setattr(Trained, "scale", property(lambda self: np.nan if "-1" in self._name else 1.0), raising=False)
+    monkeypatch.setattr(
+        Trained,
+        "scale",
+        property(lambda self: np.nan if "-1" in self._name else 1.0),
+        raising=False,
+    )
     watching = watched(run)
     assert next(watching).step == 2
-    with pytest.raises(UsageError, match=r"RUN: not scored: checkpoint-1; expected whole checkpoints"):
+    with pytest.raises(
+        UsageError, match=r"RUN: not scored: checkpoint-1; expected whole checkpoints"
+    ):
         next(watching)
 
 
-def test_a_checkpoint_that_changes_while_it_is_loaded(run: Path, loaded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_changes_while_it_is_loaded(
+    run: Path, loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pt(run / "ckpt.pt", b"step 1")
     load = models.load
 
@@ -351,20 +415,36 @@ def test_a_checkpoint_that_changes_while_it_is_loaded(run: Path, loaded: list[st
     assert steps() == [2]
 
 
-def test_a_folder_without_a_tokenizer(run: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_tokenizer(
+    run: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     (save(run, 1) / "tokenizer.json").unlink()
     with pytest.raises(UsageError, match="not scored: checkpoint-1"):
         names(run)
-    assert "RUN/checkpoint-1: no tokenizer was saved with it; expected --tokenizer with" in capsys.readouterr().err
+    assert (
+        "RUN/checkpoint-1: no tokenizer was saved with it; expected --tokenizer with"
+        in capsys.readouterr().err
+    )
     own = models.Options(tokenizer="mine")
-    scored = watch(run, "ptb", data=demo.data(), out=Path("out"), settings=LIMIT, options=own, every=0.01, once=True)
+    scored = watch(
+        run,
+        "ptb",
+        data=demo.data(),
+        out=Path("out"),
+        settings=LIMIT,
+        options=own,
+        every=0.01,
+        once=True,
+    )
     assert next(scored).step == 1
 
 
 # -- the command ---------------------------------------------------------------------------------------------------
 
 
-def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:
+def ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[object, str, str]:
     given = ["--data=demo", "--tasks=ptb", "--limit=2", "--out=out", "--every=0.02"]
     monkeypatch.setattr(sys, "argv", ["gpt2eval", "watch", *given, *arguments])
     with pytest.raises(SystemExit) as caught:
@@ -374,14 +454,22 @@ def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
 
 
 def test_the_command_prints_a_line_per_number(
-    run: Path, loaded: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path,
+    loaded: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     save(run, 20)
     pt(run / "ckpt.pt", b"no step")
     code, out, _ = ended(monkeypatch, capsys, "RUN", "--once")
     lines = [line.split("\t") for line in out.splitlines()]
     assert code == 0
-    assert [line[:3:2] for line in lines] == [["20", "ppl"], ["20", "nats_per_token"], ["", "ppl"], ["", "nats_per_token"]]
+    assert [line[:3:2] for line in lines] == [
+        ["20", "ppl"],
+        ["20", "nats_per_token"],
+        ["", "ppl"],
+        ["", "nats_per_token"],
+    ]
     assert lines[0][1] == "RUN/checkpoint-20"
     assert "|limit:2|model:RUN/checkpoint-20@" in lines[0][4]
     assert ended(monkeypatch, capsys, "RUN", "--once") == (0, "", "")
@@ -391,7 +479,10 @@ def test_the_command_prints_a_line_per_number(
     ("arguments", "expected"),
     [
         (["NOWHERE"], "NOWHERE: No such file or directory; expected the folder of a training run"),
-        (["RUN", "--once"], "RUN: no checkpoint there; expected checkpoint-STEP folders, ckpt*.pt or model_*.bin"),
+        (
+            ["RUN", "--once"],
+            "RUN: no checkpoint there; expected checkpoint-STEP folders, ckpt*.pt or model_*.bin",
+        ),
         (["RUN", "--every=0"], "--every 0: expected seconds, more than 0 and at most 86400"),
         (["RUN", "--every=nan"], "--every nan: expected seconds"),
         (["RUN", "--tasks=ptt"], "unknown task 'ptt'; did you mean 'ptb'?"),
@@ -400,14 +491,20 @@ def test_the_command_prints_a_line_per_number(
     ],
 )
 def test_bad_arguments_end_it_at_once(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    expected: str,
 ) -> None:
     code, out, err = ended(monkeypatch, capsys, *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"gpt2eval: {expected}")
 
 
-def test_a_history_that_is_none(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_history_that_is_none(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("out/mine").mkdir(parents=True)
     Path("out/mine/checkpoint.json").write_text("{}")
     code, _, err = ended(monkeypatch, capsys, "RUN")
@@ -415,10 +512,22 @@ def test_a_history_that_is_none(run: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_ctrl_c_ends_it(run: Path) -> None:
-    def heed() -> None:  # even where the tests themselves run in the background, which ignores SIGINT
+    def heed() -> (
+        None
+    ):  # even where the tests themselves run in the background, which ignores SIGINT
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    command = [sys.executable, "-m", "gpt2eval", "watch", "RUN", "--tasks=ptb", "--data=demo", "--every=0.1", "--out=out"]
+    command = [
+        sys.executable,
+        "-m",
+        "gpt2eval",
+        "watch",
+        "RUN",
+        "--tasks=ptb",
+        "--data=demo",
+        "--every=0.1",
+        "--out=out",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     assert process.stderr is not None
     assert [*islice(process.stderr, 1)] == ["gpt2eval: watching RUN, every 0.1 s; Ctrl-C ends it\n"]

@@ -20,7 +20,21 @@ from gpt2eval.pipeline import Settings
 from gpt2eval.tasks import load_filter, load_task
 from gpt2eval.types import Request
 
-PIECES = [b" a", b" b", b"a", b"b", b" ", b".", b"\n", b",b", b" \xc3", b"\xa9", b"<end>", " é".encode(), "“".encode()]
+PIECES = [
+    b" a",
+    b" b",
+    b"a",
+    b"b",
+    b" ",
+    b".",
+    b"\n",
+    b",b",
+    b" \xc3",
+    b"\xa9",
+    b"<end>",
+    " é".encode(),
+    "“".encode(),
+]
 END = PIECES.index(b"<end>")
 VOCABULARY = Vocabulary(dict(enumerate(PIECES)), [END], len(PIECES), torch.device("cpu"))
 BEGINS, GOES_ON, ENDS = {0, 1, 4, 8, 11}, {2, 3, 9}, {0, 1, 4, 5, 6, 7, 8, 10, 11, 12}
@@ -54,7 +68,9 @@ def exhaustive(model: dict[tuple[int, ...], np.ndarray], banned: frozenset[str],
                 continue
             if not any(c.isalnum() for c in text) or text.lower() in banned:
                 continue
-            score = sum(model[pieces[:i]][pieces[i]] for i in range(n)) + math.log(np.exp(model[pieces][list(ENDS)]).sum())
+            score = sum(model[pieces[:i]][pieces[i]] for i in range(n)) + math.log(
+                np.exp(model[pieces][list(ENDS)]).sum()
+            )
             if score > best:
                 best, word = score, text
     return word
@@ -66,14 +82,24 @@ def test_the_masks_are_the_rule() -> None:
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 10**6), st.sets(st.sampled_from(["a", "b", "é", "aa", "ab", "ba", "bb", "aab"])), st.integers(1, 3))
+@given(
+    st.integers(0, 10**6),
+    st.sets(st.sampled_from(["a", "b", "é", "aa", "ab", "ba", "bb", "aab"])),
+    st.integers(1, 3),
+)
 def test_a_wide_beam_finds_the_best_of_all_words(seed: int, banned: set[str], depth: int) -> None:
     models_ = [random_model(seed), random_model(seed + 1)]
     prefixes = [np.array([0], np.int32), np.array([1], np.int32)]
 
     def follows(batch: Sequence[Request]) -> torch.Tensor:
         return torch.from_numpy(
-            np.stack([models_[prefix[0]][tuple(b[:-1].tolist())] for prefix, branches in batch for b in branches])
+            np.stack(
+                [
+                    models_[prefix[0]][tuple(b[:-1].tolist())]
+                    for prefix, branches in batch
+                    for b in branches
+                ]
+            )
         )
 
     found = best_words(prefixes, frozenset(banned), follows, VOCABULARY, 200, depth)
@@ -126,7 +152,9 @@ def test_the_filter_costs_no_more_than_the_answers_in_the_list(list_: str, tmp_p
     filtered, plain = ({m.metric.name: m.metric.value for m in result.metrics} for result in made)
     words = load_filter(load_task(list_))
     assert words
-    answers = [line.rstrip('"}').split()[-1] for line in demo.data()["lambada"].read_text().splitlines()]
+    answers = [
+        line.rstrip('"}').split()[-1] for line in demo.data()["lambada"].read_text().splitlines()
+    ]
     listed = 100 * sum(answer.lower() in words.banned for answer in answers) / len(answers)
     assert filtered["acc_unfiltered"] == plain["acc"]
     assert filtered["acc"] >= filtered["acc_unfiltered"] - listed
@@ -138,14 +166,22 @@ def test_the_filter_costs_no_more_than_the_answers_in_the_list(list_: str, tmp_p
 
 def test_a_backend_that_knows_no_words_reports_the_plain_accuracy() -> None:
     result = evaluate("toy:unigram", ["lambada"], data=demo.data())[0]
-    accuracies = {m.metric.name: m.metric.value for m in result.metrics if m.metric.name.startswith("acc")}
+    accuracies = {
+        m.metric.name: m.metric.value for m in result.metrics if m.metric.name.startswith("acc")
+    }
     assert accuracies["acc"] == accuracies["acc_unfiltered"]
     assert "|filter:none|" in result.metrics[1].signature
 
 
 def test_a_filter_goes_with_words_alone(tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
-    text = catalog.find("tasks", "lambada").read_text().replace("ask: last_token\n    filter: none", "ask: last_token")
+    text = (
+        catalog.find("tasks", "lambada")
+        .read_text()
+        .replace("ask: last_token\n    filter: none", "ask: last_token")
+    )
     (tmp_path / "tasks" / "lambada.yaml").write_text(text)
-    with pytest.raises(UsageError, match="filter: nltk127: does not go with ask last_token; expected last_word"):
+    with pytest.raises(
+        UsageError, match="filter: nltk127: does not go with ask last_token; expected last_word"
+    ):
         load_task("lambada/last_token", [tmp_path])

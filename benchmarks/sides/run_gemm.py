@@ -17,7 +17,9 @@ FEW_ROWS = 32
 SECONDS = 0.5
 
 
-def rate(flops: float, multiply: Callable[[], object], at_once: int, synchronize: Callable[[], object]) -> tuple[float, float]:
+def rate(
+    flops: float, multiply: Callable[[], object], at_once: int, synchronize: Callable[[], object]
+) -> tuple[float, float]:
     """FLOP per second of wall time, and of processor time, over about half a second; `at_once` calls between looks."""
     multiply()
     synchronize()
@@ -27,7 +29,9 @@ def rate(flops: float, multiply: Callable[[], object], at_once: int, synchronize
             multiply()
             count += 1
         synchronize()
-    return count * flops / (time.perf_counter() - wall), count * flops / max(time.process_time() - cpu, 1e-9)
+    return count * flops / (time.perf_counter() - wall), count * flops / max(
+        time.process_time() - cpu, 1e-9
+    )
 
 
 def plain(left: torch.Tensor, right: torch.Tensor) -> Callable[[], object]:
@@ -45,7 +49,9 @@ def packed(left: torch.Tensor, right: torch.Tensor) -> Callable[[], object]:
 Multiply = Callable[[torch.Tensor, torch.Tensor], Callable[[], object]]
 
 
-def rates(job: Job, dtype: torch.dtype, width: int, vocabulary: int, by: Multiply) -> dict[str, tuple[float, float]]:
+def rates(
+    job: Job, dtype: torch.dtype, width: int, vocabulary: int, by: Multiply
+) -> dict[str, tuple[float, float]]:
     """The rate of each multiplication: a block's four, the projection of 1,024 rows, and of a few."""
     rows = TOKENS if job.device == "cpu" else 8 * TOKENS
     synchronize = torch.cuda.synchronize if job.device != "cpu" else lambda: None
@@ -76,7 +82,9 @@ def main() -> None:
     with torch.inference_mode():
         answer(
             {
-                f"{name}{way}": rates(job, getattr(torch, name), config.hidden_size, config.vocab_size, by)
+                f"{name}{way}": rates(
+                    job, getattr(torch, name), config.hidden_size, config.vocab_size, by
+                )
                 for name in ("float32", "bfloat16")
                 for way, by in ways.items()
             }

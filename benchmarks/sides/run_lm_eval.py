@@ -26,24 +26,36 @@ def id_tokenizer(tokenizer: Any) -> PreTrainedTokenizerFast:
     """A tokenizer that reads `spelled` ids back, with another's start token."""
     backend = Tokenizer(WordLevel({f"<{i}>": i for i in range(len(tokenizer))}, unk_token="<0>"))
     backend.pre_tokenizer = WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue]
-    start = f"<{tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id}>"
-    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=start, eos_token=start, pad_token=start)
+    start = (
+        f"<{tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id}>"
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token=start, eos_token=start, pad_token=start
+    )
 
 
 def instances(kind: str, arguments: list[tuple]) -> list[Any]:
     """Requests in the harness's form."""
     instance = import_module("lm_eval.api.instance").Instance
-    return [instance(request_type=kind, doc={}, arguments=each, idx=i) for i, each in enumerate(arguments)]
+    return [
+        instance(request_type=kind, doc={}, arguments=each, idx=i)
+        for i, each in enumerate(arguments)
+    ]
 
 
-def windows(text: str, tokenizer: Any, start: int, window: int, stride: int) -> list[tuple[str, str]]:
+def windows(
+    text: str, tokenizer: Any, start: int, window: int, stride: int
+) -> list[tuple[str, str]]:
     """The harness's own windows of a text: context and continuation of each, as spelled ids."""
     utils = import_module("lm_eval.utils")
     ids = tokenizer.encode(text, add_special_tokens=False)
     cut = utils.get_rolling_token_windows(
         token_list=ids, prefix_token=start, max_seq_len=window, context_len=window - stride + 1
     )
-    return [(spelled(context), " " + spelled(scored)) for context, scored in map(utils.make_disjoint_window, cut)]
+    return [
+        (spelled(context), " " + spelled(scored))
+        for context, scored in map(utils.make_disjoint_window, cut)
+    ]
 
 
 def load(job: Job, work: Work) -> Callable[[Work], Score]:
@@ -67,7 +79,11 @@ def load(job: Job, work: Work) -> Callable[[Work], Score]:
             asked = instances("loglikelihood_rolling", [(work.text,)])
             return Score(sum(model.loglikelihood_rolling(asked, disable_tqdm=True)), 0)
         if work.requests:
-            pairs = [(request.context, each) for request in work.requests for each in request.continuations()]
+            pairs = [
+                (request.context, each)
+                for request in work.requests
+                for each in request.continuations()
+            ]
         else:
             pairs = windows(work.text, tokenizer, model.prefix_token_id, work.window, work.stride)
         scores = model.loglikelihood(instances("loglikelihood", pairs), disable_tqdm=True)

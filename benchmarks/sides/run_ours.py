@@ -34,7 +34,10 @@ class Summed:
 
 def task_of(name: str, work: Work) -> Task:
     """The protocol of a work: requests start with their own first token, a text after the start token."""
-    formats = {"cbt": ("cbt", "choices", ("acc",)), "lambada": ("lambada", "last_word", ("ppl", "acc"))}
+    formats = {
+        "cbt": ("cbt", "choices", ("acc",)),
+        "lambada": ("lambada", "last_word", ("ppl", "acc")),
+    }
     form, ask, metrics = formats.get(name, ("stream", "everything", ("nats_per_token",)))
     return Task.model_validate(
         {

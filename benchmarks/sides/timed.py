@@ -43,7 +43,12 @@ class Work(NamedTuple):
     @classmethod
     def parse(cls, found: dict) -> "Work":
         """From its JSON."""
-        return cls([Request(*request) for request in found["requests"]], found["text"], found["window"], found["stride"])
+        return cls(
+            [Request(*request) for request in found["requests"]],
+            found["text"],
+            found["window"],
+            found["stride"],
+        )
 
 
 class Job(NamedTuple):

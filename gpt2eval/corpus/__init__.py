@@ -30,7 +30,9 @@ class Corpus:
     origin: str
 
 
-def read(task: Task, path: Path | None = None, *, strict: bool = False, cache: Path | None = None) -> Corpus:
+def read(
+    task: Task, path: Path | None = None, *, strict: bool = False, cache: Path | None = None
+) -> Corpus:
     """The records of a task: from a local file (or archive, or a folder with it) if `path` is given, else the published one.
 
     That is taken from the `cache` folder (the standard one by default), where it is put first if need be. Raises
@@ -50,7 +52,9 @@ def parsed(task: Task, content: bytes, origin: str, *, strict: bool = False) -> 
     """
     published = is_published(content, task.source.file)
     if strict and not published:
-        raise UsageError(f"{origin}: its hash is not that of the published {task.source.file.name} (--strict-data)")
+        raise UsageError(
+            f"{origin}: its hash is not that of the published {task.source.file.name} (--strict-data)"
+        )
     if len(content) == task.cut_whole:
         content = content[-(task.cut_last or 0) :]
     text = _decode(content, task, origin)
@@ -65,10 +69,18 @@ def parsed(task: Task, content: bytes, origin: str, *, strict: bool = False) -> 
 def check_counts(task: Task, read: Corpus, size: int | None = None) -> None:
     """Raise UsageError where a text does not have the counts that its task expects."""
     units = read.units
-    found = {"records": len(read.records), "words": units.words, "lines": units.lines, "bytes": size, "chars": units.chars}
+    found = {
+        "records": len(read.records),
+        "words": units.words,
+        "lines": units.lines,
+        "bytes": size,
+        "chars": units.chars,
+    }
     for name, expected in task.expect.model_dump(exclude_none=True).items():
         if found[name] not in (None, expected):
-            raise UsageError(f"{read.origin}: {found[name]} {name}; the published file has {expected}")
+            raise UsageError(
+                f"{read.origin}: {found[name]} {name}; the published file has {expected}"
+            )
 
 
 # -- bytes ---------------------------------------------------------------------------------------------------------
@@ -77,7 +89,9 @@ def check_counts(task: Task, read: Corpus, size: int | None = None) -> None:
 def _local(task: Task, path: Path) -> bytes:
     source = task.source
     if not path.is_file():
-        raise UsageError(f"--data {task.name}={path}: no such file; expected {source.file.name}, or an archive with it")
+        raise UsageError(
+            f"--data {task.name}={path}: no such file; expected {source.file.name}, or an archive with it"
+        )
     member = source.archive and source.archive.member
     return unpack(path, [source.file.name, *([PurePosixPath(member).name] if member else [])])
 
@@ -91,7 +105,12 @@ class MissingError(UsageError):
 
 
 def fetch(
-    task: Task, cache: Cache, mirror: str | None = None, *, strict: bool = False, again: bool = False
+    task: Task,
+    cache: Cache,
+    mirror: str | None = None,
+    *,
+    strict: bool = False,
+    again: bool = False,
 ) -> tuple[bytes, str]:
     """A task's published file and where it came from: from the cache, else from its Hub data set or archive, then kept.
 
@@ -138,15 +157,22 @@ def _fetched(task: Task, cache: Cache, mirror: str | None, *, strict: bool) -> t
     if not said:
         raise MissingError(f"task {task.full_name} has no address", give)
     give += ", or a pack made where there is a network: gpt2eval data unpack FILE"
-    raise MissingError(f"task {task.full_name}: its data could not be loaded: {'; '.join(said)}", give)
+    raise MissingError(
+        f"task {task.full_name}: its data could not be loaded: {'; '.join(said)}", give
+    )
 
 
-def _sources(task: Task, cache: Cache, mirror: str | None) -> Iterator[tuple[str, Callable[[], hub.Restored]]]:
+def _sources(
+    task: Task, cache: Cache, mirror: str | None
+) -> Iterator[tuple[str, Callable[[], hub.Restored]]]:
     """Where the file may be had, in the order in which it is tried: the Hub, the archive; the other way with a mirror."""
     source = task.source
     of_hub = [(f"hub:{source.hub.id}", partial(hub.restored, source.hub))] if source.hub else []
     of_archive = (
-        [(url, partial(_from_archive, source.archive, source, url, cache)) for url in web.mirrored(source.archive.url, mirror)]
+        [
+            (url, partial(_from_archive, source.archive, source, url, cache))
+            for url in web.mirrored(source.archive.url, mirror)
+        ]
         if source.archive
         else []
     )
@@ -161,8 +187,13 @@ def _from_archive(archive: Archive, source: Source, url: str, cache: Cache) -> h
         with web.stream(url) as body:
             hashed = Hashed(body)
             content = member_of_stream(hashed, archive.member, url)
-            if not is_published(content, file) and archive.sha256 not in (None, found := hashed.at_the_end()):
-                raise UsageError(f"{url}: sha256 {found[:8]}, expected {str(archive.sha256)[:8]}; thrown away, try again")
+            if not is_published(content, file) and archive.sha256 not in (
+                None,
+                found := hashed.at_the_end(),
+            ):
+                raise UsageError(
+                    f"{url}: sha256 {found[:8]}, expected {str(archive.sha256)[:8]}; thrown away, try again"
+                )
     elif archive.member:
         path = cache.archive(str(archive.sha256))
         web.download(url, path, archive.sha256)
@@ -173,7 +204,9 @@ def _from_archive(archive: Archive, source: Source, url: str, cache: Cache) -> h
         content = path.read_bytes()
         path.unlink()
     if file.hash and not is_published(content, file):
-        raise UsageError(f"{url}: its {file.name} has another hash than the published one; thrown away")
+        raise UsageError(
+            f"{url}: its {file.name} has another hash than the published one; thrown away"
+        )
     return hub.Restored(content, "")
 
 
@@ -188,16 +221,24 @@ def _decode(content: bytes, task: Task, origin: str) -> str:
         return content.decode("utf-8", "surrogateescape")
     text = decoded(content, origin)
     if task.ends == "line" and "\n" in text and not text.endswith("\n"):
-        raise UsageError(f"{origin}: line {_line(content, len(content))}: has no line end; truncated?")
+        raise UsageError(
+            f"{origin}: line {_line(content, len(content))}: has no line end; truncated?"
+        )
     return text
 
 
 def decoded(content: bytes, origin: str) -> str:
     """The text of plain UTF-8 with LF line ends. Raises UsageError, which names the line, for any other bytes."""
-    for sign, problem in ((b"\xef\xbb\xbf", "begins with a byte-order mark"), (b"\0", "binary"), (b"\r\n", "CRLF line ends")):
+    for sign, problem in (
+        (b"\xef\xbb\xbf", "begins with a byte-order mark"),
+        (b"\0", "binary"),
+        (b"\r\n", "CRLF line ends"),
+    ):
         at = content.find(sign)
         if at == 0 or (at > 0 and sign != b"\xef\xbb\xbf"):
-            raise UsageError(f"{origin}: line {_line(content, at)}: {problem}; expected plain UTF-8 text with LF line ends")
+            raise UsageError(
+                f"{origin}: line {_line(content, at)}: {problem}; expected plain UTF-8 text with LF line ends"
+            )
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -11,7 +11,15 @@ from typing import IO, Protocol, cast
 
 from gpt2eval.errors import UsageError
 
-DAMAGE = (EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError)
+DAMAGE = (
+    EOFError,
+    zlib.error,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+)
 
 
 class Readable(Protocol):
@@ -47,7 +55,9 @@ def unpack(path: Path, names: Iterable[str]) -> bytes:
 def _member(path: Path, listed: list[str], names: Iterable[str]) -> str:
     found = [entry for name in names for entry in listed if PurePosixPath(entry).name == name]
     if not found:
-        raise UsageError(f"{path}: holds no {' or '.join(dict.fromkeys(names))}; it has {', '.join(listed[:5])}")
+        raise UsageError(
+            f"{path}: holds no {' or '.join(dict.fromkeys(names))}; it has {', '.join(listed[:5])}"
+        )
     return found[0]
 
 

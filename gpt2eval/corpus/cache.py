@@ -22,8 +22,12 @@ from gpt2eval.disk import write_whole
 from gpt2eval.errors import UsageError
 from gpt2eval.schema import File, Source, Strict
 
-PlainName = Annotated[str, Field(pattern=r"^[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$")]  # of a file or folder, and no path
-Printed = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=500)]  # what a terminal shows as it is
+PlainName = Annotated[
+    str, Field(pattern=r"^[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$")
+]  # of a file or folder, and no path
+Printed = Annotated[
+    str, Field(pattern=r"^[ -~]*$", max_length=500)
+]  # what a terminal shows as it is
 LARGEST = 1 << 31  # bytes
 
 
@@ -113,24 +117,41 @@ class Cache:
 
     def begun(self) -> list[Path]:
         """The folders whose file is not whole: one that was not finished, or was damaged later."""
-        folders = sorted(path for path in (self.folder / "files").glob("*") if path.is_dir() and any(path.iterdir()))
+        folders = sorted(
+            path
+            for path in (self.folder / "files").glob("*")
+            if path.is_dir() and any(path.iterdir())
+        )
         return [path for path in folders if self.origin_of(path.name) is None]
 
     def put(self, source: Source, content: bytes, origin: str, revision: str = "") -> None:
         """Keep a source's file."""
-        digest, plain = sha256(content).hexdigest(), origin.encode("ascii", "backslashreplace").decode()[:500]
+        digest, plain = (
+            sha256(content).hexdigest(),
+            origin.encode("ascii", "backslashreplace").decode()[:500],
+        )
         try:
-            known = Origin(name=source.file.name, sha256=digest, bytes=len(content), origin=plain, revision=revision)
+            known = Origin(
+                name=source.file.name,
+                sha256=digest,
+                bytes=len(content),
+                origin=plain,
+                revision=revision,
+            )
         except ValidationError as error:
             what = error.errors()[0]
-            raise UsageError(f"{source.file.name}: cannot be kept: {what['loc'][0]}: {what['msg']}") from None
+            raise UsageError(
+                f"{source.file.name}: cannot be kept: {what['loc'][0]}: {what['msg']}"
+            ) from None
         self.keep(key_of(source), known, content)
 
     def keep(self, key: str, known: Origin, content: bytes) -> None:
         """Keep a file under a key: what is known of it last, and with its hash, so that half of it never counts."""
         place = self.folder / "files" / key
         write_whole(place / known.name, content)
-        write_whole(place / "origin.json", (json.dumps(known.model_dump(), indent=1) + "\n").encode())
+        write_whole(
+            place / "origin.json", (json.dumps(known.model_dump(), indent=1) + "\n").encode()
+        )
 
     @contextmanager
     def lock(self, source: Source) -> Iterator[None]:
@@ -144,10 +165,15 @@ class Cache:
             try:
                 lock.acquire()
             except Timeout:
-                print(f"gpt2eval: another process fetches {source.file.name}; waiting for it", file=sys.stderr)
+                print(
+                    f"gpt2eval: another process fetches {source.file.name}; waiting for it",
+                    file=sys.stderr,
+                )
                 lock.acquire(timeout=-1)
         except OSError as error:
-            raise UsageError(f"{self.folder}: {error.strerror}; expected a cache folder that can be written to") from None
+            raise UsageError(
+                f"{self.folder}: {error.strerror}; expected a cache folder that can be written to"
+            ) from None
         try:
             yield
         finally:

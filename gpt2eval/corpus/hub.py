@@ -41,7 +41,9 @@ def restored(hub: Hub) -> Restored:
         raise
     except KeyError as error:
         raise UnreachableError(f"its rows have no column {error}") from None
-    except Exception as error:  # whatever the network stack of the day raises has a reason for the user
+    except (
+        Exception
+    ) as error:  # whatever the network stack of the day raises has a reason for the user
         raise UnreachableError(_reason(error, hub)) from None
     return Restored(content.encode(), revision)
 
@@ -53,12 +55,16 @@ def _rows(hub: Hub) -> tuple[Iterator[Mapping[str, Any]], str]:
 
     logging.set_verbosity_error()
     builder = load_dataset_builder(hub.id, hub.config, revision=hub.revision, data_dir=hub.data_dir)
-    files: Mapping[str, list[str]] = {str(split): found for split, found in (builder.config.data_files or {}).items()}
+    files: Mapping[str, list[str]] = {
+        str(split): found for split, found in (builder.config.data_files or {}).items()
+    }
     if hub.split not in files:
         raise UnreachableError(f"it has no split {hub.split}; it has {', '.join(files) or 'none'}")
     at = {_at(file) for file in files[hub.split]}
     paths = [str(_downloaded(file)) for file in files[hub.split]]
-    rows = load_dataset(builder.name, data_files={hub.split: paths}, split=hub.split, streaming=True)
+    rows = load_dataset(
+        builder.name, data_files={hub.split: paths}, split=hub.split, streaming=True
+    )
     return iter(rows), ",".join(sorted(at))
 
 
@@ -75,13 +81,17 @@ def _downloaded(file: str) -> Path:
     revision, _, path = rest.partition("/")
     local = Path(hf_hub_download(repository, path, revision=revision, repo_type="dataset"))
     blob = local.resolve()
-    if len(blob.name) == 64 and set(blob.name) <= set("0123456789abcdef"):  # by its sha256, as all large files are
+    if len(blob.name) == 64 and set(blob.name) <= set(
+        "0123456789abcdef"
+    ):  # by its sha256, as all large files are
         with blob.open("rb") as content:
             found = file_digest(content, "sha256").hexdigest()
         if found != blob.name:
             local.unlink()
             blob.unlink()
-            raise UsageError(f"hub:{repository}: {path}: sha256 {found[:8]}, expected {blob.name[:8]}; thrown away, try again")
+            raise UsageError(
+                f"hub:{repository}: {path}: sha256 {found[:8]}, expected {blob.name[:8]}; thrown away, try again"
+            )
     return local
 
 
@@ -91,18 +101,24 @@ def _reason(error: BaseException, hub: Hub) -> str:
     from huggingface_hub import constants, errors
 
     chain = [error]
-    while (before := chain[-1].__cause__ or chain[-1].__context__) is not None and before not in chain:
+    while (
+        before := chain[-1].__cause__ or chain[-1].__context__
+    ) is not None and before not in chain:
         chain.append(before)
     for one in chain:
         status = getattr(getattr(one, "response", None), "status_code", 0)
         if isinstance(one, errors.GatedRepoError) or "is a gated dataset" in str(one):
-            return "it is gated: accept its terms on its page, and log in (hf auth login, or HF_TOKEN)"
+            return (
+                "it is gated: accept its terms on its page, and log in (hf auth login, or HF_TOKEN)"
+            )
         if isinstance(one, errors.RevisionNotFoundError) or str(one).startswith("Revision "):
             return f"it has no revision {hub.revision or 'main'} any more (404)"
         if isinstance(one, errors.RepositoryNotFoundError | DatasetNotFoundError):
             return "there is no such data set (404): it was moved or removed, or is private and needs a login (HF_TOKEN)"
         if status == 429:
-            return "too many requests (429): wait some minutes, or log in (hf auth login, or HF_TOKEN)"
+            return (
+                "too many requests (429): wait some minutes, or log in (hf auth login, or HF_TOKEN)"
+            )
         if status >= 500:
             return f"the Hub is out of order ({status})"
         if isinstance(one, OSError) and one.errno == ENOSPC:
@@ -119,7 +135,9 @@ def _reason(error: BaseException, hub: Hub) -> str:
 
 def _cbt_rows(row: Mapping[str, Any], _: str) -> str:
     lines = [f"{i} {sentence}\n" for i, sentence in enumerate(row["sentences"], 1)]
-    return "".join(lines) + f"21 {row['question']}\t{row['answer']}\t\t{'|'.join(row['options'])}\n\n"
+    return (
+        "".join(lines) + f"21 {row['question']}\t{row['answer']}\t\t{'|'.join(row['options'])}\n\n"
+    )
 
 
 RESTORE: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {

@@ -56,8 +56,14 @@ def pack(path: Path, cache: Cache, sources: Iterable[Source]) -> list[Entry]:
     """
     found = [(source, cache.origin(source), cache.read(source)) for source in sources]
     if absent := [source.file.name for source, _, content in found if content is None]:
-        raise UsageError(f"not in the cache: {', '.join(absent)}; expected 'gpt2eval data fetch' first")
-    kept = {key_of(s): Packed(Entry(key=key_of(s), known=k), c) for s, k, c in found if k and c is not None}
+        raise UsageError(
+            f"not in the cache: {', '.join(absent)}; expected 'gpt2eval data fetch' first"
+        )
+    kept = {
+        key_of(s): Packed(Entry(key=key_of(s), known=k), c)
+        for s, k, c in found
+        if k and c is not None
+    }
     files = [kept[key] for key in sorted(kept)]
     manifest = Manifest(files=tuple(file.entry for file in files))
     members = [("manifest.json", manifest.model_dump_json(indent=1).encode())]
@@ -108,9 +114,18 @@ def checked(path: Path) -> Iterator[Packed]:
     try:
         with gzip.open(path) as squeezed, tarfile.open(fileobj=squeezed, mode="r|") as archive:
             first = archive.next()
-            if first is None or first.name != "manifest.json" or not first.isreg() or first.size > LARGEST_MANIFEST:
-                raise UsageError(f"{path}: not a pack: expected manifest.json first, as 'gpt2eval data pack' writes it")
-            missing = {entry.member: entry for entry in _manifest(_content(archive, first), path).files}
+            if (
+                first is None
+                or first.name != "manifest.json"
+                or not first.isreg()
+                or first.size > LARGEST_MANIFEST
+            ):
+                raise UsageError(
+                    f"{path}: not a pack: expected manifest.json first, as 'gpt2eval data pack' writes it"
+                )
+            missing = {
+                entry.member: entry for entry in _manifest(_content(archive, first), path).files
+            }
             while (member := archive.next()) is not None:
                 where, entry = f"{path}: {member.name!r:.80}", missing.pop(member.name, None)
                 if entry is None:
@@ -118,7 +133,9 @@ def checked(path: Path) -> Iterator[Packed]:
                 if not member.isreg():
                     raise UsageError(f"{where}: a link, folder or device; expected a plain file")
                 if member.size != entry.known.bytes:
-                    raise UsageError(f"{where}: {member.size:,} bytes; its manifest says {entry.known.bytes:,}")
+                    raise UsageError(
+                        f"{where}: {member.size:,} bytes; its manifest says {entry.known.bytes:,}"
+                    )
                 content = _content(archive, member)
                 if sha256(content).hexdigest() != entry.known.sha256:
                     raise UsageError(f"{where}: its hash is not the one that its manifest says")
@@ -128,7 +145,9 @@ def checked(path: Path) -> Iterator[Packed]:
     except DAMAGE as error:
         raise UsageError(f"{path}: cannot be read: {error}; truncated or damaged?") from None
     if missing:
-        raise UsageError(f"{path}: lacks {', '.join(sorted(missing))}, which its manifest names; truncated?")
+        raise UsageError(
+            f"{path}: lacks {', '.join(sorted(missing))}, which its manifest names; truncated?"
+        )
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -141,4 +160,6 @@ def _manifest(content: bytes, path: Path) -> Manifest:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{path}: manifest.json: {': '.join([*map(str, first['loc']), first['msg']])}") from None
+        raise UsageError(
+            f"{path}: manifest.json: {': '.join([*map(str, first['loc']), first['msg']])}"
+        ) from None

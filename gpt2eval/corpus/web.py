@@ -13,7 +13,13 @@ from urllib.parse import urlsplit
 import httpx2 as httpx
 from filelock import FileLock
 from huggingface_hub import constants
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+)
 from tqdm import tqdm
 
 from gpt2eval.errors import UsageError
@@ -50,7 +56,9 @@ class Body(io.RawIOBase):
 
     def __init__(self, url: str, at: int = 0) -> None:
         self.url, self.at, self.total = url, at, None
-        self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers={"User-Agent": "gpt2eval"})
+        self._client = httpx.Client(
+            timeout=TIMEOUT, follow_redirects=True, headers={"User-Agent": "gpt2eval"}
+        )
         self._chunks: Iterator[bytes] | None = None
         self._answered = False
         self._next = self._more()
@@ -73,7 +81,13 @@ class Body(io.RawIOBase):
         """The next bytes; none are left when they are empty."""
         passing = retry_if_exception_type(PassingError)
         try:
-            again = Retrying(stop=stop_after_attempt(ATTEMPTS), wait=_wait, retry=passing, reraise=True, before_sleep=_said)
+            again = Retrying(
+                stop=stop_after_attempt(ATTEMPTS),
+                wait=_wait,
+                retry=passing,
+                reraise=True,
+                before_sleep=_said,
+            )
             return again(self._once)
         except PassingError as error:
             raise UnreachableError(f"{error}, {ATTEMPTS} times") from None
@@ -85,8 +99,15 @@ class Body(io.RawIOBase):
             chunk = next(self._chunks, b"")
         except httpx.TransportError as error:
             self._chunks = None
-            said = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error) or "the connection was cut"
-            if isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol) and not self._answered:
+            said = (
+                "no answer in time"
+                if isinstance(error, httpx.TimeoutException)
+                else str(error) or "the connection was cut"
+            )
+            if (
+                isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol)
+                and not self._answered
+            ):
                 raise UnreachableError(f"no connection: {said}") from None
             raise PassingError(said) from None
         except (httpx.RequestError, httpx.InvalidURL) as error:
@@ -95,23 +116,34 @@ class Body(io.RawIOBase):
         return chunk
 
     def _connected(self) -> Iterator[bytes]:
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={self.at}-"} if self.at else {})
-        answer = self._client.send(self._client.build_request("GET", self.url, headers=headers), stream=True)
+        headers = {"Accept-Encoding": "identity"} | (
+            {"Range": f"bytes={self.at}-"} if self.at else {}
+        )
+        answer = self._client.send(
+            self._client.build_request("GET", self.url, headers=headers), stream=True
+        )
         self._answered = True
         if answer.status_code == 416 and self.at:  # there is nothing after that byte
             return iter(())
         if answer.status_code in BUSY:
             asked = answer.headers.get("Retry-After", "")
-            after, busy = float(asked) if asked.isdecimal() else 0.0, f"the server is busy ({answer.status_code})"
+            after, busy = (
+                float(asked) if asked.isdecimal() else 0.0,
+                f"the server is busy ({answer.status_code})",
+            )
             if after > LONGEST_WAIT:
                 raise UnreachableError(f"{busy}, and asks to come back in {after:,.0f} seconds")
             raise PassingError(busy, after)
         if answer.status_code not in (200, 206):
-            raise UnreachableError(REFUSED.get(answer.status_code, f"the server answers {answer.status_code}"))
+            raise UnreachableError(
+                REFUSED.get(answer.status_code, f"the server answers {answer.status_code}")
+            )
         sent_before = self.at if answer.status_code == 206 else 0
         if (length := answer.headers.get("Content-Length", "")).isdecimal():
             self.total = sent_before + int(length)
-        return _after(answer.iter_raw(), self.at - sent_before)  # as they come: larger pieces are lost in a cut
+        return _after(
+            answer.iter_raw(), self.at - sent_before
+        )  # as they come: larger pieces are lost in a cut
 
 
 def _after(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
@@ -132,7 +164,10 @@ def _wait(state: RetryCallState) -> float:
 def _said(state: RetryCallState) -> None:
     """Say on stderr what is waited for, where that takes long."""
     if state.next_action and state.outcome and state.next_action.sleep >= LONG:
-        print(f"gpt2eval: {state.outcome.exception()}; again in {state.next_action.sleep:.0f} s", file=sys.stderr)
+        print(
+            f"gpt2eval: {state.outcome.exception()}; again in {state.next_action.sleep:.0f} s",
+            file=sys.stderr,
+        )
 
 
 @contextmanager
@@ -145,7 +180,14 @@ def stream(url: str, at: int = 0) -> Iterator[Any]:
         raise UnreachableError("HF_HUB_OFFLINE is set")
     with Body(url, at) as body:
         name = Path(urlsplit(url).path).name
-        bar = {"total": body.total, "initial": at, "desc": name, "unit": "B", "unit_scale": True, "disable": None}
+        bar = {
+            "total": body.total,
+            "initial": at,
+            "desc": name,
+            "unit": "B",
+            "unit_scale": True,
+            "disable": None,
+        }
         with tqdm.wrapattr(io.BufferedReader(body, 1 << 20), "read", **bar) as file:
             yield file
 
@@ -163,15 +205,22 @@ def download(url: str, path: Path, sha256: str | None) -> None:
                 return
             if sha256 is None:
                 part.unlink(missing_ok=True)  # nothing would tell a mixture of two
-            with stream(url, part.stat().st_size if part.exists() else 0) as body, part.open("ab") as file:
+            with (
+                stream(url, part.stat().st_size if part.exists() else 0) as body,
+                part.open("ab") as file,
+            ):
                 copyfileobj(body, file, 1 << 20)
             found = _digest(part)
             if sha256 not in (None, found):
                 part.unlink()
-                raise UsageError(f"{url}: sha256 {found[:8]}, expected {sha256[:8]}; thrown away, try again")
+                raise UsageError(
+                    f"{url}: sha256 {found[:8]}, expected {sha256[:8]}; thrown away, try again"
+                )
             part.replace(path)
     except OSError as error:
-        raise UsageError(f"{part}: {error.strerror}; the same command goes on once it can be written") from None
+        raise UsageError(
+            f"{part}: {error.strerror}; the same command goes on once it can be written"
+        ) from None
 
 
 def _digest(path: Path) -> str:

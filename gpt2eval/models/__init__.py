@@ -91,7 +91,9 @@ def load(name: str, options: Options = Options()) -> Model:
     try:
         return factory()
     except TypeError as error:
-        raise UsageError(f"model {name}: {error}; expected a factory that takes no arguments") from None
+        raise UsageError(
+            f"model {name}: {error}; expected a factory that takes no arguments"
+        ) from None
 
 
 def _loaded(name: str, reference: str, rest: str, options: Options) -> Model:
@@ -103,7 +105,9 @@ def _loaded(name: str, reference: str, rest: str, options: Options) -> Model:
         raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UsageError(f"model {name}: {reason:.200}; expected a checkpoint that can be read") from error
+        raise UsageError(
+            f"model {name}: {reason:.200}; expected a checkpoint that can be read"
+        ) from error
 
 
 def _is_module(module: str) -> bool:

@@ -29,7 +29,9 @@ SAMPLE = (
     "In 1907 the mill was closed; nobody remembers why. Today there is a small museum, and on Sundays a market."
 )
 SAME = 0.05  # nats by which a token may differ when it is asked for again
-LONGEST = re.compile(r"maximum context length is (\d+)|max_model_len\D{1,20}(\d+)|context (?:window|size) of (\d+)")
+LONGEST = re.compile(
+    r"maximum context length is (\d+)|max_model_len\D{1,20}(\d+)|context (?:window|size) of (\d+)"
+)
 TRIED = 1200  # tokens of a prompt that shows the context of a server that does not say it
 
 
@@ -41,7 +43,10 @@ class Dialect(NamedTuple):
     blank: bool = False
 
 
-DIALECTS = (Dialect(ids=True), *(Dialect(start=start, blank=blank) for start in (False, True) for blank in (False, True)))
+DIALECTS = (
+    Dialect(ids=True),
+    *(Dialect(start=start, blank=blank) for start in (False, True) for blank in (False, True)),
+)
 
 
 class MisplacedError(UsageError):
@@ -57,7 +62,9 @@ class ApiModel:
         self._takes = self._dialect()
         if self._takes.start:
             self.start = self.added = None  # the server sees to it, before every prompt
-        self._misplaces = False  # log-probabilities of prompts that do not begin with the start token
+        self._misplaces = (
+            False  # log-probabilities of prompts that do not begin with the start token
+        )
         sample = self._sample()
         self.context = self._longest()
         mark = f"{server.model} {sample.hits.tolist()} {sample.logprobs.mean():.1f}"
@@ -81,7 +88,9 @@ class ApiModel:
         rows = [(prefix, branch) for prefix, branches in batch for branch in branches]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             parts = list(pool.map(lambda row: self._scored(*row), rows))
-        return TokenScores(np.concatenate([p.logprobs for p in parts]), np.concatenate([p.hits for p in parts]))
+        return TokenScores(
+            np.concatenate([p.logprobs for p in parts]), np.concatenate([p.hits for p in parts])
+        )
 
     def _scored(self, prefix: Ids, branch: Ids) -> TokenScores:
         """The log-probabilities of a branch after its prefix, and which were the highest."""
@@ -103,7 +112,9 @@ class ApiModel:
 
     def _one_by_one(self, ids: Ids, first: int) -> TokenScores:
         """The scores of tokens from the first on, each by making the server go on with it."""
-        values, hits = zip(*(self._following(ids[:at], int(ids[at])) for at in range(first, len(ids))), strict=True)
+        values, hits = zip(
+            *(self._following(ids[:at], int(ids[at])) for at in range(first, len(ids))), strict=True
+        )
         return TokenScores(np.array(values, np.float32), np.array(hits, np.bool_))
 
     def _following(self, prefix: Ids, token: int) -> tuple[float, bool]:
@@ -117,7 +128,13 @@ class ApiModel:
         echo = self._server.echo(self._prompt(ids), len(ids) + self._takes.start)
         if self._takes.start:
             shown = slice(not echo.hidden, None)
-            echo = Echo(echo.tokens[shown], echo.logprobs[shown], echo.highest[shown], hidden=False, generated=echo.generated)
+            echo = Echo(
+                echo.tokens[shown],
+                echo.logprobs[shown],
+                echo.highest[shown],
+                hidden=False,
+                generated=echo.generated,
+            )
         elif echo.hidden and ids[0] != self.start:
             raise MisplacedError(
                 f"{self._server.url}: a prompt of {len(ids)} tokens came back as {len(ids) - 1}, and one that it made; "
@@ -128,7 +145,9 @@ class ApiModel:
                 f"{self._server.url}: the token it goes on with by itself ({echo.generated.text!r:.40}) is not its most likely "
                 "one: its log-probabilities stand beside other tokens than theirs; expected a server that gives them right"
             )
-        for at, (said, id_) in enumerate(zip(echo.tokens, ids[1:] if echo.hidden else ids, strict=True)):
+        for at, (said, id_) in enumerate(
+            zip(echo.tokens, ids[1:] if echo.hidden else ids, strict=True)
+        ):
             self._same(said, int(id_), at)
         return echo
 
@@ -155,7 +174,9 @@ class ApiModel:
         try:
             return b"".join(pieces).decode()
         except UnicodeDecodeError:
-            raise UsageError(f"{self._server.url}: it takes text only; a prompt begins or ends in a character") from None
+            raise UsageError(
+                f"{self._server.url}: it takes text only; a prompt begins or ends in a character"
+            ) from None
 
     def _dialect(self) -> Dialect:
         """How the server takes prompts: the first way in which some tokens come back as so many.
@@ -163,12 +184,16 @@ class ApiModel:
         Raises UsageError for a server that does not echo a prompt's tokens with their log-probabilities.
         """
         ids = self.encode("It was").ids
-        whole = ids if self.start is None else np.concatenate([np.array([self.start], np.int32), ids])
+        whole = (
+            ids if self.start is None else np.concatenate([np.array([self.start], np.int32), ids])
+        )
         refused = ""
         for way in DIALECTS:
             try:
                 self._server.echo(
-                    self._said(ids if way.start else whole, way), len(ids) + 1 if way.start else len(whole), attempts=TRIES
+                    self._said(ids if way.start else whole, way),
+                    len(ids) + 1 if way.start else len(whole),
+                    attempts=TRIES,
                 )
                 return way
             except UsageError as error:
@@ -179,9 +204,20 @@ class ApiModel:
     def _sample(self) -> TokenScores:
         """The scores of a sample text. Raises UsageError where asking again gives others, as prefix caches may."""
         ids = self.encode(SAMPLE).ids
-        prefix, branch = (ids[:1], ids[1:]) if self.start is None else (np.array([self.start], np.int32), ids)
-        first, half, again = (self._scored(prefix, part) for part in (branch, branch[: len(branch) // 2], branch))
-        apart = np.abs(np.concatenate([first.logprobs - again.logprobs, first.logprobs[: len(half.logprobs)] - half.logprobs]))
+        prefix, branch = (
+            (ids[:1], ids[1:]) if self.start is None else (np.array([self.start], np.int32), ids)
+        )
+        first, half, again = (
+            self._scored(prefix, part) for part in (branch, branch[: len(branch) // 2], branch)
+        )
+        apart = np.abs(
+            np.concatenate(
+                [
+                    first.logprobs - again.logprobs,
+                    first.logprobs[: len(half.logprobs)] - half.logprobs,
+                ]
+            )
+        )
         if apart.max() > SAME:
             raise UsageError(
                 f"{self._server.url}: the same tokens, asked for again, differ by {apart.max():.3f} nats; "
@@ -205,7 +241,9 @@ class ApiModel:
             whole = np.concatenate([np.array([self.start], np.int32), ids[:9]])
             echoed, followed = self._scored(whole[:5], whole[5:]), self._one_by_one(whole, 5)
             if np.abs(echoed.logprobs - followed.logprobs).max() > SAME:
-                raise UsageError(f"{self._server.url}: going on with a token and echoing it differ; expected the same numbers")
+                raise UsageError(
+                    f"{self._server.url}: going on with a token and echoing it differ; expected the same numbers"
+                )
 
     def _longest(self) -> int:
         """The longest input: a prompt holds its last target too, and the server adds a token after it, and may before."""
@@ -214,7 +252,9 @@ class ApiModel:
         entries = listed.get("data", []) if isinstance(listed, dict) else []
         for entry in entries:
             said = entry.get("max_model_len") if isinstance(entry, dict) else None
-            if isinstance(said, int) and (entry.get("id") == self._server.model or len(entries) == 1):
+            if isinstance(said, int) and (
+                entry.get("id") == self._server.model or len(entries) == 1
+            ):
                 return said - added
         ids = np.resize(self.encode(SAMPLE).ids, TRIED)
         if self.start is not None:
@@ -231,7 +271,9 @@ def load(rest: str, options: Options) -> ApiModel:
     """The model of an address and a name. Raises UsageError for a server that cannot be used, saying why."""
     url, _, model = rest.partition("#")
     if not model or not url.startswith(("http://", "https://")):
-        raise UsageError(f"model api:{rest}: expected api:URL#MODEL, as in api:http://127.0.0.1:8000#gpt2")
+        raise UsageError(
+            f"model api:{rest}: expected api:URL#MODEL, as in api:http://127.0.0.1:8000#gpt2"
+        )
     options.refuse(f"api:{rest}", "revision", "attn", "device_map", "tp", "peft", "quantization")
     server = Server(url, model, key_of(options.api_key_file))
     return ApiModel(server, _tokenizer(server, options.tokenizer), f"api:{rest}")

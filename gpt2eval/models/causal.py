@@ -16,17 +16,26 @@ from gpt2eval.models.engine import ROWS, Packed, Padded
 from gpt2eval.models.tokenizer import Tokenizer
 from gpt2eval.types import BestWords, Encoding, Ids, Request, TokenScores
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
+DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+}
 UNBOUNDED = 1 << 20
 
 
 class CausalModel:
     """A causal LM and its tokenizer; `model(input_ids)` gives logits `[batch, length, vocabulary]`."""
 
-    def __init__(self, engine: Packed | Padded, tokenizer: Tokenizer, identity: Mapping[str, str]) -> None:
+    def __init__(
+        self, engine: Packed | Padded, tokenizer: Tokenizer, identity: Mapping[str, str]
+    ) -> None:
         self._engine = engine
         self._tokens, self.start, self.added, self._specials, said = tokenizer
-        self._identity = {**identity, "tokenizer": said, "attn": engine.name} | onednn.said(engine.model)
+        self._identity = {**identity, "tokenizer": said, "attn": engine.name} | onednn.said(
+            engine.model
+        )
         self._config = engine.model.config.get_text_config()
         self.context: int = getattr(self._config, "max_position_embeddings", None) or UNBOUNDED
 
@@ -48,24 +57,42 @@ class CausalModel:
         """The capability of `types.BestWords`; None where the tokenizer does not say which bytes its pieces stand for."""
         return self._best_words if self._tokens.pieces else None
 
-    def best_word(self, prefix: Ids, banned: frozenset[str], width: int = 20, depth: int = 6) -> str:
+    def best_word(
+        self, prefix: Ids, banned: frozenset[str], width: int = 20, depth: int = 6
+    ) -> str:
         """The likeliest whole word after a prefix that is not in the list. Raises UsageError without `best_words`."""
         if self.best_words is None:
-            raise UsageError(f"model {self._identity['name']}: its tokenizer does not say which bytes its pieces stand for")
+            raise UsageError(
+                f"model {self._identity['name']}: its tokenizer does not say which bytes its pieces stand for"
+            )
         return self.best_words([prefix], banned, width, depth)[0]
 
-    def _best_words(self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int) -> list[str]:
+    def _best_words(
+        self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int
+    ) -> list[str]:
         at_once = max(1, ROWS.get(self._engine.model.device.type, 64) // width)
         cut = [prefix[-max(1, self.context - depth) :] for prefix in prefixes]
         return [
             word
             for at in range(0, len(cut), at_once)
-            for word in words.best_words(cut[at : at + at_once], banned, self._engine.following, self._vocabulary, width, depth)
+            for word in words.best_words(
+                cut[at : at + at_once],
+                banned,
+                self._engine.following,
+                self._vocabulary,
+                width,
+                depth,
+            )
         ]
 
     @cached_property
     def _vocabulary(self) -> words.Vocabulary:
-        return words.Vocabulary(self._tokens.pieces or {}, self._specials, self._config.vocab_size, self._engine.model.device)
+        return words.Vocabulary(
+            self._tokens.pieces or {},
+            self._specials,
+            self._config.vocab_size,
+            self._engine.model.device,
+        )
 
     def _checked(self, encoding: Encoding) -> Encoding:
         """An encoding, every id of which the model has."""
@@ -79,7 +106,12 @@ class CausalModel:
 
 
 def assembled(
-    model: Any, tokenizer: Tokenizer, identity: Mapping[str, str], options: Options, *, live: bool = False
+    model: Any,
+    tokenizer: Tokenizer,
+    identity: Mapping[str, str],
+    options: Options,
+    *,
+    live: bool = False,
 ) -> CausalModel:
     """A loaded model, ready to score: packed where its architecture allows, on the device it lies on.
 
@@ -92,7 +124,9 @@ def assembled(
     plain = options.attn not in (None, "packed")
     engine = padded if plain else Packed.of(model, padded, live=live) or padded
     if options.attn == "packed" and engine is padded:
-        raise UsageError(f"model {identity['name']}: its architecture does not take packed rows; expected --attn sdpa or eager")
+        raise UsageError(
+            f"model {identity['name']}: its architecture does not take packed rows; expected --attn sdpa or eager"
+        )
     return CausalModel(engine, tokenizer, {**_said(model), **identity})
 
 
@@ -121,7 +155,11 @@ def _refuse_foresight(name: str, padded: Padded) -> None:
     other = np.concatenate([ids[:6], (ids[6:] + 1) % size])
     first, second = (padded.score([Request(x[:1], (x[1:],))]).logprobs[:5] for x in (ids, other))
     if not np.isfinite(first).all():
-        raise UsageError(f"model {name}: its log-probabilities are not numbers; expected weights that are")
+        raise UsageError(
+            f"model {name}: its log-probabilities are not numbers; expected weights that are"
+        )
     tolerance = 0.3 if padded.model.dtype in (torch.bfloat16, torch.float16) else 1e-4
     if not np.allclose(first, second, atol=tolerance, rtol=0):
-        raise UsageError(f"model {name}: what it predicts depends on later tokens; expected a causal language model")
+        raise UsageError(
+            f"model {name}: what it predicts depends on later tokens; expected a causal language model"
+        )

@@ -47,15 +47,27 @@ def held(tensor: Tensor) -> Weights:
 def real(tensor: Tensor) -> None:
     """Raise UsageError for a tensor of other than real numbers."""
     if not tensor.is_floating_point():
-        raise UsageError(f"a tensor of {str(tensor.dtype).removeprefix('torch.')} among the weights; expected real numbers")
+        raise UsageError(
+            f"a tensor of {str(tensor.dtype).removeprefix('torch.')} among the weights; expected real numbers"
+        )
 
 
-def gpt2_config(path: Path, *, layers: Any, heads: Any, width: Any, context: Any, vocabulary: Any, gelu: str) -> GPT2Config:
+def gpt2_config(
+    path: Path, *, layers: Any, heads: Any, width: Any, context: Any, vocabulary: Any, gelu: str
+) -> GPT2Config:
     """GPT-2's architecture in those sizes. Raises UsageError for one that is no whole number above 0."""
-    sizes = {"layers": layers, "heads": heads, "width": width, "context": context, "vocabulary": vocabulary}
+    sizes = {
+        "layers": layers,
+        "heads": heads,
+        "width": width,
+        "context": context,
+        "vocabulary": vocabulary,
+    }
     for name, value in sizes.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UsageError(f"{path}: {name} is {value!r:.40}; expected a whole number of 1 or more")
+            raise UsageError(
+                f"{path}: {name} is {value!r:.40}; expected a whole number of 1 or more"
+            )
     if width % heads:
         raise UsageError(f"{path}: a width of {width} for {heads} heads; expected a multiple")
     return GPT2Config(
@@ -70,7 +82,9 @@ def gpt2_config(path: Path, *, layers: Any, heads: Any, width: Any, context: Any
     )
 
 
-def load(scheme: str, checkpoint: Checkpoint, tokenizer: Tokenizer, options: Options) -> CausalModel:
+def load(
+    scheme: str, checkpoint: Checkpoint, tokenizer: Tokenizer, options: Options
+) -> CausalModel:
     """A checkpoint as a model in `options.dtype`, called `scheme:path` in results.
 
     Raises UsageError, before any memory is taken, for weights that are missing, left over or of other shapes than the
@@ -85,7 +99,9 @@ def load(scheme: str, checkpoint: Checkpoint, tokenizer: Tokenizer, options: Opt
     plain = None if options.attn == "packed" else options.attn
     try:
         # copied, because what is mapped from a file changes when training writes the next checkpoint into it
-        state = {key: weights.read().to(dtype, copy=True) for key, weights in checkpoint.weights.items()}
+        state = {
+            key: weights.read().to(dtype, copy=True) for key, weights in checkpoint.weights.items()
+        }
         model = kind.from_pretrained(
             None, config=checkpoint.config, state_dict=state, dtype=dtype, attn_implementation=plain
         ).to(device_of(options))
@@ -107,13 +123,21 @@ def _check(checkpoint: Checkpoint, kind: Any) -> None:
         with torch.device("meta"):
             model = kind(checkpoint.config)
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(f"{path}: {' '.join(str(error).split()):.200}; expected sizes that make a {kind.__name__}") from None
+        raise UsageError(
+            f"{path}: {' '.join(str(error).split()):.200}; expected sizes that make a {kind.__name__}"
+        ) from None
     expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     tied = set(model._tied_weights_keys or ()) if checkpoint.config.tie_word_embeddings else set()
     if missing := sorted(expected.keys() - weights.keys() - tied):
-        raise UsageError(f"{path}: {missing[0]} is not in it ({len(missing)} missing); expected a whole {kind.__name__}")
+        raise UsageError(
+            f"{path}: {missing[0]} is not in it ({len(missing)} missing); expected a whole {kind.__name__}"
+        )
     if extra := sorted(weights.keys() - expected.keys()):
-        raise UsageError(f"{path}: {extra[0]} has no place in {kind.__name__} ({len(extra)} left over)")
+        raise UsageError(
+            f"{path}: {extra[0]} has no place in {kind.__name__} ({len(extra)} left over)"
+        )
     for key, (shape, _) in weights.items():
         if shape != expected[key]:
-            raise UsageError(f"{path}: {key} has shape {list(shape)}; expected {list(expected[key])}")
+            raise UsageError(
+                f"{path}: {key} has shape {list(shape)}; expected {list(expected[key])}"
+            )

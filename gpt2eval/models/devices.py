@@ -9,7 +9,12 @@ import torch
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.models import Options
 
-QUANTIZED = {"bnb-8bit": "bitsandbytes", "bnb-4bit": "bitsandbytes", "gptq": "gptqmodel", "awq": "gptqmodel"}
+QUANTIZED = {
+    "bnb-8bit": "bitsandbytes",
+    "bnb-4bit": "bitsandbytes",
+    "gptq": "gptqmodel",
+    "awq": "gptqmodel",
+}
 
 
 def device_of(options: Options) -> str:
@@ -64,6 +69,8 @@ def quantized(options: Options) -> dict[str, Any]:
 
     eight = options.quantization == "bnb-8bit"
     config = BitsAndBytesConfig(
-        load_in_8bit=eight, load_in_4bit=not eight, bnb_4bit_compute_dtype=getattr(torch, options.dtype)
+        load_in_8bit=eight,
+        load_in_4bit=not eight,
+        bnb_4bit_compute_dtype=getattr(torch, options.dtype),
     )
     return {"quantization_config": config, "device_map": {"": device_of(options)}}

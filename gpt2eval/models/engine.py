@@ -24,7 +24,9 @@ ROWS = {
 SEQUENCES = 8  # padded sequences computed at once
 
 
-def halving(score: Callable[[Sequence[Request]], TokenScores], batch: Sequence[Request]) -> TokenScores:
+def halving(
+    score: Callable[[Sequence[Request]], TokenScores], batch: Sequence[Request]
+) -> TokenScores:
     """Score a batch, or if memory runs out its halves. Raises MemoryError with the request where one alone is too much."""
     try:
         return score(batch)
@@ -69,7 +71,10 @@ class Padded:
         else:
             logits = self.model(input_ids=inputs, use_cache=False).logits[:, first:]
         scores = [
-            _scores(logits[i, len(prefix) - 1 - first :][: len(branch)], torch.from_numpy(branch.astype(np.int64)))
+            _scores(
+                logits[i, len(prefix) - 1 - first :][: len(branch)],
+                torch.from_numpy(branch.astype(np.int64)),
+            )
             for i, (prefix, branch) in enumerate(rows)
         ]
         return _collected(scores)
@@ -77,16 +82,24 @@ class Padded:
     @torch.inference_mode()
     def following(self, batch: Sequence[Request]) -> Tensor:
         """log P of whatever follows each branch, its last token set aside: `[branches, vocabulary]`, float32."""
-        rows = [np.concatenate([prefix, branch])[:-1] for prefix, branches in batch for branch in branches]
+        rows = [
+            np.concatenate([prefix, branch])[:-1]
+            for prefix, branches in batch
+            for branch in branches
+        ]
         made = []
         for at in range(0, len(rows), self._at_once):
             some = rows[at : at + self._at_once]
             ids = np.zeros((len(some), max(map(len, some))), np.int64)
             for line, row in zip(ids, some, strict=True):
                 line[: len(row)] = row
-            logits = self.model(input_ids=torch.from_numpy(ids).to(self.model.device), use_cache=False).logits
+            logits = self.model(
+                input_ids=torch.from_numpy(ids).to(self.model.device), use_cache=False
+            ).logits
             ends = torch.tensor([len(row) - 1 for row in some], device=logits.device)
-            made.append(logits[torch.arange(len(some), device=logits.device), ends].float().log_softmax(1))
+            made.append(
+                logits[torch.arange(len(some), device=logits.device), ends].float().log_softmax(1)
+            )
         return torch.cat(made)
 
 
@@ -110,7 +123,11 @@ class Packed:
         states instead of attention: each shows in the comparison, but for the first, which the config tells.
         """
         config = model.config.get_text_config()
-        if getattr(config, "sliding_window", None) or _depends_on_length(config) or model.get_output_embeddings() is None:
+        if (
+            getattr(config, "sliding_window", None)
+            or _depends_on_length(config)
+            or model.get_output_embeddings() is None
+        ):
             return None
         plain = padded.model.config._attn_implementation
         probe = _probe(config.vocab_size)
@@ -145,7 +162,9 @@ class Packed:
     def following(self, batch: Sequence[Request]) -> Tensor:
         """log P of whatever follows each branch, its last token set aside: `[branches, vocabulary]`, float32."""
         layout = packed.lay_out(batch, self.model.device)
-        lengths = torch.tensor([len(branch) for _, branches in batch for branch in branches], device=layout.read.device)
+        lengths = torch.tensor(
+            [len(branch) for _, branches in batch for branch in branches], device=layout.read.device
+        )
         read = layout.read[lengths.cumsum(0) - 1]
         return self._head(self._hidden(layout, read)[read]).float().log_softmax(1)
 
@@ -154,7 +173,10 @@ class Packed:
         if self._last is not None:
             self._last.rows = torch.unique(read)
         return self._decoder(
-            input_ids=layout.ids[None], position_ids=layout.positions[None], layout=layout, use_cache=False
+            input_ids=layout.ids[None],
+            position_ids=layout.positions[None],
+            layout=layout,
+            use_cache=False,
         ).last_hidden_state[0]
 
 
@@ -199,7 +221,11 @@ def _centred(head: Any) -> nn.Module:
         return head
     wide = weight.float()
     centred = (wide - wide.mean(0)).to(weight.dtype)
-    return onednn.Linear(centred, head.bias) if onednn.applies(centred) else _linear(centred, head.bias)
+    return (
+        onednn.Linear(centred, head.bias)
+        if onednn.applies(centred)
+        else _linear(centred, head.bias)
+    )
 
 
 def _depends_on_length(config: Any) -> bool:
@@ -210,7 +236,9 @@ def _depends_on_length(config: Any) -> bool:
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
     """A linear layer with that weight."""
-    made = nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta").requires_grad_(requires_grad=False)
+    made = nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta").requires_grad_(
+        requires_grad=False
+    )
     made.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}), assign=True)
     return made
 
@@ -237,11 +265,18 @@ def _collected(scores: Sequence[tuple[Tensor, Tensor]]) -> TokenScores:
 
 
 def _gathered(scores: Sequence[TokenScores]) -> TokenScores:
-    return TokenScores(np.concatenate([s.logprobs for s in scores]), np.concatenate([s.hits for s in scores]))
+    return TokenScores(
+        np.concatenate([s.logprobs for s in scores]), np.concatenate([s.hits for s in scores])
+    )
 
 
 def _probe(vocabulary: int) -> list[Request]:
     """A fork, a lone token and two runs, of ids spread over the vocabulary."""
     ids = (np.arange(1, 64, dtype=np.int64) * 7919 % vocabulary).astype(np.int32)
     fork = Request(ids[:9], (ids[9:14], ids[14:15], ids[15:18]))
-    return [fork, Request(ids[20:21], (ids[21:22],)), Request(ids[22:30], (ids[30:40],)), Request(ids[40:42], (ids[42:58],))]
+    return [
+        fork,
+        Request(ids[20:21], (ids[21:22],)),
+        Request(ids[22:30], (ids[30:40],)),
+        Request(ids[40:42], (ids[42:58],)),
+    ]

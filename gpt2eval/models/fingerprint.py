@@ -25,10 +25,14 @@ CHOICES = ("auto", "file")
 def fingerprint(backend: Any) -> str:
     """What a tokenizer does, not how it is stored: 8 digits of the sha256 over the probe's ids and the sorted vocabulary."""
     vocabulary = sorted(backend.get_vocab(with_added_tokens=True).items())
-    return sha256(np.array(_ids(backend), "<i4").tobytes() + repr(vocabulary).encode()).hexdigest()[:8]
+    return sha256(np.array(_ids(backend), "<i4").tobytes() + repr(vocabulary).encode()).hexdigest()[
+        :8
+    ]
 
 
-def chosen(name: str, auto: Any, choice: str | None, revision: str | None = None) -> tuple[Any, str]:
+def chosen(
+    name: str, auto: Any, choice: str | None, revision: str | None = None
+) -> tuple[Any, str]:
     """The tokenizer of a checkpoint and its fingerprint: transformers' own, or the file's if so chosen.
 
     Where the two do not agree the fingerprint ends in the choice. Raises UsageError, showing the text that they cut

@@ -11,7 +11,15 @@ from gpt2eval.models import Options, hf
 from gpt2eval.models.causal import CausalModel
 
 MAGIC = b"GGUF"
-SIZES = {"block_count", "embedding_length", "feed_forward_length", "head_count", "head_count_kv", "key_length", "value_length"}
+SIZES = {
+    "block_count",
+    "embedding_length",
+    "feed_forward_length",
+    "head_count",
+    "head_count_kv",
+    "key_length",
+    "value_length",
+}
 
 
 def load(rest: str, options: Options) -> CausalModel:
@@ -19,7 +27,9 @@ def load(rest: str, options: Options) -> CausalModel:
     path = Path(rest)
     options.refuse(f"gguf:{rest}", "revision", "quantization")
     if find_spec("gguf") is None:
-        raise UsageError("model gguf: the package gguf is not installed; expected 'pip install gpt2eval[gguf]'")
+        raise UsageError(
+            "model gguf: the package gguf is not installed; expected 'pip install gpt2eval[gguf]'"
+        )
     try:
         with path.open("rb") as file:
             magic = file.read(4)
@@ -43,4 +53,6 @@ def _check_sizes(path: Path) -> None:
             continue
         most = len(reader.tensors) if name == "block_count" else widest
         if not 0 <= size <= most:
-            raise UsageError(f"model gguf:{path}: {key} is {size:,}; expected at most {most:,}, of its tensors")
+            raise UsageError(
+                f"model gguf:{path}: {key} is {size:,}; expected at most {most:,}, of its tensors"
+            )

@@ -55,7 +55,9 @@ def load(name: str, options: Options, *, called: str = "", gguf: str | None = No
     """
     dtype = dtype_of(options)
     if not name:
-        raise UsageError("model 'hf:': expected a Hub id or a folder after the colon, as in hf:gpt2")
+        raise UsageError(
+            "model 'hf:': expected a Hub id or a folder after the colon, as in hf:gpt2"
+        )
     hub, options = _at_revision(name, options)
     name, called = hub, called or (name if name != hub else "")
     logging.set_verbosity_error()
@@ -69,7 +71,9 @@ def load(name: str, options: Options, *, called: str = "", gguf: str | None = No
         safe.check_folder(Path(name))
     try:
         config = AutoConfig.from_pretrained(name, **reading, **source)
-        if gguf and getattr(config, "n_ctx", None):  # where transformers' reader leaves GPT-2's context
+        if gguf and getattr(
+            config, "n_ctx", None
+        ):  # where transformers' reader leaves GPT-2's context
             reading["config"] = config
             config.n_positions = config.n_ctx
         _refuse_others(name, config, options, bound=not gguf)
@@ -77,7 +81,13 @@ def load(name: str, options: Options, *, called: str = "", gguf: str | None = No
             str(Path(name) / gguf) if gguf else name, options.tokenizer, **source
         )
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, attn_implementation=told, output_loading_info=True, **laid, **reading, **source
+            name,
+            dtype=dtype,
+            attn_implementation=told,
+            output_loading_info=True,
+            **laid,
+            **reading,
+            **source,
         )
         model, report = loaded
         _refuse_gaps(name, report, model)
@@ -86,7 +96,9 @@ def load(name: str, options: Options, *, called: str = "", gguf: str | None = No
             model = model.to(device_of(options))
     except LOADING as error:
         reason = " ".join(str(error).split())
-        raise UsageError(f"model {name}: {reason:.300}; expected a Hub id or a folder with a causal LM") from None
+        raise UsageError(
+            f"model {name}: {reason:.300}; expected a Hub id or a folder with a causal LM"
+        ) from None
     identity = _identity(name, model, gguf) | adapted | _said(options, model)
     if called:
         identity["name"] = called
@@ -107,7 +119,9 @@ def _at_revision(name: str, options: Options) -> tuple[str, Options]:
     if not (hub and revision) or Path(name).exists():
         return name, options
     if Path(hub).exists():
-        raise UsageError(f"model {name}: {hub} is a folder, which has no revisions; expected a Hub id before the @")
+        raise UsageError(
+            f"model {name}: {hub} is a folder, which has no revisions; expected a Hub id before the @"
+        )
     if options.revision:
         raise UsageError(f"model {name}, --revision {options.revision}: expected one revision")
     return hub, replace(options, revision=revision)
@@ -118,14 +132,18 @@ def _refuse_others(name: str, config: Any, options: Options, *, bound: bool) -> 
     masked = [kind for kind in config.architectures or () if "MaskedLM" in kind]
     if getattr(config, "is_encoder_decoder", False) or masked:
         kind = masked[0] if masked else f"an encoder-decoder ({config.model_type})"
-        raise UsageError(f"model {name}: {kind}; expected a causal language model, which predicts each token from those before")
+        raise UsageError(
+            f"model {name}: {kind}; expected a causal language model, which predicts each token from those before"
+        )
     stored = _stored(config)
     if options.quantization in ("gptq", "awq") and stored != options.quantization:
         raise UsageError(
             f"--quantization {options.quantization}: {name} is stored as {stored or 'plain weights'}; expected it stored so"
         )
     if stored and stored not in AUTO_QUANTIZATION_CONFIG_MAPPING:
-        raise UsageError(f"model {name}: stored by the method {stored!r:.40}; expected one that transformers knows")
+        raise UsageError(
+            f"model {name}: stored by the method {stored!r:.40}; expected one that transformers knows"
+        )
     theirs = options.trust_remote_code and getattr(config, "auto_map", None)
     if not bound or not Path(name).is_dir() or stored or theirs:
         return
@@ -133,14 +151,22 @@ def _refuse_others(name: str, config: Any, options: Options, *, bound: bool) -> 
         needed = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
     held = sum(path.stat().st_size for path in safe.weight_files(Path(name)))
     if 0 < held < needed:
-        raise UsageError(f"model {name}: its config makes {needed} parameters; its files hold {held} bytes")
+        raise UsageError(
+            f"model {name}: its config makes {needed} parameters; its files hold {held} bytes"
+        )
 
 
 def _refuse_gaps(name: str, report: Mapping[str, Any], model: Any) -> None:
     """Raise UsageError where transformers had to make weights up, or left whole layers out."""
     kinds = {LAYER.sub(".N.", key) for key in model.state_dict()}
-    if left := sorted(key for key in report.get("unexpected_keys", ()) if LAYER.search(key) and LAYER.sub(".N.", key) in kinds):
-        raise UsageError(f"model {name}: its config has no layer for {left[0]} ({len(left)} left over); expected all layers")
+    if left := sorted(
+        key
+        for key in report.get("unexpected_keys", ())
+        if LAYER.search(key) and LAYER.sub(".N.", key) in kinds
+    ):
+        raise UsageError(
+            f"model {name}: its config has no layer for {left[0]} ({len(left)} left over); expected all layers"
+        )
     for what in ("missing_keys", "mismatched_keys", "error_msgs"):
         if found := sorted(map(str, report.get(what, ()))):
             raise UsageError(
@@ -155,13 +181,17 @@ def _adapted(model: Any, place: str | None) -> tuple[Any, dict[str, str]]:
     try:
         from peft import PeftModel
     except ImportError:
-        raise UsageError("--peft: the package peft is not installed; expected 'pip install gpt2eval[peft]'") from None
+        raise UsageError(
+            "--peft: the package peft is not installed; expected 'pip install gpt2eval[peft]'"
+        ) from None
     try:
         with catch_warnings(action="ignore"):  # of peft about transformers
             adapter: Any = PeftModel.from_pretrained(model, place)
             joined = adapter.merge_and_unload()
     except LOADING as error:
-        raise UsageError(f"--peft {place}: {' '.join(str(error).split()):.300}; expected an adapter for this model") from None
+        raise UsageError(
+            f"--peft {place}: {' '.join(str(error).split()):.300}; expected an adapter for this model"
+        ) from None
     files = sorted(Path(place).glob("adapter_*.*")) if Path(place).is_dir() else []
     return joined, {"peft": f"{place}@{safe.digest(files)[:8]}" if files else place}
 

@@ -10,7 +10,14 @@ from typing import Any
 import torch
 import yaml
 from torch import Tensor
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, PreTrainedConfig, Qwen2Config, Qwen3Config
+from transformers import (
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    PreTrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from gpt2eval.errors import UsageError
 from gpt2eval.models import Options, checkpoint, safe, tokenizer
@@ -62,11 +69,17 @@ UNREAD = (  # what, where a config has it, is another architecture
 def load(rest: str, options: Options) -> CausalModel:
     """The model in a folder of LitGPT. Raises UsageError for a folder that is none, or of an architecture not read here."""
     folder = Path(rest)
-    if lacking := [name for name in ("lit_model.pth", "model_config.yaml") if not (folder / name).is_file()]:
-        raise UsageError(f"model litgpt:{rest}: no {lacking[0]} there; expected lit_model.pth and model_config.yaml")
+    if lacking := [
+        name for name in ("lit_model.pth", "model_config.yaml") if not (folder / name).is_file()
+    ]:
+        raise UsageError(
+            f"model litgpt:{rest}: no {lacking[0]} there; expected lit_model.pth and model_config.yaml"
+        )
     made = read(folder)
     try:
-        words = tokenizer.asked_for(options.tokenizer) or tokenizer.of_place(rest, options.tokenizer)
+        words = tokenizer.asked_for(options.tokenizer) or tokenizer.of_place(
+            rest, options.tokenizer
+        )
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
             f"model litgpt:{rest}: {' '.join(str(error).split()):.200}; expected its tokenizer.json, or --tokenizer"
@@ -80,12 +93,23 @@ def read(folder: Path) -> Checkpoint:
     content = safe.torch_file(folder / "lit_model.pth")
     content = content.get("model", content) if isinstance(content, Mapping) else {}
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    if strange := [name for name in state if "lora" in name or "adapter" in name or "gating_factor" in name]:
-        raise UsageError(f"{folder}: {strange[0]} is an adapter's; expected it merged, by 'litgpt merge_lora'")
+    if strange := [
+        name for name in state if "lora" in name or "adapter" in name or "gating_factor" in name
+    ]:
+        raise UsageError(
+            f"{folder}: {strange[0]} is an adapter's; expected it merged, by 'litgpt merge_lora'"
+        )
     neox = said["mlp_class_name"] == "GptNeoxMLP"
     config = (_neox if neox else _llama)(folder, said)
-    weights = dict(pair for name, value in state.items() for pair in _renamed(name, value, said, neox=neox))
-    return Checkpoint(folder, config, weights, safe.digest([folder / "model_config.yaml", folder / "lit_model.pth"]))
+    weights = dict(
+        pair for name, value in state.items() for pair in _renamed(name, value, said, neox=neox)
+    )
+    return Checkpoint(
+        folder,
+        config,
+        weights,
+        safe.digest([folder / "model_config.yaml", folder / "lit_model.pth"]),
+    )
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -93,23 +117,32 @@ def _config(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: {' '.join(str(error).split()):.200}; expected LitGPT's config") from None
+        raise UsageError(
+            f"{path}: {' '.join(str(error).split()):.200}; expected LitGPT's config"
+        ) from None
     if not isinstance(found, dict):
         raise UsageError(f"{path}: expected LitGPT's config, a mapping")
     said: dict[str, Any] = DEFAULTS | found
     for key in ("block_size", "n_layer", "n_head", "n_embd", "vocab_size"):
         if not isinstance(said[key], int) or isinstance(said[key], bool) or said[key] < 1:
-            raise UsageError(f"{path}: {key} is {said[key]!r:.40}; expected a whole number of 1 or more")
-    said |= {key: float(said[key]) for key in ("norm_eps", "rotary_percentage", "rope_base")}  # YAML reads 1e-5 as a string
+            raise UsageError(
+                f"{path}: {key} is {said[key]!r:.40}; expected a whole number of 1 or more"
+            )
+    said |= {
+        key: float(said[key]) for key in ("norm_eps", "rotary_percentage", "rope_base")
+    }  # YAML reads 1e-5 as a string
     said["head_size"] = said["head_size"] or said["n_embd"] // said["n_head"]
     said["n_query_groups"] = said["n_query_groups"] or said["n_head"]
     said["padded_vocab_size"] = (
-        said["padded_vocab_size"] or -(-said["vocab_size"] // said["padding_multiple"]) * said["padding_multiple"]
+        said["padded_vocab_size"]
+        or -(-said["vocab_size"] // said["padding_multiple"]) * said["padding_multiple"]
     )
     odd = [key for key in UNREAD if said.get(key)]
     if odd or said["mlp_class_name"] not in ("GptNeoxMLP", "LLaMAMLP"):
         what = f"{odd[0]}: {said[odd[0]]}" if odd else f"mlp_class_name: {said['mlp_class_name']}"
-        raise UsageError(f"{path}: {what} is not read here; expected 'litgpt convert_from_litgpt' and the folder it makes")
+        raise UsageError(
+            f"{path}: {what} is not read here; expected 'litgpt convert_from_litgpt' and the folder it makes"
+        )
     return said
 
 
@@ -161,7 +194,12 @@ def _rope(said: Mapping[str, Any]) -> dict[str, Any]:
         kept = ("factor", "low_freq_factor", "high_freq_factor")
         adjusted = {key: float(said["rope_adjustments"][key]) for key in kept}
         first = int(said["rope_adjustments"]["original_max_seq_len"])
-        return {"rope_type": "llama3", **base, **adjusted, "original_max_position_embeddings": first}
+        return {
+            "rope_type": "llama3",
+            **base,
+            **adjusted,
+            "original_max_position_embeddings": first,
+        }
     if said["rope_condense_ratio"] != 1:
         return {"rope_type": "linear", **base, "factor": float(said["rope_condense_ratio"])}
     return {"rope_type": "default", **base}
@@ -169,7 +207,12 @@ def _rope(said: Mapping[str, Any]) -> dict[str, Any]:
 
 def _llama(folder: Path, said: Mapping[str, Any]) -> PreTrainedConfig:
     """LLaMA's family: RMS norms, gated feed-forward blocks, one after the other."""
-    if said["norm_class_name"] != "RMSNorm" or said["parallel_residual"] or said["bias"] or said["rotary_percentage"] != 1.0:
+    if (
+        said["norm_class_name"] != "RMSNorm"
+        or said["parallel_residual"]
+        or said["bias"]
+        or said["rotary_percentage"] != 1.0
+    ):
         raise UsageError(
             f"{folder}: neither LLaMA's family nor GPT-NeoX's; expected 'litgpt convert_from_litgpt' and the folder it makes"
         )
@@ -200,24 +243,40 @@ def _neox(folder: Path, said: Mapping[str, Any]) -> PreTrainedConfig:
     return GPTNeoXConfig(**settings)
 
 
-def _renamed(name: str, value: Tensor, said: Mapping[str, Any], *, neox: bool) -> Iterator[tuple[str, Weights]]:
+def _renamed(
+    name: str, value: Tensor, said: Mapping[str, Any], *, neox: bool
+) -> Iterator[tuple[str, Weights]]:
     """A tensor of LitGPT as transformers'; queries, keys and values lie in one, in old files by groups (`attn.attn`)."""
     grouped = ".attn.attn." in name
     new = name.replace(".attn.attn.", ".attn.qkv.")
     for theirs, ours in (NEOX if neox else LLAMA).items():
         new = new.replace(theirs, ours)
     if neox:
-        yield new, held(value) if grouped or "query_key_value" not in new else _parts(value, said, _by_groups)
+        yield (
+            new,
+            held(value)
+            if grouped or "query_key_value" not in new
+            else _parts(value, said, _by_groups),
+        )
     elif ".attn.qkv." in new:
         for which, letter in enumerate("qkv"):
-            yield new.replace(".attn.qkv.", f".self_attn.{letter}_proj."), _parts(value, said, _taken(which, grouped=grouped))
+            yield (
+                new.replace(".attn.qkv.", f".self_attn.{letter}_proj."),
+                _parts(value, said, _taken(which, grouped=grouped)),
+            )
     else:
         yield new, held(value)
 
 
-def _parts(value: Tensor, said: Mapping[str, Any], take: Callable[[Tensor, int, int, int], Tensor]) -> Weights:
+def _parts(
+    value: Tensor, said: Mapping[str, Any], take: Callable[[Tensor, int, int, int], Tensor]
+) -> Weights:
     """Some of the rows of queries, keys and values; their number is checked before they are cut."""
-    groups, size, each = said["n_query_groups"], said["head_size"], said["n_head"] // said["n_query_groups"]
+    groups, size, each = (
+        said["n_query_groups"],
+        said["head_size"],
+        said["n_head"] // said["n_query_groups"],
+    )
     if len(value) != (groups * (each + 2)) * size:
         return Weights(tuple(value.shape), lambda: value)
     shape = take(value.to("meta"), groups, each, size).shape

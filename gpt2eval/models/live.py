@@ -32,7 +32,9 @@ class PlainConfig(PreTrainedConfig):
 class Plain(nn.Module):
     """Any module that makes logits `[batch, length, vocabulary]` of ids `[batch, length]`, under transformers' names."""
 
-    def __init__(self, module: nn.Module, context: int, logits: Callable[[nn.Module, Tensor], Any] | None) -> None:
+    def __init__(
+        self, module: nn.Module, context: int, logits: Callable[[nn.Module, Tensor], Any] | None
+    ) -> None:
         super().__init__()
         self.module = module
         self._logits = logits or _logits
@@ -74,9 +76,15 @@ def of_module(
     """
     module = unwrapped(module)
     if any(type(p.detach()) is not Tensor for p in module.parameters()):
-        raise UsageError(f"{type(module).__name__}: its weights are sharded; expected them whole, as after gathering")
+        raise UsageError(
+            f"{type(module).__name__}: its weights are sharded; expected them whole, as after gathering"
+        )
     model: Any = twin(module).eval()
-    called = name or getattr(getattr(module, "config", None), "_name_or_path", "") or type(module).__name__
+    called = (
+        name
+        or getattr(getattr(module, "config", None), "_name_or_path", "")
+        or type(module).__name__
+    )
     if not isinstance(module, PreTrainedModel):
         model = Plain(model, _context(module, context), logits).eval()
     identity = {"name": called, "revision": _mark(module)}
@@ -89,7 +97,9 @@ def unwrapped(module: nn.Module) -> nn.Module:
     """The module itself, without what distributes or compiles it."""
     for name in WRAPPED:
         inner = getattr(module, name, None)
-        if isinstance(inner, nn.Module) and type(module).__module__.startswith(("torch.", "accelerate.", "deepspeed.")):
+        if isinstance(inner, nn.Module) and type(module).__module__.startswith(
+            ("torch.", "accelerate.", "deepspeed.")
+        ):
             return unwrapped(inner)
     return module
 
@@ -103,7 +113,9 @@ def twin(module: nn.Module, made: dict[int, Any] | None = None) -> nn.Module:
     state = own.__dict__
     state |= {name: state[name].copy() for name in ("_parameters", "_buffers")}
     state |= {name: type(state[name])() for name in HOOKS}
-    state["_modules"] = {name: child and twin(child, made) for name, child in module._modules.items()}
+    state["_modules"] = {
+        name: child and twin(child, made) for name, child in module._modules.items()
+    }
     state.pop("forward", None)
     if (config := state.get("config")) is not None:
         if id(config) not in made:
@@ -115,7 +127,11 @@ def twin(module: nn.Module, made: dict[int, Any] | None = None) -> nn.Module:
 def _logits(module: nn.Module, ids: Tensor) -> Any:
     """What a module says of ids: a tensor, the first of several, or `.logits`; nanoGPT's says all of it only with targets."""
     made = _first(module(ids))
-    return _first(module(ids, ids)) if isinstance(made, Tensor) and made.shape[1] == 1 != ids.shape[1] else made
+    return (
+        _first(module(ids, ids))
+        if isinstance(made, Tensor) and made.shape[1] == 1 != ids.shape[1]
+        else made
+    )
 
 
 def _first(made: Any) -> Any:
@@ -124,13 +140,20 @@ def _first(made: Any) -> Any:
 
 def _context(module: nn.Module, context: int | None) -> int:
     config = getattr(module, "config", None)
-    found = next((value for key in CONTEXTS if isinstance(value := getattr(config, key, None), int)), None)
+    found = next(
+        (value for key in CONTEXTS if isinstance(value := getattr(config, key, None), int)), None
+    )
     if context or found:
         return context or found or 0
-    raise UsageError(f"{type(module).__name__}: its config does not say how long its input may be; expected context=")
+    raise UsageError(
+        f"{type(module).__name__}: its config does not say how long its input may be; expected context="
+    )
 
 
 def _mark(module: nn.Module) -> str:
     """A short hash that changes with the weights: of the sum and norm of each."""
-    sums = [(p.detach().sum(dtype=torch.float64), torch.linalg.vector_norm(p.detach().double())) for p in module.parameters()]
+    sums = [
+        (p.detach().sum(dtype=torch.float64), torch.linalg.vector_norm(p.detach().double()))
+        for p in module.parameters()
+    ]
     return sha256(torch.tensor(sums, dtype=torch.float64).numpy().tobytes()).hexdigest()[:8]

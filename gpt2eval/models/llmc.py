@@ -33,15 +33,29 @@ def read(path: Path) -> Checkpoint:
         with path.open("rb") as file:
             first = file.read(4 * HEADER)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; expected a file of weights that llm.c wrote") from None
+        raise UsageError(
+            f"{path}: {error.strerror}; expected a file of weights that llm.c wrote"
+        ) from None
     header = np.frombuffer(first.ljust(4 * HEADER, b"\0"), "<i4")
     if len(first) < 4 * HEADER or header[0] != MAGIC or int(header[1]) not in VERSIONS:
-        said = f"magic {header[0]}, version {header[1]}" if len(first) == 4 * HEADER else f"{len(first)} bytes"
-        raise UsageError(f"{path}: {said}; expected a GPT-2 of llm.c, magic {MAGIC}, version 3 or 5")
+        said = (
+            f"magic {header[0]}, version {header[1]}"
+            if len(first) == 4 * HEADER
+            else f"{len(first)} bytes"
+        )
+        raise UsageError(
+            f"{path}: {said}; expected a GPT-2 of llm.c, magic {MAGIC}, version 3 or 5"
+        )
     stored, dtype = VERSIONS[int(header[1])]
     context, vocabulary, layers, heads, width, padded = (int(value) for value in header[2:8])
     config = checkpoint.gpt2_config(
-        path, layers=layers, heads=heads, width=width, context=context, vocabulary=vocabulary, gelu="gelu_new"
+        path,
+        layers=layers,
+        heads=heads,
+        width=width,
+        context=context,
+        vocabulary=vocabulary,
+        gelu="gelu_new",
     )
     blocks = _blocks(layers, width, context, padded)
     expected = 4 * HEADER + stored.itemsize * sum(prod(shape) for shape in blocks.values())
@@ -82,11 +96,20 @@ def _blocks(layers: int, width: int, context: int, padded: int) -> dict[str, tup
     }
 
 
-def _named(name: str, block: np.ndarray, dtype: torch.dtype, layers: int, vocabulary: int) -> dict[str, Weights]:
+def _named(
+    name: str, block: np.ndarray, dtype: torch.dtype, layers: int, vocabulary: int
+) -> dict[str, Weights]:
     """A block of the file as the tensors of transformers' model."""
     if "{}" not in name:
-        return {f"transformer.{name}": _weights(block[:vocabulary] if name == "wte.weight" else block, dtype)}
-    return {f"transformer.{name}".format(layer): _weights(block[layer].T, dtype) for layer in range(layers)}
+        return {
+            f"transformer.{name}": _weights(
+                block[:vocabulary] if name == "wte.weight" else block, dtype
+            )
+        }
+    return {
+        f"transformer.{name}".format(layer): _weights(block[layer].T, dtype)
+        for layer in range(layers)
+    }
 
 
 def _weights(block: np.ndarray, dtype: torch.dtype) -> Weights:

@@ -17,14 +17,29 @@ from gpt2eval.models.causal import CausalModel
 from gpt2eval.models.checkpoint import Checkpoint, Weights, held
 from gpt2eval.models.tokenizer import Tokenizer
 
-SIZES = {"layers": "n_layer", "heads": "n_head", "width": "n_embd", "context": "block_size", "vocabulary": "vocab_size"}
+SIZES = {
+    "layers": "n_layer",
+    "heads": "n_head",
+    "width": "n_embd",
+    "context": "block_size",
+    "vocabulary": "vocab_size",
+}
 COMPILED = "_orig_mod."  # before each name, where the model was compiled
 TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 BUFFERS = (".attn.bias", ".attn.masked_bias")
-BIASES = {"ln_1": 1, "attn.c_attn": 3, "attn.c_proj": 1, "ln_2": 1, "mlp.c_fc": 4, "mlp.c_proj": 1}  # in widths
+BIASES = {
+    "ln_1": 1,
+    "attn.c_attn": 3,
+    "attn.c_proj": 1,
+    "ln_2": 1,
+    "mlp.c_fc": 4,
+    "mlp.c_proj": 1,
+}  # in widths
 
 
-def load(rest: str, options: Options, *, scheme: str = "nanogpt", gelu: str = "gelu") -> CausalModel:
+def load(
+    rest: str, options: Options, *, scheme: str = "nanogpt", gelu: str = "gelu"
+) -> CausalModel:
     """The model in a checkpoint of nanoGPT. Raises UsageError for a file that is none, or would run something."""
     path = Path(rest)
     made = read(path, gelu)
@@ -42,8 +57,12 @@ def read(path: Path, gelu: str = "gelu") -> Checkpoint:
     parts = content if isinstance(content, Mapping) else {}
     args, state = parts.get("model_args"), parts.get("model")
     if not isinstance(args, Mapping) or not isinstance(state, Mapping):
-        raise UsageError(f"{path}: no 'model_args' and 'model' in it; expected a checkpoint of nanoGPT's train.py")
-    config = checkpoint.gpt2_config(path, **{ours: args.get(theirs) for ours, theirs in SIZES.items()}, gelu=gelu)
+        raise UsageError(
+            f"{path}: no 'model_args' and 'model' in it; expected a checkpoint of nanoGPT's train.py"
+        )
+    config = checkpoint.gpt2_config(
+        path, **{ours: args.get(theirs) for ours, theirs in SIZES.items()}, gelu=gelu
+    )
     plain = {str(name).removeprefix(COMPILED): value for name, value in state.items()}
     weights = {
         name: _transposed(value) if name.endswith(TRANSPOSED) else held(value)
@@ -55,7 +74,9 @@ def read(path: Path, gelu: str = "gelu") -> Checkpoint:
     if not args.get("bias", True) and config.n_layer <= len(weights):
         weights = _absent_biases(config.n_layer, config.n_embd) | weights
     step = parts.get("iter_num")
-    return Checkpoint(path, config, weights, safe.digest([path]), step if isinstance(step, int) else None)
+    return Checkpoint(
+        path, config, weights, safe.digest([path]), step if isinstance(step, int) else None
+    )
 
 
 def _transposed(tensor: Tensor) -> Weights:
@@ -65,8 +86,14 @@ def _transposed(tensor: Tensor) -> Weights:
 
 def _absent_biases(layers: int, width: int) -> dict[str, Weights]:
     """The biases that a model without any has as zeros."""
-    sizes = {f"h.{layer}.{name}": widths * width for layer in range(min(layers, 1 << 16)) for name, widths in BIASES.items()}
-    return {f"transformer.{name}.bias": _zeros(size) for name, size in (sizes | {"ln_f": width}).items()}
+    sizes = {
+        f"h.{layer}.{name}": widths * width
+        for layer in range(min(layers, 1 << 16))
+        for name, widths in BIASES.items()
+    }
+    return {
+        f"transformer.{name}.bias": _zeros(size) for name, size in (sizes | {"ln_f": width}).items()
+    }
 
 
 def _zeros(size: int) -> Weights:
@@ -82,5 +109,7 @@ def _tokenizer(path: Path, choice: str | None) -> Tokenizer:
     if not isinstance(known, dict) or not all(
         isinstance(c, str) and len(c) == 1 and type(i) is int and i >= 0 for c, i in known.items()
     ):
-        raise UsageError(f"{meta}: no 'stoi' of characters to ids in it; expected nanoGPT's meta.pkl")
+        raise UsageError(
+            f"{meta}: no 'stoi' of characters to ids in it; expected nanoGPT's meta.pkl"
+        )
     return tokenizer.of_characters(known)

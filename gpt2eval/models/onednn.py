@@ -54,7 +54,9 @@ def available(dtype: torch.dtype) -> bool:
 
 def applies(weight: Tensor) -> bool:
     """Whether oneDNN may have a weight: one that lies on the CPU, whole (not a process's part of it), in a dtype it knows."""
-    return type(weight.detach()) is Tensor and weight.device.type == "cpu" and available(weight.dtype)
+    return (
+        type(weight.detach()) is Tensor and weight.device.type == "cpu" and available(weight.dtype)
+    )
 
 
 def _let_go(weight: Tensor) -> None:
@@ -76,7 +78,11 @@ def take_over(model: nn.Module) -> None:
     for name, module in modules:
         if type(module).__name__ in TANH_GELUS:
             model.set_submodule(name, nn.GELU(approximate="tanh"))
-        elif type(module) in (nn.Linear, Conv1D) and applies(module.weight) and not hasattr(module, "_hf_hook"):
+        elif (
+            type(module) in (nn.Linear, Conv1D)
+            and applies(module.weight)
+            and not hasattr(module, "_hf_hook")
+        ):
             weight = module.weight.t() if isinstance(module, Conv1D) else module.weight
             model.set_submodule(name, Linear(weight, module.bias))
             _let_go(weight)
@@ -84,4 +90,6 @@ def take_over(model: nn.Module) -> None:
 
 def said(model: nn.Module) -> dict[str, str]:
     """The field of a model's identity that tells that its layers are oneDNN's; nothing where none is."""
-    return {"gemm": "onednn"} if any(isinstance(module, Linear) for module in model.modules()) else {}
+    return (
+        {"gemm": "onednn"} if any(isinstance(module, Linear) for module in model.modules()) else {}
+    )

@@ -14,7 +14,13 @@ from gpt2eval.models import Options, checkpoint, safe, tokenizer
 from gpt2eval.models.causal import CausalModel
 from gpt2eval.models.checkpoint import Checkpoint, Weights
 
-SIZES = {"layers": "n_layer", "heads": "n_head", "width": "n_embd", "context": "n_ctx", "vocabulary": "n_vocab"}
+SIZES = {
+    "layers": "n_layer",
+    "heads": "n_head",
+    "width": "n_embd",
+    "context": "n_ctx",
+    "vocabulary": "n_vocab",
+}
 NAMES = {"g": "weight", "b": "bias", "w": "weight"}
 FILES = ("checkpoint", "hparams.json", "encoder.json", "vocab.bpe")
 
@@ -23,8 +29,12 @@ def load(rest: str, options: Options) -> CausalModel:
     """The model in a folder of OpenAI's release. Raises UsageError for a folder that is not one."""
     folder = Path(rest)
     if lacking := [name for name in FILES if not (folder / name).is_file()]:
-        raise UsageError(f"model openai:{rest}: no {lacking[0]} there; expected {', '.join(FILES)} and model.ckpt.*")
-    words = tokenizer.asked_for(options.tokenizer) or tokenizer.of_pair(folder / "encoder.json", folder / "vocab.bpe")
+        raise UsageError(
+            f"model openai:{rest}: no {lacking[0]} there; expected {', '.join(FILES)} and model.ckpt.*"
+        )
+    words = tokenizer.asked_for(options.tokenizer) or tokenizer.of_pair(
+        folder / "encoder.json", folder / "vocab.bpe"
+    )
     return checkpoint.load("openai", read(folder), words, options)
 
 
@@ -37,12 +47,17 @@ def read(folder: Path) -> Checkpoint:
     reader = _reader(prefix)
     shapes: dict[str, list[int]] = reader.get_variable_to_shape_map()
     weights = {
-        _name(theirs): _weights(reader, theirs, shape) for theirs, shape in sorted(shapes.items()) if theirs[:6] == "model/"
+        _name(theirs): _weights(reader, theirs, shape)
+        for theirs, shape in sorted(shapes.items())
+        if theirs[:6] == "model/"
     }
     if "transformer.wte.weight" in weights:
         weights["lm_head.weight"] = weights["transformer.wte.weight"]
     return Checkpoint(
-        folder, config, weights, safe.digest([folder / "hparams.json", *sorted(prefix.parent.glob(f"{prefix.name}.*"))])
+        folder,
+        config,
+        weights,
+        safe.digest([folder / "hparams.json", *sorted(prefix.parent.glob(f"{prefix.name}.*"))]),
     )
 
 
@@ -51,10 +66,14 @@ def _prefix(folder: Path) -> Path:
     text = (folder / "checkpoint").read_text(encoding="utf-8", errors="replace")
     named = re.search(r'^model_checkpoint_path: "([^"]*)"', text, re.MULTILINE)
     if not named:
-        raise UsageError(f"{folder / 'checkpoint'}: no model_checkpoint_path; expected TensorFlow's checkpoint file")
+        raise UsageError(
+            f"{folder / 'checkpoint'}: no model_checkpoint_path; expected TensorFlow's checkpoint file"
+        )
     prefix = safe.inside(folder, named[1], "checkpoint")
     if not prefix.with_name(f"{prefix.name}.index").is_file():
-        raise UsageError(f"{folder}: no {prefix.name}.index there; expected the files that 'checkpoint' names")
+        raise UsageError(
+            f"{folder}: no {prefix.name}.index there; expected the files that 'checkpoint' names"
+        )
     return prefix
 
 
@@ -68,7 +87,9 @@ def _reader(prefix: Path) -> Any:
     try:
         return load_checkpoint(str(prefix))
     except Exception as error:  # TensorFlow's errors have no base that means a damaged file
-        raise UsageError(f"{prefix}: {' '.join(str(error).split()):.200}; expected a TensorFlow checkpoint") from None
+        raise UsageError(
+            f"{prefix}: {' '.join(str(error).split()):.200}; expected a TensorFlow checkpoint"
+        ) from None
 
 
 def _name(theirs: str) -> str:

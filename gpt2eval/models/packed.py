@@ -69,15 +69,23 @@ def lay_out(batch: Sequence[Request], device: torch.device) -> Layout:
             targets.append(branch)
             end += len(branch) - 1
         if not single and end > start:
-            forks.append(Fork(at, start, end, _mask(len(prefix), [len(b) - 1 for b in branches]).to(device)))
+            forks.append(
+                Fork(at, start, end, _mask(len(prefix), [len(b) - 1 for b in branches]).to(device))
+            )
         at = end
-    row, places, reads, to = (_to(device, np.concatenate(part)) for part in (ids, positions, read, targets))
+    row, places, reads, to = (
+        _to(device, np.concatenate(part)) for part in (ids, positions, read, targets)
+    )
     return Layout(row, places, reads, to, tuple(runs), tuple(forks))
 
 
 def _to(device: torch.device, values: np.ndarray) -> Tensor:
     made = torch.from_numpy(values.astype(np.int64))
-    return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made.to(device)
+    return (
+        made.pin_memory().to(device, non_blocking=True)
+        if device.type == "cuda"
+        else made.to(device)
+    )
 
 
 def _append(runs: list[Runs], start: int, length: int) -> None:
@@ -97,19 +105,33 @@ def _mask(prefix: int, lengths: Sequence[int]) -> Tensor:
 
 
 def attend(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, layout: Layout, **rest: Any
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    *,
+    layout: Layout,
+    **rest: Any,
 ) -> tuple[Tensor, None]:
     """Attention over a layout: query `[1, heads, tokens, size]` to output `[1, tokens, heads, size]`."""
     scale, grouped = rest.get("scaling"), key.shape[1] != query.shape[1]
     out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
     for start, repeats, length in layout.runs:
         own = slice(start, start + repeats * length)
-        q, k, v = (x[0, :, own].unflatten(1, (repeats, length)).transpose(0, 1) for x in (query, key, value))
-        seen = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
+        q, k, v = (
+            x[0, :, own].unflatten(1, (repeats, length)).transpose(0, 1)
+            for x in (query, key, value)
+        )
+        seen = scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=scale, enable_gqa=grouped
+        )
         out[0, own] = seen.transpose(1, 2).flatten(0, 1)
     for first, start, stop, mask in layout.forks:
         q, k, v = query[:, :, start:stop], key[:, :, first:stop], value[:, :, first:stop]
-        seen = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped)
+        seen = scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped
+        )
         out[:, start:stop] = seen.transpose(1, 2)
     return out, None
 

@@ -31,9 +31,13 @@ def of_launcher() -> Worker:
     """
     rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
     if not (rank.isdecimal() and world.isdecimal() and int(rank) < int(world)):
-        raise UsageError(f"RANK={rank} WORLD_SIZE={world}: expected numbers, as torchrun sets them, or neither")
+        raise UsageError(
+            f"RANK={rank} WORLD_SIZE={world}: expected numbers, as torchrun sets them, or neither"
+        )
     if int(world) > 1 and not os.environ.get("MASTER_ADDR"):
-        raise UsageError(f"WORLD_SIZE={world} without MASTER_ADDR: expected torchrun or accelerate launch; or --shard I/N")
+        raise UsageError(
+            f"WORLD_SIZE={world} without MASTER_ADDR: expected torchrun or accelerate launch; or --shard I/N"
+        )
     return Worker(int(rank), int(world))
 
 
@@ -55,5 +59,8 @@ def meet() -> bool:
             atexit.register(distributed.destroy_process_group)
         distributed.monitored_barrier(timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
-        print(f"gpt2eval: not all of {worker.world} workers came to the end: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(
+            f"gpt2eval: not all of {worker.world} workers came to the end: {str(error).splitlines()[0]}",
+            file=sys.stderr,
+        )
     return worker.rank == 0

@@ -58,7 +58,9 @@ class RemoteTokens:
 
     def _gap(self, raw: bytes, at: int, ids: list[int], place: int) -> bytes | None:
         """The byte of a token that is a part of a character, up to where the next whole token begins."""
-        unknown = next((n for n, id_ in enumerate(ids[place:]) if self._piece(id_)), len(ids) - place)
+        unknown = next(
+            (n for n, id_ in enumerate(ids[place:]) if self._piece(id_)), len(ids) - place
+        )
         rest = self._piece(ids[place + unknown]) if place + unknown < len(ids) else None
         end = raw.find(rest, at) if rest else len(raw)
         if end < 0 or end - at < unknown or (unknown != end - at and unknown != 1):
@@ -66,17 +68,25 @@ class RemoteTokens:
         return raw[at : at + 1] if unknown == end - at else raw[at:end]
 
     def _ids(self, text: str) -> list[int]:
-        answer: Any = self._server.post("/extras/tokenize", {"input": text, "model": self._server.model})
+        answer: Any = self._server.post(
+            "/extras/tokenize", {"input": text, "model": self._server.model}
+        )
         ids = answer.get("tokens") if isinstance(answer, dict) else None
         if not isinstance(ids, list) or not all(isinstance(id_, int) for id_ in ids):
-            raise UsageError(f"{self._server.url}/extras/tokenize: no list of tokens; expected {{'tokens': [...]}}")
+            raise UsageError(
+                f"{self._server.url}/extras/tokenize: no list of tokens; expected {{'tokens': [...]}}"
+            )
         return ids
 
     def _piece(self, id_: int) -> bytes | None:
         if id_ not in self._pieces:
-            answer: Any = self._server.post("/extras/detokenize", {"tokens": [id_], "model": self._server.model})
+            answer: Any = self._server.post(
+                "/extras/detokenize", {"tokens": [id_], "model": self._server.model}
+            )
             said = answer.get("text") if isinstance(answer, dict) else None
-            self._pieces[id_] = said.encode() if isinstance(said, str) and "\ufffd" not in said else b""
+            self._pieces[id_] = (
+                said.encode() if isinstance(said, str) and "\ufffd" not in said else b""
+            )
         return self._pieces[id_] or None
 
 

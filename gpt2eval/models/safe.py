@@ -39,7 +39,9 @@ def plain_pickle(path: Path) -> Any:
             return PlainUnpickler(file).load()
     except Exception as error:  # a damaged pickle may raise anything
         reason = str(error) or type(error).__name__
-        raise UsageError(f"{path}: {reason}; expected a pickle of plain dictionaries, strings and numbers") from None
+        raise UsageError(
+            f"{path}: {reason}; expected a pickle of plain dictionaries, strings and numbers"
+        ) from None
 
 
 def torch_file(path: Path) -> Any:
@@ -57,16 +59,22 @@ def torch_file(path: Path) -> Any:
                 any(m.compress_type != zipfile.ZIP_STORED for m in members)
                 or sum(m.file_size for m in members) > path.stat().st_size
             ):
-                raise UsageError(f"{path}: an archive that would unpack to more than it is; expected what torch.save writes")
+                raise UsageError(
+                    f"{path}: an archive that would unpack to more than it is; expected what torch.save writes"
+                )
         made = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}; expected a file that torch.save wrote") from None
+        raise UsageError(
+            f"{path}: {error.strerror or error}; expected a file that torch.save wrote"
+        ) from None
     except UsageError:
         raise
     except pickle.UnpicklingError as error:
         raise UsageError(f"{path}: {_needs(str(error))}") from None
     except Exception as error:  # a damaged file may raise anything
-        raise UsageError(f"{path}: {' '.join(str(error).split()):.200}; expected a file that torch.save wrote") from None
+        raise UsageError(
+            f"{path}: {' '.join(str(error).split()):.200}; expected a file that torch.save wrote"
+        ) from None
     _refuse_inflated(path, made)
     return made
 
@@ -74,7 +82,9 @@ def torch_file(path: Path) -> Any:
 def _needs(reason: str) -> str:
     """The name that a refused pickle asks for, out of torch's long message."""
     named = re.search(r"GLOBAL (\S+)", reason)
-    what = f"it needs {named[1]}, which would be run" if named else f"{' '.join(reason.split()):.160}"
+    what = (
+        f"it needs {named[1]}, which would be run" if named else f"{' '.join(reason.split()):.160}"
+    )
     return f"{what}; expected tensors and plain values alone: load it where you trust it, and torch.save only those"
 
 
@@ -87,7 +97,10 @@ def _refuse_inflated(path: Path, content: Any) -> None:
             continue
         seen.add(id(value))
         if isinstance(value, Tensor):
-            if value.layout is not torch.strided or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            if (
+                value.layout is not torch.strided
+                or value.numel() * value.element_size() > value.untyped_storage().nbytes()
+            ):
                 raise UsageError(
                     f"{path}: a tensor of shape {list(value.shape)} that its storage does not hold; expected plain tensors"
                 )
@@ -114,7 +127,9 @@ def inside(folder: Path, name: str, said_by: str) -> Path:
     """The file of a name that something in a folder says. Raises UsageError where it leads out of the folder."""
     path = Path(normpath(folder / name))
     if not path.is_relative_to(normpath(folder)):
-        raise UsageError(f"{folder}: {said_by} names {name!r:.80}, outside of it; expected a file in the folder")
+        raise UsageError(
+            f"{folder}: {said_by} names {name!r:.80}, outside of it; expected a file in the folder"
+        )
     return path
 
 
@@ -122,7 +137,9 @@ def check_folder(folder: Path) -> None:
     """Raise UsageError for a folder whose index names files outside, or whose config claims more weights than it has bytes."""
     for index in folder.glob("*.index.json"):
         names = json_file(index).get("weight_map", {})
-        for name in sorted({str(name) for name in names.values()}) if isinstance(names, dict) else ():
+        for name in (
+            sorted({str(name) for name in names.values()}) if isinstance(names, dict) else ()
+        ):
             inside(folder, name, index.name)
     held = sum(path.stat().st_size for path in weight_files(folder))
     if not (folder / "config.json").is_file() or not held:
@@ -132,11 +149,22 @@ def check_folder(folder: Path) -> None:
     width = max((sizes.get(key, 1) for key in WIDTHS), default=1)
     for key, value in sizes.items():
         if value < 0 or (key not in WIDTHS and value * max(width, 1) > held) or value > held:
-            raise UsageError(f"{folder / 'config.json'}: {key} is {value}, more than the {held} bytes of weights can hold")
+            raise UsageError(
+                f"{folder / 'config.json'}: {key} is {value}, more than the {held} bytes of weights can hold"
+            )
 
 
 WIDTHS = ("hidden_size", "n_embd", "d_model")
-SIZES = (*WIDTHS, "vocab_size", "num_labels", "num_hidden_layers", "n_layer", "n_layers", "intermediate_size", "n_inner")
+SIZES = (
+    *WIDTHS,
+    "vocab_size",
+    "num_labels",
+    "num_hidden_layers",
+    "n_layer",
+    "n_layers",
+    "intermediate_size",
+    "n_inner",
+)
 
 
 def weight_files(folder: Path) -> list[Path]:

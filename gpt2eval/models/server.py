@@ -10,14 +10,29 @@ from typing import Any, NamedTuple
 from weakref import finalize
 
 import httpx2 as httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from gpt2eval.errors import UsageError
 
 ATTEMPTS = 8
 WAIT = wait_random_exponential(multiplier=0.5, max=30)  # seconds
 TIMEOUT = httpx.Timeout(600, connect=10)
-PASSING = {408, 409, 425, 429, 500, 502, 503, 504}  # statuses after which the same request may succeed
+PASSING = {
+    408,
+    409,
+    425,
+    429,
+    500,
+    502,
+    503,
+    504,
+}  # statuses after which the same request may succeed
 SLACK = 1e-3  # nats by which a top log-probability may miss the one beside it
 
 
@@ -57,7 +72,9 @@ class Server:
         self.url = url.rstrip("/").removesuffix("/v1")
         self.model = model
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx.Client(base_url=self.url, timeout=TIMEOUT, headers=headers, follow_redirects=True)
+        self._client = httpx.Client(
+            base_url=self.url, timeout=TIMEOUT, headers=headers, follow_redirects=True
+        )
         finalize(self, self._client.close)
 
     def echo(self, prompt: str | Sequence[int], count: int, *, attempts: int = ATTEMPTS) -> Echo:
@@ -67,13 +84,23 @@ class Server:
 
     def following(self, prompt: str | Sequence[int], count: int, token: int) -> Generated:
         """What the server says of a token that it is made to go on with, after a prompt of `count` tokens."""
-        asked = {"logprobs": 1, "max_tokens": 1, "temperature": 0, "prompt": prompt, "logit_bias": {str(token): 100}}
+        asked = {
+            "logprobs": 1,
+            "max_tokens": 1,
+            "temperature": 0,
+            "prompt": prompt,
+            "logit_bias": {str(token): 100},
+        }
         answer = self._complete(asked)
         made = _lists(answer, self.url)
         if len(made.logprobs) != 1 or made.logprobs[0] is None or made.highest[0] is None:
-            raise UsageError(f"{self.url}: {len(made.tokens)} tokens where one was asked for; expected its log-probability")
+            raise UsageError(
+                f"{self.url}: {len(made.tokens)} tokens where one was asked for; expected its log-probability"
+            )
         if (seen := _usage(answer, "prompt_tokens", count)) != count:
-            raise UsageError(f"{self.url}: a prompt of {count} tokens came back as {seen}; expected the same tokens")
+            raise UsageError(
+                f"{self.url}: a prompt of {count} tokens came back as {seen}; expected the same tokens"
+            )
         return Generated(made.tokens[0], made.logprobs[0], made.highest[0])
 
     def get(self, path: str) -> Any:
@@ -97,12 +124,14 @@ class Server:
         """An answer, after as many attempts as it takes. Raises UsageError after the last of them."""
         passing = retry_if_exception_type(BusyError)
         try:
-            return Retrying(stop=stop_after_attempt(attempts), wait=_wait, retry=passing, reraise=True)(
-                self._once, method, path, body
-            )
+            return Retrying(
+                stop=stop_after_attempt(attempts), wait=_wait, retry=passing, reraise=True
+            )(self._once, method, path, body)
         except BusyError as error:
             tried = f", {attempts} times" if attempts > 1 else ""
-            raise UsageError(f"{self.url}{path}: {error}{tried}; expected a server that answers") from None
+            raise UsageError(
+                f"{self.url}{path}: {error}{tried}; expected a server that answers"
+            ) from None
 
     def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         try:
@@ -110,7 +139,9 @@ class Server:
         except httpx.TransportError as error:
             raise BusyError(f"{type(error).__name__}: {error}") from None
         except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
-            raise UsageError(f"{self.url}{path}: {type(error).__name__}: {error}; expected a server that answers") from None
+            raise UsageError(
+                f"{self.url}{path}: {type(error).__name__}: {error}; expected a server that answers"
+            ) from None
         if answer.status_code in PASSING:
             raise BusyError(f"status {answer.status_code}: {_reason(answer)}", _after(answer))
         if answer.status_code != 200:
@@ -129,7 +160,9 @@ def key_of(path: str | None) -> str | None:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
-        raise UsageError(f"--api-key-file {path}: {reason}; expected a file with the server's key") from None
+        raise UsageError(
+            f"--api-key-file {path}: {reason}; expected a file with the server's key"
+        ) from None
 
 
 def _wait(state: RetryCallState) -> float:
@@ -167,9 +200,13 @@ def _lists(answer: Any, url: str) -> Echo:
             f"{url}: no {error} in its answer; expected choices[0].logprobs with tokens and their log-probabilities"
         ) from None
     if len(lengths) != 1:
-        raise UsageError(f"{url}: {len(tokens)} tokens, {len(logprobs)} log-probabilities, {len(tops)} tops; expected one each")
+        raise UsageError(
+            f"{url}: {len(tokens)} tokens, {len(logprobs)} log-probabilities, {len(tops)} tops; expected one each"
+        )
     for at, value in enumerate(logprobs):
-        if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value <= SLACK):
+        if value is not None and not (
+            isinstance(value, int | float) and math.isfinite(value) and value <= SLACK
+        ):
             raise UsageError(
                 f"{url}: the log-probability of token {at} ({tokens[at]!r:.40}) is {value}; expected a number of 0 or less"
             )
@@ -186,10 +223,15 @@ def _usage(answer: Any, key: str, otherwise: int) -> int:
 def _checked(answer: Any, count: int, url: str) -> Echo:
     """An echo of `count` tokens, the generated one set apart."""
     made = _lists(answer, url)
-    said, more = _usage(answer, "prompt_tokens", count), _usage(answer, "completion_tokens", max(0, len(made.tokens) - count))
+    said, more = (
+        _usage(answer, "prompt_tokens", count),
+        _usage(answer, "completion_tokens", max(0, len(made.tokens) - count)),
+    )
     if said != count or len(made.tokens) - more not in (count, count - 1):
         found = said if said != count else len(made.tokens) - more
-        raise UsageError(f"{url}: a prompt of {count} tokens came back as {found}; expected the same tokens")
+        raise UsageError(
+            f"{url}: a prompt of {count} tokens came back as {found}; expected the same tokens"
+        )
     own = len(made.tokens) - more
     logprobs, highest = made.logprobs[:own], made.highest[:own]
     if any(value is None for value in logprobs[1:]):

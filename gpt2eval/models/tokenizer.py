@@ -49,7 +49,9 @@ class Characters:
 
     def __init__(self, vocabulary: Mapping[str, int]) -> None:
         self._ids = vocabulary
-        self.pieces = {id_: char.encode("utf-8", "surrogateescape") for char, id_ in vocabulary.items()}
+        self.pieces = {
+            id_: char.encode("utf-8", "surrogateescape") for char, id_ in vocabulary.items()
+        }
 
     def encode(self, text: str, *, specials: bool = False) -> Encoding:
         """The ids of a text's characters. Raises UsageError for one that the vocabulary has not."""
@@ -60,13 +62,17 @@ class Characters:
                 f"has {len(self._ids)} characters, and not this one; expected text of those alone"
             )
         return Encoding(
-            np.array([self._ids[c] for c in text], np.int32), np.arange(1, len(text) + 1, dtype=np.int32), lossy=False
+            np.array([self._ids[c] for c in text], np.int32),
+            np.arange(1, len(text) + 1, dtype=np.int32),
+            lossy=False,
         )
 
 
 def of_characters(vocabulary: Mapping[str, int]) -> Tokenizer:
     """A tokenizer by character; nothing begins its texts."""
-    said = sha256(repr(sorted(vocabulary.items())).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    said = sha256(repr(sorted(vocabulary.items())).encode("utf-8", "surrogateescape")).hexdigest()[
+        :8
+    ]
     return Tokenizer(Characters(vocabulary), None, None, (), said)
 
 
@@ -75,7 +81,11 @@ def of_backend(backend: tokenizers.Tokenizer) -> Tokenizer:
     specials = [id_ for id_, token in backend.get_added_tokens_decoder().items() if token.special]
     added = _added(backend)
     return Tokenizer(
-        Tokens(backend), backend.token_to_id(END) if added is None else added, added, specials, fingerprint(backend)
+        Tokens(backend),
+        backend.token_to_id(END) if added is None else added,
+        added,
+        specials,
+        fingerprint(backend),
     )
 
 
@@ -103,7 +113,9 @@ def of_pair(vocabulary: Path, merges: Path) -> Tokenizer:
     try:
         backend = tokenizers.Tokenizer(BPE.from_file(str(vocabulary), str(merges)))
     except Exception as error:  # the library raises nothing narrower
-        raise UsageError(f"{vocabulary}: {error}; expected GPT-2's vocabulary, with its merges in {merges.name}") from None
+        raise UsageError(
+            f"{vocabulary}: {error}; expected GPT-2's vocabulary, with its merges in {merges.name}"
+        ) from None
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     if backend.token_to_id(END) is not None:
@@ -112,7 +124,11 @@ def of_pair(vocabulary: Path, merges: Path) -> Tokenizer:
 
 
 def of_place(
-    place: str, choice: str | None = None, *, revision: str | None = None, trust_remote_code: bool = False
+    place: str,
+    choice: str | None = None,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Tokenizer:
     """The tokenizer of a Hub id, a folder, a `tokenizer.json` or a GGUF file.
 
@@ -124,12 +140,19 @@ def of_place(
         return of_backend(tokenizers.Tokenizer.from_file(place))
     gguf = {"gguf_file": path.name} if path.suffix == ".gguf" else {}
     found: Any = AutoTokenizer.from_pretrained(
-        str(path.parent) if gguf else place, revision=revision, trust_remote_code=trust_remote_code, **gguf
+        str(path.parent) if gguf else place,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        **gguf,
     )
     if not getattr(found, "is_fast", False):
-        raise UsageError(f"model {place}: its tokenizer has no fast form; expected a tokenizer.json")
+        raise UsageError(
+            f"model {place}: its tokenizer has no fast form; expected a tokenizer.json"
+        )
     backend = found.backend_tokenizer
-    backend, said = (backend, fingerprint(backend)) if gguf else chosen(place, backend, choice, revision)
+    backend, said = (
+        (backend, fingerprint(backend)) if gguf else chosen(place, backend, choice, revision)
+    )
     start = found.eos_token_id if found.bos_token_id is None else found.bos_token_id
     return Tokenizer(Tokens(backend), start, _added(backend), sorted(found.all_special_ids), said)
 
@@ -140,9 +163,15 @@ def asked_for(choice: str | None) -> Tokenizer | None:
         return None
     try:
         pair = _pair(Path(choice))
-        return of_pair(*pair) if pair and not (Path(choice) / "tokenizer.json").is_file() else of_place(choice)
+        return (
+            of_pair(*pair)
+            if pair and not (Path(choice) / "tokenizer.json").is_file()
+            else of_place(choice)
+        )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise UsageError(f"--tokenizer {choice}: {' '.join(str(error).split()):.200}; expected {PLACES}") from None
+        raise UsageError(
+            f"--tokenizer {choice}: {' '.join(str(error).split()):.200}; expected {PLACES}"
+        ) from None
 
 
 def for_gpt2(weights: Path, choice: str | None) -> Tokenizer:

@@ -35,17 +35,23 @@ def byte_alphabet() -> Mapping[str, int]:
     """GPT-2's printable character for each byte, inverted: printable bytes stand for themselves, others from U+0100 on."""
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in plain]
-    return {chr(byte): byte for byte in plain} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
+    return {chr(byte): byte for byte in plain} | {
+        chr(0x100 + i): byte for i, byte in enumerate(others)
+    }
 
 
 def piece_bytes(backend: Any) -> dict[int, bytes] | None:
     """The bytes of every token of a `tokenizers.Tokenizer`, or None where its scheme does not say."""
     decoder = json.dumps(json.loads(backend.to_str())["decoder"])
-    added = {id_: token.content.encode() for id_, token in backend.get_added_tokens_decoder().items()}
+    added = {
+        id_: token.content.encode() for id_, token in backend.get_added_tokens_decoder().items()
+    }
     vocabulary = backend.get_vocab(with_added_tokens=False).items()
     if "ByteLevel" in decoder:
         alphabet = byte_alphabet()
-        return {id_: bytes(alphabet.get(c, 0x3F) for c in token) for token, id_ in vocabulary} | added
+        return {
+            id_: bytes(alphabet.get(c, 0x3F) for c in token) for token, id_ in vocabulary
+        } | added
     if "ByteFallback" in decoder or "\\u2581" in decoder:
         return {id_: _sentencepiece(token) for token, id_ in vocabulary} | added
     return None
@@ -64,7 +70,9 @@ class Tokens:
         self._backend.no_truncation()
         self._backend.no_padding()
         self.pieces = piece_bytes(backend)
-        self._single = {piece[0]: id_ for id_, piece in (self.pieces or {}).items() if len(piece) == 1}
+        self._single = {
+            piece[0]: id_ for id_, piece in (self.pieces or {}).items() if len(piece) == 1
+        }
 
     def encode(self, text: str, *, specials: bool = False) -> Encoding:
         """The tokens of a text; `lossy` where their bytes are not the text's. With `specials` these are read as tokens.
@@ -85,7 +93,11 @@ class Tokens:
                 widths.append(np.array(tiled, np.int32))
         if not ids:
             return Encoding(np.empty(0, np.int32), np.empty(0, np.int32), lossy=False)
-        return Encoding(np.concatenate(ids), char_ends(text, np.cumsum(np.concatenate(widths), dtype=np.int64)), lossy=False)
+        return Encoding(
+            np.concatenate(ids),
+            char_ends(text, np.cumsum(np.concatenate(widths), dtype=np.int64)),
+            lossy=False,
+        )
 
     def _cut(self, stretch: str) -> Iterator[str]:
         """Pieces of about `PIECE` characters; all the rest in one where no seam is found."""
@@ -101,7 +113,10 @@ class Tokens:
     def _seams(self, text: str, start: int) -> Iterator[int]:
         """Places between two words where what stands around gives the same tokens in two parts as in one."""
         for match in islice(SEAM.finditer(text, start), 8):
-            left, right = text[max(0, match.start() - AROUND) : match.start()], text[match.start() : match.start() + AROUND]
+            left, right = (
+                text[max(0, match.start() - AROUND) : match.start()],
+                text[match.start() : match.start() + AROUND],
+            )
             if self._ids(left) + self._ids(right) == self._ids(left + right):
                 yield match.start()
 

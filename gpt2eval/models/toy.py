@@ -61,6 +61,8 @@ def load(rest: str, options: Options) -> ByteModel:
         try:
             counts = 1.0 + np.bincount(np.frombuffer(source.read_bytes(), np.uint8), minlength=256)
         except OSError as error:
-            raise UsageError(f"toy:unigram: {source}: {error.strerror}; expected a file to count bytes in") from None
+            raise UsageError(
+                f"toy:unigram: {source}: {error.strerror}; expected a file to count bytes in"
+            ) from None
         return ByteModel(f"toy:{rest}", counts / counts.sum())
     raise unknown("toy model", kind, ["uniform-bytes", "unigram"])

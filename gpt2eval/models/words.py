@@ -16,7 +16,9 @@ from torch import Tensor
 
 from gpt2eval.types import Ids, Request
 
-Next = Callable[[Sequence[Request]], Tensor]  # what follows each branch, its last token set aside: logs, [branches, vocabulary]
+Next = Callable[
+    [Sequence[Request]], Tensor
+]  # what follows each branch, its last token set aside: logs, [branches, vocabulary]
 
 
 class Hypothesis(NamedTuple):
@@ -29,7 +31,9 @@ class Hypothesis(NamedTuple):
 class Vocabulary:
     """Which pieces begin a word, go on with it, or end it: masks `[size]`; `others` (an end of text) end it too."""
 
-    def __init__(self, pieces: Mapping[int, bytes], others: Sequence[int], size: int, device: torch.device) -> None:
+    def __init__(
+        self, pieces: Mapping[int, bytes], others: Sequence[int], size: int, device: torch.device
+    ) -> None:
         self.pieces = pieces
         masks = np.zeros((3, size), np.bool_)
         for id_, piece in pieces.items():
@@ -71,7 +75,10 @@ class Search:
 
     def request(self) -> Request:
         """What is to be known next: what follows each open hypothesis (each ends in a token that stands for it)."""
-        return Request(self.prefix, tuple(np.array([*hypothesis.pieces, 0], np.int32) for hypothesis in self.open))
+        return Request(
+            self.prefix,
+            tuple(np.array([*hypothesis.pieces, 0], np.int32) for hypothesis in self.open),
+        )
 
     def end(self, ending: Sequence[float], vocabulary: Vocabulary, banned: frozenset[str]) -> None:
         """End each open hypothesis here, with log P of that; keep the best word that is not in the list."""
@@ -81,7 +88,13 @@ class Search:
                 if word and word.lower() not in banned:
                     self.score, self.word = hypothesis.logprob + logprob, word
 
-    def go_on(self, logprobs: Sequence[Sequence[float]], pieces: Sequence[Sequence[int]], width: int, depth: int) -> None:
+    def go_on(
+        self,
+        logprobs: Sequence[Sequence[float]],
+        pieces: Sequence[Sequence[int]],
+        width: int,
+        depth: int,
+    ) -> None:
         """Take each open hypothesis one piece further; those stay open that could still win, the `width` likeliest."""
         longer = [
             Hypothesis(hypothesis.logprob + logprob, (*hypothesis.pieces, piece))
@@ -93,7 +106,12 @@ class Search:
 
 
 def best_words(
-    prefixes: Sequence[Ids], banned: frozenset[str], follows: Next, vocabulary: Vocabulary, width: int, depth: int
+    prefixes: Sequence[Ids],
+    banned: frozenset[str],
+    follows: Next,
+    vocabulary: Vocabulary,
+    width: int,
+    depth: int,
 ) -> list[str]:
     """For each prefix the likeliest whole word that is not in the list (lower-cased), of at most `depth` pieces.
 

@@ -33,10 +33,14 @@ def main() -> None:
     """Evaluate, and print `{task: {metric: value}}`."""
     model, pages, lambada = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "wikitext_here.yaml").write_text(task("wikitext_here", "wikitext/wikitext.yaml", pages))
+        (Path(folder) / "wikitext_here.yaml").write_text(
+            task("wikitext_here", "wikitext/wikitext.yaml", pages)
+        )
         for name in ("openai", "standard"):
             here = f"{name}_here"
-            (Path(folder) / f"{here}.yaml").write_text(task(here, f"lambada/lambada_{name}.yaml", lambada))
+            (Path(folder) / f"{here}.yaml").write_text(
+                task(here, f"lambada/lambada_{name}.yaml", lambada)
+            )
         made = lm_eval.simple_evaluate(
             model="hf",
             model_args={"pretrained": model, "dtype": "float32", "device": "cpu"},
