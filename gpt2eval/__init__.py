@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["evaluate"]
+from gpt2eval.version import __version__
+
+__all__ = ["__version__", "evaluate"]
 
 if TYPE_CHECKING:
     from gpt2eval.pipeline import evaluate

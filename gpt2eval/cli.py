@@ -8,6 +8,7 @@ import typer
 
 from gpt2eval import commands, data_commands
 from gpt2eval.errors import UsageError
+from gpt2eval.notices import notify, shown_on_stderr
 from gpt2eval.options import PAPER, Cache, Data, Include, files_of
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ def top(
 ) -> None:
     """Zero-shot language-model benchmarks in numbers that others can compare."""
     if version:
-        from gpt2eval import __version__
+        from gpt2eval.version import __version__
 
         print(__version__)
         raise typer.Exit
@@ -118,7 +119,7 @@ def table(
     from gpt2eval.tasks import load_suite
 
     for line in incomplete(results):
-        print(f"gpt2eval: {line}", file=sys.stderr)
+        notify(line)
     print(render(read(results), load_suite(suite, include or ()), form, mixed=mixed))
 
 
@@ -151,7 +152,8 @@ def main() -> None:
     """Run the command; what the user can mend is one line on stderr and exit status 2, an interruption is 130."""
     sys.path.append("")  # module:Factory may lie where the command is given
     try:
-        status = app(standalone_mode=False)
+        with shown_on_stderr():
+            status = app(standalone_mode=False)
         problem = (
             "interrupted; the same command goes on from the last finished unit"
             if status == INTERRUPTED

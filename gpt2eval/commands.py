@@ -1,11 +1,11 @@
 """The commands that load models: run, watch, rerun, explain. `cli.py` names them."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from gpt2eval.notices import notify
 from gpt2eval.options import (
     PAPER,
     TASKS,
@@ -160,7 +160,7 @@ def run(
     for line in journal.incomplete(
         [out], lambda decides: decides.get("task") in asked and decides.get("name") in own
     ):
-        print(f"gpt2eval: {line}; the same command does them", file=sys.stderr)
+        notify(f"{line}; the same command does them")
 
 
 def watch(

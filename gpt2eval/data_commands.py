@@ -1,11 +1,11 @@
 """The commands about data: `gpt2eval data ...` (what is needed, fetched, checked, carried elsewhere), and overlap."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 
 import typer
 
+from gpt2eval.notices import notify
 from gpt2eval.options import PAPER, Cache, Data, Include, Tasks, files_of
 
 app = typer.Typer(
@@ -69,10 +69,7 @@ def verify(names: Names = None, cache: Cache = None, include: Include = None) ->
         there = True
         print(line, flush=True)
     if not there:
-        print(
-            "gpt2eval: nothing of these tasks is in the cache; 'gpt2eval data fetch' fills it",
-            file=sys.stderr,
-        )
+        notify("nothing of these tasks is in the cache; 'gpt2eval data fetch' fills it")
 
 
 @app.command(epilog="Example: gpt2eval data pack paper.tar.gz --tasks gpt2-paper")
@@ -91,7 +88,7 @@ def pack(
     for entry in entries:
         print(f"{entry.known.name}, {entry.known.bytes:,} bytes, sha256 {entry.known.sha256}")
     for licence in licences:
-        print(f"gpt2eval: licence of {licence}", file=sys.stderr)
+        notify(f"licence of {licence}")
 
 
 @app.command(epilog="Example: gpt2eval data unpack paper.tar.gz")

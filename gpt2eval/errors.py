@@ -2,6 +2,10 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class UsageError(Exception):
@@ -18,3 +22,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"expected one of: {', '.join(names)}"
     return UsageError(f"unknown {kind} '{name}'; {hint}")
+
+
+def first_problem(error: "ValidationError") -> str:
+    """Return the first problem that pydantic reports, as `path.to.key: what is wrong`."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"])) or "content"
+    return f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}"

@@ -6,7 +6,6 @@ its own content. It does not know what the numbers mean.
 """
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from gpt2eval.disk import write_whole
+from gpt2eval.notices import notify
 from gpt2eval.types import Tally, TokenScores, Units
 
 
@@ -57,9 +57,7 @@ class Journal:
                     )
         except (SafetensorError, OSError, ValueError):
             pass
-        print(
-            f"gpt2eval: {path}: cut short or altered; unit {unit} is scored again", file=sys.stderr
-        )
+        notify(f"{path}: cut short or altered; unit {unit} is scored again")
         with suppress(FileNotFoundError):
             path.unlink()
         return None

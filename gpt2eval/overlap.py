@@ -6,7 +6,6 @@ Source: Radford et al. 2019, section 4 and table 6.
 
 import csv
 import io
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from gpt2eval import (
 from gpt2eval.bloom import Bloom
 from gpt2eval.disk import write_whole
 from gpt2eval.errors import UsageError
+from gpt2eval.notices import notify
 from gpt2eval.schema import Task
 from gpt2eval.types import Metric, Progress, Record, Result, Tally
 
@@ -93,7 +93,7 @@ def overlap(
     results.check_writable(out)
     known = trained.learn(training.files(train), bound, watch)
     if known.odds > bound:
-        _say(
+        notify(
             f"the filter's false-positive bound is {known.odds:.3g}, not {bound:g}: more 8-grams than files let expect"
         )
     rows: list[dict[str, object]] = []
@@ -158,7 +158,7 @@ def measurements(
         if result.full_name != task.full_name:
             continue
         if result.data["sha256"] != read.sha256:
-            _say(
+            notify(
                 f"{path}: left out: its data is {str(result.data['sha256'])[:8]}, not {read.sha256[:8]}"
             )
             continue
@@ -169,7 +169,7 @@ def measurements(
             )
         groups = tallies(path.parent, result, blocks=_in_blocks(task))
         if groups is None or len(groups) != len(of.items):
-            _say(
+            notify(
                 f"{path}: left out: its sums are not in its journal; the same 'gpt2eval run' writes them"
             )
             continue
@@ -240,7 +240,3 @@ def _csv(items: Sequence[Item]) -> bytes:
     writer = csv.writer(content, lineterminator="\n")
     writer.writerows([[*Item._fields, "share"], *([*item, f"{item.share:.6g}"] for item in items)])
     return content.getvalue().encode()
-
-
-def _say(line: str) -> None:
-    print(f"gpt2eval: {line}", file=sys.stderr)

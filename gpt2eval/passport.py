@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from hashlib import md5, sha256
 from pathlib import Path
 
-from gpt2eval import __version__, corpus, tasks
+from gpt2eval import corpus, tasks
 from gpt2eval.corpus.cache import git_blob
 from gpt2eval.errors import UsageError
 from gpt2eval.schema import File, Source, Task
+from gpt2eval.version import __version__
 
 CLAIMS = {
     "licence",

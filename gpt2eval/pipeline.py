@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt2eval import (
-    __version__,
     ask,
     catalog,
     corpus,
@@ -39,6 +38,7 @@ from gpt2eval.types import (
     Tally,
     Worker,
 )
+from gpt2eval.version import __version__
 from gpt2eval.work import Work
 
 ASK: Mapping[str, Callable[[Record], list[Passage]]] = {

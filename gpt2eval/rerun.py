@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gpt2eval import __version__, catalog, demo, models, pipeline, results, signature, tasks
+from gpt2eval import catalog, demo, models, pipeline, results, signature, tasks
 from gpt2eval.errors import UsageError
 from gpt2eval.types import Model, Progress, Result
+from gpt2eval.version import __version__
 
 IDENTITY = ("model", "peft", "code", "tok", "quant")
 NUMBERS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from gpt2eval.disk import write_whole
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, first_problem
 from gpt2eval.types import Result
 
 
@@ -67,10 +67,6 @@ def _parse(path: Path) -> Result:
     try:
         return TypeAdapter(Result).validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where, what = ".".join(map(str, first["loc"])), first["msg"][0].lower() + first["msg"][1:]
-        raise UsageError(
-            f"{path}: not a result of gpt2eval: {where or 'content'}: {what}"
-        ) from None
+        raise UsageError(f"{path}: not a result of gpt2eval: {first_problem(error)}") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None

@@ -1,6 +1,5 @@
 """The 8-grams of training text, put into a filter that is checked. It does not know what is looked up in it."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import NamedTuple
 from gpt2eval import bloom, ngrams, training
 from gpt2eval.bloom import Bloom
 from gpt2eval.errors import UsageError
+from gpt2eval.notices import notify
 from gpt2eval.types import Progress
 
 CHECKED = 1_000_000  # random 8-grams that the filter is asked for
@@ -33,7 +33,7 @@ def learn(
     expected = training.expected_words(paths)
     items, available = bloom.enough(expected, bound), training.memory()
     size = bloom.bits(items, bound) // 8
-    _say(
+    notify(
         f"about {expected:,} training 8-grams; the filter takes {size / 1e6:,.0f} MB of {available / 1e6:,.0f} MB available"
     )
     if size > available:
@@ -54,10 +54,10 @@ def learn(
     odds = bloom.odds(made.fill(), count, made.bits, made.hashes)
     text = ngrams.random_text(CHECKED + ngrams.N - 1)
     random = sum(int(made.found(grams.hashes).sum()) for grams in ngrams.grams([[text]]))
-    _say(
+    notify(
         f"{count:,} 8-grams in {made.bits:,} bits by {made.hashes} hashes: false positives at most {odds:.3g}"
     )
-    _say(f"of {CHECKED:,} random 8-grams {random} were found")
+    notify(f"of {CHECKED:,} random 8-grams {random} were found")
     return Trained(made, count, odds, random)
 
 
@@ -74,7 +74,3 @@ def _watched(paths: Sequence[Path], watch: Callable[[Progress], None]) -> Iterat
 
         yield from training.documents(path, seen)
     watch(Progress("training text", len(paths), len(paths), total, total))
-
-
-def _say(line: str) -> None:
-    print(f"gpt2eval: {line}", file=sys.stderr)

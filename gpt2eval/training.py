@@ -27,11 +27,7 @@ PIECE = 1 << 20  # bytes read at a time
 SAMPLED_FILES, PLACES, PLACE = 256, 16, 1 << 18
 PACKED = 1 << 21  # bytes of a compressed file, of which its reader may be 128 kB ahead
 SPARE = 1.1  # what a sample of a text may miss
-OPENERS: dict[str, Callable[[Any], IO[bytes]]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-}  # pyright: ignore
+OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 NO_TEXT = (
     b"PK\3\4",
     b"\x1f\x8b",

@@ -4,7 +4,6 @@ How a model is scored is known to `pipeline.py`, what a whole checkpoint looks l
 scored before to `history.py`. This is the order in which things happen.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +15,7 @@ from gpt2eval import checkpoints, corpus, curves, history, models, pipeline, res
 from gpt2eval.checkpoints import Checkpoint, Stamp
 from gpt2eval.disk import write_whole
 from gpt2eval.errors import UsageError
+from gpt2eval.notices import notify
 from gpt2eval.pipeline import Settings
 from gpt2eval.types import Progress, Result
 
@@ -91,7 +91,7 @@ class Looks:
     def say(self, path: Path, what: str) -> None:
         """A line on stderr, once for each thing there is to say of a checkpoint."""
         if self.said.get(path) != what:
-            print(f"gpt2eval: {' '.join(what.split())}", file=sys.stderr, flush=True)
+            notify(what)
         self.said[path] = what
 
     def check_all_scored(self) -> None:
@@ -139,11 +139,7 @@ def watch(
     results.check_writable(out)
     _draw(out)
     if not once:
-        print(
-            f"gpt2eval: watching {folder}, every {every:g} s; Ctrl-C ends it",
-            file=sys.stderr,
-            flush=True,
-        )
+        notify(f"watching {folder}, every {every:g} s; Ctrl-C ends it")
     while True:
         time.sleep(every)
         for checkpoint in looks.again():

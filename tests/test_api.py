@@ -133,7 +133,7 @@ class StandIn:
 
 @pytest.fixture
 def standing(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    monkeypatch.setattr(server, "WAIT", wait_none())
+    monkeypatch.setattr(server, "BACKOFF", wait_none())
     made = StandIn()
     yield made
     made.http.shutdown()

@@ -103,7 +103,7 @@ def test_another_run_reuses_nothing(tmp_path: Path, change: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("damage", ["cut", "altered", "emptied"])
 def test_a_damaged_unit_is_scored_again(
-    tmp_path: Path, whole: Mapping[str, str], damage: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, whole: Mapping[str, str], damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(tmp_path, Counting())
     unit = sorted(tmp_path.rglob("*.safetensors"))[3]
@@ -115,7 +115,7 @@ def test_a_damaged_unit_is_scored_again(
     again = Counting()
     assert run(tmp_path, again) == whole
     assert again.calls == 1
-    assert capsys.readouterr().err.count(f"{unit}: cut short or altered; unit") == 1
+    assert caplog.text.count(f"{unit}: cut short or altered; unit") == 1
 
 
 def test_a_unit_of_another_number_is_no_unit(tmp_path: Path, whole: Mapping[str, str]) -> None:

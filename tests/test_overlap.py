@@ -294,14 +294,14 @@ def test_a_link_is_read_by_its_own_name_and_counted_once(tmp_path: Path) -> None
 
 
 def test_a_bound_that_was_not_kept_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a.txt").write_text(ngrams.random_text(20_000))
     monkeypatch.setattr(training, "expected_words", lambda paths: 5_000)
     monkeypatch.setattr(trained, "CHECKED", 20_000)
     made = overlap.overlap("ptb", [tmp_path / "a.txt"], DATA, out=tmp_path / "out", bound=1e-3)[0]
     assert 0.01 < float(str(made["false_positives"])) < 1
-    assert ", not 0.001: more 8-grams than files let expect" in capsys.readouterr().err
+    assert ", not 0.001: more 8-grams than files let expect" in caplog.text
 
 
 # -- shares --------------------------------------------------------------------------------------------------------
@@ -468,7 +468,7 @@ def test_the_limit_of_a_run_is_heeded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", ["damaged", "gone", "another run", "other data"])
 def test_what_does_not_fit_is_left_out_and_said(
-    tmp_path: Path, change: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And the same run writes it again, and asks the model nothing."""
     pipeline.evaluate("toy:unigram", ["lambada"], data=DATA, out=tmp_path)
@@ -492,7 +492,7 @@ def test_what_does_not_fit_is_left_out_and_said(
         said = "its data is 00000000, not"
     rows = overlap.overlap("lambada", [DATA["ptb"]], DATA, out=tmp_path)
     assert [row["model"] for row in rows] == [None]
-    assert said in capsys.readouterr().err
+    assert said in caplog.text
     before = {unit: unit.stat().st_mtime_ns for unit in tmp_path.rglob("*.safetensors")}
     pipeline.evaluate("toy:unigram", ["lambada"], data=DATA, out=tmp_path)
     assert {unit: unit.stat().st_mtime_ns for unit in tmp_path.rglob("*.safetensors")} == before
@@ -521,7 +521,7 @@ def test_tallies_come_back(made: list[Tally]) -> None:
 
 @pytest.mark.parametrize("form", ["markdown", "csv", "json", "latex"])
 def test_the_command_takes_files_as_a_shell_gives_them(
-    out: Path, form: str, monkeypatch: pytest.MonkeyPatch
+    out: Path, form: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     command = [
         "overlap",
@@ -545,7 +545,7 @@ def test_the_command_takes_files_as_a_shell_gives_them(
             ("text8", 100, None)
         ]
         assert {row["task"]: row["overlapping"] for row in rows} == {"text8": 200, "lambada": 0}
-        assert "of 1,000,000 random 8-grams 0 were found" in ended.stderr
+        assert "of 1,000,000 random 8-grams 0 were found" in caplog.text
 
 
 def test_a_format_that_is_none_is_said_before_the_work() -> None:

@@ -241,7 +241,7 @@ def test_names_numbers_and_order(run: Path) -> None:
 
 
 def test_a_checkpoint_that_arrives_slowly_is_taken_when_it_is_whole(
-    run: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def train() -> None:
         folder = run / "checkpoint-20"
@@ -267,12 +267,9 @@ def test_a_checkpoint_that_arrives_slowly_is_taken_when_it_is_whole(
     ]
     (direct,) = evaluate("demo", ["ptb"], settings=LIMIT)
     assert {scored.results[0].nll_sha256 for scored in (first, second)} == {direct.nll_sha256}
-    said = capsys.readouterr().err.splitlines()
-    assert said[0] == "gpt2eval: watching RUN, every 0.05 s; Ctrl-C ends it"
-    assert (
-        "gpt2eval: RUN/checkpoint-20: model.safetensors is not whole; it waits until it is whole"
-        in said
-    )
+    said = caplog.messages
+    assert said[0] == "watching RUN, every 0.05 s; Ctrl-C ends it"
+    assert "RUN/checkpoint-20: model.safetensors is not whole; it waits until it is whole" in said
     rows = list(csv.DictReader(Path("out/results.csv").read_text().splitlines()))
     assert {row["model"] for row in rows} == {"RUN/checkpoint-3", "RUN/checkpoint-20"}
     assert Path("out/curves.svg").read_bytes().startswith(b"<?xml")
@@ -353,7 +350,7 @@ def test_a_folder_written_anew(run: Path, loaded: list[str]) -> None:
 
 
 def test_a_broken_checkpoint_is_said_and_skipped_until_it_changes(
-    run: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
+    run: Path, loaded: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     save(run, 1, b"broken")
     shards(save(run, 2), "../one.safetensors")
@@ -365,9 +362,9 @@ def test_a_broken_checkpoint_is_said_and_skipped_until_it_changes(
     assert next(watching).step == 1
     mend.join()
     assert loaded.count("hf:RUN/checkpoint-1") == 2
-    assert capsys.readouterr().err.splitlines()[1:] == [
-        "gpt2eval: model RUN/checkpoint-1: broken; expected a model; skipped until it changes",
-        "gpt2eval: RUN/checkpoint-2/model.safetensors.index.json: names '../one.safetensors'; "
+    assert caplog.messages[1:] == [
+        "model RUN/checkpoint-1: broken; expected a model; skipped until it changes",
+        "RUN/checkpoint-2/model.safetensors.index.json: names '../one.safetensors'; "
         "expected files of its own folder; skipped until it changes",
     ]
 
@@ -416,14 +413,13 @@ def test_a_checkpoint_that_changes_while_it_is_loaded(
 
 
 def test_a_folder_without_a_tokenizer(
-    run: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
+    run: Path, loaded: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     (save(run, 1) / "tokenizer.json").unlink()
     with pytest.raises(UsageError, match="not scored: checkpoint-1"):
         names(run)
     assert (
-        "RUN/checkpoint-1: no tokenizer was saved with it; expected --tokenizer with"
-        in capsys.readouterr().err
+        "RUN/checkpoint-1: no tokenizer was saved with it; expected --tokenizer with" in caplog.text
     )
     own = models.Options(tokenizer="mine")
     scored = watch(

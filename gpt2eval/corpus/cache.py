@@ -6,7 +6,6 @@ publishers' archives as downloaded; it may be deleted.
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from platformdirs import user_cache_path
 from pydantic import Field, ValidationError
 
 from gpt2eval.disk import write_whole
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, first_problem
+from gpt2eval.notices import notify
 from gpt2eval.schema import File, Source, Strict
 
 PlainName = Annotated[
@@ -139,9 +139,8 @@ class Cache:
                 revision=revision,
             )
         except ValidationError as error:
-            what = error.errors()[0]
             raise UsageError(
-                f"{source.file.name}: cannot be kept: {what['loc'][0]}: {what['msg']}"
+                f"{source.file.name}: cannot be kept: {first_problem(error)}"
             ) from None
         self.keep(key_of(source), known, content)
 
@@ -165,10 +164,7 @@ class Cache:
             try:
                 lock.acquire()
             except Timeout:
-                print(
-                    f"gpt2eval: another process fetches {source.file.name}; waiting for it",
-                    file=sys.stderr,
-                )
+                notify(f"another process fetches {source.file.name}; waiting for it")
                 lock.acquire(timeout=-1)
         except OSError as error:
             raise UsageError(

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 
 from gpt2eval.corpus.archives import DAMAGE
 from gpt2eval.corpus.cache import Cache, Origin, PlainName, key_of
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, first_problem
 from gpt2eval.schema import Source, Strict
 
 LARGEST_MANIFEST = 1 << 24  # bytes
@@ -159,7 +159,4 @@ def _manifest(content: bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(
-            f"{path}: manifest.json: {': '.join([*map(str, first['loc']), first['msg']])}"
-        ) from None
+        raise UsageError(f"{path}: manifest.json: {first_problem(error)}") from None

@@ -1,7 +1,6 @@
 """A file at an address: taken up again where the connection broke, and checked before it counts."""
 
 import io
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import file_digest
@@ -13,21 +12,18 @@ from urllib.parse import urlsplit
 import httpx2 as httpx
 from filelock import FileLock
 from huggingface_hub import constants
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_exponential,
-)
+from tenacity import RetryCallState, wait_exponential
 from tqdm import tqdm
 
 from gpt2eval.errors import UsageError
+from gpt2eval.http import TRANSIENT_STATUSES, TransientError, retry_after, retrying
+from gpt2eval.notices import notify
 
 ATTEMPTS = 5  # without a single byte in between
-LONGEST_WAIT, LONG = 30.0, 5.0  # seconds before another one; what is said
+BACKOFF = wait_exponential(multiplier=0.25)  # seconds
+LONGEST_WAIT = 30.0  # seconds before the next attempt
+REPORTED_WAIT = 5.0  # seconds from which a wait is reported
 TIMEOUT = httpx.Timeout(60, connect=10)  # seconds without a byte, and without a connection
-BUSY = {408, 425, 429, 500, 502, 503, 504}
 REFUSED = {
     401: "access is refused (401)",
     403: "access is refused (403)",
@@ -38,14 +34,6 @@ REFUSED = {
 
 class UnreachableError(Exception):
     """An address that does not give its file, and why."""
-
-
-class PassingError(Exception):
-    """What may pass: a cut connection, a busy server; `after` is how many seconds it asks to wait."""
-
-    def __init__(self, said: str, after: float = 0) -> None:
-        super().__init__(said)
-        self.after = after
 
 
 class Body(io.RawIOBase):
@@ -79,17 +67,9 @@ class Body(io.RawIOBase):
 
     def _more(self) -> bytes:
         """The next bytes; none are left when they are empty."""
-        passing = retry_if_exception_type(PassingError)
         try:
-            again = Retrying(
-                stop=stop_after_attempt(ATTEMPTS),
-                wait=_wait,
-                retry=passing,
-                reraise=True,
-                before_sleep=_said,
-            )
-            return again(self._once)
-        except PassingError as error:
+            return retrying(ATTEMPTS, BACKOFF, LONGEST_WAIT, _said)(self._once)
+        except TransientError as error:
             raise UnreachableError(f"{error}, {ATTEMPTS} times") from None
 
     def _once(self) -> bytes:
@@ -109,7 +89,7 @@ class Body(io.RawIOBase):
                 and not self._answered
             ):
                 raise UnreachableError(f"no connection: {said}") from None
-            raise PassingError(said) from None
+            raise TransientError(said) from None
         except (httpx.RequestError, httpx.InvalidURL) as error:
             raise UnreachableError(str(error)) from None
         self.at += len(chunk)
@@ -125,15 +105,12 @@ class Body(io.RawIOBase):
         self._answered = True
         if answer.status_code == 416 and self.at:  # there is nothing after that byte
             return iter(())
-        if answer.status_code in BUSY:
-            asked = answer.headers.get("Retry-After", "")
-            after, busy = (
-                float(asked) if asked.isdecimal() else 0.0,
-                f"the server is busy ({answer.status_code})",
-            )
-            if after > LONGEST_WAIT:
+        if answer.status_code in TRANSIENT_STATUSES:
+            after = retry_after(answer.headers.get("Retry-After", ""))
+            busy = f"the server is busy ({answer.status_code})"
+            if after and after > LONGEST_WAIT:
                 raise UnreachableError(f"{busy}, and asks to come back in {after:,.0f} seconds")
-            raise PassingError(busy, after)
+            raise TransientError(busy, after)
         if answer.status_code not in (200, 206):
             raise UnreachableError(
                 REFUSED.get(answer.status_code, f"the server answers {answer.status_code}")
@@ -155,19 +132,10 @@ def _after(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
             yield rest
 
 
-def _wait(state: RetryCallState) -> float:
-    error = state.outcome and state.outcome.exception()
-    asked = error.after if isinstance(error, PassingError) else 0
-    return min(max(asked, wait_exponential(multiplier=0.25)(state)), LONGEST_WAIT)
-
-
 def _said(state: RetryCallState) -> None:
     """Say on stderr what is waited for, where that takes long."""
-    if state.next_action and state.outcome and state.next_action.sleep >= LONG:
-        print(
-            f"gpt2eval: {state.outcome.exception()}; again in {state.next_action.sleep:.0f} s",
-            file=sys.stderr,
-        )
+    if state.next_action and state.outcome and state.next_action.sleep >= REPORTED_WAIT:
+        notify(f"{state.outcome.exception()}; again in {state.next_action.sleep:.0f} s")
 
 
 @contextmanager

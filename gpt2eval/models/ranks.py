@@ -7,10 +7,10 @@ it by RANK and WORLD_SIZE. There is no exchange while they work, so a lost worke
 
 import atexit
 import os
-import sys
 from datetime import timedelta
 
 from gpt2eval.errors import UsageError
+from gpt2eval.notices import notify
 from gpt2eval.types import Worker
 
 PATIENCE = timedelta(hours=12)
@@ -59,8 +59,5 @@ def meet() -> bool:
             atexit.register(distributed.destroy_process_group)
         distributed.monitored_barrier(timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
-        print(
-            f"gpt2eval: not all of {worker.world} workers came to the end: {str(error).splitlines()[0]}",
-            file=sys.stderr,
-        )
+        notify(f"not all of {worker.world} workers came to the end: {str(error).splitlines()[0]}")
     return worker.rank == 0

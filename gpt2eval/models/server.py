@@ -10,38 +10,16 @@ from typing import Any, NamedTuple
 from weakref import finalize
 
 import httpx2 as httpx
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_random_exponential,
-)
+from tenacity import wait_random_exponential
 
 from gpt2eval.errors import UsageError
+from gpt2eval.http import TRANSIENT_STATUSES, TransientError, retry_after, retrying
 
 ATTEMPTS = 8
-WAIT = wait_random_exponential(multiplier=0.5, max=30)  # seconds
+BACKOFF = wait_random_exponential(multiplier=0.5, max=30)  # seconds
+LONGEST_WAIT = 60.0  # seconds
 TIMEOUT = httpx.Timeout(600, connect=10)
-PASSING = {
-    408,
-    409,
-    425,
-    429,
-    500,
-    502,
-    503,
-    504,
-}  # statuses after which the same request may succeed
 SLACK = 1e-3  # nats by which a top log-probability may miss the one beside it
-
-
-class BusyError(Exception):
-    """What may pass: too many requests, a restart, a cut connection; `after` is how long the server asks to wait."""
-
-    def __init__(self, said: str, after: float | None = None) -> None:
-        super().__init__(said)
-        self.after = after
 
 
 class Generated(NamedTuple):
@@ -122,12 +100,9 @@ class Server:
 
     def _asked(self, method: str, path: str, body: Mapping[str, Any] | None, attempts: int) -> Any:
         """An answer, after as many attempts as it takes. Raises UsageError after the last of them."""
-        passing = retry_if_exception_type(BusyError)
         try:
-            return Retrying(
-                stop=stop_after_attempt(attempts), wait=_wait, retry=passing, reraise=True
-            )(self._once, method, path, body)
-        except BusyError as error:
+            return retrying(attempts, BACKOFF, LONGEST_WAIT)(self._once, method, path, body)
+        except TransientError as error:
             tried = f", {attempts} times" if attempts > 1 else ""
             raise UsageError(
                 f"{self.url}{path}: {error}{tried}; expected a server that answers"
@@ -137,13 +112,14 @@ class Server:
         try:
             answer = self._client.request(method, path, json=body)
         except httpx.TransportError as error:
-            raise BusyError(f"{type(error).__name__}: {error}") from None
+            raise TransientError(f"{type(error).__name__}: {error}") from None
         except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
             raise UsageError(
                 f"{self.url}{path}: {type(error).__name__}: {error}; expected a server that answers"
             ) from None
-        if answer.status_code in PASSING:
-            raise BusyError(f"status {answer.status_code}: {_reason(answer)}", _after(answer))
+        if answer.status_code in TRANSIENT_STATUSES:
+            after = retry_after(answer.headers.get("Retry-After", ""))
+            raise TransientError(f"status {answer.status_code}: {_reason(answer)}", after)
         if answer.status_code != 200:
             raise UsageError(f"{self.url}{path}: status {answer.status_code}: {_reason(answer)}")
         try:
@@ -163,18 +139,6 @@ def key_of(path: str | None) -> str | None:
         raise UsageError(
             f"--api-key-file {path}: {reason}; expected a file with the server's key"
         ) from None
-
-
-def _wait(state: RetryCallState) -> float:
-    """As long as the server asks, or longer after each attempt."""
-    error = state.outcome.exception() if state.outcome else None
-    after = error.after if isinstance(error, BusyError) else None
-    return WAIT(state) if after is None else after
-
-
-def _after(answer: httpx.Response) -> float | None:
-    said = answer.headers.get("retry-after", "")
-    return min(float(said), 60.0) if said.replace(".", "", 1).isdecimal() else None
 
 
 def _reason(answer: httpx.Response) -> str:
