@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt2eval import ngrams, trained, training
+from gpt2eval.data import documents
+from gpt2eval.overlap import index, ngrams
 
 
 def generate(path: Path, size: int) -> None:
@@ -30,7 +31,7 @@ def generate(path: Path, size: int) -> None:
 
 def naive(paths: list[Path], most: int) -> tuple[float, int]:
     """Seconds for tuples of eight words in a Python set, at most so many; and how many words."""
-    pieces = chain.from_iterable(chain.from_iterable(training.documents(path) for path in paths))
+    pieces = chain.from_iterable(chain.from_iterable(documents.documents(path) for path in paths))
     started, known, last, count = time.perf_counter(), set[tuple[str, ...]](), list[str](), 0
     for piece in pieces:
         words = last + list(islice(re.findall(r"[a-z0-9]+", piece.lower()), most - count))
@@ -60,10 +61,10 @@ def main() -> None:
     if given.generate:
         generate(given.at, int(given.generate * 1e9))
     try:
-        paths = training.files(given.files or [given.at])
+        paths = documents.files(given.files or [given.at])
         size = sum(path.stat().st_size for path in paths)
         started, cpu = time.perf_counter(), time.process_time()
-        made = trained.learn(paths, given.false_positives)
+        made = index.build_index(paths, given.false_positives)
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         bits = made.filter.bits / 8

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sides.timed import Request
 
-from gpt2eval.ask import BLANK
+from gpt2eval.text.passages import BLANK
 
 Encode = Callable[[list[str]], list[list[int]]]
 SEED = 2019

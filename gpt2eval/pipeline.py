@@ -1,56 +1,36 @@
 """The main job, top to bottom: published text, detokenizer, model, log-likelihood per unit, result."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from gpt2eval import (
-    ask,
-    catalog,
-    corpus,
-    demo,
-    metrics,
-    models,
-    protocols,
-    results,
-    table,
-    tasks,
-)
-from gpt2eval.detok import Detokenizer, Published, RoundTrip, fair
-from gpt2eval.disk import write_whole
+from gpt2eval import demo
+from gpt2eval.config import catalog, loader
+from gpt2eval.config.loader import PAPER, select_tasks
+from gpt2eval.config.schema import Task
+from gpt2eval.data import corpus
+from gpt2eval.data.corpus import file_of
+from gpt2eval.data.custom import Text, gathered
+from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError, unknown
-from gpt2eval.journal import Journal
-from gpt2eval.schema import Task
-from gpt2eval.signature import signature
-from gpt2eval.texts import Text, gathered
-from gpt2eval.types import (
-    Encoded,
-    Figures,
-    Measured,
-    Model,
-    Passage,
-    Progress,
-    Record,
-    Result,
-    Tally,
-    Worker,
-)
+from gpt2eval.files import write_atomic
+from gpt2eval.metrics import metrics
+from gpt2eval.metrics import protocol as protocols
+from gpt2eval.metrics.result import Figures, Measured, Result
+from gpt2eval.metrics.signature import signature
+from gpt2eval.models import registry
+from gpt2eval.models.options import LoadOptions
+from gpt2eval.report import results, tidy
+from gpt2eval.scoring.execute import Work
+from gpt2eval.scoring.journal import Journal
+from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip, fair
+from gpt2eval.text.loader import load_detokenizer
+from gpt2eval.text.passages import ASK, head
+from gpt2eval.types import Encoded, Model, Passage, Progress, Record, Tally, Worker
 from gpt2eval.version import __version__
-from gpt2eval.work import Work
 
-ASK: Mapping[str, Callable[[Record], list[Passage]]] = {
-    "everything": ask.everything,
-    "last_word": ask.last_word,
-    "last_token": ask.last_word,
-    "after_last_blank": ask.after_last_blank,
-    "choices": partial(ask.choices, to_the_end=True),
-    "candidate": partial(ask.choices, to_the_end=False),
-}
-
-PAPER = "gpt2-paper"
 BUDGETS = {"cpu": 1024, "cuda": 32768, "api": 16384}
 
 
@@ -104,7 +84,7 @@ def evaluate(
     data: Mapping[str, Path | str] | None = None,
     out: Path | str | None = None,
     settings: Settings = Settings(),
-    options: models.Options = models.Options(),
+    options: LoadOptions = LoadOptions(),
     include: Sequence[Path] = (),
     watch: Callable[[Progress], None] = lambda progress: None,
     meet: Callable[[], bool] = lambda: False,
@@ -128,7 +108,7 @@ def evaluate(
     settings.check()
     if settings.worker.world > 1 and out is None:
         raise UsageError("several workers: expected an out folder that all of them share")
-    chosen = select(listed(tasks, texts), include)
+    chosen = select_tasks(listed(tasks, texts), include)
     if data is None and model == "demo":
         data = demo.data()
     files = {name: Path(path) for name, path in (data or {}).items()}
@@ -139,7 +119,8 @@ def evaluate(
         results.check_writable(Path(out))
     strict = settings.strict_data
     asked = [
-        (t, corpus.read(t, file_of(t, files), strict=strict, cache=settings.cache)) for t in chosen
+        (t, corpus.load_corpus(t, file_of(t, files), strict=strict, cache=settings.cache))
+        for t in chosen
     ]
     asked += ((own.task, own.read(strict=strict)) for own in gathered(texts, include))
     names = [task.full_name for task, _ in asked]
@@ -147,7 +128,7 @@ def evaluate(
         raise UsageError(
             f"task {twice[0]}: asked for twice; expected names that differ, or a run for each"
         )
-    backend = models.load(model, options) if isinstance(model, str) else model
+    backend = registry.load_model(model, options) if isinstance(model, str) else model
     if (
         lacking := {"name", "revision", "tokenizer", "dtype", "attn", "device"}
         - backend.identity().keys()
@@ -156,37 +137,40 @@ def evaluate(
             f"model {model}: its identity() lacks {', '.join(sorted(lacking))}; see types.Model"
         )
 
-    def run(task: Task, read: corpus.Corpus) -> Result | None:
+    def run(task: Task, published_text: Corpus) -> Result | None:
         folder = (
-            results.folder(Path(out), backend.identity()["name"], task.full_name)
+            results.result_folder(Path(out), backend.identity()["name"], task.full_name)
             if out is not None
             else None
         )
         made = measure(
             backend,
             task,
-            read,
+            published_text,
             settings,
             include,
             journal=folder and folder / "journal",
             watch=watch,
         )
         if made and folder and out is not None:
-            results.write(folder, made.result)
+            results.write_result(folder, made.result)
             if task.format == "documents":
-                rows = table.documents(
+                rows = tidy.documents(
                     made.parts, bits="bpb" in task.metrics or not made.result.protocol["tokens"]
                 )
-                write_whole(folder / "documents.csv", rows.to_csv(index=False).encode())
-            write_whole(
+                write_atomic(folder / "documents.csv", rows.to_csv(index=False).encode())
+            write_atomic(
                 Path(out) / "results.csv",
-                table.tidy(results.read([Path(out)])).to_csv(index=False).encode(),
+                tidy.tidy(results.read_results([Path(out)])).to_csv(index=False).encode(),
             )
         return made and made.result
 
-    made = [run(task, read) for task, read in asked]
+    made = [run(task, published_text) for task, published_text in asked]
     if meet() and None in made:
-        made = [done or run(task, read) for done, (task, read) in zip(made, asked, strict=True)]
+        made = [
+            done or run(task, published_text)
+            for done, (task, published_text) in zip(made, asked, strict=True)
+        ]
     return [result for result in made if result]
 
 
@@ -199,29 +183,10 @@ def listed(
     return tasks
 
 
-def select(names: str | Sequence[str], include: Sequence[Path] = ()) -> list[Task]:
-    """The tasks of names, suites resolved into theirs, each once."""
-    listed = names.split(",") if isinstance(names, str) else names
-    suites = catalog.files("tasks/suites", include)
-    full = [
-        task
-        for name in listed
-        for task in (
-            [c.task for c in tasks.load_suite(name, include).columns] if name in suites else [name]
-        )
-    ]
-    return [tasks.load_task(name, include) for name in dict.fromkeys(full)]
-
-
-def file_of(task: Task, files: Mapping[str, Path] | None) -> Path | None:
-    """The local file given for a task: under its full name, or else under its base name."""
-    return (files or {}).get(task.full_name) or (files or {}).get(task.name)
-
-
 def measure(
     model: Model,
     task: Task,
-    read: corpus.Corpus,
+    published_text: Corpus,
     settings: Settings = Settings(),
     include: Sequence[Path] = (),
     *,
@@ -233,11 +198,11 @@ def measure(
     With `journal`, a folder, finished units are kept there and found again.
     """
     window = protocols.window(task, model, settings.context, settings.stride)
-    detokenizer = tasks.load_detokenizer(task.detokenizer, include) if task.detokenizer else None
+    detokenizer = load_detokenizer(task.detokenizer, include) if task.detokenizer else None
     report = RoundTrip()
     passages = prepare(
         task,
-        ask.head(read.records, settings.limit, stream=task.format == "stream"),
+        head(published_text.records, settings.limit, stream=task.format == "stream"),
         detokenizer,
         report,
     )
@@ -249,8 +214,10 @@ def measure(
             "those of this text; --allow-lossy reports them all the same"
         )
     budget = settings.budget(window.context, model)
-    words = tasks.load_filter(task, include) if getattr(model, "best_words", None) else None
-    protocol = protocols.fields(task, read, settings.limit, window, detokenizer, words, lossy=lossy)
+    words = loader.load_filter(task, include) if getattr(model, "best_words", None) else None
+    protocol = protocols.fields(
+        task, published_text, settings.limit, window, detokenizer, words, lossy=lossy
+    )
     if settings.expected is not None:
         protocols.check(task, protocol, settings.expected)
     computed = dict(model.identity()) | {"batch": str(budget)}
@@ -269,14 +236,14 @@ def measure(
     if kept:
         kept.write_tallies(parts)
     return Measurement(
-        _result(task, read, protocol, computed, parts, report, outcome.nll_sha256), parts
+        _result(task, published_text, protocol, computed, parts, report, outcome.nll_sha256), parts
     )
 
 
 def prepare(
     task: Task,
     records: Sequence[Record],
-    detokenizer: Detokenizer | Published | None,
+    detokenizer: Detokenizer | OneWaySteps | None,
     report: RoundTrip,
 ) -> list[Passage]:
     """The passages that a task makes of records, in fair text; the report counts each record's text once."""
@@ -313,7 +280,7 @@ def _encode(model: Model, task: Task, passages: Sequence[Passage]) -> tuple[list
 
 def _result(
     task: Task,
-    read: corpus.Corpus,
+    published_text: Corpus,
     protocol: Mapping[str, str | int | None],
     computed: Mapping[str, str],
     parts: Sequence[Tally],
@@ -332,7 +299,11 @@ def _result(
         tally=Tally.total(parts),
         nll_sha256=nll_sha256,
         model=computed,
-        data={"sha256": read.sha256, "published": read.published, "origin": read.origin},
+        data={
+            "sha256": published_text.sha256,
+            "published": published_text.published,
+            "origin": published_text.origin,
+        },
         detokenizer={
             name: getattr(report, name) for name in ("lines", "changed", "edits", "dropped", "kept")
         },
@@ -341,7 +312,7 @@ def _result(
         row=next(
             (
                 row
-                for row, shape in tasks.load_suite(PAPER).models.items()
+                for row, shape in loader.load_suite(PAPER).models.items()
                 if shape == computed.get("shape")
             ),
             "",

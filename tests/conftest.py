@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import settings
 
-from gpt2eval import cli
+from gpt2eval.cli import main
 
 settings.register_profile("gpt2eval", deadline=None)  # a busy machine is no failure
 settings.load_profile("gpt2eval")
@@ -54,7 +54,7 @@ def gpt2eval(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     def run(*arguments: str | Path) -> Ended:
         monkeypatch.setattr(sys, "argv", ["gpt2eval", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            main.main()
         printed = capsys.readouterr()
         return Ended(int(caught.value.code or 0), printed.out, printed.err)
 

@@ -23,11 +23,14 @@ from tokenizers import Tokenizer
 from tokenizers.normalizers import Prepend
 from transformers import AutoModelForCausalLM
 
-from gpt2eval import demo, evaluate, models, plan
-from gpt2eval.catalog import DEMO
+from gpt2eval import demo, evaluate
+from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
-from gpt2eval.models import Options, server
+from gpt2eval.models import registry
+from gpt2eval.models.options import LoadOptions
+from gpt2eval.models.server import client
 from gpt2eval.pipeline import Settings
+from gpt2eval.scoring import plan
 from gpt2eval.types import Request
 
 WORDS = Tokenizer.from_file(str(DEMO / "model" / "tokenizer.json"))
@@ -133,7 +136,7 @@ class StandIn:
 
 @pytest.fixture
 def standing(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    monkeypatch.setattr(server, "BACKOFF", wait_none())
+    monkeypatch.setattr(client, "BACKOFF", wait_none())
     made = StandIn()
     yield made
     made.http.shutdown()
@@ -141,7 +144,7 @@ def standing(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
 
 
 def load(standing: StandIn, **more: Any) -> Any:
-    return models.load(standing.name, Options(tokenizer=str(DEMO / "model"), **more))
+    return registry.load_model(standing.name, LoadOptions(tokenizer=str(DEMO / "model"), **more))
 
 
 def expected(ids: list[int]) -> list[float]:
@@ -184,7 +187,9 @@ def test_a_blank_that_the_server_puts_before_a_text(
     words.normalizer = Prepend(" ")
     words.save(str(tmp_path / "tokenizer.json"))
     standing.words, standing.takes_ids, standing.adds_start = words, False, adds_start
-    model = models.load(standing.name, Options(tokenizer=str(tmp_path / "tokenizer.json")))
+    model = registry.load_model(
+        standing.name, LoadOptions(tokenizer=str(tmp_path / "tokenizer.json"))
+    )
     ids = words.encode(TEXT, add_special_tokens=False).ids
     assert model.encode(TEXT).ids.tolist() == ids
     row = np.array(ids if adds_start else [0, *ids], np.int32)
@@ -226,7 +231,7 @@ def test_what_passes_is_tried_again(standing: StandIn, trouble: int | None) -> N
 def test_what_does_not_pass_is_an_error_and_loses_nothing(
     standing: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "units", partial(plan.units, size=1024))
+    monkeypatch.setattr(plan, "units", partial(plan.chunks, size=1024))
     data = demo.data()
     settings = Settings(context=256, batch_size=4)
     model = load(standing)
@@ -363,13 +368,13 @@ def test_addresses_keys_and_tokenizers(
 ) -> None:
     for name in ("api:http://127.0.0.1:8000", "api:127.0.0.1:8000#x", "api:#x"):
         with pytest.raises(UsageError, match="expected api:URL#MODEL"):
-            models.load(name, Options())
+            registry.load_model(name, LoadOptions())
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
         UsageError,
         match=r"no tokenizer of that name, and the server tells none .*; expected --tokenizer",
     ):
-        models.load(standing.name, Options())
+        registry.load_model(standing.name, LoadOptions())
     standing.key = "secret"
     with pytest.raises(UsageError, match="status 401: wrong key"):
         load(standing)
@@ -426,8 +431,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.mark.parametrize("words", [None, str(DEMO / "model")])
 def test_llama_cpp(real: str, words: str | None) -> None:
     model, ours = (
-        models.load(real, Options(tokenizer=words)),
-        models.load("demo", Options(device="cpu")),
+        registry.load_model(real, LoadOptions(tokenizer=words)),
+        registry.load_model("demo", LoadOptions(device="cpu")),
     )
     assert model.context == 510
     there, here = model.encode(TEXT), ours.encode(TEXT)

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gpt2eval import ask
+from gpt2eval.text.passages import (
+    PARTS,
+    after_last_blank,
+    choices,
+    everything,
+    head,
+    last_word,
+    units,
+)
 from gpt2eval.types import Record, Units
 
 
@@ -33,16 +41,16 @@ prose = st.text(st.sampled_from("ab é\n\u2003\udcff"), min_size=1, max_size=400
     ],
 )
 def test_units_of_known_texts(text: str, expected: Units) -> None:
-    assert of_the_paper(ask.units(text)) == expected
+    assert of_the_paper(units(text)) == expected
 
 
 @given(prose)
 @example(" \n a  b \n \n")
 def test_other_tools_words(text: str) -> None:
-    found = ask.units(text)
+    found = units(text)
     assert found.pieces == len(re.split(r"\s+", text))
     assert found.blanks == len(text.strip().split(" ")) - 1
-    (passage,) = ask.everything(Record(0, text))
+    (passage,) = everything(Record(0, text))
     assert sum(part.units.pieces for part in passage.parts) == found.pieces
     assert sum(part.units.blanks for part in passage.parts) == found.blanks
 
@@ -52,36 +60,36 @@ def test_other_tools_words(text: str) -> None:
 
 @given(prose)
 def test_parts_of_everything_are_adjacent_cover_the_text_and_add_up(text: str) -> None:
-    (passage,) = ask.everything(Record(3, text))
+    (passage,) = everything(Record(3, text))
     assert (passage.record, passage.text, passage.right) == (3, text, True)
     assert "".join(text[p.start : p.end] for p in passage.parts) == text
     assert [p.start for p in passage.parts] == [0, *(p.end for p in passage.parts[:-1])]
-    assert len(passage.parts) <= ask.PARTS
+    assert len(passage.parts) <= PARTS
     assert all(p.end > p.start for p in passage.parts)
-    for start, end, units in passage.parts:
-        assert replace(of_the_paper(units), words=0) == replace(
-            of_the_paper(ask.units(text[start:end])), words=0
+    for start, end, counted in passage.parts:
+        assert replace(of_the_paper(counted), words=0) == replace(
+            of_the_paper(units(text[start:end])), words=0
         )
-    assert sum((p.units for p in passage.parts), Units()) == ask.units(text)
-    assert ask.units(text).words == len(text.split())
+    assert sum((p.units for p in passage.parts), Units()) == units(text)
+    assert units(text).words == len(text.split())
     if "\n" in text:
         assert all(text[p.end - 1] == "\n" for p in passage.parts[:-1])
 
 
 def test_a_word_that_two_parts_share_counts_where_it_begins() -> None:
-    (passage,) = ask.everything(Record(0, "ein Wort"))
+    (passage,) = everything(Record(0, "ein Wort"))
     assert [p.units.words for p in passage.parts] == [1, 0, 0, 0, 1, 0, 0, 0]
 
 
 def test_an_empty_text_has_one_part_with_nothing_in_it() -> None:
-    assert ask.everything(Record(0, ""))[0].parts == ((0, 0, Units()),)
+    assert everything(Record(0, ""))[0].parts == ((0, 0, Units()),)
 
 
 def test_a_stream_has_many_parts_with_and_without_lines() -> None:
     lines = "a line of a stream\n" * 1000
-    ends = [p.end for p in ask.everything(Record(0, lines))[0].parts]
+    ends = [p.end for p in everything(Record(0, lines))[0].parts]
     assert ends == [*range(95, 19_001, 95)]
-    ends = [p.end for p in ask.everything(Record(0, "x" * 1001))[0].parts]
+    ends = [p.end for p in everything(Record(0, "x" * 1001))[0].parts]
     assert ends == [*range(6, 1001, 6), 1001]
 
 
@@ -101,7 +109,7 @@ def test_a_stream_has_many_parts_with_and_without_lines() -> None:
 def test_the_last_word_takes_the_white_space_before_it(
     text: str, scored: str, units: Units
 ) -> None:
-    (passage,) = ask.last_word(Record(0, text))
+    (passage,) = last_word(Record(0, text))
     (part,) = passage.parts
     assert passage.text[part.start : part.end] == scored
     assert of_the_paper(part.units) == units
@@ -110,7 +118,7 @@ def test_the_last_word_takes_the_white_space_before_it(
 
 @given(prose.filter(lambda text: bool(text.split())))
 def test_the_last_word_is_the_last_word(text: str) -> None:
-    (passage,) = ask.last_word(Record(0, text))
+    (passage,) = last_word(Record(0, text))
     (part,) = passage.parts
     assert passage.text[part.start :].split() == text.split()[-1:]
     assert not passage.text[: part.start].endswith((" ", "\n", "\u2003"))
@@ -122,7 +130,7 @@ QUESTION = Record(4, "A dog .\nThe XXXXX ran off .", "dog", ("cat", "dog", "lion
 
 
 def test_choices_fill_the_blank_and_score_to_the_end() -> None:
-    passages = ask.choices(QUESTION, to_the_end=True)
+    passages = choices(QUESTION, to_the_end=True)
     assert [p.text for p in passages] == [f"A dog .\nThe {o} ran off ." for o in QUESTION.options]
     assert [p.text[slice(*p.parts[0][:2])] for p in passages] == [
         f" {o} ran off ." for o in QUESTION.options
@@ -136,9 +144,9 @@ def test_choices_fill_the_blank_and_score_to_the_end() -> None:
 
 
 def test_a_choice_alone_ends_where_the_option_ends() -> None:
-    passages = ask.choices(QUESTION, to_the_end=False)
+    passages = choices(QUESTION, to_the_end=False)
     assert [p.text[slice(*p.parts[0][:2])] for p in passages] == [f" {o}" for o in QUESTION.options]
-    assert [p.parts[0].units for p in passages] == [ask.units(o) for o in QUESTION.options]
+    assert [p.parts[0].units for p in passages] == [units(o) for o in QUESTION.options]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +154,7 @@ def test_a_choice_alone_ends_where_the_option_ends() -> None:
     [("XXXXX ran", "cat ran"), ("«XXXXX ran", "cat ran"), ("the\nXXXXX ran", "\ncat ran")],
 )
 def test_only_white_space_is_scored_before_a_choice(text: str, scored: str) -> None:
-    (passage,) = ask.choices(Record(0, text, "cat", ("cat",)), to_the_end=True)
+    (passage,) = choices(Record(0, text, "cat", ("cat",)), to_the_end=True)
     assert passage.text[passage.parts[0].start :] == scored
 
 
@@ -155,27 +163,25 @@ def test_only_white_space_is_scored_before_a_choice(text: str, scored: str) -> N
 
 def test_the_head_of_many_records_is_the_first_of_them() -> None:
     records = [Record(i, f"line {i}\n") for i in range(5)]
-    assert [*ask.head(records, 2, stream=False)] == records[:2]
-    assert (
-        [*ask.head(records, 9, stream=False)] == [*ask.head(records, None, stream=True)] == records
-    )
+    assert [*head(records, 2, stream=False)] == records[:2]
+    assert [*head(records, 9, stream=False)] == [*head(records, None, stream=True)] == records
 
 
 @given(prose, st.integers(1, 12))
 def test_the_head_of_a_stream_is_its_first_lines(text: str, limit: int) -> None:
-    (record,) = ask.head([Record(0, text)], limit, stream=True)
+    (record,) = head([Record(0, text)], limit, stream=True)
     lines = [line + "\n" for line in text.split("\n")]
     lines[-1] = lines[-1][:-1]
     assert record.text == ("".join(lines[:limit]) if "\n" in text else text)
 
 
 def test_the_head_of_a_stream_without_lines_is_thousands_of_characters() -> None:
-    (record,) = ask.head([Record(0, "x" * 5000)], 3, stream=True)
+    (record,) = head([Record(0, "x" * 5000)], 3, stream=True)
     assert len(record.text) == 3000
 
 
 def test_the_head_of_one_question_is_that_question() -> None:
-    assert [*ask.head([QUESTION], 1, stream=False)] == [QUESTION]
+    assert [*head([QUESTION], 1, stream=False)] == [QUESTION]
 
 
 @pytest.mark.parametrize(
@@ -190,11 +196,11 @@ def test_the_head_of_one_question_is_that_question() -> None:
 def test_what_follows_the_last_blank_takes_all_white_space_before_it(
     text: str, scored: str
 ) -> None:
-    (passage,) = ask.after_last_blank(Record(0, text))
+    (passage,) = after_last_blank(Record(0, text))
     assert (passage.text, passage.text[passage.parts[0].start :]) == (text, scored)
 
 
 def test_what_follows_the_last_blank_is_one_word_whatever_it_holds() -> None:
     for text in ("spoke of the Words of\n\nPower", "hello world "):
-        (passage,) = ask.after_last_blank(Record(0, text))
+        (passage,) = after_last_blank(Record(0, text))
         assert passage.parts[0].units.words == 1

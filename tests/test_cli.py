@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 from conftest import Ended, Run
 
-from gpt2eval import __version__, catalog, cli, demo, pipeline, results
-from gpt2eval.tasks import load_task
+from gpt2eval import __version__, demo, pipeline
+from gpt2eval.cli import main
+from gpt2eval.config import catalog
+from gpt2eval.config.loader import load_task
+from gpt2eval.report import results
 
 COMMANDS = sorted(
-    command.callback.__name__ for command in cli.app.registered_commands if command.callback
+    command.callback.__name__ for command in main.app.registered_commands if command.callback
 )
 TOY = "--model=toy:uniform-bytes"
 DATA = demo.data()
@@ -152,7 +155,7 @@ def test_run_prints_the_table_and_writes_the_results(gpt2eval: Run, tmp_path: Pa
         "toy-uniform-bytes/text8/result.json",
         "toy-uniform-bytes/lm1b/stream/result.json",
     }
-    by_task = {result.full_name: result for result in results.read([tmp_path])}
+    by_task = {result.full_name: result for result in results.read_results([tmp_path])}
     assert by_task["text8"].metrics[0].metric.value == pytest.approx(8, rel=1e-15)
     assert "|limit:5|model:toy:uniform-bytes@" in by_task["lm1b/stream"].metrics[0].signature
     rows = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
@@ -169,7 +172,7 @@ def test_run_takes_several_models_into_one_table(gpt2eval: Run, tmp_path: Path) 
         line.split("|")[1].strip() for line in ended.out.splitlines() if line.startswith("| toy:")
     ]
     assert (ended.code, rows) == (0, ["toy:unigram", "toy:uniform-bytes"])
-    assert {result.model["name"] for result in results.read([tmp_path])} == set(rows)
+    assert {result.model["name"] for result in results.read_results([tmp_path])} == set(rows)
 
 
 def test_run_takes_every_model_at_every_revision(

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from gpt2eval import corpus, demo
-from gpt2eval.corpus.hub import RESTORE
+from gpt2eval import demo
+from gpt2eval.config.loader import load_task
+from gpt2eval.config.schema import Expect, File, Source, Task
+from gpt2eval.data import corpus
+from gpt2eval.data.hub import RESTORE
 from gpt2eval.errors import UsageError
-from gpt2eval.schema import Expect, File, Source, Task
-from gpt2eval.tasks import load_task
 
 WIKITEXT = " \n = Homarus <unk> = \n \n It is caught in lobster pots . \n"
 PTB = " no it was n't black monday \n but while the <unk> fell N points \n"
@@ -61,7 +62,7 @@ def write(path: Path, content: str | bytes) -> Path:
 
 @pytest.mark.parametrize(("name", "path"), demo.data().items())
 def test_embedded_records_read_as_their_task(name: str, path: Path) -> None:
-    read = corpus.read(load_task(name), path)
+    read = corpus.load_corpus(load_task(name), path)
     assert read.units.bytes > 4000
     assert (read.published, read.sha256) == (False, sha256(path.read_bytes()).hexdigest())
     if load_task(name).format in ("stream", "lines"):
@@ -73,8 +74,8 @@ def test_embedded_records_read_as_their_task(name: str, path: Path) -> None:
 
 def test_stream_is_one_record_and_lines_are_one_each(tmp_path: Path) -> None:
     path = write(tmp_path / "text.txt", PTB)
-    assert [r.text for r in corpus.read(task("stream"), path).records] == [PTB]
-    read = corpus.read(task("lines"), path)
+    assert [r.text for r in corpus.load_corpus(task("stream"), path).records] == [PTB]
+    read = corpus.load_corpus(task("lines"), path)
     assert [(r.index, r.text) for r in read.records] == list(
         enumerate(PTB.splitlines(keepends=True))
     )
@@ -82,17 +83,17 @@ def test_stream_is_one_record_and_lines_are_one_each(tmp_path: Path) -> None:
 
 
 def test_lambada_is_json_lines_or_plain(tmp_path: Path) -> None:
-    as_json = corpus.read(task("lambada"), write(tmp_path / "a.jsonl", LAMBADA))
+    as_json = corpus.load_corpus(task("lambada"), write(tmp_path / "a.jsonl", LAMBADA))
     assert [r.text for r in as_json.records] == [
         "“Wait,” he said.\n\nShe did not wait",
         "A lamp, a bed and a chair",
     ]
-    plain = corpus.read(task("lambada"), write(tmp_path / "b.txt", "one two\nthree four\n"))
+    plain = corpus.load_corpus(task("lambada"), write(tmp_path / "b.txt", "one two\nthree four\n"))
     assert [r.text for r in plain.records] == ["one two", "three four"]
 
 
 def test_cbt_is_twenty_sentences_and_a_question_without_their_numbers(tmp_path: Path) -> None:
-    first, second = corpus.read(task("cbt"), write(tmp_path / "cbt.txt", CBT + CBT)).records
+    first, second = corpus.load_corpus(task("cbt"), write(tmp_path / "cbt.txt", CBT + CBT)).records
     assert first.text.startswith("It  was day 1 .\nIt  was day 2 .\n")
     assert first.text.endswith("It  was day 20 .\nHe said `` the XXXXX is gone '' .")
     assert (first.answer, first.options[0], len(first.options)) == ("dog", "cat", 10)
@@ -136,19 +137,20 @@ def test_archive_reads_as_the_file_inside(
     loose = write(tmp_path / Path(member).name, PTB)
     packed = pack(tmp_path / archive, member, PTB.encode())
     assert (
-        corpus.read(load_task(name), packed).records == corpus.read(load_task(name), loose).records
+        corpus.load_corpus(load_task(name), packed).records
+        == corpus.load_corpus(load_task(name), loose).records
     )
 
 
 def test_cbt_question_file_is_found_in_the_tgz_and_any_file_in_a_gz(tmp_path: Path) -> None:
     packed = tarred(tmp_path / "CBTest.tgz", "CBTest/data/cbtest_NE_valid_2000ex.txt", CBT.encode())
-    assert corpus.read(load_task("cbt_ne"), packed).records[0].answer == "dog"
+    assert corpus.load_corpus(load_task("cbt_ne"), packed).records[0].answer == "dog"
     with pytest.raises(
         UsageError, match=r"CBTest\.tgz: holds no cbtest_CN_valid_2000ex\.txt; it has CBTest/data/"
     ):
-        corpus.read(load_task("cbt_cn"), packed)
+        corpus.load_corpus(load_task("cbt_cn"), packed)
     squeezed = write(tmp_path / "wiki.test.tokens.gz", gzip.compress(WIKITEXT.encode()))
-    assert corpus.read(load_task("wikitext2"), squeezed).records[0].text == WIKITEXT
+    assert corpus.load_corpus(load_task("wikitext2"), squeezed).records[0].text == WIKITEXT
 
 
 def test_an_archive_s_folder_of_the_files_name_is_not_the_file(tmp_path: Path) -> None:
@@ -163,17 +165,17 @@ def test_an_archive_s_folder_of_the_files_name_is_not_the_file(tmp_path: Path) -
         member.size = len(PTB)
         archive.addfile(member, io.BytesIO(PTB.encode()))
     for name in ("a.zip", "a.tgz"):
-        assert corpus.read(load_task("text8"), tmp_path / name).records[0].text == PTB
+        assert corpus.load_corpus(load_task("text8"), tmp_path / name).records[0].text == PTB
 
 
 def test_folder_stands_for_the_publishers_file_in_it(tmp_path: Path) -> None:
     write(tmp_path / "ptb.test.txt", PTB)
-    assert corpus.read(load_task("ptb"), tmp_path).records[0].text == PTB
+    assert corpus.load_corpus(load_task("ptb"), tmp_path).records[0].text == PTB
     with pytest.raises(
         UsageError,
         match=r"^--data text8=.*/text8: no such file; expected text8, or an archive with it$",
     ):
-        corpus.read(load_task("text8"), tmp_path)
+        corpus.load_corpus(load_task("text8"), tmp_path)
 
 
 # -- cutting -------------------------------------------------------------------------------------------------------
@@ -184,7 +186,7 @@ def test_whole_text8_is_cut_to_its_last_five_million_bytes(tmp_path: Path) -> No
     with path.open("wb") as file:  # sparse until its last part
         file.seek(95_000_000)
         file.write(b"anarchism " * 500_000)
-    read = corpus.read(load_task("text8"), path)
+    read = corpus.load_corpus(load_task("text8"), path)
     assert read.units.bytes == read.units.chars == 5_000_000
     assert read.records[0].text.startswith("anarchism anarchism")
 
@@ -192,7 +194,7 @@ def test_whole_text8_is_cut_to_its_last_five_million_bytes(tmp_path: Path) -> No
 def test_cut_inside_a_character_loses_no_byte(tmp_path: Path) -> None:
     content = "na\u00efve caf\u00e9".encode()
     cut = task(encoding="bytes", cut_whole=len(content), cut_last=9, unit="byte")
-    read = corpus.read(cut, write(tmp_path / "text.txt", content))
+    read = corpus.load_corpus(cut, write(tmp_path / "text.txt", content))
     assert read.records[0].text == "\udcafve caf\u00e9"
     assert (read.units.bytes, read.sha256) == (9, sha256(content[-9:]).hexdigest())
 
@@ -200,8 +202,10 @@ def test_cut_inside_a_character_loses_no_byte(tmp_path: Path) -> None:
 def test_file_of_another_size_is_scored_whole(tmp_path: Path) -> None:
     path = write(tmp_path / "text.txt", "abcdef")
     for other in (5, 7):
-        assert corpus.read(task(cut_whole=other, cut_last=2), path).records[0].text == "abcdef"
-    assert corpus.read(task(cut_whole=6, cut_last=2), path).records[0].text == "ef"
+        assert (
+            corpus.load_corpus(task(cut_whole=other, cut_last=2), path).records[0].text == "abcdef"
+        )
+    assert corpus.load_corpus(task(cut_whole=6, cut_last=2), path).records[0].text == "ef"
 
 
 # -- hashes and counts ---------------------------------------------------------------------------------------------
@@ -217,8 +221,10 @@ def test_file_of_another_size_is_scored_whole(tmp_path: Path) -> None:
 )
 def test_any_published_hash_is_known(tmp_path: Path, hashed: dict[str, str]) -> None:
     made_up = task(source=Source(file=File.model_validate(hashed | {"name": "text.txt"})))
-    assert corpus.read(made_up, write(tmp_path / "a", PTB), strict=True).published
-    assert not corpus.read(made_up, write(tmp_path / "b", PTB.replace("no", "yes"))).published
+    assert corpus.load_corpus(made_up, write(tmp_path / "a", PTB), strict=True).published
+    assert not corpus.load_corpus(
+        made_up, write(tmp_path / "b", PTB.replace("no", "yes"))
+    ).published
 
 
 @pytest.mark.parametrize("count", Expect.model_fields)
@@ -227,8 +233,10 @@ def test_wrong_counts_are_an_error_only_where_the_hash_matches(tmp_path: Path, c
     with pytest.raises(
         UsageError, match=rf"text\.txt: \d+ {count}; the published file has 1000000$"
     ):
-        corpus.read(made_up, write(tmp_path / "text.txt", PTB))
-    assert not corpus.read(made_up, write(tmp_path / "text.txt", PTB + " another \n")).published
+        corpus.load_corpus(made_up, write(tmp_path / "text.txt", PTB))
+    assert not corpus.load_corpus(
+        made_up, write(tmp_path / "text.txt", PTB + " another \n")
+    ).published
 
 
 @pytest.mark.parametrize(
@@ -242,7 +250,7 @@ def test_wrong_counts_are_an_error_only_where_the_hash_matches(tmp_path: Path, c
 def test_counts_are_those_of_the_published_file(
     tmp_path: Path, format: str, content: str, counts: dict[str, int]
 ) -> None:
-    assert corpus.read(
+    assert corpus.load_corpus(
         of_file(content, format=format, expect=counts), write(tmp_path / "text.txt", content)
     ).published
 
@@ -251,7 +259,7 @@ def test_strict_data_refuses_what_is_not_published(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"its hash is not that of the published ptb\.test\.txt \(--strict-data\)"
     ):
-        corpus.read(load_task("ptb"), write(tmp_path / "ptb.test.txt", PTB), strict=True)
+        corpus.load_corpus(load_task("ptb"), write(tmp_path / "ptb.test.txt", PTB), strict=True)
 
 
 # -- the Hub -------------------------------------------------------------------------------------------------------
@@ -314,7 +322,7 @@ def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
         UsageError,
         match=r"^task made_up has no address; give the file: --data made_up=PATH/TO/text\.txt$",
     ):
-        corpus.read(task(), cache=tmp_path)
+        corpus.load_corpus(task(), cache=tmp_path)
 
 
 # -- damage --------------------------------------------------------------------------------------------------------
@@ -379,7 +387,7 @@ def test_damaged_file_is_one_line_with_the_line_and_what_was_expected(
 ) -> None:
     path = write(tmp_path / "damaged", content)
     with pytest.raises(UsageError) as caught:
-        corpus.read(task(format), path)
+        corpus.load_corpus(task(format), path)
     assert str(caught.value).startswith(f"{path}: {expected}")
     assert "\n" not in str(caught.value)
 
@@ -399,4 +407,4 @@ def test_truncated_archive_is_one_line(
     )
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(UsageError, match=rf"{name}: cannot be read: .+; truncated or damaged\?$"):
-        corpus.read(task(), path)
+        corpus.load_corpus(task(), path)

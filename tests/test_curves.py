@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from gpt2eval import curves, demo, evaluate
-from gpt2eval.curves import Dot, Panel, Point
+from gpt2eval import demo, evaluate
+from gpt2eval.metrics.result import Result
 from gpt2eval.pipeline import Settings
-from gpt2eval.types import Result
+from gpt2eval.report import plots
+from gpt2eval.report.plots import Dot, Panel, Point
 
 HERE, THERE = "/runs/here/checkpoint-*", "/runs/there/checkpoint-*"
 
@@ -44,16 +45,16 @@ def test_points_are_in_order_of_steps_and_the_later_of_two_stands() -> None:
         Dot(step, value, value - 1, value + 1)
         for step, value in ((100, 9.0), (200, 6.0), (1000, 5.0))
     ]
-    assert curves.lines(points) == {PTB: {"here/checkpoint-*": dots}}
+    assert plots.lines(points) == {PTB: {"here/checkpoint-*": dots}}
 
 
 def test_every_metric_has_a_panel() -> None:
     (made,) = evaluate("toy:unigram", ["lambada"], data=demo.data(), settings=Settings(limit=3))
-    panels = curves.lines([Point(HERE, 1, made)])
+    panels = plots.lines([Point(HERE, 1, made)])
     assert [(panel.metric, panel.unit) for panel in panels] == [
         (m.metric.name, m.metric.unit) for m in made.metrics
     ]
-    shown = texts(curves.svg([Point(HERE, 1, made)]))
+    shown = texts(plots.svg([Point(HERE, 1, made)]))
     assert {"lambada", "training step", "perplexity per word", "accuracy in % of records"} <= set(
         shown
     )
@@ -65,7 +66,7 @@ def test_runs_and_protocols_are_lines_of_their_own() -> None:
         Point(THERE, 1, result(8)),
         Point(HERE, 2, result(7, limit=2)),
     ]
-    labels = [*curves.lines(points)[PTB]]
+    labels = [*plots.lines(points)[PTB]]
     assert [label.partition(" (")[0] for label in labels] == ["here/checkpoint-*"] * 2 + [
         "there/checkpoint-*"
     ]
@@ -79,9 +80,9 @@ def test_the_picture_is_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> 
         for run in (HERE, THERE)
         for step in (1, 2, 50)
     ]
-    picture = curves.svg(points)
+    picture = plots.svg(points)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
-    assert curves.svg(points) == picture
+    assert plots.svg(points) == picture
     assert b"dc:date" not in picture
     assert {"here/checkpoint-*", "there/checkpoint-*", "ptb"} <= set(texts(picture))
 
@@ -89,7 +90,7 @@ def test_the_picture_is_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_interval_is_a_band() -> None:
     for high, bands in ((6.0, 1), (None, 0), (math.inf, 0)):
         points = [Point(HERE, step, result(5.0, high and 4.0, high)) for step in (1, 2)]
-        assert curves.svg(points).count(b'id="FillBetween') == bands
+        assert plots.svg(points).count(b'id="FillBetween') == bands
 
 
 def test_what_is_not_finite_is_not_drawn() -> None:
@@ -97,6 +98,6 @@ def test_what_is_not_finite_is_not_drawn() -> None:
         [Point(HERE, 1, result(math.inf))],
         [Point(HERE, 1, result(math.inf)), Point(HERE, 2, result(5.0))],
     )
-    assert "ptb" not in texts(curves.svg(only))
-    assert "ptb" in texts(curves.svg(both))
-    assert texts(curves.svg([])) == []
+    assert "ptb" not in texts(plots.svg(only))
+    assert "ptb" in texts(plots.svg(both))
+    assert texts(plots.svg([])) == []

@@ -24,13 +24,12 @@ from hypothesis import strategies as st
 from standin import CommandLine, Done, StandIn, cut, slow, status
 from test_corpus import CBT, LAMBADA, PTB, WIKITEXT, cbt_rows
 
-from gpt2eval import data, passport
-from gpt2eval.corpus import packs
-from gpt2eval.corpus.cache import Cache, is_published, key_of
-from gpt2eval.corpus.web import mirrored
+from gpt2eval.config.loader import load_task
+from gpt2eval.config.schema import File, Source
+from gpt2eval.data import manage, packs, passport
+from gpt2eval.data.cache import Cache, is_published, key_of
+from gpt2eval.data.download import mirrored
 from gpt2eval.errors import UsageError
-from gpt2eval.schema import File, Source
-from gpt2eval.tasks import load_task
 
 BOOK = "".join(
     f"Line {n} has the hash {sha256(str(n).encode()).hexdigest()}.\n" for n in range(2000)
@@ -745,7 +744,7 @@ def test_what_failed_half_way_never_counts_as_present(
         raise UsageError("disk full")
 
     cache.put(source, BOOK.encode(), "here")
-    monkeypatch.setattr("gpt2eval.corpus.cache.write_whole", full)
+    monkeypatch.setattr("gpt2eval.data.cache.write_atomic", full)
     with pytest.raises(UsageError, match="disk full"):
         cache.put(source, b"other", "there")
     assert cache.read(source) == BOOK.encode(), "what was there stays"
@@ -858,7 +857,7 @@ def test_where_is_the_platforms_cache_folder(run: Callable[..., Done], tmp_path:
 
 
 def test_key_tells_sources_apart() -> None:
-    every = [item.source for item in data.needed(())]
+    every = [item.source for item in manage.needed(())]
     assert len({key_of(source) for source in every}) == len(every) > 12
     assert all(key_of(source).startswith(source.file.name) for source in every)
 
@@ -1122,7 +1121,7 @@ def test_unpacking_replaces_no_other_file_and_writes_none_that_is_there(
     ):
         packs.unpack(tmp_path / "pack.tar.gz", there)
     assert there.read(sources[0]) == b"other"
-    monkeypatch.setattr("gpt2eval.corpus.cache.write_whole", None)
+    monkeypatch.setattr("gpt2eval.data.cache.write_atomic", None)
     assert [entry.known.name for entry in packs.unpack(tmp_path / "pack.tar.gz", cache)] == [
         "a.txt"
     ]
@@ -1132,12 +1131,12 @@ def test_packing_what_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"^nothing to pack in .*; expected 'gpt2eval data fetch' first$"
     ):
-        data.pack(tmp_path / "pack.tar.gz", (), tmp_path)
+        manage.pack(tmp_path / "pack.tar.gz", (), tmp_path)
     with pytest.raises(
         UsageError,
         match=r"^not in the cache: ptb\.test\.txt; expected 'gpt2eval data fetch' first$",
     ):
-        data.pack(tmp_path / "pack.tar.gz", ["ptb"], tmp_path)
+        manage.pack(tmp_path / "pack.tar.gz", ["ptb"], tmp_path)
     cache, sources = kept(tmp_path / "cache", {"a.txt": b"a"})
     for place in (tmp_path / "none" / "pack.tar.gz", tmp_path / "cache", Path("/")):
         with pytest.raises(UsageError, match=r"cannot be written: "):
@@ -1148,8 +1147,10 @@ def test_packing_what_is_not_there_says_so(tmp_path: Path) -> None:
 # -- passports -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("item", data.needed(()), ids=lambda item: item.tasks[0].full_name)
-def test_every_task_has_a_passport_that_says_where_its_figures_come_from(item: data.Needed) -> None:
+@pytest.mark.parametrize("item", manage.needed(()), ids=lambda item: item.tasks[0].full_name)
+def test_every_task_has_a_passport_that_says_where_its_figures_come_from(
+    item: manage.Needed,
+) -> None:
     for task in item.tasks:
         text = passport.of_task(task)
         assert "not said" not in text

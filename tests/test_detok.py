@@ -8,8 +8,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gpt2eval.detok import ESCAPE, Detokenizer, Moved, Published, RoundTrip, apply, detokenize, fair
-from gpt2eval.scheme import Edit, RuleScheme, Swap, WholeLine
+from gpt2eval.text.detokenizer import (
+    ESCAPE,
+    Detokenizer,
+    Moved,
+    OneWaySteps,
+    RoundTrip,
+    apply,
+    detokenize,
+    fair,
+)
+from gpt2eval.text.schemes import Edit, RuleScheme, Swap, WholeLine
 from gpt2eval.types import Part, Passage, Units
 
 
@@ -301,7 +310,7 @@ def test_parts_of_a_fair_text_stay_adjacent_and_cover_it(
 
 def test_published_steps_follow_one_another_and_carry_positions_along() -> None:
     text = 'He said " so , \n it " and 1 @,@ 000 .'
-    stages = Published(
+    stages = OneWaySteps(
         "steps",
         [Swap(re.compile(r'"\s*([^"]*?)\s*"'), r'"\1"'), Swap(re.compile(" ([,.])"), r"\1")],
     ).stages(text)
@@ -314,7 +323,7 @@ def test_published_steps_follow_one_another_and_carry_positions_along() -> None:
         ]
     report = RoundTrip()
     assert detokenize(
-        text, Published("steps", [Swap(re.compile("a"), "b")]), report
+        text, OneWaySteps("steps", [Swap(re.compile("a"), "b")]), report
     ).text == text.replace("a", "b")
     assert (report.lines, report.changed, report.edits) == (1, 1, 2)
 
@@ -332,6 +341,6 @@ def test_published_steps_are_substitutions(text: str, pairs: list[tuple[str, str
     expected = text
     for find, put in pairs:
         expected = re.sub(find, put, expected)
-    stages = Published("steps", [Swap(re.compile(find), put) for find, put in pairs]).stages(text)
+    stages = OneWaySteps("steps", [Swap(re.compile(find), put) for find, put in pairs]).stages(text)
     assert stages.text == expected
     assert stages.positions([0, len(text)])[1] <= len(expected)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt2eval import catalog
-from gpt2eval.detok import Detokenizer, RoundTrip, apply, detokenize
-from gpt2eval.schema import Example
-from gpt2eval.tasks import load_detokenizer, load_detokenizer_file
+from gpt2eval.config import catalog
+from gpt2eval.config.schema import Example
+from gpt2eval.text.detokenizer import Detokenizer, RoundTrip, apply, detokenize
+from gpt2eval.text.loader import load_detokenizer, load_detokenizer_file
 
 FILES = {
     name: load_detokenizer_file(path)

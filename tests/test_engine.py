@@ -19,13 +19,16 @@ from transformers import (
     Phi3ForCausalLM,
 )
 
+from gpt2eval.config.loader import load_task
 from gpt2eval.errors import UsageError
-from gpt2eval.models import engine, packed
-from gpt2eval.models.engine import Packed, Padded
-from gpt2eval.plan import Window
-from gpt2eval.tasks import load_task
+from gpt2eval.models.engine import packed
+from gpt2eval.models.engine.layout import lay_out
+from gpt2eval.models.engine.packed import PackedEngine
+from gpt2eval.models.engine.padded import PaddedEngine
+from gpt2eval.models.engine.scores import score_targets
+from gpt2eval.scoring.execute import Work
+from gpt2eval.scoring.plan import Window
 from gpt2eval.types import Encoded, Model, Part, Passage, Request, TokenScores, Units
-from gpt2eval.work import Work
 
 COMMON: dict[str, Any] = {
     "hidden_size": 32,
@@ -51,10 +54,12 @@ def random_model(kind: str, dtype: torch.dtype = torch.float32) -> Any:
     return model.to(dtype)
 
 
-def engines(kind: str, dtype: torch.dtype = torch.float32) -> tuple[Packed | None, Padded]:
-    padded = Padded(random_model(kind, dtype))
+def engines(
+    kind: str, dtype: torch.dtype = torch.float32
+) -> tuple[PackedEngine | None, PaddedEngine]:
+    padded = PaddedEngine(random_model(kind, dtype))
     model = random_model(kind, dtype)
-    return Packed.of(model, Padded(model)), padded
+    return PackedEngine.of(model, PaddedEngine(model)), padded
 
 
 def requests(seed: int) -> list[Request]:
@@ -98,14 +103,14 @@ def test_other_architectures_stay_padded_and_unharmed(kind: str) -> None:
     fast, padded = engines(kind)
     assert fast is None
     model = random_model(kind)
-    assert Packed.of(model, Padded(model)) is None
-    again = Padded(model).score(requests(0))
+    assert PackedEngine.of(model, PaddedEngine(model)) is None
+    again = PaddedEngine(model).score(requests(0))
     assert np.abs(again.logprobs - padded.score(requests(0)).logprobs).max() < 1e-5
 
 
 def test_no_prefix_is_computed_twice_and_nothing_is_padded() -> None:
     batch = requests(0)
-    layout = packed.lay_out(batch, torch.device("cpu"))
+    layout = lay_out(batch, torch.device("cpu"))
     assert len(layout.ids) == sum(
         len(prefix) + sum(len(b) - 1 for b in branches) for prefix, branches in batch
     )
@@ -122,10 +127,10 @@ def test_the_last_block_and_the_projection_see_only_what_is_read(
     seen: list[int] = []
     fast._last.block.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
     rows: list[int] = []
-    scores = engine._scores
-    monkeypatch.setattr(engine, "ROWS", {"cpu": 7})
+    scores = score_targets
+    monkeypatch.setattr(packed, "ROWS", {"cpu": 7})
     monkeypatch.setattr(
-        engine, "_scores", lambda logits, to: rows.append(len(logits)) or scores(logits, to)
+        packed, "_scores", lambda logits, to: rows.append(len(logits)) or scores(logits, to)
     )
     batch = [Request(np.arange(60, dtype=np.int32), (np.arange(9, dtype=np.int32),))]
     got = fast.score(batch)
@@ -133,7 +138,7 @@ def test_the_last_block_and_the_projection_see_only_what_is_read(
     assert np.abs(got.logprobs - padded.score(batch).logprobs).max() < 1e-5
 
 
-class Small(Packed):
+class Small(PackedEngine):
     """An engine whose memory holds only so many requests."""
 
     def __init__(self, holds: int) -> None:
@@ -187,8 +192,8 @@ def test_positions_that_depend_on_the_length_are_not_mixed() -> None:
         pad_token_id=0,
     )
     model = Phi3ForCausalLM(config).eval()
-    padded = Padded(model)
-    assert Packed.of(model, padded) is None
+    padded = PaddedEngine(model)
+    assert PackedEngine.of(model, padded) is None
     random = np.random.default_rng(0)
     short, long = (
         Request(ids[:1], (ids[1:],))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from gpt2eval import models
-from gpt2eval.catalog import DEMO
-from gpt2eval.models.even import GRAIN, VECTORS, Even, whole
+from gpt2eval.config.catalog import DEMO
+from gpt2eval.models import registry
+from gpt2eval.models.engine.thread_invariant import GRAIN, VECTORS, Even, whole
 from gpt2eval.types import Request
 
 
@@ -82,7 +82,7 @@ def test_a_model_gives_the_same_bits_for_any_number_of_threads(kind: str, tmp_pa
         [Request(ids(77), (ids(1),))],
         [Request(ids(150), tuple(ids(n) for n in (3, 1, 9))), Request(ids(91), (ids(2),))],
     ]
-    model = models.load(str(tmp_path))
+    model = registry.load_model(str(tmp_path))
     assert model.identity()["attn"] == "packed"
     for batch in batches:
         one, *others = with_threads(lambda batch=batch: model.score(batch).logprobs)

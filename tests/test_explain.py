@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gpt2eval import catalog, demo, evaluate, models
+from gpt2eval import demo, evaluate
+from gpt2eval.analysis.explain import explain, rendered
+from gpt2eval.config import catalog
 from gpt2eval.errors import UsageError
-from gpt2eval.explain import explain, rendered
-from gpt2eval.models import Options
+from gpt2eval.models import registry
+from gpt2eval.models.options import LoadOptions
 from gpt2eval.pipeline import Settings
 from gpt2eval.types import Model, Request, TokenScores
 
@@ -20,7 +22,7 @@ class Counting:
     """A model that counts the tokens it is asked for."""
 
     def __init__(self, name: str) -> None:
-        self.model: Model = models.load(name, Options())
+        self.model: Model = registry.load_model(name, LoadOptions())
         self.context, self.start, self.encode, self.identity = (
             256,
             self.model.start,
@@ -38,7 +40,7 @@ def test_it_adds_up_and_agrees_with_runs(tmp_path: Path) -> None:
     text = tmp_path / "few.tokens"
     text.write_text("".join(FILES["wikitext103"].read_text().splitlines(keepends=True)[:12]))
     files = {"wikitext103": text}
-    model = models.load("demo", Options())
+    model = registry.load_model("demo", LoadOptions())
     rows = explain(model, "wikitext103", files)
     assert [row.name for row in rows][:2] == ["wikitext103", "wikitext103/s32"]
     assert {"raw", "lm_eval", "hf_docs", "llama_cpp", "megatron"} <= {
@@ -81,7 +83,7 @@ def test_what_two_protocols_ask_alike_is_asked_once(tmp_path: Path) -> None:
 
 
 def test_a_limit_cuts_the_text_alike_for_all() -> None:
-    model = models.load("toy:uniform-bytes")
+    model = registry.load_model("toy:uniform-bytes")
     rows = explain(
         model, "wikitext103", FILES, protocols=["no_detok", "lm_eval"], settings=Settings(limit=40)
     )
@@ -91,7 +93,7 @@ def test_a_limit_cuts_the_text_alike_for_all() -> None:
 
 
 def test_names_that_are_none() -> None:
-    model = models.load("toy:uniform-bytes")
+    model = registry.load_model("toy:uniform-bytes")
     with pytest.raises(
         UsageError, match="unknown variant of wikitext103 'lmeval'; did you mean 'lm_eval'"
     ):

@@ -9,11 +9,12 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
-from gpt2eval import demo, evaluate, models
-from gpt2eval.catalog import DEMO
+from gpt2eval import demo, evaluate
+from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
-from gpt2eval.models import Options
-from gpt2eval.models import fingerprint as prints
+from gpt2eval.models import registry
+from gpt2eval.models.options import LoadOptions
+from gpt2eval.models.tokenization import fingerprint as prints
 from gpt2eval.pipeline import Settings
 
 
@@ -44,7 +45,7 @@ def test_a_tokenizer_built_anew_is_noticed(folder: Path, monkeypatch: pytest.Mon
 def test_what_agrees_needs_no_choice_and_depends_on_what_it_does_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = models.load("demo", Options()).identity()["tokenizer"]
+    plain = registry.load_model("demo", LoadOptions()).identity()["tokenizer"]
     content = json.loads((folder / "tokenizer.json").read_text())
     content["truncation"] = {
         "direction": "Right",
@@ -53,13 +54,16 @@ def test_what_agrees_needs_no_choice_and_depends_on_what_it_does_alone(
         "stride": 0,
     }
     (folder / "tokenizer.json").write_text(json.dumps(content))
-    assert models.load(str(folder), Options()).identity()["tokenizer"] == plain
-    assert models.load(str(folder), Options(tokenizer="file")).identity()["tokenizer"] == plain
+    assert registry.load_model(str(folder), LoadOptions()).identity()["tokenizer"] == plain
+    assert (
+        registry.load_model(str(folder), LoadOptions(tokenizer="file")).identity()["tokenizer"]
+        == plain
+    )
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
         UsageError, match=r"--tokenizer fle: .*; expected auto, file, a folder, a tokenizer.json"
     ):
-        models.load(str(folder), Options(tokenizer="fle"))
+        registry.load_model(str(folder), LoadOptions(tokenizer="fle"))
 
 
 def test_a_first_token_that_the_tokenizer_adds_is_found_and_never_doubled(folder: Path) -> None:
@@ -70,8 +74,8 @@ def test_a_first_token_that_the_tokenizer_adds_is_found_and_never_doubled(folder
         single=f"{end} $A", special_tokens=[(end, backend.token_to_id(end))]
     )
     backend.save(str(folder / "tokenizer.json"))
-    model = models.load(str(folder), Options())
-    assert (model.added, models.load("demo", Options()).added) == (model.start, None)  # type: ignore[attr-defined]
+    model = registry.load_model(str(folder), LoadOptions())
+    assert (model.added, registry.load_model("demo", LoadOptions()).added) == (model.start, None)  # type: ignore[attr-defined]
     after = evaluate(model, ["text8", "ptb"], data=demo.data(), settings=Settings(limit=3))
     assert [result.nll_sha256 for result in after] == [result.nll_sha256 for result in before]
 

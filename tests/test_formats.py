@@ -24,9 +24,9 @@ from transformers import (
 )
 
 from gpt2eval import demo, evaluate
-from gpt2eval import models as backends
 from gpt2eval.errors import UsageError
-from gpt2eval.models import Options
+from gpt2eval.models import registry as backends
+from gpt2eval.models.options import LoadOptions
 from gpt2eval.pipeline import Settings
 from gpt2eval.types import Request
 
@@ -89,7 +89,7 @@ def gpt2() -> Any:
 
 def scores(name: str, ids: list[int], **options: Any) -> NDArray[np.floating]:
     """Log-probabilities of all tokens but the first, by our backend."""
-    model = backends.load(name, Options(device="cpu", **options))
+    model = backends.load_model(name, LoadOptions(device="cpu", **options))
     row = np.array(ids, np.int32)
     return model.score([Request(row[:1], (row[1:],))]).logprobs
 
@@ -102,7 +102,11 @@ def theirs(model: Any, ids: list[int], size: int = VOCABULARY) -> NDArray[np.flo
 
 
 def ids_of(name: str, text: str = TEXT, **options: Any) -> list[int]:
-    return backends.load(name, Options(device="cpu", **options)).encode(text).ids.tolist()[:CONTEXT]
+    return (
+        backends.load_model(name, LoadOptions(device="cpu", **options))
+        .encode(text)
+        .ids.tolist()[:CONTEXT]
+    )
 
 
 def agree(name: str, model: Any, words: Path, **options: Any) -> None:
@@ -159,7 +163,7 @@ def test_nanogpt(gpt2: Any, words: Path, tmp_path: Path, prefix: str) -> None:
     agree(f"nanogpt-tanh:{path}", gpt2, words)
     exact = random_model(GPT2Config(**gpt2.config.to_dict() | {"activation_function": "gelu"}))
     agree(f"nanogpt:{path}", exact, words)
-    assert backends.load(f"nanogpt:{path}").identity()["step"] == "2000"
+    assert backends.load_model(f"nanogpt:{path}").identity()["step"] == "2000"
 
 
 def test_nanogpt_without_biases(gpt2: Any, words: Path, tmp_path: Path) -> None:
@@ -208,7 +212,7 @@ def test_nanogpt_by_character(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"character 'É' \(at 2 of 'abÉd'\): .* has \d+ characters"
     ):
-        backends.load(f"nanogpt:{path}").encode("abÉd")
+        backends.load_model(f"nanogpt:{path}").encode("abÉd")
 
 
 # -- llm.c ---------------------------------------------------------------------------------------------------------
@@ -269,7 +273,7 @@ def test_llmc(gpt2: Any, words: Path, tmp_path: Path, version: int) -> None:
         model = model.to(torch.bfloat16).float()
     name = f"llmc:{llmc(model, tmp_path / 'model_00000300.bin', version)}"
     agree(name, model, words, tokenizer=str(words / "tokenizer.json"))
-    identity = backends.load(name, Options(tokenizer=str(words))).identity()
+    identity = backends.load_model(name, LoadOptions(tokenizer=str(words))).identity()
     assert identity["step"] == "300"
     assert identity["shape"] == f"gpt2-{LAYERS}x{WIDTH}-{VOCABULARY}"
 
@@ -300,7 +304,7 @@ def test_a_file_that_is_written_over_after_it_was_loaded(
         else llmc(gpt2, tmp_path / "model_00000001.bin", 3)
     )
     beside(words, tmp_path, "encoder.json", "vocab.bpe")
-    model = backends.load(f"{scheme}:{path}", Options(device="cpu"))
+    model = backends.load_model(f"{scheme}:{path}", LoadOptions(device="cpu"))
     row = np.array(model.encode(TEXT).ids[:CONTEXT], np.int32)
     before, _, _ = model.score([Request(row[:1], (row[1:],))])
     with path.open("r+b") as file:
@@ -340,7 +344,7 @@ def openai_folder(model: Any, words: Path, folder: Path) -> Path:
 def test_openai_names(
     gpt2: Any, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gpt2eval.models import openai
+    from gpt2eval.models.formats import openai
 
     folder = openai_folder(gpt2, words, tmp_path)
     (folder / "model.ckpt.index").write_bytes(b"stands for TensorFlow's")
@@ -574,11 +578,11 @@ def test_an_adapter(gpt2: Any, words: Path, tmp_path: Path) -> None:
     with_it = scores(str(tmp_path / "base"), ids, peft=str(tmp_path / "adapter"))
     np.testing.assert_allclose(with_it, theirs(adapted.eval(), ids), atol=NATS, rtol=0)
     assert np.abs(with_it - scores(str(tmp_path / "base"), ids)).max() > 0.1
-    identity = backends.load(
-        str(tmp_path / "base"), Options(peft=str(tmp_path / "adapter"))
+    identity = backends.load_model(
+        str(tmp_path / "base"), LoadOptions(peft=str(tmp_path / "adapter"))
     ).identity()
     assert identity["peft"].startswith(f"{tmp_path / 'adapter'}@")
     with pytest.raises(
         UsageError, match=r"--peft .*nowhere: .*; expected an adapter for this model"
     ):
-        backends.load(str(tmp_path / "base"), Options(peft=str(tmp_path / "nowhere")))
+        backends.load_model(str(tmp_path / "base"), LoadOptions(peft=str(tmp_path / "nowhere")))

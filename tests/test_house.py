@@ -4,53 +4,59 @@ import ast
 import doctest
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import gpt2eval
-from gpt2eval import cli
+from gpt2eval.cli import data as cli_data
+from gpt2eval.cli import main
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(gpt2eval.__file__).parent
 
+# From the bottom up: a folder or module may import those below it, and within a folder any but its importers.
+LAYERS = (
+    ("errors", "types", "version", "notices", "demo"),
+    ("files", "http", "config"),
+    ("text", "scoring", "models"),
+    ("data",),
+    ("metrics",),
+    ("report",),
+    ("pipeline", "overlap"),
+    ("analysis", "training"),
+    ("cli", ""),
+    ("__main__",),
+)
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
+# Modules that compute and touch nothing outside the process.
 PURE = (
-    *(
-        "errors",
-        "types",
-        "schema",
-        "scheme",
-        "windows",
-        "ask",
-        "detok",
-        "plan",
-        "metrics",
-        "signature",
-        "verdict",
-        "formats",
-    ),
-    *("ngrams", "bloom"),
+    *("errors", "types", "config.schema", "data.formats", "overlap.ngrams", "overlap.bloom"),
+    *("text.passages", "text.schemes", "text.detokenizer", "text.roundtrip"),
+    *("scoring.windows", "scoring.plan", "scoring.sheet"),
+    *("metrics.metrics", "metrics.intervals", "metrics.signature", "metrics.verdict"),
 )
 OUTSIDE: dict[str, str | tuple[str, ...]] = {
-    "torch": ("models.", "integrations"),
-    "transformers": ("models.", "integrations"),
-    "datasets": "corpus.hub",
-    "platformdirs": "corpus.cache",
-    "filelock": "corpus.",
-    "pandas": "table",
-    "matplotlib": "curves",
-    "yaml": ("tasks", "models.litgpt"),
-    "tensorflow": "models.openai",
-    "peft": "models.hf",
-    "httpx2": ("models.server", "corpus.web"),
-    "tenacity": ("http", "models.server", "corpus.web"),
-    "sacremoses": "moses",
-    "typer": ("cli", "commands", "data_commands", "options"),
-    "rich": "progress",
-    "pyarrow": ("texts", "training"),
-    "tabulate": ("explain", "data"),
-    "fastbloom_rs": "bloom",
+    "torch": ("models.", "training.", "scoring.workers"),
+    "transformers": ("models.", "training."),
+    "datasets": "data.hub",
+    "platformdirs": "data.cache",
+    "filelock": "data.",
+    "pandas": "report.",
+    "matplotlib": "report.plots",
+    "yaml": ("config.", "text.loader", "models.formats.litgpt"),
+    "tensorflow": "models.formats.openai",
+    "peft": "models.formats.hf",
+    "httpx2": ("models.server.client", "data.download"),
+    "tenacity": ("http", "models.server.client", "data.download"),
+    "sacremoses": "text.moses",
+    "typer": "cli.",
+    "rich": "cli.progress",
+    "pyarrow": ("data.custom", "data.documents"),
+    "tabulate": ("analysis.explain", "data.manage"),
+    "fastbloom_rs": "overlap.bloom",
 }
 WORLD = {
     *("torch", "os", "io", "pathlib", "shutil", "tempfile", "subprocess"),
@@ -98,9 +104,44 @@ def libraries(module: str) -> set[str]:
     return {name.partition(".")[0] for name in imported(module)}
 
 
+def layer(module: str) -> int:
+    """The layer of a module's folder."""
+    return LAYER[module.partition(".")[0]]
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_go_strictly_down(module: str) -> None:
+    folder = module.partition(".")[0]
+    outside = {other for other in rooms(module) if other.partition(".")[0] != folder}
+    assert {other for other in outside if layer(other) >= layer(module)} == set()
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    order = TopologicalSorter({module: rooms(module) for module in SOURCES})
+    order.prepare()  # raises CycleError, which names the circle
+
+
+def test_the_root_of_the_package_stays_small() -> None:
+    assert (
+        len(
+            [
+                module
+                for module in SOURCES
+                if "." not in module and SOURCES[module].parent == PACKAGE
+            ]
+        )
+        <= 12
+    )
+
+
 def test_imports_are_seen() -> None:
-    assert rooms("look") >= {"corpus", "pipeline", "detok", "types"}
-    assert "datasets" in libraries("corpus.hub"), "imports inside functions count"
+    assert rooms("analysis.inspect_task") >= {
+        "data.corpus",
+        "pipeline",
+        "text.detokenizer",
+        "types",
+    }
+    assert "datasets" in libraries("data.hub"), "imports inside functions count"
 
 
 @pytest.mark.parametrize(("library", "room"), OUTSIDE.items())
@@ -148,12 +189,8 @@ def test_examples_in_docstrings_run(module: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [c.callback.__name__ for c in cli.app.registered_commands if c.callback]
-    + [
-        f"data {c.callback.__name__}"
-        for c in cli.data_commands.app.registered_commands
-        if c.callback
-    ],
+    [c.callback.__name__ for c in main.app.registered_commands if c.callback]
+    + [f"data {c.callback.__name__}" for c in cli_data.app.registered_commands if c.callback],
 )
 def test_command_is_in_the_readme(command: str) -> None:
     assert f"gpt2eval {command}" in (ROOT / "README.md").read_text(encoding="utf-8")

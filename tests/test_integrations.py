@@ -21,12 +21,12 @@ from transformers import (
 )
 
 from gpt2eval import demo, evaluate
-from gpt2eval.catalog import DEMO
+from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
-from gpt2eval.integrations import EvaluateCallback, evaluate_module, figures
-from gpt2eval.models import live
+from gpt2eval.metrics.result import Result
 from gpt2eval.pipeline import Settings
-from gpt2eval.types import Result
+from gpt2eval.training import live_module
+from gpt2eval.training.callback import EvaluateCallback, evaluate_module, figures
 
 TASKS = ["text8", "lambada", "cbt_cn"]
 SETTINGS = Settings(limit=2)
@@ -71,14 +71,14 @@ def test_the_numbers_are_those_of_the_saved_checkpoint(
     alive = evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    from gpt2eval.models import Options
+    from gpt2eval.models.options import LoadOptions
 
     saved = evaluate(
         str(tmp_path),
         TASKS,
         data=demo.data(),
         settings=SETTINGS,
-        options=Options(dtype=str(dtype).removeprefix("torch.")),
+        options=LoadOptions(dtype=str(dtype).removeprefix("torch.")),
     )
     np.testing.assert_allclose(
         nats(alive), nats(saved), rtol=1e-6 if dtype == torch.float32 else 1e-3
@@ -121,7 +121,7 @@ def test_nothing_of_the_module_changes(tokenizer: Any) -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of torch.compile's own parts
 def test_the_weights_are_shared_and_never_stale(tokenizer: Any) -> None:
     model = small()
-    made = live.twin(model)
+    made = live_module.twin(model)
     assert {p.data_ptr() for p in made.parameters()} == {p.data_ptr() for p in model.parameters()}
     first = evaluate_module(model, tokenizer, ["text8"], data=demo.data(), settings=SETTINGS)[0]
     compiled: Any = torch.compile(model)

@@ -16,11 +16,13 @@ import torch
 from safetensors.numpy import load_file, save_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from gpt2eval import demo, disk, journal, models, pipeline, work
-from gpt2eval.catalog import DEMO
+from gpt2eval import demo, files, pipeline
+from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
-from gpt2eval.models.ranks import of_launcher, of_shard
+from gpt2eval.models import options, registry
 from gpt2eval.pipeline import Settings
+from gpt2eval.scoring import execute, journal
+from gpt2eval.scoring.workers import worker_of_launcher, worker_of_shard
 from gpt2eval.types import Model, Request, TokenScores, Worker
 
 TASKS = ["text8", "lambada"]
@@ -29,14 +31,14 @@ TASKS = ["text8", "lambada"]
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """Units of one batch each, so that there are many."""
-    monkeypatch.setattr(work.plan, "units", lambda batches: [[batch] for batch in batches])
+    monkeypatch.setattr(execute.plan, "units", lambda batches: [[batch] for batch in batches])
 
 
 class Counting:
     """A toy model that counts what it is asked, and stops when told to."""
 
     def __init__(self, name: str = "toy:unigram", stop_after: int = 10**9) -> None:
-        self.model: Model = models.load(name)
+        self.model: Model = registry.load_model(name)
         self.context, self.start, self.encode, self.identity = (
             1024,
             self.model.start,
@@ -158,10 +160,10 @@ def test_shards_at_the_same_time_make_the_result(tmp_path: Path, whole: Mapping[
     class Slow(Counting):
         def score(self, batch: Sequence[Request]) -> TokenScores:
             if not other:
-                other.append(run(tmp_path, Counting(), worker=of_shard("2/2")))
+                other.append(run(tmp_path, Counting(), worker=worker_of_shard("2/2")))
             return super().score(batch)
 
-    assert run(tmp_path, Slow(), worker=of_shard("1/2")) == whole
+    assert run(tmp_path, Slow(), worker=worker_of_shard("1/2")) == whole
     assert other == [{}]
 
 
@@ -180,7 +182,7 @@ def test_half_a_launcher_is_one_line(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=said):
-        of_launcher()
+        worker_of_launcher()
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
@@ -190,7 +192,7 @@ def test_shards_in_any_order_make_the_same_result(
     calls, found = 0, {}
     for number in order:
         shard = Counting()
-        found = run(tmp_path, shard, worker=of_shard(f"{number}/3"))
+        found = run(tmp_path, shard, worker=worker_of_shard(f"{number}/3"))
         calls += shard.calls
         missing = journal.incomplete([tmp_path])
         assert bool(missing) == (not found), (
@@ -202,10 +204,10 @@ def test_shards_in_any_order_make_the_same_result(
 
 
 def test_shards_are_counted_from_one() -> None:
-    assert of_shard("2/8") == Worker(1, 8)
+    assert worker_of_shard("2/8") == Worker(1, 8)
     for wrong in ("0/3", "4/3", "x/3", "2", "1/0", "-1/2"):
         with pytest.raises(UsageError, match="expected I/N"):
-            of_shard(wrong)
+            worker_of_shard(wrong)
 
 
 def test_a_full_disk_is_one_line_and_no_loss(
@@ -219,7 +221,7 @@ def test_a_full_disk_is_one_line_and_no_loss(
         if synced > 6:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(disk.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(
         UsageError, match=r"cannot be written: No space left on device; the same command goes on"
     ):
@@ -228,7 +230,7 @@ def test_a_full_disk_is_one_line_and_no_loss(
         "nothing half-written is left"
     )
     monkeypatch.undo()
-    monkeypatch.setattr(work.plan, "units", lambda batches: [[batch] for batch in batches])
+    monkeypatch.setattr(execute.plan, "units", lambda batches: [[batch] for batch in batches])
     again = Counting()
     assert run(tmp_path, again) == whole
 
@@ -440,6 +442,6 @@ def test_tensors_are_split_over_as_many_processes_as_there_are(llama: Path) -> N
     with pytest.raises(
         UsageError, match="--tp 2: there are 1 processes; expected 'torchrun --nproc-per-node N"
     ):
-        models.load(str(llama), models.Options(tp=2))
+        registry.load_model(str(llama), options.LoadOptions(tp=2))
     with pytest.raises(UsageError, match="expected one of the two"):
-        models.load(str(llama), models.Options(tp=2, device_map="auto"))
+        registry.load_model(str(llama), options.LoadOptions(tp=2, device_map="auto"))

@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt2eval import ask, corpus, demo, metrics, pipeline
-from gpt2eval.metrics import count, measure, tallies, wilson
-from gpt2eval.tasks import load_task
-from gpt2eval.types import Part, Passage, Result, Scored, Tally, Units
+from gpt2eval import demo, pipeline
+from gpt2eval.config.loader import load_task
+from gpt2eval.data import corpus
+from gpt2eval.metrics import intervals
+from gpt2eval.metrics.intervals import wilson
+from gpt2eval.metrics.metrics import count, measure, tallies
+from gpt2eval.metrics.result import Result
+from gpt2eval.text import passages
+from gpt2eval.types import Part, Passage, Scored, Tally, Units
 
 # -- closed form ---------------------------------------------------------------------------------------------------
 
@@ -48,7 +53,7 @@ def test_the_perplexity_of_uniform_bytes_is_256_to_the_bytes_per_unit(task: str)
 
 
 def test_the_perplexity_of_last_words_counts_the_blank_before_each() -> None:
-    records = corpus.read(load_task("lambada/no_detok"), demo.data()["lambada"]).records
+    records = corpus.load_corpus(load_task("lambada/no_detok"), demo.data()["lambada"]).records
     size = sum(1 + len(record.text.split()[-1].encode()) for record in records)
     assert value(run("toy:uniform-bytes", "lambada/no_detok"), "ppl") == pytest.approx(
         256 ** (size / len(records)), rel=1e-12
@@ -56,7 +61,7 @@ def test_the_perplexity_of_last_words_counts_the_blank_before_each() -> None:
 
 
 def test_all_choices_of_equal_length_tie_under_uniform_bytes_and_are_wrong() -> None:
-    records = corpus.read(load_task("cbt_cn/no_detok"), demo.data()["cbt_cn"]).records
+    records = corpus.load_corpus(load_task("cbt_cn/no_detok"), demo.data()["cbt_cn"]).records
     alone = [r for r in records if all(len(o) > len(r.answer) for o in r.options if o != r.answer)]
     assert value(run("toy:uniform-bytes", "cbt_cn/no_detok"), "acc") == pytest.approx(
         100 * len(alone) / len(records)
@@ -170,7 +175,7 @@ def test_a_word_is_right_when_all_its_tokens_are(hits: int, unscored: int, corre
 
 
 def test_records_stay_apart_and_parts_count_their_record_once() -> None:
-    passage = ask.everything(ask.Record(0, "a b\nc d\n"))[0]
+    passage = passages.everything(passages.Record(0, "a b\nc d\n"))[0]
     stream = Scored(passage, np.array([1.0, 2.0]), np.array([3, 4]), np.array([0, 0]), 1, 2)
     alone = tallies([stream])
     assert [(t.nats, t.tokens, t.records, t.unscored) for t in alone] == [
@@ -240,7 +245,7 @@ def test_the_bootstrap_is_as_wide_as_the_standard_error() -> None:
     found = measure("nats_per_token", [Tally(float(n), 1) for n in nats], "word")
     assert found.low is not None
     assert found.high is not None
-    assert found.high - found.low == pytest.approx(2 * metrics.Z95 * nats.std() / 20, rel=0.1)
+    assert found.high - found.low == pytest.approx(2 * intervals.Z95 * nats.std() / 20, rel=0.1)
 
 
 def test_one_part_has_no_interval() -> None:

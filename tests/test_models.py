@@ -15,16 +15,22 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedTokenizerFast
 
-from gpt2eval import ask, corpus, demo, models, pipeline, plan
-from gpt2eval.detok import RoundTrip
+from gpt2eval import demo, pipeline
+from gpt2eval.config.loader import load_task
+from gpt2eval.config.schema import Task
+from gpt2eval.data import corpus
 from gpt2eval.errors import UsageError
-from gpt2eval.models import Options, hf
-from gpt2eval.models.causal import CausalModel
+from gpt2eval.models import registry
+from gpt2eval.models.engine.causal import CausalModel
+from gpt2eval.models.formats import hf
+from gpt2eval.models.options import LoadOptions
 from gpt2eval.pipeline import Settings
-from gpt2eval.schema import Task
-from gpt2eval.tasks import load_detokenizer, load_task
+from gpt2eval.scoring import plan
+from gpt2eval.scoring.execute import Work
+from gpt2eval.text.detokenizer import RoundTrip
+from gpt2eval.text.loader import load_detokenizer
+from gpt2eval.text.passages import head
 from gpt2eval.types import Encoded, Passage, Record, Scored
-from gpt2eval.work import Work
 
 END = "<|endoftext|>"
 VOCABULARY = 400
@@ -81,7 +87,7 @@ def gpt2(folders: Mapping[str, Path], request: pytest.FixtureRequest) -> CausalM
 
 
 def load(folder: Path, dtype: str = "float32", attn: str | None = None) -> CausalModel:
-    model = models.load(str(folder), Options(device="cpu", dtype=dtype, attn=attn))
+    model = registry.load_model(str(folder), LoadOptions(device="cpu", dtype=dtype, attn=attn))
     assert isinstance(model, CausalModel)
     return model
 
@@ -187,8 +193,10 @@ def nats(found: Sequence[Scored]) -> list[float]:
 def some(name: str, limit: int, **changes: Any) -> tuple[Task, Sequence[Record]]:
     """A task, changed, and a few of its demo records."""
     task = load_task(name).model_copy(update=changes)
-    return task, ask.head(
-        corpus.read(task, demo.data()[task.name]).records, limit, stream=task.format == "stream"
+    return task, head(
+        corpus.load_corpus(task, demo.data()[task.name]).records,
+        limit,
+        stream=task.format == "stream",
     )
 
 
@@ -396,7 +404,7 @@ def test_a_number_that_is_none_stops_the_run(folders: Mapping[str, Path]) -> Non
 )
 def test_a_name_that_is_no_model(name: str, message: str) -> None:
     with pytest.raises(UsageError) as raised:
-        models.load(name)
+        registry.load_model(name)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -405,7 +413,7 @@ def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"^model .*; expected a Hub id or a folder with a causal LM$"
     ):
-        models.load(str(tmp_path))
+        registry.load_model(str(tmp_path))
 
 
 def test_a_revision_in_the_name(
@@ -426,10 +434,10 @@ def test_a_revision_in_the_name(
 
     for auto in (hf.AutoConfig, hf.AutoModelForCausalLM):
         monkeypatch.setattr(auto, "from_pretrained", from_hub(auto.from_pretrained))
-    monkeypatch.setattr(hf.tokenizer, "of_place", from_hub(hf.tokenizer.of_place))
+    monkeypatch.setattr(hf.loading, "of_place", from_hub(hf.loading.of_place))
     made = [
-        models.load(name, options)
-        for name, options in (("a/b@main", Options()), ("hf:a/b", Options(revision="main")))
+        registry.load_model(name, options)
+        for name, options in (("a/b@main", LoadOptions()), ("hf:a/b", LoadOptions(revision="main")))
     ]
     assert asked == [("a/b", "main")] * 6
     said = [(model.identity()["name"], model.identity()["revision"]) for model in made]
@@ -440,13 +448,13 @@ def test_a_revision_where_there_is_none_or_another(folders: Mapping[str, Path]) 
     with pytest.raises(
         UsageError, match="is a folder, which has no revisions; expected a Hub id before the @"
     ):
-        models.load(f"{folders['gpt2']}@main")
+        registry.load_model(f"{folders['gpt2']}@main")
     with pytest.raises(UsageError, match="model a/b@main, --revision other: expected one revision"):
-        models.load("a/b@main", Options(revision="other"))
+        registry.load_model("a/b@main", LoadOptions(revision="other"))
 
 
 def test_another_name_in_results(gpt2: CausalModel) -> None:
-    model = models.renamed(gpt2, "mine")
+    model = registry.renamed(gpt2, "mine")
     assert model.identity() == {**gpt2.identity(), "name": "mine"}
     assert (model.context, model.start, getattr(model, "added", 0)) == (
         gpt2.context,
@@ -466,7 +474,7 @@ def test_a_broken_configuration_is_one_line(
     with pytest.raises(
         UsageError, match=r"; expected a (Hub id or a folder with a causal LM|JSON object)$"
     ):
-        models.load(str(tmp_path / "broken"))
+        registry.load_model(str(tmp_path / "broken"))
 
 
 def test_an_unknown_dtype(folders: Mapping[str, Path]) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import linear
 from transformers.pytorch_utils import Conv1D
 
-from gpt2eval.models import onednn
+from gpt2eval.models.engine import onednn
 
 pytestmark = pytest.mark.skipif(
     not all(map(onednn.available, onednn.TOLERANCES)),

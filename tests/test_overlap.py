@@ -19,25 +19,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from gpt2eval import (
-    bloom,
-    corpus,
-    demo,
-    disk,
-    journal,
-    metrics,
-    ngrams,
-    overlap,
-    pipeline,
-    results,
-    tasks,
-    trained,
-    training,
-)
-from gpt2eval.bloom import Bloom
-from gpt2eval.cli import app
+from gpt2eval import demo, files, pipeline
+from gpt2eval.cli.main import app
+from gpt2eval.config import loader
+from gpt2eval.data import corpus
+from gpt2eval.data import documents as training_documents
+from gpt2eval.data.documents import PIECE, documents
 from gpt2eval.errors import UsageError
+from gpt2eval.metrics import metrics
+from gpt2eval.overlap import bloom, estimate, index, ngrams, report
+from gpt2eval.overlap.bloom import Bloom
 from gpt2eval.pipeline import Settings
+from gpt2eval.report import results
+from gpt2eval.scoring import journal
 from gpt2eval.types import Tally, Units
 
 Gram = tuple[str, ...]
@@ -48,7 +42,7 @@ DATA = dict(demo.data())
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer random 8-grams and bits are looked at, but where that is what is tested."""
-    monkeypatch.setattr(trained, "CHECKED", 10_000)
+    monkeypatch.setattr(index, "CHECKED", 10_000)
     monkeypatch.setattr(bloom, "LOOKS", 50_000)
 
 
@@ -172,7 +166,7 @@ LINES = [
 
 
 def read(path: Path) -> list[str]:
-    return ["".join(document) for document in training.documents(path)]
+    return ["".join(document) for document in documents(path)]
 
 
 def test_forms_have_the_same_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,27 +183,27 @@ def test_forms_have_the_same_documents(tmp_path: Path, monkeypatch: pytest.Monke
             path.write_bytes(pack(content))
             assert read(path) == expected, path
             with monkeypatch.context() as patch:
-                patch.setattr(training, "PIECE", 3)
+                patch.setattr(estimate, "PIECE", 3)
                 assert read(path) == expected, path
             count = sum(len(re.findall(r"[a-z0-9]+", text.lower())) for text in expected)
             assert (
                 count
-                < training.expected_words([path])
+                < estimate.expected_words([path])
                 <= 1.1 * (count + 12 * (form == "jsonl")) + 1
             )
     pq.write_table(pa.table({"id": [1, 2, 3], "text": LINES}), tmp_path / "some.parquet")
     assert read(tmp_path / "some.parquet") == [text for text in LINES if text]
-    assert training.expected_words([tmp_path / "some.parquet"]) > 18
-    assert len(training.files([tmp_path, tmp_path / "some.txt"])) == 11
+    assert estimate.expected_words([tmp_path / "some.parquet"]) > 18
+    assert len(training_documents.files([tmp_path, tmp_path / "some.txt"])) == 11
 
 
 def test_words_of_large_files_are_sampled(tmp_path: Path) -> None:
     content = ngrams.random_text(600_000).encode()
     (tmp_path / "a.txt").write_bytes(content)
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(content, 1))
-    assert (tmp_path / "b.txt.gz").stat().st_size > 1.5 * training.PACKED
+    assert (tmp_path / "b.txt.gz").stat().st_size > 1.5 * estimate.PACKED
     for name in ("a.txt", "b.txt.gz"):
-        assert 600_000 < training.expected_words([tmp_path / name]) < 720_000
+        assert 600_000 < estimate.expected_words([tmp_path / name]) < 720_000
 
 
 @pytest.mark.parametrize(
@@ -263,14 +257,14 @@ def test_errors_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.Monkey
     ):
         arguments: dict[str, Any] = {"train": [path]} | options
         with pytest.raises(UsageError, match=said):
-            overlap.overlap("ptb", arguments.pop("train"), DATA, out=tmp_path / "out", **arguments)
+            report.overlap("ptb", arguments.pop("train"), DATA, out=tmp_path / "out", **arguments)
     pq.write_table(pa.table({"words": ["x"]}), tmp_path / "a.parquet")
     with pytest.raises(UsageError, match="expected a column 'text', found words"):
         read(tmp_path / "a.parquet")
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
     with pytest.raises(UsageError, match="expected text in column 'text', found int64"):
         read(tmp_path / "a.parquet")
-    text = "x" * (training.PIECE + 257) + "ustar " + "y" * training.PIECE  # is text all the same
+    text = "x" * (PIECE + 257) + "ustar " + "y" * PIECE  # is text all the same
     (tmp_path / "ustar.txt").write_text(text)
     assert "".join(read(tmp_path / "ustar.txt")) == text
     (tmp_path / "a.zip").write_bytes(b"PK\3\4 and more")
@@ -278,9 +272,9 @@ def test_errors_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.Monkey
         UsageError, match="holds files or rows, and its name does not say so; expected text"
     ):
         read(tmp_path / "a.zip")
-    monkeypatch.setattr(training, "memory", lambda: 10_000_000)
+    monkeypatch.setattr(estimate, "memory", lambda: 10_000_000)
     with pytest.raises(UsageError, match=r"filter of 0.1 GB does not fit .* expected .* or more"):
-        trained.learn([path], 1e-8)
+        index.build_index([path], 1e-8)
 
 
 def test_a_link_is_read_by_its_own_name_and_counted_once(tmp_path: Path) -> None:
@@ -289,7 +283,7 @@ def test_a_link_is_read_by_its_own_name_and_counted_once(tmp_path: Path) -> None
     (tmp_path / "snapshot").mkdir()
     for name in ("train.JSONL", "again.jsonl"):
         (tmp_path / "snapshot" / name).symlink_to(tmp_path / "blobs" / "0123")
-    (file,) = training.files([tmp_path / "snapshot"])
+    (file,) = training_documents.files([tmp_path / "snapshot"])
     assert read(file) == ["in a line"]
 
 
@@ -297,9 +291,9 @@ def test_a_bound_that_was_not_kept_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a.txt").write_text(ngrams.random_text(20_000))
-    monkeypatch.setattr(training, "expected_words", lambda paths: 5_000)
-    monkeypatch.setattr(trained, "CHECKED", 20_000)
-    made = overlap.overlap("ptb", [tmp_path / "a.txt"], DATA, out=tmp_path / "out", bound=1e-3)[0]
+    monkeypatch.setattr(estimate, "expected_words", lambda paths: 5_000)
+    monkeypatch.setattr(index, "CHECKED", 20_000)
+    made = report.overlap("ptb", [tmp_path / "a.txt"], DATA, out=tmp_path / "out", bound=1e-3)[0]
     assert 0.01 < float(str(made["false_positives"])) < 1
     assert ", not 0.001: more 8-grams than files let expect" in caplog.text
 
@@ -318,7 +312,7 @@ def check_shares(name: str, text: Path, train: Sequence[Path], out: Path) -> Non
         gram for path in train for gram in naive(path.read_text(encoding="utf-8", errors="replace"))
     }
     grams = naive(text.read_text(encoding="utf-8"))
-    row = overlap.overlap(name, train, {name: text}, out=out)[0]
+    row = report.overlap(name, train, {name: text}, out=out)[0]
     assert (row["ngrams"], row["found"]) == (len(grams), sum(gram in known for gram in grams))
     assert (row["distinct"], row["distinct_found"]) == (len(set(grams)), len(set(grams) & known))
     blocks = rows_of(out / "overlap" / f"{name}.csv")
@@ -361,24 +355,24 @@ def test_records_have_their_own_shares(tmp_path: Path) -> None:
         )
     )
     known = {gram for i, passage in enumerate(passages) for gram in naive(passage[: 20 * i])}
-    row = overlap.overlap("lambada", [train], DATA, out=tmp_path)[0]
+    row = report.overlap("lambada", [train], DATA, out=tmp_path)[0]
     items = rows_of(tmp_path / "overlap" / "lambada.csv")
     found = [sum(gram in known for gram in naive(passage)) for passage in passages]
     assert [(int(item["ngrams"]), int(item["found"])) for item in items] == [
         (len(naive(passage)), hits) for passage, hits in zip(passages, found, strict=True)
     ]
     assert row["overlapping"] == sum(map(bool, found))
-    half = overlap.overlap("lambada", [train], DATA, out=tmp_path, above=0.5)[0]
+    half = report.overlap("lambada", [train], DATA, out=tmp_path, above=0.5)[0]
     assert half["overlapping"] == sum(
         hits > len(naive(text)) / 2 for hits, text in zip(found, passages, strict=True)
     )
 
 
 def test_a_question_is_asked_for_with_its_answer(tmp_path: Path) -> None:
-    record = corpus.read(tasks.load_task("cbt_ne"), DATA["cbt_ne"]).records[0]
+    record = corpus.load_corpus(loader.load_task("cbt_ne"), DATA["cbt_ne"]).records[0]
     train = tmp_path / "a.txt"
     train.write_text(record.text.replace("XXXXX", record.answer))
-    overlap.overlap("cbt_ne", [train], DATA, out=tmp_path)
+    report.overlap("cbt_ne", [train], DATA, out=tmp_path)
     item = rows_of(tmp_path / "overlap" / "cbt_ne.csv")[0]
     assert item["ngrams"] == item["found"] != "0"
 
@@ -402,8 +396,8 @@ def values(rows: Sequence[dict[str, Any]], column: str) -> dict[str, Any]:
 def test_nothing_left_out_is_the_result(out: Path, tmp_path: Path) -> None:
     nothing = tmp_path / "a.txt"
     nothing.write_text("zq " * 50)
-    rows = overlap.overlap(MEASURED, [nothing], DATA, out=out)
-    made = results.read([out])
+    rows = report.overlap(MEASURED, [nothing], DATA, out=out)
+    made = results.read_results([out])
     expected = {f"{r.full_name} {m.metric.name}": m.metric.value for r in made for m in r.metrics}
     assert values(rows, "value") == values(rows, "value_without") == expected
     assert len(expected) > len(MEASURED)
@@ -411,13 +405,13 @@ def test_nothing_left_out_is_the_result(out: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["lambada", "cbt_cn", "lm1b"])
 def test_all_but_one_left_out_is_the_run_of_that_one(out: Path, tmp_path: Path, name: str) -> None:
-    records = corpus.read(tasks.load_task(name), DATA[name]).records
+    records = corpus.load_corpus(loader.load_task(name), DATA[name]).records
     train = tmp_path / "a.jsonl"
     texts = [record.text.replace("XXXXX", record.answer) for record in records[1:]]
     own = set(naive(records[0].text.replace("XXXXX", records[0].answer)))
     texts = [text for text in texts if not own & set(naive(text))]
     train.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    rows = overlap.overlap(name, [train], DATA, out=out)
+    rows = report.overlap(name, [train], DATA, out=out)
     alone = pipeline.evaluate("toy:unigram", [name], data=DATA, settings=Settings(limit=1))[0]
     short = sum(len(naive(record.text)) == 0 for record in records[1:])
     if rows[0]["left"] == 1:
@@ -433,10 +427,10 @@ def test_all_but_one_left_out_is_the_run_of_that_one(out: Path, tmp_path: Path, 
 def test_blocks_and_records_left_out_are_the_sums_of_the_others(out: Path) -> None:
     """Every metric from the tallies that are kept, the accuracies too; and none where nothing is."""
     random_ = random.Random(3)
-    for result in results.read([out]):
-        folder = results.folder(out, "toy:unigram", result.full_name)
-        task = tasks.load_task(result.full_name)
-        groups = overlap.tallies(
+    for result in results.read_results([out]):
+        folder = results.result_folder(out, "toy:unigram", result.full_name)
+        task = loader.load_task(result.full_name)
+        groups = report.tallies(
             folder, result, blocks=task.format == "stream" and task.ask == "everything"
         )
         assert groups is not None
@@ -444,10 +438,10 @@ def test_blocks_and_records_left_out_are_the_sums_of_the_others(out: Path) -> No
         flat = [tally for group in kept for tally in group]
         for measured in result.metrics:
             name = measured.metric.name
-            made = overlap.without(name, groups, kept, task.unit, "m")
+            made = report.without(name, groups, kept, task.unit, "m")
             assert (made.metric, made.left) == (measured.metric, len(kept))
             assert made.without == metrics.measure(name, flat, task.unit).value
-            assert overlap.without(name, groups, [], task.unit, "m").without is None
+            assert report.without(name, groups, [], task.unit, "m").without is None
             if name == "acc_unfiltered":
                 assert made.without == 100 * sum(t.unfiltered for t in flat) / sum(
                     t.records for t in flat
@@ -459,7 +453,7 @@ def test_the_limit_of_a_run_is_heeded(tmp_path: Path) -> None:
         made = pipeline.evaluate(
             "toy:unigram", [name], data=DATA, out=tmp_path, settings=Settings(limit=7)
         )[0]
-        row = overlap.overlap(name, [DATA["ptb"]], DATA, out=tmp_path)[0]
+        row = report.overlap(name, [DATA["ptb"]], DATA, out=tmp_path)[0]
         assert row["value"] == made.metrics[0].metric.value
         assert row["left"] == {"wikitext2": 4, "lambada": 7}[name], (
             "seven lines are four blocks of whole lines"
@@ -488,17 +482,15 @@ def test_what_does_not_fit_is_left_out_and_said(
         result = path.parents[1] / "result.json"
         content = json.loads(result.read_text())
         content["data"]["sha256"] = "0" * 64
-        disk.write_whole(result, json.dumps(content).encode())
+        files.write_atomic(result, json.dumps(content).encode())
         said = "its data is 00000000, not"
-    rows = overlap.overlap("lambada", [DATA["ptb"]], DATA, out=tmp_path)
+    rows = report.overlap("lambada", [DATA["ptb"]], DATA, out=tmp_path)
     assert [row["model"] for row in rows] == [None]
     assert said in caplog.text
     before = {unit: unit.stat().st_mtime_ns for unit in tmp_path.rglob("*.safetensors")}
     pipeline.evaluate("toy:unigram", ["lambada"], data=DATA, out=tmp_path)
     assert {unit: unit.stat().st_mtime_ns for unit in tmp_path.rglob("*.safetensors")} == before
-    assert (
-        overlap.overlap("lambada", [DATA["ptb"]], DATA, out=tmp_path)[0]["model"] == "toy:unigram"
-    )
+    assert report.overlap("lambada", [DATA["ptb"]], DATA, out=tmp_path)[0]["model"] == "toy:unigram"
 
 
 counts = st.integers(0, 2**40)

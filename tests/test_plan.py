@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt2eval import plan
 from gpt2eval.errors import UsageError
-from gpt2eval.plan import Planned, Sheet, Target, Window
+from gpt2eval.scoring import plan
+from gpt2eval.scoring.plan import Planned, Target, Window
+from gpt2eval.scoring.sheet import Sheet, check_finite
 from gpt2eval.types import Encoded, Ids, Part, Passage, Request, TokenScores, Units
 
 START = 999_999
@@ -228,7 +229,7 @@ def test_units_hold_each_batch_once_in_order(
     shape: list[tuple[int, list[int]]], budget: int, size: int
 ) -> None:
     batches = plan.batches([request_of(i, s) for i, s in enumerate(shape)], budget)
-    units = plan.units(batches, size)
+    units = plan.chunks(batches, size)
     assert [batch for unit in units for batch in unit] == batches
     fed = [sum(plan.tokens_fed(item.request) for batch in unit for item in batch) for unit in units]
     assert all(len(unit) == 1 or tokens <= size for unit, tokens in zip(units, fed, strict=True))
@@ -255,7 +256,7 @@ def test_a_score_that_is_no_number_is_named(bad: float, name: str) -> None:
     with pytest.raises(
         UsageError, match=rf"record 31, token 5: the model's log-probability is {name};"
     ):
-        plan.check_finite([item], TokenScores(logprobs, np.zeros(5, np.bool_)), [30, 31])
+        check_finite([item], TokenScores(logprobs, np.zeros(5, np.bool_)), [30, 31])
 
 
 @st.composite

@@ -26,11 +26,11 @@ from transformers import (
 )
 
 from gpt2eval import demo, evaluate
-from gpt2eval.catalog import DEMO
-from gpt2eval.formats import PARSERS
-from gpt2eval.tasks import load_detokenizer
-from gpt2eval.types import Metric
-from gpt2eval.windows import SPANS
+from gpt2eval.config.catalog import DEMO
+from gpt2eval.data.formats import PARSERS
+from gpt2eval.metrics.result import Metric
+from gpt2eval.scoring.windows import SPANS
+from gpt2eval.text.loader import load_detokenizer
 
 ROOT = Path(__file__).parents[1]
 WIKITEXT = demo.data()["wikitext2"]

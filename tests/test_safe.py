@@ -23,10 +23,11 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from gpt2eval import models
-from gpt2eval.catalog import DEMO
+from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
-from gpt2eval.models import Options, safe
+from gpt2eval.models import registry
+from gpt2eval.models.formats import safe
+from gpt2eval.models.options import LoadOptions
 
 WORDS = str(DEMO / "model")
 
@@ -43,7 +44,7 @@ class Bomb:
 
 def refused(name: str, match: str, **options: Any) -> None:
     with pytest.raises(UsageError, match=match) as caught:
-        models.load(name, Options(device="cpu", **options))
+        registry.load_model(name, LoadOptions(device="cpu", **options))
     assert "\n" not in str(caught.value)
 
 
@@ -174,9 +175,9 @@ def test_llmc_headers(tmp_path: Path, header: list[int], extra: int, said: str) 
 
 
 def test_another_config_is_another_model(folder: Path) -> None:
-    first = models.load(str(folder), Options(device="cpu")).identity()
+    first = registry.load_model(str(folder), LoadOptions(device="cpu")).identity()
     edit(folder / "config.json", activation_function="relu")
-    second = models.load(str(folder), Options(device="cpu")).identity()
+    second = registry.load_model(str(folder), LoadOptions(device="cpu")).identity()
     assert first["revision"] != second["revision"]
     assert first["weights"] != second["weights"]
 
@@ -296,7 +297,9 @@ def test_files_that_are_links_as_in_the_hubs_cache(folder: Path) -> None:
         "weight_map": dict.fromkeys(state, "model-1.safetensors"),
     }
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert models.load(str(folder), Options(device="cpu")).identity()["name"] == str(folder)
+    assert registry.load_model(str(folder), LoadOptions(device="cpu")).identity()["name"] == str(
+        folder
+    )
 
 
 def test_structures_without_end(tmp_path: Path) -> None:
@@ -380,7 +383,9 @@ def test_code_in_a_folder_is_not_run_unless_trusted_and_then_named(
     )
     refused(str(folder), "trust_remote_code|custom code")
     assert not list(folder.parent.rglob("ran"))
-    identity = models.load(str(folder), Options(device="cpu", trust_remote_code=True)).identity()
+    identity = registry.load_model(
+        str(folder), LoadOptions(device="cpu", trust_remote_code=True)
+    ).identity()
     assert identity["code"]
 
 
@@ -413,8 +418,8 @@ def test_models_that_see_what_comes_later_are_refused(folder: Path) -> None:
         refused(str(place), said)
     decoder = BertConfig(**sizes, vocab_size=2560, initializer_range=0.3, is_decoder=True)
     BertLMHeadModel(decoder).save_pretrained(folder.parent / "decoder")
-    assert models.load(
-        str(folder.parent / "decoder"), Options(device="cpu", tokenizer=str(folder))
+    assert registry.load_model(
+        str(folder.parent / "decoder"), LoadOptions(device="cpu", tokenizer=str(folder))
     ).identity()["name"]
 
 
@@ -425,8 +430,8 @@ def test_a_tokenizer_of_another_model(tmp_path: Path) -> None:
         content["added_tokens"][0] | {"id": 2600, "content": "zzz", "special": False}
     )
     (tmp_path / "more.json").write_text(json.dumps(content))
-    model = models.load(
-        str(tmp_path / "model"), Options(device="cpu", tokenizer=str(tmp_path / "more.json"))
+    model = registry.load_model(
+        str(tmp_path / "model"), LoadOptions(device="cpu", tokenizer=str(tmp_path / "more.json"))
     )
     with pytest.raises(
         UsageError, match="its tokenizer gives token 2560, the model has 2560; expected --tokenizer"
@@ -450,7 +455,7 @@ def test_options_that_a_format_has_no_use_for(tmp_path: Path, option: str) -> No
 def test_quantization_says_what_is_lacking(
     folder: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gpt2eval.models import devices
+    from gpt2eval.models.formats import devices
 
     refused(
         str(folder),

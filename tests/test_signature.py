@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt2eval import catalog, cli, demo, evaluate
+from gpt2eval import demo, evaluate
+from gpt2eval.analysis.reproduce import diff, rerun
+from gpt2eval.cli import main
+from gpt2eval.config import catalog
+from gpt2eval.config.loader import load_task
 from gpt2eval.errors import UsageError
+from gpt2eval.metrics.signature import comparable, differences, protocol_of, read, written
 from gpt2eval.pipeline import Settings
-from gpt2eval.rerun import diff, rerun
-from gpt2eval.signature import comparable, differences, protocol_of, read, written
-from gpt2eval.tasks import load_task
 
 NAMES = [
     f"{task}/{variant}" if variant else task
@@ -56,7 +58,7 @@ def test_the_command_runs_again_what_run_printed(
     def printed(*words: str) -> list[str]:
         monkeypatch.setattr("sys.argv", ["gpt2eval", *words, "--out", str(tmp_path)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         assert not ended.value.code
         return [line for line in capsys.readouterr().out.splitlines() if " task:" in line]
 

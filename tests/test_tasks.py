@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gpt2eval import catalog
+from gpt2eval.config import catalog
+from gpt2eval.config.loader import Task, load_suite, load_task
 from gpt2eval.errors import UsageError
-from gpt2eval.tasks import Task, load_detokenizer, load_suite, load_task
+from gpt2eval.text.loader import load_detokenizer
 
 NAMES = sorted(catalog.files("tasks"))
 FULL_NAMES = [

@@ -16,10 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from gpt2eval import catalog, corpus, demo, models, pipeline, results, tasks, texts
+from gpt2eval import demo, pipeline
+from gpt2eval.config import catalog, loader
+from gpt2eval.data import corpus, custom, records
 from gpt2eval.errors import UsageError
+from gpt2eval.metrics.result import Result
+from gpt2eval.models import registry
 from gpt2eval.pipeline import Settings, evaluate
-from gpt2eval.types import Encoding, Model, Request, Result, TokenScores, Worker
+from gpt2eval.report import results
+from gpt2eval.types import Encoding, Model, Request, TokenScores, Worker
 
 UNIFORM = "toy:uniform-bytes"
 PLAIN = "Once upon a time\nthere wäs a cat.\n\nIt slept"
@@ -44,7 +49,7 @@ def jsonl(path: Path, documents: Sequence[str], key: str = "text", **rest: Any) 
     )
 
 
-def one(*given: str | Path | texts.Text, model: str | Model = UNIFORM, **rest: Any) -> Result:
+def one(*given: str | Path | custom.Text, model: str | Model = UNIFORM, **rest: Any) -> Result:
     (result,) = evaluate(model, texts=given, **rest)
     return result
 
@@ -57,7 +62,7 @@ class Watched:
     """A toy model that keeps what it is asked."""
 
     def __init__(self, *, lossy: bool = False) -> None:
-        self.model: Model = models.load("toy:unigram")
+        self.model: Model = registry.load_model("toy:unigram")
         self.context, self.start, self.identity = 1024, self.model.start, self.model.identity
         self.asked: list[Request] = []
         self.lossy = lossy
@@ -76,7 +81,7 @@ class Watched:
 @pytest.mark.parametrize("content", [PLAIN, "ein Wort", "a\n" * 5000, "\n\n ok \n", "猫" * 700])
 def test_uniform_bytes_have_their_closed_form(tmp_path: Path, content: str) -> None:
     path, size = write(tmp_path / "a.txt", content), len(content.encode())
-    word, byte, char = (one(texts.load(path, unit)) for unit in ("word", "byte", "char"))
+    word, byte, char = (one(custom.load(path, unit)) for unit in ("word", "byte", "char"))
     assert numbers(byte)["bpb"] == pytest.approx(8, rel=1e-14)
     assert numbers(char)["bpc"] == pytest.approx(8 * size / len(content), rel=1e-14)
     expected = (
@@ -113,7 +118,7 @@ def test_a_text_scores_as_the_task_file_that_says_the_same(
     )
     path = write(tmp_path / "mine.txt", " the <unk> did n't sleep \n no it did N times")
     by_file = evaluate("demo", ["mine"], data={"mine": path}, include=[tmp_path])[0]
-    by_text = one(texts.load(path, "word", detokenizer), model="demo")
+    by_text = one(custom.load(path, "word", detokenizer), model="demo")
     assert (by_text.nll_sha256, numbers(by_text)) == (by_file.nll_sha256, numbers(by_file))
     assert (by_text.data, by_text.detokenizer) == (by_file.data, by_file.detokenizer)
     signatures = [
@@ -151,7 +156,7 @@ def every_way(folder: Path) -> list[str]:
 
 
 def test_however_documents_are_kept_they_are_the_same_text(tmp_path: Path) -> None:
-    loaded = [texts.load(where) for where in every_way(tmp_path)]
+    loaded = [custom.load(where) for where in every_way(tmp_path)]
     assert len({text.content for text in loaded}) == 1
     made = [one(text, model="toy:unigram") for text in (loaded[0], loaded[1], loaded[5])]
     assert (
@@ -165,16 +170,16 @@ def test_however_documents_are_kept_they_are_the_same_text(tmp_path: Path) -> No
     st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5).filter(any)
 )
 def test_documents_out_are_the_documents_in(documents: list[str]) -> None:
-    content = texts.layout(documents)
-    read = corpus.parsed(tasks.load_task("webtext"), content, "here")
+    content = custom.layout(documents)
+    read = records.parse_corpus(loader.load_task("webtext"), content, "here")
     assert [(r.index, r.text) for r in read.records] == list(enumerate(documents))
-    assert texts.layout(r.text for r in read.records) == content
+    assert custom.layout(r.text for r in read.records) == content
 
 
 def test_a_folder_is_read_in_order_of_its_paths_without_what_is_hidden(tmp_path: Path) -> None:
     for name in ("b/1", "a", "b.txt", ".hidden", "b/.git/x", "c/d/e", "B"):
         write(tmp_path / "f" / name, f"this is {name}")
-    read = texts.load(tmp_path / "f").read()
+    read = custom.load(tmp_path / "f").read()
     assert [record.text.removeprefix("this is ") for record in read.records] == [
         "B",
         "a",
@@ -187,14 +192,14 @@ def test_a_folder_is_read_in_order_of_its_paths_without_what_is_hidden(tmp_path:
 def test_a_plain_text_is_never_changed(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbfna\xefve\r\n\0caf\xc3\xa9"
     path = write(tmp_path / "a.txt", content)
-    result = one(texts.load(path, "byte"))
+    result = one(custom.load(path, "byte"))
     assert (result.tally.units.bytes, result.data["sha256"]) == (
         len(content),
         sha256(content).hexdigest(),
     )
-    assert texts.load(write(tmp_path / "b.txt", PLAIN)).content == PLAIN.encode()
+    assert custom.load(write(tmp_path / "b.txt", PLAIN)).content == PLAIN.encode()
     assert (
-        texts.load(write(tmp_path / "b.txt.gz", gzip.compress(PLAIN.encode()))).content
+        custom.load(write(tmp_path / "b.txt.gz", gzip.compress(PLAIN.encode()))).content
         == PLAIN.encode()
     )
 
@@ -246,8 +251,8 @@ def test_documents_csv_adds_up_to_the_totals(tmp_path: Path) -> None:
 def test_intervals_come_from_whole_documents(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [f"{'aber ' * n}\n" * 50 for n in range(1, 9)])
     result = one(f"{path}:text", model="toy:unigram")
-    read = tasks.load_task("webtext"), texts.load(f"{path}:text").read()
-    made = pipeline.measure(models.load("toy:unigram"), *read)
+    read = loader.load_task("webtext"), custom.load(f"{path}:text").read()
+    made = pipeline.measure(registry.load_model("toy:unigram"), *read)
     assert made is not None
     assert [part.units.lines for part in made.parts] == [50] * 8
     assert made.result.nll_sha256 == result.nll_sha256
@@ -284,10 +289,10 @@ def test_the_same_run_again_asks_nothing_and_shards_come_together(tmp_path: Path
 
 
 def test_webtext_and_its_samples_are_nine_files_of_one_protocol() -> None:
-    task = tasks.load_task("webtext")
+    task = loader.load_task("webtext")
     assert len(task.variants) == 8
     for name in ("webtext", *(f"webtext/{variant}" for variant in task.variants)):
-        one = tasks.load_task(name)
+        one = loader.load_task(name)
         file = f"{one.variant or 'webtext'}.test.jsonl"
         assert one.source.archive is not None
         assert (
@@ -300,7 +305,7 @@ def test_webtext_and_its_samples_are_nine_files_of_one_protocol() -> None:
             "token",
             ("ppl", "bpb", "nats_per_token"),
         )
-    columns = tasks.load_suite("webtext-samples").columns
+    columns = loader.load_suite("webtext-samples").columns
     assert [(c.task, c.metric) for c in columns] == [
         (name, metric)
         for name in ("webtext", *(f"webtext/{v}" for v in task.variants))
@@ -344,7 +349,7 @@ def test_webtext_reads_its_documents(development_data: Path) -> None:
 def test_damaged_documents_are_one_line(tmp_path: Path, content: str, expected: str) -> None:
     path = write(tmp_path / "a.jsonl", content)
     with pytest.raises(UsageError) as caught:
-        corpus.read(tasks.load_task("webtext"), path)
+        corpus.load_corpus(loader.load_task("webtext"), path)
     assert str(caught.value).startswith(f"{path}: {expected}")
 
 
@@ -357,9 +362,9 @@ def test_no_text_overwrites_another(tmp_path: Path) -> None:
         for n, content in (("a", "one"), ("b", "two"), ("c", "one"))
     )
     one, two = (sha256(text).hexdigest()[:8] for text in (b"one", b"two"))
-    for text in (a, b, c, texts.load(a, "byte"), texts.load(a, "word+eol", "ptb+one")):
+    for text in (a, b, c, custom.load(a, "byte"), custom.load(a, "word+eol", "ptb+one")):
         evaluate(UNIFORM, texts=[text], out=tmp_path / "out")
-    names = {result.full_name for result in results.read([tmp_path / "out"])}
+    names = {result.full_name for result in results.read_results([tmp_path / "out"])}
     assert names == {
         f"text/x.txt-{n}" for n in (one, two, f"byte-{one}", f"word+eol-ptb+one-{one}")
     }
@@ -371,7 +376,7 @@ def test_words_and_line_ends_are_the_tasks_unit(tmp_path: Path) -> None:
     path = demo.data()["wikitext2"]
     of_task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].metrics[0].metric
     assert (
-        evaluate(UNIFORM, texts=[texts.load(path, "word+eol", "wikitext")])[0].metrics[0].metric
+        evaluate(UNIFORM, texts=[custom.load(path, "word+eol", "wikitext")])[0].metrics[0].metric
         == of_task
     )
 
@@ -398,7 +403,7 @@ def test_the_name_of_a_text_is_a_folder_and_reads_back(
     assert first == result
     called = f"{called}-{sha256(b'some words' + bytes([10])).hexdigest()[:8]}"
     assert result.full_name == f"text/{called}"
-    assert results.read([tmp_path / "out"]) == [result]
+    assert results.read_results([tmp_path / "out"]) == [result]
     assert (tmp_path / "out" / "toy-uniform-bytes" / "text" / called / "result.json").is_file()
 
 
@@ -408,9 +413,9 @@ def test_the_current_folder_has_its_own_name(
     write(tmp_path / "books" / "one.txt", "a text\n")
     write(tmp_path / "books" / "sub" / "two.txt", "a text\n")
     monkeypatch.chdir(tmp_path / "books")
-    assert texts.load(".").task.full_name.startswith("text/books-")
+    assert custom.load(".").task.full_name.startswith("text/books-")
     monkeypatch.chdir(tmp_path / "books" / "sub")
-    assert texts.load("..").task.full_name.startswith("text/books-")
+    assert custom.load("..").task.full_name.startswith("text/books-")
 
 
 # -- the command line ----------------------------------------------------------------------------------------------
@@ -471,7 +476,7 @@ def test_run_prints_the_numbers_of_a_text_with_their_signatures(
 def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> None:
     write(tmp_path / "my.txt", "one two\n")
     gpt2eval("run", "--model", UNIFORM, "--text", "my.txt")
-    (result,) = results.read([tmp_path / "results"])
+    (result,) = results.read_results([tmp_path / "results"])
     signature = result.metrics[0].signature
     ended = gpt2eval("rerun", signature)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
@@ -485,7 +490,7 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("--text nothing", f"--text nothing: there is no such text; {texts.FORMS}"),
+        ("--text nothing", f"--text nothing: there is no such text; {custom.FORMS}"),
         ("--text my.txt:text", "--text my.txt:text: there is no such text; expected FILE, DIR,"),
         ("--text a.jsonl", "--text a.jsonl: which of its texts? expected a.jsonl:KEY"),
         ("--text a.parquet", "--text a.parquet: which of its texts? expected a.parquet:COLUMN"),
@@ -562,6 +567,6 @@ def test_bad_text(gpt2eval: Run, tmp_path: Path, arguments: str, expected: str) 
 
 
 def test_names_that_are_asked_for_stay_the_papers_where_no_text_is_given() -> None:
-    assert pipeline.listed(None) == pipeline.PAPER
+    assert pipeline.listed(None) == loader.PAPER
     assert pipeline.listed(None, ["a.txt"]) == ()
     assert pipeline.listed("ptb", ["a.txt"]) == "ptb"

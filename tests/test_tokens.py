@@ -20,12 +20,15 @@ from tokenizers import (
 )
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gpt2eval import demo, pipeline, plan
+from gpt2eval import demo, pipeline
 from gpt2eval.errors import UsageError
-from gpt2eval.models import Options, load, tokens
-from gpt2eval.models.tokens import Tokens, char_ends
+from gpt2eval.models.options import LoadOptions
+from gpt2eval.models.registry import load_model
+from gpt2eval.models.tokenization import tiling
+from gpt2eval.models.tokenization.tiling import TiledEncoder, char_ends
 from gpt2eval.models.toy import ByteModel
 from gpt2eval.pipeline import Settings
+from gpt2eval.scoring import plan
 from gpt2eval.types import Encoding, Request, TokenScores
 
 TEXT = [demo.data()[name].read_text(encoding="utf-8") for name in ("wikitext2", "ptb", "lambada")]
@@ -106,7 +109,7 @@ def naive_ends(text: str, byte_ends: Sequence[int]) -> list[int]:
 @example("\udc80the\udcff\udcfe at 名")
 @example("the <unk> <s> at <|endoftext|>")
 def test_a_byte_level_tokenizer_tiles_any_text(text: str) -> None:
-    encoding = Tokens(TOKENIZERS["byte-level"]).encode(text)
+    encoding = TiledEncoder(TOKENIZERS["byte-level"]).encode(text)
     pieces = [
         name_bytes(TOKENIZERS["byte-level"].id_to_token(i), "byte-level")
         for i in encoding.ids.tolist()
@@ -125,7 +128,7 @@ def test_a_byte_level_tokenizer_tiles_any_text(text: str) -> None:
 @example("\udc80the at")
 @example("the 名\udc80 at\udc81a")
 def test_a_blank_put_before_a_text_is_no_part_of_it(text: str) -> None:
-    encoding = Tokens(TOKENIZERS["sentencepiece"]).encode(text)
+    encoding = TiledEncoder(TOKENIZERS["sentencepiece"]).encode(text)
     names = [TOKENIZERS["sentencepiece"].id_to_token(i) for i in encoding.ids.tolist()]
     written = b"".join(name_bytes(name, "sentencepiece") for name in names)
     stretches = sum(
@@ -143,9 +146,9 @@ def test_a_text_in_pieces_has_the_tokens_of_the_whole(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "".join(TEXT)[:60_000] + "\udc80" + TEXT[1]
-    whole = Tokens(TOKENIZERS[kind]).encode(text)
-    monkeypatch.setattr(tokens, "PIECE", 700)
-    pieces = Tokens(TOKENIZERS[kind])
+    whole = TiledEncoder(TOKENIZERS[kind]).encode(text)
+    monkeypatch.setattr(tiling, "PIECE", 700)
+    pieces = TiledEncoder(TOKENIZERS[kind])
     cuts = [len(piece) for piece in pieces._cut(TEXT[1])]
     assert len(cuts) == 1 if kind == "sentencepiece" else len(cuts) > 3, (
         "a blank put before each piece would be too many"
@@ -164,7 +167,7 @@ def is_stray(character: str) -> bool:
 
 def test_where_the_tokens_of_known_texts_end() -> None:
     def ends(kind: str, text: str) -> list[tuple[str, int]]:
-        encoding = Tokens(TOKENIZERS[kind]).encode(text)
+        encoding = TiledEncoder(TOKENIZERS[kind]).encode(text)
         names = [TOKENIZERS[kind].id_to_token(i) for i in encoding.ids.tolist()]
         return [*zip(names, encoding.ends.tolist(), strict=True)]
 
@@ -179,7 +182,7 @@ def test_where_the_tokens_of_known_texts_end() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("special", SPECIAL)
 def test_a_special_token_in_the_text_is_read_as_text(kind: str, special: str) -> None:
-    encoding = Tokens(TOKENIZERS[kind]).encode(f"the {special} at")
+    encoding = TiledEncoder(TOKENIZERS[kind]).encode(f"the {special} at")
     words = [TOKENIZERS[kind].id_to_token(i) for i in encoding.ids.tolist()]
     assert kind == "wordpiece" or special not in words
     assert "<s>" not in words, "nothing is put before the text"
@@ -205,7 +208,7 @@ class OneIn500(ByteModel):
 
     def __init__(self, kind: str) -> None:
         super().__init__("one-in-500", np.full(500, 1 / 500))
-        self._tokens = Tokens(TOKENIZERS[kind])
+        self._tokens = TiledEncoder(TOKENIZERS[kind])
 
     def encode(self, text: str) -> Encoding:
         return self._tokens.encode(text)
@@ -239,14 +242,14 @@ def test_a_tokenizer_that_tiles_is_not_marked(kind: str) -> None:
 
 
 def test_lower_case_text_is_no_loss_to_a_lower_casing_tokenizer() -> None:
-    tokens = Tokens(TOKENIZERS["lower-case"])
-    assert not tokens.encode("the cat").lossy
-    assert tokens.encode("The cat").lossy
+    encoder = TiledEncoder(TOKENIZERS["lower-case"])
+    assert not encoder.encode("the cat").lossy
+    assert encoder.encode("The cat").lossy
 
 
 @given(texts)
 def test_ends_of_a_lossy_tokenizer_do_not_decrease(text: str) -> None:
-    encoding = Tokens(TOKENIZERS["wordpiece"]).encode(text)
+    encoding = TiledEncoder(TOKENIZERS["wordpiece"]).encode(text)
     assert encoding.ends.tolist() == sorted(encoding.ends.tolist())
     assert len(encoding.ids) == len(encoding.ends)
     assert max(encoding.ends.tolist(), default=0) <= len(text)
@@ -279,7 +282,7 @@ def test_gpt2s_tokens_tile_the_development_files(real_models: Path, development_
     plain = Tokenizer.from_file(str(real_models / "gpt2-tokenizer" / "tokenizer.json"))
     plain.encode_special_tokens = True
     for name, text in development_texts(development_data).items():  # longer than a piece
-        encoding = Tokens(backend).encode(text)
+        encoding = TiledEncoder(backend).encode(text)
         assert (encoding.lossy, encoding.ends[-1]) == (False, len(text)), name
         if not any(map(is_stray, text)):
             assert encoding.ids.tolist() == plain.encode(text).ids, name
@@ -289,7 +292,7 @@ def test_a_tokenizer_that_adds_its_own_start_gets_one(
     real_models: Path, development_data: Path
 ) -> None:
     folder = real_models / "babyllama"
-    model: Any = load(str(folder), Options(device="cpu"))
+    model: Any = load_model(str(folder), LoadOptions(device="cpu"))
     for name, text in development_texts(development_data).items():
         encoding = model.encode(text[-20_000:])
         assert not encoding.lossy, name

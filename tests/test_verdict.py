@@ -8,12 +8,12 @@ import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from gpt2eval import demo, evaluate
-from gpt2eval.catalog import DEMO
+from gpt2eval.config.catalog import DEMO
+from gpt2eval.config.loader import load_suite, load_task
+from gpt2eval.metrics.result import Figures, Measured, Result
+from gpt2eval.metrics.verdict import judged
 from gpt2eval.pipeline import Settings
-from gpt2eval.table import render
-from gpt2eval.tasks import load_suite, load_task
-from gpt2eval.types import Figures, Measured, Result
-from gpt2eval.verdict import judged
+from gpt2eval.report.table import render
 
 SUITE = load_suite("gpt2-paper")
 

@@ -18,12 +18,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpt2eval import checkpoints, cli, curves, demo, evaluate, history, models, pipeline
-from gpt2eval.catalog import DEMO
+from gpt2eval import demo, evaluate, pipeline
+from gpt2eval.cli import main
+from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
+from gpt2eval.models import registry
+from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.toy import ByteModel
 from gpt2eval.pipeline import Settings
-from gpt2eval.watch import Scored, watch
+from gpt2eval.report import plots
+from gpt2eval.training import checkpoints, history
+from gpt2eval.training.watch import ScoredCheckpoint, watch
 
 MODEL = DEMO / "model"
 LIMIT = Settings(limit=2)
@@ -47,7 +52,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Checkpoints are stand-ins; the names of those that were loaded. One that says `broken` does not load."""
     names: list[str] = []
 
-    def load(name: str, options: models.Options) -> ByteModel:
+    def load(name: str, options: LoadOptions) -> ByteModel:
         names.append(name)
         path = Path(name.partition(":")[2])
         content = (path / "model.safetensors" if path.is_dir() else path).read_bytes()
@@ -57,7 +62,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             name, zipfile.ZipFile(path).read("content") if path.suffix == ".pt" else content
         )
 
-    monkeypatch.setattr(models, "load", load)
+    monkeypatch.setattr(registry, "load", load)
     return names
 
 
@@ -98,7 +103,7 @@ def pt(path: Path, content: bytes) -> None:
 
 def watched(
     run: Path, tasks: str = "ptb", settings: Settings = LIMIT, *, once: bool = True
-) -> Iterator[Scored]:
+) -> Iterator[ScoredCheckpoint]:
     return watch(
         run, tasks, data=demo.data(), out=Path("out"), settings=settings, every=0.05, once=once
     )
@@ -284,14 +289,14 @@ def test_in_order_of_steps_and_once_each(
     calls: list[tuple[str, list[str]]] = []
     evaluated = pipeline.evaluate
 
-    def counting(model: models.Model, tasks: list[str], **given: object) -> object:
+    def counting(model: registry.Model, tasks: list[str], **given: object) -> object:
         calls.append((model.identity()["name"], tasks))
         return evaluated(model, tasks, **given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline, "evaluate", counting)
     drawn: list[list[int]] = []
     monkeypatch.setattr(
-        curves, "svg", lambda points: drawn.append([point.step for point in points]) or b""
+        plots, "svg", lambda points: drawn.append([point.step for point in points]) or b""
     )
     order = [
         "RUN/checkpoint-20",
@@ -399,15 +404,15 @@ def test_a_checkpoint_that_changes_while_it_is_loaded(
     run: Path, loaded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pt(run / "ckpt.pt", b"step 1")
-    load = models.load
+    load = registry.load_model
 
-    def slow(name: str, options: models.Options) -> models.Model:
+    def slow(name: str, options: LoadOptions) -> registry.Model:
         made = load(name, options)
         if len(loaded) == 1:
             pt(run / "ckpt.pt", b"step 2")
         return made
 
-    monkeypatch.setattr(models, "load", slow)
+    monkeypatch.setattr(registry, "load", slow)
     assert next(watched(run, once=False)).step == 2
     assert steps() == [2]
 
@@ -421,7 +426,7 @@ def test_a_folder_without_a_tokenizer(
     assert (
         "RUN/checkpoint-1: no tokenizer was saved with it; expected --tokenizer with" in caplog.text
     )
-    own = models.Options(tokenizer="mine")
+    own = LoadOptions(tokenizer="mine")
     scored = watch(
         run,
         "ptb",
@@ -444,7 +449,7 @@ def ended(
     given = ["--data=demo", "--tasks=ptb", "--limit=2", "--out=out", "--every=0.02"]
     monkeypatch.setattr(sys, "argv", ["gpt2eval", "watch", *given, *arguments])
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        main.main()
     printed = capsys.readouterr()
     return caught.value.code or 0, printed.out, printed.err
 

@@ -11,13 +11,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt2eval import catalog, demo, evaluate, models
+from gpt2eval import demo, evaluate
+from gpt2eval.config import catalog
+from gpt2eval.config.loader import load_filter, load_task
 from gpt2eval.errors import UsageError
-from gpt2eval.models import Options
-from gpt2eval.models.engine import Packed, Padded
-from gpt2eval.models.words import Vocabulary, best_words
+from gpt2eval.models import registry
+from gpt2eval.models.engine.best_word import Vocabulary, best_words
+from gpt2eval.models.engine.packed import PackedEngine
+from gpt2eval.models.engine.padded import PaddedEngine
+from gpt2eval.models.options import LoadOptions
 from gpt2eval.pipeline import Settings
-from gpt2eval.tasks import load_filter, load_task
 from gpt2eval.types import Request
 
 PIECES = [
@@ -119,12 +122,12 @@ def test_the_lists_are_those_they_are_named_for(name: str, count: int) -> None:
 
 @pytest.mark.parametrize("attn", ["packed", "eager"])
 def test_what_follows_is_what_a_plain_pass_gives(attn: str) -> None:
-    model = models.load("demo", Options(attn=attn))
-    engine: Packed | Padded = model._engine  # type: ignore[attr-defined]
+    model = registry.load_model("demo", LoadOptions(attn=attn))
+    engine: PackedEngine | PaddedEngine = model._engine  # type: ignore[attr-defined]
     ids = model.encode("It was the best of times, it was the worst of times, it was the age of").ids
     batch = [Request(ids[:9], (ids[9:10],)), Request(ids[:12], (ids[12:15], ids[3:5], ids[5:9]))]
     made, row = engine.following(batch), 0
-    plain = models.load("demo", Options(attn="eager"))._engine.model  # type: ignore[attr-defined]
+    plain = registry.load_model("demo", LoadOptions(attn="eager"))._engine.model  # type: ignore[attr-defined]
     for prefix, branches in batch:
         for branch in branches:
             inputs = torch.from_numpy(np.concatenate([prefix, branch[:-1]]).astype(np.int64))[None]
@@ -135,7 +138,7 @@ def test_what_follows_is_what_a_plain_pass_gives(attn: str) -> None:
 
 
 def test_one_prefix_or_many_give_the_same_words() -> None:
-    model = models.load("demo", Options())
+    model = registry.load_model("demo", LoadOptions())
     texts = ["\nHe opened the", "\nShe looked at him and", "\nThere was nothing in the old"]
     prefixes = [model.encode(text).ids for text in texts]
     banned = load_filter(load_task("lambada"))

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from timed import Job, Request, Score, Work, measure
 
-from gpt2eval import models, pipeline
-from gpt2eval.ask import BLANK
-from gpt2eval.corpus import Corpus
-from gpt2eval.schema import File, Source, Task
+from gpt2eval import pipeline
+from gpt2eval.config.schema import File, Source, Task
+from gpt2eval.data.records import Corpus
+from gpt2eval.models import options, registry
+from gpt2eval.text.passages import BLANK
 from gpt2eval.types import Encoding, Model, Record, TokenScores, Units
 
 
@@ -68,7 +69,7 @@ def record(index: int, request: Request) -> Record:
 
 def load(job: Job, work: Work) -> Callable[[Work], Score]:
     """The engine as a run of the command line loads it."""
-    model = models.load(job.model, models.Options(dtype=job.dtype, device=job.device))
+    model = registry.load_model(job.model, options.LoadOptions(dtype=job.dtype, device=job.device))
 
     def score(work: Work) -> Score:
         summed = Summed(model)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2eval.catalog import DEMO
+from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError, unknown
-from gpt2eval.models import Options
-from gpt2eval.models.tokens import char_ends
+from gpt2eval.models.options import LoadOptions
+from gpt2eval.models.tokenization.tiling import char_ends
 from gpt2eval.types import Encoding, Request, TokenScores
 
 START = 256
@@ -48,7 +48,7 @@ class ByteModel:
         }
 
 
-def load(rest: str, options: Options) -> ByteModel:
+def load(rest: str, options: LoadOptions) -> ByteModel:
     """`uniform-bytes`: 256 equally likely bytes. `unigram[:FILE]`: byte frequencies of a file (or of a demo text), plus one.
 
     Raises UsageError for another name or a file that cannot be read.

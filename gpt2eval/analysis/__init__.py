@@ -1,0 +1,1 @@
+"""Reading and checking tasks and protocols: inspect, explain, reproduce."""

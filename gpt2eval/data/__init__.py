@@ -1,0 +1,1 @@
+"""Published data: bytes to records, downloads, the cache, and texts of your own."""

@@ -1,0 +1,1 @@
+"""Tallies to numbers, intervals, signatures and verdicts."""

@@ -1,0 +1,85 @@
+"""What a task becomes on a model: its windows, and the signature's fields that say by which protocol a number was made."""
+
+from collections.abc import Mapping
+
+from gpt2eval.config.schema import Task
+from gpt2eval.data.records import Corpus
+from gpt2eval.errors import UsageError
+from gpt2eval.metrics.signature import differences
+from gpt2eval.scoring.windows import Window
+from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps
+from gpt2eval.types import Filter, Model
+
+KIND = {(Detokenizer, False): "(one-way)", (OneWaySteps, False): "(published,one-way)"}
+
+
+def window(
+    task: Task, model: Model, context: int | None = None, stride: int | None = None
+) -> Window:
+    """The windows of a task on a model; `context` and `stride` override the task's.
+
+    Raises UsageError for a context that the model has not, and a stride above the context.
+    """
+    context = context or min(task.context, model.context)
+    if context > model.context:
+        raise UsageError(
+            f"--context {context}: the model's context is {model.context}; expected at most that"
+        )
+    stride = stride or task.stride or context
+    if stride > context:
+        raise UsageError(
+            f"task {task.full_name}: stride {stride} is above the context of {context}"
+        )
+    start = {"none": None, "own": added(model)}.get(task.start, model.start)
+    return Window(context, stride, start, task.windows)
+
+
+def added(model: Model) -> int | None:
+    """The token that the model's tokenizer puts before a text by itself, if it does."""
+    return getattr(model, "added", None)
+
+
+def fields(
+    task: Task,
+    read: Corpus,
+    limit: int | None,
+    window: Window,
+    detokenizer: Detokenizer | OneWaySteps | None,
+    words: Filter | None,
+    *,
+    lossy: bool,
+) -> dict[str, str | int | None]:
+    """The signature's fields before the model's, in order; None is left out (`unit` is filled in per metric)."""
+    filtered = f"{words.name}.w{words.width}.d{words.depth}" if words else "none"
+    return {
+        "data": read.sha256[:8] + ("" if read.published else "!"),
+        "ask": task.ask,
+        "records": task.format if task.ask == "everything" and task.format != "stream" else None,
+        "detok": detokenizer.name + KIND.get((type(detokenizer), detokenizer.invertible), "")
+        if detokenizer
+        else "none",
+        "unit": None,
+        "lead": None if task.lead is None else repr(task.lead).strip("'"),
+        "join": task.join if task.join != "newline" else None,
+        "norm": task.normalize if task.normalize != "none" else None,
+        "filter": filtered if "acc" in task.metrics else None,
+        "ctx": window.context,
+        "stride": window.stride if task.ask == "everything" else None,
+        "windows": window.kind if window.kind != "regular" else None,
+        "start": "none" if task.start == "eot" and window.start is None else task.start,
+        "specials": task.specials if task.specials != "text" else None,
+        "tokens": "lossy-tokenizer" if lossy else None,
+        "limit": limit,
+    }
+
+
+def check(
+    task: Task, protocol: Mapping[str, str | int | None], expected: Mapping[str, str]
+) -> None:
+    """Raise UsageError, naming the fields, where a protocol is not the one expected."""
+    found = {key: str(value) for key, value in protocol.items() if value is not None}
+    if apart := differences(expected, found):
+        said = "; ".join(
+            f"{key}: {x or '(none)'} there, {y or '(none)'} here" for key, x, y in apart
+        )
+        raise UsageError(f"task {task.full_name}: not the signature's protocol: {said}")

@@ -1,0 +1,1 @@
+"""Tokenizers: loading them, and tokens that tile the bytes of a text."""

@@ -1,0 +1,1 @@
+"""How much of a test text occurs in training text."""

@@ -1,0 +1,1 @@
+"""Windows, batches, chunks of work and the journal."""

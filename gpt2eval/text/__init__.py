@@ -1,0 +1,1 @@
+"""Records to passages, and published text to detokenized text and back."""
