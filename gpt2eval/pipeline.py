@@ -228,7 +228,7 @@ def measure(
         "words": words and words.sha256,
         "version": __version__,
     }
-    kept = journal and Journal.open(journal, decides | protocol | computed, len(work.units))
+    kept = journal and Journal.open(journal, decides | protocol | computed, len(work.chunks))
     outcome = work.score(model, kept, settings.worker, watch, words)
     if outcome is None:
         return None

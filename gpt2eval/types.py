@@ -95,8 +95,8 @@ class TokenScores(NamedTuple):
     """
 
     logprobs: NDArray[np.floating]
-    hits: NDArray[np.bool_]
-    found: NDArray[np.bool_] = np.zeros(0, np.bool_)
+    is_greedy: NDArray[np.bool_]
+    is_best_word: NDArray[np.bool_] = np.zeros(0, np.bool_)
 
 
 class Model(Protocol):
@@ -148,16 +148,16 @@ class Filter(NamedTuple):
 class Scored:
     """A passage's result, an entry per part: nats, tokens, and tokens that were the argmax.
 
-    `found`: whether the answer was right with the words of a list left out, None without a list.
+    `is_best_word`: whether the answer was right with the words of a list left out, None without a list.
     """
 
     passage: Passage
     nats: NDArray[np.float64]
     tokens: NDArray[np.int64]
-    hits: NDArray[np.int64]
+    greedy_tokens: NDArray[np.int64]
     unscored: int
     straddling: int
-    found: bool | None = None
+    is_best_word: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,7 +260,7 @@ class Done(NamedTuple):
 DRIVER = """
 import json, os, sys, io, time
 import datasets, huggingface_hub, pyarrow.parquet, datasets.packaged_modules.parquet.parquet
-from gpt2eval import cli, pipeline, data
+from gpt2eval import pipeline; from gpt2eval.cli import main as cli; from gpt2eval.data import manage as data
 from contextlib import redirect_stdout, redirect_stderr
 huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE = 1 << 12
 sleep = time.sleep

@@ -172,7 +172,7 @@ def test_scores_are_the_servers(standing: StandIn, takes_ids: bool, adds_start: 
     )
     np.testing.assert_allclose(scores.logprobs, wanted, atol=1e-6)
     tops = [float(distribution(int(last)).max()) for last in row[:-1]]
-    assert scores.hits.tolist()[: len(ids) - 1] == [
+    assert scores.is_greedy.tolist()[: len(ids) - 1] == [
         v > top - 1e-3 for v, top in zip(wanted, tops[1:], strict=False)
     ]
     assert isinstance(standing.asked[-1]["prompt"], list if takes_ids else str)
@@ -231,7 +231,7 @@ def test_what_passes_is_tried_again(standing: StandIn, trouble: int | None) -> N
 def test_what_does_not_pass_is_an_error_and_loses_nothing(
     standing: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "units", partial(plan.chunks, size=1024))
+    monkeypatch.setattr(plan, "chunks", partial(plan.chunks, size=1024))
     data = demo.data()
     settings = Settings(context=256, batch_size=4)
     model = load(standing)

@@ -67,7 +67,7 @@ def test_no_command_is_help_and_version_is_the_version(gpt2eval: Run) -> None:
 
 def test_help_and_ls_import_nothing_heavy() -> None:
     code = (
-        "import sys; from gpt2eval import cli; sys.argv = ['gpt2eval', sys.argv[1]]\n"
+        "import sys; from gpt2eval.cli import main as cli; sys.argv = ['gpt2eval', sys.argv[1]]\n"
         "heavy = {'torch', 'transformers', 'datasets', 'pandas', 'matplotlib'}\n"
         "try: cli.main()\n"
         "finally: print(*sorted(heavy & set(sys.modules)), file=sys.stderr)"
@@ -392,7 +392,7 @@ def test_bad_data_file(
 
 BROKEN_MODEL = """\
 import numpy as np
-from gpt2eval.models import Options, toy
+from gpt2eval.models import toy\nfrom gpt2eval.models.options import LoadOptions
 
 class Broken(toy.ByteModel):
     def __init__(self, value):
@@ -415,7 +415,7 @@ def infinite():
 
 def test_a_factory_in_the_current_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from gpt2eval.models import Options, toy\ndef Factory():\n    return toy.load('uniform-bytes', Options())\n"
+        "from gpt2eval.models import toy\nfrom gpt2eval.models.options import LoadOptions\ndef Factory():\n    return toy.load('uniform-bytes', LoadOptions())\n"
     )
     command = [
         Path(sys.executable).parent / "gpt2eval",

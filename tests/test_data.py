@@ -1067,7 +1067,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     ),
     "huge": (
         tarred({"manifest.json": manifest(bytes=1 << 50), "files/book/book.txt": BOOK}),
-        "files: 0: known: bytes: ",
+        "files.0.known.bytes: ",
     ),
     "what a terminal obeys": (
         tarred({"manifest.json": manifest(origin="\x1b[31m\nFAKE")}),

@@ -31,7 +31,7 @@ TASKS = ["text8", "lambada"]
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """Units of one batch each, so that there are many."""
-    monkeypatch.setattr(execute.plan, "units", lambda batches: [[batch] for batch in batches])
+    monkeypatch.setattr(execute.plan, "chunks", lambda batches: [[batch] for batch in batches])
 
 
 class Counting:
@@ -230,7 +230,7 @@ def test_a_full_disk_is_one_line_and_no_loss(
         "nothing half-written is left"
     )
     monkeypatch.undo()
-    monkeypatch.setattr(execute.plan, "units", lambda batches: [[batch] for batch in batches])
+    monkeypatch.setattr(execute.plan, "chunks", lambda batches: [[batch] for batch in batches])
     again = Counting()
     assert run(tmp_path, again) == whole
 
@@ -240,7 +240,7 @@ def test_records_of_every_token_are_kept(tmp_path: Path) -> None:
     units = [load_file(path) for path in sorted(tmp_path.rglob("text8/journal/*.safetensors"))]
     assert sum(len(unit["logprobs"]) for unit in units) == 40000
     assert {end for unit in units for end in unit["ends"].tolist()} == set(range(1, 40001))
-    assert all(set(unit) == {"logprobs", "hits", "ends", "records"} for unit in units)
+    assert all(set(unit) == {"logprobs", "is_greedy", "ends", "records"} for unit in units)
 
 
 # -- processes -----------------------------------------------------------------------------------------------------

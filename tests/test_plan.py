@@ -282,7 +282,7 @@ def test_tokens_belong_to_the_part_in_which_they_end(
     ends, parts = passage.ends.tolist(), passage.passage.parts
     inside = [[i for i, end in enumerate(ends) if part.start < end <= part.end] for part in parts]
     assert scored.tokens.tolist() == [len(part) for part in inside]
-    assert scored.hits.tolist() == [sum(hits[i] for i in part) for part in inside]
+    assert scored.greedy_tokens.tolist() == [sum(hits[i] for i in part) for part in inside]
     assert scored.nats == pytest.approx(
         [-sum(logprobs[i] for i in part) for part in inside], abs=1e-9
     )
@@ -300,7 +300,11 @@ def test_the_first_part_of_a_question_takes_all_tokens_after_the_common_prefix()
     item = Planned(Request(ids(1), (ids(2, 3),)), (Target(0, 1),))
     sheet.fill([item], TokenScores(np.array([-1.0, -2.0]), np.array([True, False])))
     scored = sheet.fold(0, passage, range(1, 3))
-    assert (scored.nats.tolist(), scored.tokens.tolist(), scored.hits.tolist()) == ([3.0], [2], [1])
+    assert (scored.nats.tolist(), scored.tokens.tolist(), scored.greedy_tokens.tolist()) == (
+        [3.0],
+        [2],
+        [1],
+    )
     assert (scored.straddling, scored.unscored) == (1, 0)
 
 

@@ -62,7 +62,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             name, zipfile.ZipFile(path).read("content") if path.suffix == ".pt" else content
         )
 
-    monkeypatch.setattr(registry, "load", load)
+    monkeypatch.setattr(registry, "load_model", load)
     return names
 
 
@@ -412,7 +412,7 @@ def test_a_checkpoint_that_changes_while_it_is_loaded(
             pt(run / "ckpt.pt", b"step 2")
         return made
 
-    monkeypatch.setattr(registry, "load", slow)
+    monkeypatch.setattr(registry, "load_model", slow)
     assert next(watched(run, once=False)).step == 2
     assert steps() == [2]
 

@@ -22,7 +22,7 @@ def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]
     """One tally per record, or per part of the only one; in record order.
 
     A question's tally is that of its right choice, correct when no other choice scores as high (`per_token`
-    divides each choice's score by its number of tokens). A passage is correct when all its tokens are hits, or, with
+    divides each choice's score by its number of tokens). A passage is correct when all its tokens are greedy, or, with
     a list of words, when it was found.
     """
     made: list[Tally] = []
@@ -30,7 +30,7 @@ def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]
         passages = list(group)
         right = next(s for s in passages if s.passage.right)
         plain = _chosen(passages, per_token) if len(passages) > 1 else _all_hit(right)
-        correct = plain if right.found is None else right.found
+        correct = plain if right.is_best_word is None else right.is_best_word
         for i, part in enumerate(right.passage.parts):
             first = i == 0
             made.append(
@@ -65,7 +65,7 @@ def _chosen(passages: Sequence[Scored], per_token: bool) -> bool:
 
 
 def _all_hit(scored: Scored) -> bool:
-    return bool(scored.hits.sum() == scored.tokens.sum() and not scored.unscored)
+    return bool(scored.greedy_tokens.sum() == scored.tokens.sum() and not scored.unscored)
 
 
 def count(tally: Tally, unit: str) -> int:

@@ -36,7 +36,7 @@ class Work:
     name: str
     encoded: Sequence[Encoded]
     ranges: Sequence[range]
-    units: Sequence[Chunk]
+    chunks: Sequence[Chunk]
 
     @classmethod
     def of(cls, task: Task, encoded: Sequence[Encoded], window: Window, budget: int) -> "Work":
@@ -53,7 +53,7 @@ class Work:
     def digest(self) -> str:
         """A hash of everything that is asked of the model, in which batches."""
         digest = sha256()
-        for batch in (batch for unit in self.units for batch in unit):
+        for batch in (batch for unit in self.chunks for batch in unit):
             for prefix, branches in (item.request for item in batch):
                 digest.update(
                     np.array([len(batch), len(prefix), *map(len, branches)], "<i8").tobytes()
@@ -79,7 +79,7 @@ class Work:
         records = [e.passage.record for e in self.encoded]
         done, missing = self._nothing_done(), list[int]()
         watch(done)
-        for number, unit in enumerate(self.units):
+        for number, unit in enumerate(self.chunks):
             items = [item for batch in unit for item in batch]
             scores = journal.read(number) if journal else None
             if scores is not None:
@@ -90,7 +90,9 @@ class Work:
                 for batch in unit:
                     scores = self._scored(model, batch, records)
                     parts.append(
-                        scores._replace(found=self._found(model, batch, scores, words))
+                        scores._replace(
+                            is_best_word=self._is_best_word(model, batch, scores, words)
+                        )
                         if words
                         else scores
                     )
@@ -110,7 +112,7 @@ class Work:
         ) in missing:  # which others may have done meanwhile; the last one to end finds all
             if journal is None or (scores := journal.read(number)) is None:
                 return None
-            sheet.fill([item for batch in self.units[number] for item in batch], scores)
+            sheet.fill([item for batch in self.chunks[number] for item in batch], scores)
         return self._folded(sheet)
 
     def _scored(
@@ -131,7 +133,7 @@ class Work:
         check_finite(batch, scores, records)
         return scores
 
-    def _found(
+    def _is_best_word(
         self, model: Any, batch: Sequence[Planned], scores: TokenScores, words: Filter
     ) -> np.ndarray:
         """For each request, whether the answer is right with some words left out.
@@ -143,7 +145,7 @@ class Work:
         passages = [self.encoded[item.targets[0].passage].passage for item in batch]
         answers = [p.text[p.parts[0].start : p.parts[-1].end].strip() for p in passages]
         bounds = np.cumsum([len(item.request.branches[0]) for item in batch])[:-1]
-        plain = [bool(hits.all()) for hits in np.split(scores.hits, bounds)]
+        plain = [bool(greedy.all()) for greedy in np.split(scores.is_greedy, bounds)]
         listed = [answer.lower() in words.banned for answer in answers]
         open_ = [i for i in range(len(batch)) if not plain[i] and not listed[i]]
         found = np.array([p and not out for p, out in zip(plain, listed, strict=True)])
@@ -168,7 +170,7 @@ class Work:
         )
 
     def _nothing_done(self) -> Progress:
-        items = [item for unit in self.units for batch in unit for item in batch]
+        items = [item for unit in self.chunks for batch in unit for item in batch]
         return Progress(
             self.name, 0, len(items), 0, sum(plan.tokens_fed(item.request) for item in items)
         )

@@ -32,22 +32,23 @@ class Sheet:
     def __init__(self, lengths: Sequence[int]) -> None:
         self.starts = np.concatenate([[0], np.cumsum(lengths)])
         self.logprobs = np.zeros(self.starts[-1])
-        self.hits = np.zeros(self.starts[-1], np.bool_)
+        self.is_greedy = np.zeros(self.starts[-1], np.bool_)
         self.scored = np.zeros(self.starts[-1], np.bool_)
         self.weights = np.zeros(self.starts[-1])
-        self.found: dict[int, bool] = {}
+        self.is_best_word: dict[int, bool] = {}
 
     def fill(self, batch: Sequence[Planned], scores: TokenScores) -> None:
         """Enter the scores of a batch."""
-        self.found |= {
-            item.targets[0].passage: bool(f) for item, f in zip(batch, scores.found, strict=False)
+        self.is_best_word |= {
+            item.targets[0].passage: bool(f)
+            for item, f in zip(batch, scores.is_best_word, strict=False)
         }
         at = 0
         for item in batch:
             for branch, target in zip(item.request.branches, item.targets, strict=True):
                 place = slice(self.starts[target.passage] + target.first, None)
                 self.logprobs[place][: len(branch)] = scores.logprobs[at : at + len(branch)]
-                self.hits[place][: len(branch)] = scores.hits[at : at + len(branch)]
+                self.is_greedy[place][: len(branch)] = scores.is_greedy[at : at + len(branch)]
                 self.scored[place][: len(branch)] = True
                 self.weights[place][: len(branch)] = item.weight
                 at += len(branch)
@@ -78,8 +79,8 @@ class Sheet:
             tokens=np.diff(
                 np.rint(np.cumsum(np.bincount(part, weights, len(parts)))), prepend=0
             ).astype(np.int64),
-            hits=np.bincount(part[self.hits[place]], minlength=len(parts)),
+            greedy_tokens=np.bincount(part[self.is_greedy[place]], minlength=len(parts)),
             unscored=int((~scored).sum()),
             straddling=int(cut[tokens.start : tokens.stop + 1].sum()),
-            found=self.found.get(number),
+            is_best_word=self.is_best_word.get(number),
         )

@@ -44,8 +44,8 @@ def score_targets(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     The logits are used up. A lone row is taken twice, for torch shares its sum out to threads.
     """
     if len(logits) == 1:
-        logprobs, hits = score_targets(logits.repeat(2, 1), targets.repeat(2))
-        return logprobs[:1], hits[:1]
+        logprobs, is_greedy = score_targets(logits.repeat(2, 1), targets.repeat(2))
+        return logprobs[:1], is_greedy[:1]
     wide = logits.float() if logits.dtype != torch.float64 else logits
     index = targets.to(logits.device)
     chosen, highest = wide.gather(1, index[:, None])[:, 0], wide.amax(1)
@@ -55,12 +55,12 @@ def score_targets(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 def collect(scores: Sequence[tuple[Tensor, Tensor]]) -> TokenScores:
     """The scores of a batch's parts, brought over from their device at once."""
-    logprobs, hits = zip(*scores, strict=True)
-    return TokenScores(torch.cat(logprobs).cpu().numpy(), torch.cat(hits).cpu().numpy())
+    logprobs, is_greedy = zip(*scores, strict=True)
+    return TokenScores(torch.cat(logprobs).cpu().numpy(), torch.cat(is_greedy).cpu().numpy())
 
 
 def concatenate(scores: Sequence[TokenScores]) -> TokenScores:
     """Join the scores of several batches, in order."""
     return TokenScores(
-        np.concatenate([s.logprobs for s in scores]), np.concatenate([s.hits for s in scores])
+        np.concatenate([s.logprobs for s in scores]), np.concatenate([s.is_greedy for s in scores])
     )

@@ -68,7 +68,7 @@ class ApiModel:
         )
         sample = self._sample()
         self.context = self._longest()
-        mark = f"{server.model} {sample.hits.tolist()} {sample.logprobs.mean():.1f}"
+        mark = f"{server.model} {sample.is_greedy.tolist()} {sample.logprobs.mean():.1f}"
         self._identity = {
             "name": name,
             "revision": sha256(mark.encode()).hexdigest()[:8],
@@ -90,7 +90,8 @@ class ApiModel:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             parts = list(pool.map(lambda row: self._scored(*row), rows))
         return TokenScores(
-            np.concatenate([p.logprobs for p in parts]), np.concatenate([p.hits for p in parts])
+            np.concatenate([p.logprobs for p in parts]),
+            np.concatenate([p.is_greedy for p in parts]),
         )
 
     def _scored(self, prefix: Ids, branch: Ids) -> TokenScores:
@@ -108,15 +109,15 @@ class ApiModel:
             for at, (logprob, highest) in enumerate(told)
             if at >= len(prefix)
         ]
-        values, hits = zip(*found, strict=True)
-        return TokenScores(np.array(values, np.float32), np.array(hits, np.bool_))
+        values, is_greedy = zip(*found, strict=True)
+        return TokenScores(np.array(values, np.float32), np.array(is_greedy, np.bool_))
 
     def _one_by_one(self, ids: Ids, first: int) -> TokenScores:
         """The scores of tokens from the first on, each by making the server go on with it."""
-        values, hits = zip(
+        values, is_greedy = zip(
             *(self._following(ids[:at], int(ids[at])) for at in range(first, len(ids))), strict=True
         )
-        return TokenScores(np.array(values, np.float32), np.array(hits, np.bool_))
+        return TokenScores(np.array(values, np.float32), np.array(is_greedy, np.bool_))
 
     def _following(self, prefix: Ids, token: int) -> tuple[float, bool]:
         """The log-probability of a token after others, and whether none is higher."""
