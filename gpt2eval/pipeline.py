@@ -27,9 +27,10 @@ from gpt2eval.models.options import LoadOptions
 from gpt2eval.report import results, tidy
 from gpt2eval.scoring.execute import Work
 from gpt2eval.scoring.journal import Journal
-from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip, fair
+from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
 from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.passages import ASK, head
+from gpt2eval.text.prepare import detokenize_passage
 from gpt2eval.types import (
     Encoded,
     EncodesSpecials,
@@ -258,7 +259,7 @@ def prepare(
     """The passages that a task makes of records, in fair text; the report counts each record's text once."""
     join = {"newline": "\n", "space": " "}[task.join]
     return [
-        fair(
+        detokenize_passage(
             passage,
             detokenizer,
             join=join,

@@ -223,7 +223,7 @@ def test_a_full_disk_is_one_line_and_no_loss(
 
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(
-        UsageError, match=r"cannot be written: No space left on device; the same command goes on"
+        UsageError, match=r"cannot be written: No space left on device; once that is fixed"
     ):
         run(tmp_path, Counting())
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()], (

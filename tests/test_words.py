@@ -185,6 +185,6 @@ def test_a_filter_goes_with_words_alone(tmp_path: Path) -> None:
     )
     (tmp_path / "tasks" / "lambada.yaml").write_text(text)
     with pytest.raises(
-        UsageError, match="filter: nltk127: does not go with ask last_token; expected last_word"
+        UsageError, match="filter: nltk127: not compatible with ask last_token; expected last_word"
     ):
         load_task("lambada/last_token", [tmp_path])

@@ -57,7 +57,7 @@ def _lines(checked: RoundTripCheck, detokenizer: Detokenizer | OneWaySteps) -> l
     def share(part: int, whole: int) -> str:
         return f"{part:,} ({100 * part / max(whole, 1):.2f} %)"
 
-    back = f"{chars / checked.seconds_back / 1e6:.2f} back" if detokenizer.invertible else "one-way"
+    back = f"{chars / checked.undo_seconds / 1e6:.2f} back" if detokenizer.invertible else "one-way"
     return [
         f"  lines                {report.lines:,}",
         f"  lines that change    {share(report.changed, report.lines)}",
@@ -66,7 +66,7 @@ def _lines(checked: RoundTripCheck, detokenizer: Detokenizer | OneWaySteps) -> l
         f"  kept as published    {share(report.kept, report.lines)}",
         f"  round-trip failures  {checked.failures}"
         + ("" if detokenizer.invertible else " (one-way by design: nothing is undone)"),
-        f"  speed                {chars / checked.seconds_there / 1e6:.2f} M characters/s there, {back}",
+        f"  speed                {chars / checked.do_seconds / 1e6:.2f} M characters/s there, {back}",
         *(
             f"  dropped {n:6,} x     {json.dumps(edit, ensure_ascii=False)}"
             for edit, n in report.most_dropped.most_common(5)
