@@ -23,7 +23,7 @@ from gpt2eval.metrics.signature import signature
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.report import results, tidy
-from gpt2eval.scoring.execute import Work
+from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip, fair
 from gpt2eval.text.loader import load_detokenizer
@@ -221,7 +221,7 @@ def measure(
     if settings.expected is not None:
         protocols.check(task, protocol, settings.expected)
     computed = dict(model.identity()) | {"batch": str(budget)}
-    work = Work.of(task, encoded, window, budget)
+    work = TaskWork.for_task(task, encoded, window, budget)
     decides = {
         "task": task.full_name,
         "plan": work.digest(),

@@ -26,7 +26,7 @@ from gpt2eval.models.engine.layout import lay_out
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
 from gpt2eval.models.engine.scores import score_targets
-from gpt2eval.scoring.execute import Work
+from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.plan import Window
 from gpt2eval.types import Encoded, Model, Part, Passage, Request, TokenScores, Units
 
@@ -162,7 +162,9 @@ def test_a_batch_that_does_not_fit_is_halved() -> None:
 def test_a_record_that_does_not_fit_is_named() -> None:
     passage = Passage(41, "abc", (Part(1, 3, Units()),))
     ids = np.array([1, 2, 3], np.int32)
-    work = Work.of(load_task("lambada"), [Encoded(passage, ids, ids)], Window(16, 16, 0), budget=64)
+    work = TaskWork.for_task(
+        load_task("lambada"), [Encoded(passage, ids, ids)], Window(16, 16, 0), budget=64
+    )
     with pytest.raises(
         UsageError, match=r"task lambada, record 41: its 3 tokens do not fit into memory"
     ):
