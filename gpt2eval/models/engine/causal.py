@@ -40,9 +40,11 @@ class CausalModel:
     ) -> None:
         self._engine = engine
         self._tokens, self.start, self.added, self._specials, said = tokenizer
-        self._identity = {**identity, "tokenizer": said, "attn": engine.name} | onednn.said(
-            engine.model
-        )
+        self._identity = {
+            **identity,
+            "tokenizer": said,
+            "attn": engine.name,
+        } | onednn.identity_fields(engine.model)
         self._config = engine.model.config.get_text_config()
         self.context: int = getattr(self._config, "max_position_embeddings", None) or UNBOUNDED
 
@@ -85,7 +87,7 @@ class CausalModel:
             for word in best_words(
                 cut[at : at + at_once],
                 banned,
-                self._engine.following,
+                self._engine.next_token_logprobs,
                 self._vocabulary,
                 width,
                 depth,
@@ -129,7 +131,7 @@ def assembled(
     padded = PaddedEngine(model)
     _refuse_foresight(identity["name"], padded)
     plain = options.attn not in (None, "packed")
-    engine = padded if plain else PackedEngine.of(model, padded, live=live) or padded
+    engine = padded if plain else PackedEngine.if_equivalent(model, padded, live=live) or padded
     if options.attn == "packed" and engine is padded:
         raise UsageError(
             f"model {identity['name']}: its architecture does not take packed rows; expected --attn sdpa or eager"
