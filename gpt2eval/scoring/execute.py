@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,16 @@ from gpt2eval.scoring import plan
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.plan import Chunk, PlannedRequest, Window
 from gpt2eval.scoring.sheet import Sheet, check_finite
-from gpt2eval.types import Encoded, Filter, Model, Progress, Scored, TokenScores, Worker
+from gpt2eval.types import (
+    Encoded,
+    Filter,
+    FindsBestWords,
+    Model,
+    Progress,
+    Scored,
+    TokenScores,
+    Worker,
+)
 
 
 class Outcome(NamedTuple):
@@ -153,7 +162,7 @@ class TaskWork:
         return scores
 
     def _is_best_word(
-        self, model: Any, batch: Sequence[PlannedRequest], scores: TokenScores, words: Filter
+        self, model: Model, batch: Sequence[PlannedRequest], scores: TokenScores, words: Filter
     ) -> np.ndarray:
         """Return for each request whether its answer is right under the stop-word filter.
 
@@ -169,7 +178,7 @@ class TaskWork:
         # Search only where neither rule decides: the search is the expensive part.
         undecided = [i for i in range(len(batch)) if not greedy[i] and not banned[i]]
         is_right = np.array([g and not b for g, b in zip(greedy, banned, strict=True)])
-        if undecided:
+        if undecided and isinstance(model, FindsBestWords):
             prefixes = [batch[i].request.prefix for i in undecided]
             best = model.best_words(prefixes, words.banned, words.width, words.depth)
             for i, word in zip(undecided, best, strict=True):
