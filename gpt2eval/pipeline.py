@@ -25,7 +25,7 @@ from gpt2eval.metrics.signature import signature
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.report import results, tidy
-from gpt2eval.scoring.execute import Work
+from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
 from gpt2eval.text.loader import load_detokenizer
@@ -229,7 +229,7 @@ def measure(
     if settings.expected is not None:
         protocols.check(task, protocol, settings.expected)
     identity = replace(registry.identity_of(model), batch=str(budget))
-    work = Work.of(task, encoded, window, budget)
+    work = TaskWork.for_task(task, encoded, window, budget)
     decides = {
         "task": task.full_name,
         "plan": work.digest(),
