@@ -5,6 +5,7 @@ A backend is any object that implements the `Model` protocol of `gpt2eval.types`
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from gpt2eval.errors import UsageError, unknown
+from gpt2eval.models.formats.naming import plain_name
 from gpt2eval.models.load_errors import load_failure
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.types import Model
+from gpt2eval.types import AddsToken, EncodesSpecials, FindsBestWords, Model, ModelIdentity
 
 SCHEMES = {
     "hf": "gpt2eval.models.formats.hf:load",
@@ -28,26 +30,51 @@ SCHEMES = {
     "toy": "gpt2eval.models.toy:load",
     "demo": "gpt2eval.models.formats.hf:load_demo",
 }
+REQUIRED = ("name", "revision", "tokenizer", "dtype", "attn", "device")
 
 
-class RenamedModel:
-    """A backend under another name in results; delegates everything else to the original."""
+class Identified:
+    """A backend with a fixed identity and the same optional capabilities as the original."""
 
-    def __init__(self, model: Model, name: str) -> None:
-        self._model = model
-        self._name = name
+    def __init__(self, model: Model, identity: ModelIdentity) -> None:
+        self._identity = identity
+        self.context = model.context
+        self.start = model.start
+        self.encode = model.encode
+        self.score = model.score
+        if isinstance(model, AddsToken):
+            self.added = model.added
+        if isinstance(model, EncodesSpecials):
+            self.encode_specials = model.encode_specials
+        if isinstance(model, FindsBestWords):
+            self.best_words = model.best_words
 
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(self._model, attribute)
+    def identity(self) -> ModelIdentity:
+        return self._identity
 
-    def identity(self) -> Mapping[str, str]:
-        return {**self._model.identity(), "name": self._name, "label": self._name}
+
+def identity_of(model: Model) -> ModelIdentity:
+    """Return a backend's identity, converted if it is a mapping; unknown keys are ignored.
+
+    Raises:
+        UsageError: If a required key is missing from the mapping.
+    """
+    identity: Any = model.identity()
+    if isinstance(identity, ModelIdentity):
+        return identity
+    if missing := [key for key in REQUIRED if key not in identity]:
+        raise UsageError(
+            f"model {identity.get('name', type(model).__name__)}: its identity() lacks "
+            f"{', '.join(missing)}; expected {', '.join(REQUIRED)}"
+        )
+    known = {field.name for field in fields(ModelIdentity)}
+    stated = {key: plain_name(value) for key, value in identity.items() if key in known}
+    return ModelIdentity(**stated)
 
 
 def renamed(model: Model, name: str) -> Model:
-    """Return the same backend, called `name` in results and signatures."""
-    backend: Any = RenamedModel(model, name)
-    return backend
+    """Return the same backend under another name in results and signatures."""
+    return Identified(model, replace(identity_of(model), name=name, label=""))
 
 
 def schemes() -> Mapping[str, str]:

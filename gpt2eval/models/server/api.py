@@ -5,7 +5,7 @@ whether it does. Prompts are sent as token ids, or as text to a server that take
 must then show the same tokens. It knows requests, and not their purpose.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
@@ -28,7 +28,7 @@ from gpt2eval.models.server.probe import (
 from gpt2eval.models.server.tokenizer import server_tokenizer
 from gpt2eval.models.tokenization import loading
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
-from gpt2eval.types import Encoding, Ids, Request, TokenScores
+from gpt2eval.types import Encoding, Ids, ModelIdentity, Request, TokenScores
 
 CONCURRENT_PROMPTS = 8
 ENCODED_TOKENS = ("token_id:", "bytes:")  # how some servers write tokens that are not text
@@ -52,19 +52,19 @@ class ApiModel:
         self._misplaces_echo = misplaces_echo(self)
         self.context = context_length(self)
         behaviour = f"{server.model} {sample.is_greedy.tolist()} {sample.logprobs.mean():.1f}"
-        self._identity = {
-            "name": name,
-            "revision": sha256(behaviour.encode()).hexdigest()[:8],
-            "tokenizer": tokenizer.fingerprint,
-            "dtype": "server",
-            "attn": "server+bos" if self.dialect.adds_start else "server",
-            "device": "api",
-        }
+        self._identity = ModelIdentity(
+            name=name,
+            revision=sha256(behaviour.encode()).hexdigest()[:8],
+            tokenizer=tokenizer.fingerprint,
+            dtype="server",
+            attn="server+bos" if self.dialect.adds_start else "server",
+            device="api",
+        )
 
     def encode(self, text: str) -> Encoding:
         return self._tokens.encode(text)
 
-    def identity(self) -> Mapping[str, str]:
+    def identity(self) -> ModelIdentity:
         return self._identity
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
