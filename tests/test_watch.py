@@ -114,7 +114,7 @@ def names(run: Path, tasks: str = "ptb", settings: Settings = LIMIT) -> list[str
 
 
 def steps() -> list[int | None]:
-    return [record.step for record in history.read(Path("out"))]
+    return [record.step for record in history.read_history(Path("out"))]
 
 
 # -- what is whole -------------------------------------------------------------------------------------------------
@@ -171,19 +171,19 @@ def half_a_bin(folder: Path) -> None:
         (bin_(b"weights"), ""),
         (
             lambda folder: (folder / "config.json").unlink(),
-            "config.json is not there, or not whole",
+            "config.json is missing or incomplete",
         ),
-        (cut("config.json", 1), "config.json is not there, or not whole"),
+        (cut("config.json", 1), "config.json is missing or incomplete"),
         (
             lambda folder: (folder / "model.safetensors").unlink(),
-            "it has no weights: expected one of model.safetensors, ",
+            "no weights; expected one of model.safetensors, ",
         ),
-        (one_of_two, "two.safetensors is not there"),
-        (half_of_two, "two.safetensors is not whole"),
-        (half_an_index, "model.safetensors.index.json is not whole"),
-        (half_a_bin, "pytorch_model.bin is not whole"),
+        (one_of_two, "two.safetensors is missing"),
+        (half_of_two, "two.safetensors is incomplete"),
+        (half_an_index, "model.safetensors.index.json is incomplete"),
+        (half_a_bin, "pytorch_model.bin is incomplete"),
         *(
-            (cut("model.safetensors", size), "model.safetensors is not whole")
+            (cut("model.safetensors", size), "model.safetensors is incomplete")
             for size in (0, 7, 8, 30, len(tensors()) - 1)
         ),
     ],
@@ -191,8 +191,8 @@ def half_a_bin(folder: Path) -> None:
 def test_what_a_folder_lacks(run: Path, change: Callable[[Path], None], expected: str) -> None:
     folder = save(run, 5)
     change(folder)
-    (found,) = checkpoints.find(run)
-    lack = checkpoints.lacking(found)
+    (found,) = checkpoints.find_checkpoints(run)
+    lack = checkpoints.find_incomplete_part(found)
     assert lack.startswith(expected)
     assert bool(lack) == bool(expected)
 
@@ -203,19 +203,26 @@ def test_what_a_folder_lacks(run: Path, change: Callable[[Path], None], expected
 def test_an_index_that_names_files_elsewhere(run: Path, name: str) -> None:
     shards(save(run, 5), name)
     with pytest.raises(
-        UsageError, match=r"index\.json: names .*; expected files of its own folder"
+        UsageError, match=r"index\.json: names .*; expected files in the index's own folder"
     ):
-        checkpoints.lacking(checkpoints.find(run)[0])
+        checkpoints.find_incomplete_part(checkpoints.find_checkpoints(run)[0])
 
 
 def test_what_single_files_lack(run: Path) -> None:
     pt(run / "ckpt.pt", b"weights")
     (run / "model_00000010.bin").write_bytes(bytes(1025))
-    assert [checkpoints.lacking(found) for found in checkpoints.find(run)] == ["", ""]
+    assert [
+        checkpoints.find_incomplete_part(found) for found in checkpoints.find_checkpoints(run)
+    ] == ["", ""]
     os.truncate(run / "ckpt.pt", 40)
     os.truncate(run / "model_00000010.bin", 1024)
-    lacks = ["model_00000010.bin is no longer than its header", "ckpt.pt is not whole"]
-    assert [checkpoints.lacking(found) for found in checkpoints.find(run)] == lacks
+    lacks = [
+        "model_00000010.bin is incomplete: no weights follow its header",
+        "ckpt.pt is incomplete",
+    ]
+    assert [
+        checkpoints.find_incomplete_part(found) for found in checkpoints.find_checkpoints(run)
+    ] == lacks
 
 
 def test_names_numbers_and_order(run: Path) -> None:
@@ -227,7 +234,7 @@ def test_names_numbers_and_order(run: Path) -> None:
         (run / name).write_bytes(bytes(2000))
     for name in ("tmp-checkpoint-9", "checkpoint-last", "ckpt_4.pt"):
         (run / name).mkdir()
-    found = checkpoints.find(run)
+    found = checkpoints.find_checkpoints(run)
     assert [(checkpoint.number, checkpoint.model, checkpoint.name) for checkpoint in found] == [
         (0, "hf:RUN/checkpoint-0", "RUN/checkpoint-0"),
         (20, "hf:RUN/checkpoint-20", "RUN/checkpoint-20"),
@@ -273,8 +280,10 @@ def test_a_checkpoint_that_arrives_slowly_is_taken_when_it_is_whole(
     (direct,) = evaluate("demo", ["ptb"], settings=LIMIT)
     assert {scored.results[0].nll_sha256 for scored in (first, second)} == {direct.nll_sha256}
     said = caplog.messages
-    assert said[0] == "watching RUN, every 0.05 s; Ctrl-C ends it"
-    assert "RUN/checkpoint-20: model.safetensors is not whole; it waits until it is whole" in said
+    assert said[0] == "watching RUN every 0.05 s; press Ctrl-C to stop"
+    assert (
+        "RUN/checkpoint-20: model.safetensors is incomplete; waiting until it is complete" in said
+    )
     rows = list(csv.DictReader(Path("out/results.csv").read_text().splitlines()))
     assert {row["model"] for row in rows} == {"RUN/checkpoint-3", "RUN/checkpoint-20"}
     assert Path("out/curves.svg").read_bytes().startswith(b"<?xml")
@@ -337,8 +346,8 @@ def test_a_file_that_is_written_over_and_over(run: Path, loaded: list[str]) -> N
     assert steps() == [1000, 2000, 1000, None]
     assert {
         result.model["name"]
-        for record in history.read(Path("out"))
-        for result in record.results(Path("out"))
+        for record in history.read_history(Path("out"))
+        for result in history.read_model_results(Path("out"), record.model)
     } == {*made}
     assert names(run) == []
 
@@ -368,9 +377,9 @@ def test_a_broken_checkpoint_is_said_and_skipped_until_it_changes(
     mend.join()
     assert loaded.count("hf:RUN/checkpoint-1") == 2
     assert caplog.messages[1:] == [
-        "model RUN/checkpoint-1: broken; expected a model; skipped until it changes",
+        "model RUN/checkpoint-1: broken; expected a model; skipped until its files change",
         "RUN/checkpoint-2/model.safetensors.index.json: names '../one.safetensors'; "
-        "expected files of its own folder; skipped until it changes",
+        "expected files in the index's own folder; skipped until its files change",
     ]
 
 
@@ -395,7 +404,7 @@ def test_a_checkpoint_that_diverged(
     watching = watched(run)
     assert next(watching).step == 2
     with pytest.raises(
-        UsageError, match=r"RUN: not scored: checkpoint-1; expected whole checkpoints"
+        UsageError, match=r"RUN: not scored: checkpoint-1; expected complete checkpoints"
     ):
         next(watching)
 
@@ -423,9 +432,7 @@ def test_a_folder_without_a_tokenizer(
     (save(run, 1) / "tokenizer.json").unlink()
     with pytest.raises(UsageError, match="not scored: checkpoint-1"):
         names(run)
-    assert (
-        "RUN/checkpoint-1: no tokenizer was saved with it; expected --tokenizer with" in caplog.text
-    )
+    assert "RUN/checkpoint-1: it has no tokenizer; expected --tokenizer with" in caplog.text
     own = LoadOptions(tokenizer="mine")
     scored = watch(
         run,
@@ -482,10 +489,10 @@ def test_the_command_prints_a_line_per_number(
         (["NOWHERE"], "NOWHERE: No such file or directory; expected the folder of a training run"),
         (
             ["RUN", "--once"],
-            "RUN: no checkpoint there; expected checkpoint-STEP folders, ckpt*.pt or model_*.bin",
+            "RUN: no checkpoint found; expected checkpoint-STEP folders, ckpt*.pt or model_*.bin",
         ),
-        (["RUN", "--every=0"], "--every 0: expected seconds, more than 0 and at most 86400"),
-        (["RUN", "--every=nan"], "--every nan: expected seconds"),
+        (["RUN", "--every=0"], "--every 0: expected more than 0 and at most 86400 seconds"),
+        (["RUN", "--every=nan"], "--every nan: expected more than 0"),
         (["RUN", "--tasks=ptt"], "unknown task 'ptt'; did you mean 'ptb'?"),
         (["RUN", "--limit=0"], "--limit 0: expected a whole number"),
         (["RUN", "--data=ptb=NOTHING"], "--data ptb=NOTHING: no such file"),
@@ -509,7 +516,7 @@ def test_a_history_that_is_none(
     Path("out/mine").mkdir(parents=True)
     Path("out/mine/checkpoint.json").write_text("{}")
     code, _, err = ended(monkeypatch, capsys, "RUN")
-    assert (code, err.partition(";")[0]) == (2, "gpt2eval: out/mine/checkpoint.json: not readable")
+    assert (code, err.partition(";")[0]) == (2, "gpt2eval: out/mine/checkpoint.json: unreadable")
 
 
 def test_ctrl_c_ends_it(run: Path) -> None:
@@ -531,7 +538,9 @@ def test_ctrl_c_ends_it(run: Path) -> None:
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     assert process.stderr is not None
-    assert [*islice(process.stderr, 1)] == ["gpt2eval: watching RUN, every 0.1 s; Ctrl-C ends it\n"]
+    assert [*islice(process.stderr, 1)] == [
+        "gpt2eval: watching RUN every 0.1 s; press Ctrl-C to stop\n"
+    ]
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130

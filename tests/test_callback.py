@@ -121,7 +121,7 @@ def test_nothing_of_the_module_changes(tokenizer: Any) -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of torch.compile's own parts
 def test_the_weights_are_shared_and_never_stale(tokenizer: Any) -> None:
     model = small()
-    made = live_module.twin(model)
+    made = live_module.shadow_copy(model)
     assert {p.data_ptr() for p in made.parameters()} == {p.data_ptr() for p in model.parameters()}
     first = evaluate_module(model, tokenizer, ["text8"], data=demo.data(), settings=SETTINGS)[0]
     compiled: Any = torch.compile(model)
@@ -199,13 +199,14 @@ def test_a_module_of_ones_own(tokenizer: Any) -> None:
     np.testing.assert_allclose(nats(bare), wanted, rtol=1e-6)
     with pytest.raises(
         UsageError,
-        match=r"Nano: its config does not say how long its input may be; expected context=",
+        match=r"Nano: its configuration has no maximum input length; expected context=",
     ):
         evaluate_module(Nano(model), tokenizer, ["text8"], data=demo.data())
     with pytest.raises(UsageError, match="depends on later tokens"):
         evaluate_module(Bag(), tokenizer, ["text8"], **rest)
     with pytest.raises(
-        UsageError, match=r"Nano: \[1, 1, 2560\] for ids \[1, 2\]; expected logits at every place"
+        UsageError,
+        match=r"Nano: returned \[1, 1, 2560\] for ids \[1, 2\]; expected logits at every position",
     ):
         evaluate_module(Nano(model), tokenizer, ["text8"], logits=lambda m, ids: m(ids)[0], **rest)
     with pytest.raises(UsageError, match="tokenizer int: expected"):
