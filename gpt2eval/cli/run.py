@@ -298,6 +298,7 @@ def explain(
     """Set every known protocol's perplexity of one model on one text side by side, and what each difference is worth."""
     from gpt2eval import demo
     from gpt2eval.analysis import explain as why
+    from gpt2eval.analysis import explain_table
     from gpt2eval.cli.progress import bars
     from gpt2eval.models import registry
     from gpt2eval.models.options import LoadOptions
@@ -318,4 +319,4 @@ def explain(
             folder=results.result_folder(out, backend.identity()["name"], task) / "explained",
             watch=watch,
         )
-    print(why.rendered(rows))
+    print(explain_table.render(rows))
