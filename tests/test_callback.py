@@ -70,8 +70,8 @@ def test_live_scores_equal_those_of_the_saved_checkpoint(
 ) -> None:
     model = small_model(kind).to(dtype).train()
     live = evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS)
-    model.save_pretrain(tmp_path)
-    tokenizer.save_pretrain(tmp_path)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
     saved = evaluate(
         str(tmp_path),
         TASKS,
@@ -82,8 +82,8 @@ def test_live_scores_equal_those_of_the_saved_checkpoint(
     np.testing.assert_allclose(
         nats(live), nats(saved), rtol=1e-6 if dtype == torch.float32 else 1e-3
     )
-    assert [r.model["attn"] for r in live] == ["packed"] * 3
-    assert live[0].model["tokenizer"] == saved[0].model["tokenizer"]
+    assert [r.model.attn for r in live] == ["packed"] * 3
+    assert live[0].model.tokenizer == saved[0].model.tokenizer
 
 
 def test_module_does_not_change(tokenizer: Any) -> None:
@@ -126,9 +126,9 @@ def test_weights_are_shared_and_current(tokenizer: Any) -> None:
     with torch.no_grad():
         model.transformer.wte.weight.mul_(1.1)
     other = evaluate_module(model, tokenizer, ["text8"], data=demo.data(), settings=SETTINGS)[0]
-    assert (same.nll_sha256, same.model["revision"]) == (first.nll_sha256, first.model["revision"])
+    assert (same.nll_sha256, same.model.revision) == (first.nll_sha256, first.model.revision)
     assert other.nll_sha256 != first.nll_sha256
-    assert other.model["revision"] != first.model["revision"]
+    assert other.model.revision != first.model.revision
 
 
 def test_steps_keep_separate_results_in_one_folder(tokenizer: Any, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_steps_keep_separate_results_in_one_folder(tokenizer: Any, tmp_path: Pat
     with torch.no_grad():
         model.transformer.wte.weight.mul_(1.1)
     assert evaluate_at(2).nll_sha256 != first.nll_sha256
-    assert evaluate_at(2).model["step"] == "2"
+    assert evaluate_at(2).model.step == "2"
     rows = (tmp_path / "results.csv").read_text().splitlines()
     assert len(rows) == 1 + 2 * 2, "a header, and two metrics of two steps"
 
@@ -292,4 +292,4 @@ def test_demo_model_scores_the_same_live(tokenizer: Any) -> None:
     model = AutoModelForCausalLM.from_pretrained(str(DEMO / "model"), dtype=torch.float32)
     live = evaluate_module(model, tokenizer, ["ptb"], data=demo.data())[0]
     saved = evaluate("demo", ["ptb"], data=demo.data())[0]
-    assert live.metrics[0].metric.value == pytest.approx(saved.metrics[0].metric.value, rel=1e-6)
+    assert live.primary.value == pytest.approx(saved.primary.value, rel=1e-6)

@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -32,6 +33,7 @@ from gpt2eval.pipeline import Settings
 from gpt2eval.report import plots
 from gpt2eval.training import checkpoints, history
 from gpt2eval.training.watch import ScoredCheckpoint, watch
+from gpt2eval.types import ModelIdentity
 
 MODEL = DEMO / "model"
 LIMIT = Settings(limit=2)
@@ -47,8 +49,8 @@ class StandInModel(ByteModel):
         if content.startswith(b"step "):
             self.from_content["step"] = content.split()[1].decode()
 
-    def identity(self) -> Mapping[str, str]:
-        return {**super().identity(), **self.from_content}
+    def identity(self) -> ModelIdentity:
+        return replace(super().identity(), **self.from_content)
 
 
 @pytest.fixture
@@ -318,7 +320,7 @@ def test_checkpoints_are_scored_once_in_order_of_steps(
     evaluate_unchanged = pipeline.evaluate
 
     def counting(model: registry.Model, tasks: list[str], **arguments: object) -> object:
-        calls.append((model.identity()["name"], tasks))
+        calls.append((model.identity().name, tasks))
         return evaluate_unchanged(model, tasks, **arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline, "evaluate", counting)
@@ -372,7 +374,7 @@ def test_overwritten_file_is_scored_under_a_new_name_each_time(
     ]
     assert history_steps() == [1000, 2000, 1000, None]
     assert {
-        result.model["name"]
+        result.model.name
         for entry in history.read_history(Path("out"))
         for result in history.read_model_results(Path("out"), entry.model)
     } == {*scored_names}

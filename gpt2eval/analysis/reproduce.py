@@ -147,12 +147,7 @@ def _load_signature_model(name: str, fields: Mapping[str, str], options: LoadOpt
 
 def _check_model(model: Model, fields: Mapping[str, str]) -> None:
     """Raise UsageError, naming the fields, if a model is not the one in a signature."""
-    identity = model.identity()
-    actual = {
-        **identity,
-        "model": f"{identity['name']}@{identity['revision']}",
-        "tok": identity["tokenizer"],
-    }
+    actual = signature.model_fields(registry.identity_of(model))
     differences = [
         f"{key}: the signature has {fields[key]}, this model {actual.get(key, '(none)')}"
         for key in MODEL_FIELDS
@@ -166,8 +161,8 @@ def _check_model(model: Model, fields: Mapping[str, str]) -> None:
 
 def _check_unit(fields: Mapping[str, str], measured: Sequence[Result]) -> None:
     """Raise UsageError if no metric has the unit of a signature; it is known only after scoring."""
-    signatures = [metric.signature for result in measured for metric in result.metrics]
-    units = dict.fromkeys(signature.read(line)["unit"] for line in signatures)
+    metrics = [metric for result in measured for metric in result.metrics.values()]
+    units = dict.fromkeys(f"{metric.unit}@{metric.units}" for metric in metrics)
     if "unit" in fields and fields["unit"] not in units:
         raise UsageError(
             f"signature: unit: {fields['unit']}; expected one of the task's: {', '.join(units)}"
@@ -212,7 +207,7 @@ def _read_signature(argument: str) -> str:
     stored = results.read_results([Path(argument)])
     if len(stored) > 1:
         raise UsageError(f"{argument}: holds {len(stored)} results; expected one")
-    return stored[0].metrics[0].signature
+    return stored[0].signature
 
 
 def _is_existing_path(argument: str) -> bool:

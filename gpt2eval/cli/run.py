@@ -213,13 +213,12 @@ def watch(
         bars=bars,
     )
     for model, step, results in scored:
-        for measured in (measured for result in results for measured in result.metrics):
-            name, value = measured.metric[:2]
+        for measured in (metric for result in results for metric in result.metrics.values()):
             print(
                 "" if step is None else step,
                 model,
-                name,
-                f"{value:.4f}",
+                measured.name,
+                f"{measured.value:.4f}",
                 measured.signature,
                 sep="\t",
                 flush=True,
@@ -316,7 +315,8 @@ def explain(
             protocols=protocols.split(",") if protocols else (),
             include=include or (),
             settings=Settings(limit=limit, cache=cache),
-            folder=results.result_folder(out, backend.identity()["name"], task) / "explained",
+            folder=results.result_folder(out, registry.identity_of(backend).name, task)
+            / "explained",
             watch=watch,
         )
     print(explain_table.render(rows))

@@ -71,9 +71,9 @@ def evaluate_module(
 def figures(results: Sequence[Result], prefix: str = "gpt2eval") -> dict[str, float]:
     """Return results as a flat mapping for loggers: `gpt2eval/wikitext2/ppl` to its value."""
     return {
-        f"{prefix}/{result.full_name}/{measured.metric.name}": measured.metric.value
+        f"{prefix}/{result.full_name}/{name}": metric.value
         for result in results
-        for measured in result.metrics
+        for name, metric in result.metrics.items()
     }
 
 

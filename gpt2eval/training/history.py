@@ -135,7 +135,7 @@ def result_name(out: Path, checkpoint: TrainingCheckpoint, step: int | None, rev
     if checkpoint.number is None and step is None:
         return f"{checkpoint.name}@{revision}"
     name = checkpoint.name if checkpoint.number is not None else f"{checkpoint.name}@step{step}"
-    is_taken = any(result.model["revision"] != revision for result in read_model_results(out, name))
+    is_taken = any(result.model.revision != revision for result in read_model_results(out, name))
     return f"{checkpoint.name}@{revision}" if is_taken else name
 
 

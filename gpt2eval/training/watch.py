@@ -185,10 +185,9 @@ def _score(
     backend = registry.load_model(checkpoint.model, plan.options)
     if checkpoints.read_checkpoint(checkpoint.path) != checkpoint:
         return None
-    identity = backend.identity()
-    saved_step = identity.get("step", "")
-    step = int(saved_step) if saved_step.isdecimal() else checkpoint.number
-    name = history.result_name(plan.out, checkpoint, step, identity["revision"])
+    identity = registry.identity_of(backend)
+    step = int(identity.step) if identity.step.isdecimal() else checkpoint.number
+    name = history.result_name(plan.out, checkpoint, step, identity.revision)
     with plan.bars() as show_progress:
         measured = pipeline.evaluate(
             registry.renamed(backend, name),
