@@ -8,7 +8,6 @@ import pytest
 
 from gpt2eval import demo, evaluate
 from gpt2eval.analysis.explain import explain
-from gpt2eval.analysis.explain_table import render
 from gpt2eval.config import catalog
 from gpt2eval.errors import UsageError
 from gpt2eval.models import registry
@@ -40,7 +39,7 @@ def test_steps_add_up_and_perplexities_equal_those_of_runs(tmp_path: Path) -> No
     text.write_text("".join(FILES["wikitext103"].read_text().splitlines(keepends=True)[:12]))
     files = {"wikitext103": text}
     model = registry.load_model("demo", LoadOptions())
-    rows = explain(model, "wikitext103", files)
+    rows = explain(model, "wikitext103", data=files)
     assert [row.name for row in rows][:2] == ["wikitext103", "wikitext103/s32"]
     assert {"raw", "lm_eval", "hf_docs", "llama_cpp", "megatron"} <= {
         row.name.partition("/")[2] for row in rows
@@ -61,11 +60,11 @@ def test_steps_add_up_and_perplexities_equal_those_of_runs(tmp_path: Path) -> No
 
 def test_protocol_that_cannot_be_measured_is_omitted_with_the_reason() -> None:
     rows = explain(
-        CountingModel("toy:unigram"), "wikitext103", FILES, protocols=["s512", "no_detok"]
+        CountingModel("toy:unigram"), "wikitext103", data=FILES, protocols=["s512", "no_detok"]
     )
     assert "stride 512 is above the context of 256" in rows[1].reason_omitted
     assert not rows[2].reason_omitted
-    assert "wikitext103/s512: omitted: task wikitext103: stride 512" in render(rows)
+    assert "wikitext103/s512: omitted: task wikitext103: stride 512" in str(rows)
 
 
 def test_protocols_that_share_requests_are_scored_once(tmp_path: Path) -> None:
@@ -78,16 +77,20 @@ def test_protocols_that_share_requests_are_scored_once(tmp_path: Path) -> None:
     single_run = CountingModel("toy:unigram")
     model = CountingModel("toy:unigram")
     evaluate(single_run, ["wikitext103"], data=FILES)
-    rows = explain(model, "mine", {"mine": FILES["wikitext103"]}, include=[tmp_path])
+    rows = explain(model, "mine", data={"mine": FILES["wikitext103"]}, include=[tmp_path])
     assert model.scored_tokens == single_run.scored_tokens > 10000
     assert [step.group for row in rows for step in row.steps] == ["unit", "unit"]
-    assert "mine/bytes: unit word+eol -> byte" in render(rows)
+    assert "mine/bytes: unit word+eol -> byte" in str(rows)
 
 
 def test_limit_cuts_the_same_text_for_every_protocol() -> None:
     model = registry.load_model("toy:uniform-bytes")
     rows = explain(
-        model, "wikitext103", FILES, protocols=["no_detok", "lm_eval"], settings=Settings(limit=40)
+        model,
+        "wikitext103",
+        data=FILES,
+        protocols=["no_detok", "lm_eval"],
+        settings=Settings(limit=40),
     )
     lines = "".join(FILES["wikitext103"].read_text().splitlines(keepends=True)[:40])
     assert rows[1].nats * rows[1].units == pytest.approx(math.log(256) * len(lines.encode()))
@@ -99,6 +102,18 @@ def test_unknown_variant_and_task_without_perplexity_are_errors() -> None:
     with pytest.raises(
         UsageError, match="unknown variant of wikitext103 'lmeval'; did you mean 'lm_eval'"
     ):
-        explain(model, "wikitext103", FILES, protocols=["lmeval"])
+        explain(model, "wikitext103", data=FILES, protocols=["lmeval"])
     with pytest.raises(UsageError, match="no perplexity to explain"):
-        explain(model, "cbt_cn", demo.data())
+        explain(model, "cbt_cn", data=demo.data())
+
+
+def test_model_by_name_and_protocol_by_name(tmp_path: Path) -> None:
+    explanation = explain(
+        "toy:unigram", data=FILES, protocols=["raw"], settings=Settings(limit=5), out=tmp_path
+    )
+    assert [protocol.name for protocol in explanation] == ["wikitext103", "wikitext103/raw"]
+    assert explanation["wikitext103/raw"] == explanation[1]
+    assert len(explanation) == 2
+    assert (tmp_path / "toy-unigram" / "wikitext103" / "explained").is_dir()
+    with pytest.raises(UsageError, match="unknown protocol 'raw'; did you mean 'wikitext103/raw'"):
+        explanation["raw"]

@@ -7,96 +7,97 @@ contributions add up exactly. This module does not know what the settings mean.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from gpt2eval import pipeline
+from gpt2eval import demo, pipeline
+from gpt2eval.analysis.explain_result import (
+    SETTING_GROUPS,
+    ExplainedProtocol,
+    Explanation,
+    Step,
+)
 from gpt2eval.analysis.measure_protocols import ProtocolMeasurer
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Task
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics import metrics
+from gpt2eval.models import registry
+from gpt2eval.models.options import LoadOptions
+from gpt2eval.report import results
 from gpt2eval.types import Model, Progress, Tally
-
-# Groups of a task's settings, in the order in which they change. `unit` comes before the groups
-# that can leave tokens unscored, so that it is compared over the same tokens.
-SETTING_GROUPS: Mapping[str, tuple[str, ...]] = {
-    "text": ("source", "format", "encoding", "cut_last", "cut_whole", "expect"),
-    "detokenizer": ("detokenizer", "lead", "join"),
-    "ask": ("ask", "normalize"),
-    "unit": ("unit",),
-    "windows": ("context", "stride", "windows"),
-    "start": ("start",),
-    "specials": ("specials",),
-}
-
-
-class Step(NamedTuple):
-    """One group of settings that changes, and by how much the nats per unit grow with it."""
-
-    group: str
-    before: str
-    after: str
-    nats: float
-
-
-class ExplainedProtocol(NamedTuple):
-    """A protocol's perplexity, and the steps that lead to it from the first protocol.
-
-    `nats` is ln(perplexity). `reason_omitted` is empty unless the protocol cannot be measured.
-    """
-
-    name: str
-    ppl: float
-    unit: str
-    units: int
-    nats: float
-    steps: tuple[Step, ...]
-    reason_omitted: str = ""
 
 
 def explain(
-    model: Model,
-    name: str,
-    files: Mapping[str, Path] | None = None,
+    model: str | Model = "demo",
+    task: str = "wikitext103",
     *,
+    data: Mapping[str, Path | str] | None = None,
     protocols: Sequence[str] = (),
-    include: Sequence[Path] = (),
+    out: Path | str | None = None,
     settings: pipeline.Settings = pipeline.Settings(),
-    folder: Path | None = None,
-    watch: Callable[[Progress], None] = lambda progress: None,
-) -> list[ExplainedProtocol]:
+    options: LoadOptions = LoadOptions(),
+    include: Sequence[Path] = (),
+    progress: Callable[[Progress], None] | None = None,
+) -> Explanation:
     """Measure the perplexity of a task under its own protocol and under its variants.
 
     For every variant v, nats(v) = nats(first) + the sum of its steps' nats, where nats = ln(PPL).
 
     Args:
-        model: a backend.
-        name: a task with a perplexity.
-        files: local files by task; the published files by default.
-        protocols: names of variants; by default all of the task's.
-        include: folders with further tasks and detokenizers.
+        model: a model name, as for `evaluate`, or a backend.
+        task: a task with a perplexity.
+        data: local files by task; by default the published files, for the demo model its own.
+        protocols: names of the task's variants; by default all of them.
+        out: a results folder, where scores are journaled so that an interrupted call can resume.
         settings: `limit` keeps the first lines of the published text, whatever the records are.
-        folder: where the model's scores are journaled, so that an interrupted run can resume.
-        watch: called with the progress of each measurement.
+        options: how to load the model, if `model` is a name.
+        include: folders with further tasks and detokenizers.
+        progress: called with the progress of each measurement.
 
     Returns:
-        The task's own protocol first. A variant that cannot be measured carries the reason.
+        The protocols, the task's own first. One that cannot be measured carries the reason.
 
     Raises:
-        UsageError: for an unknown task or variant, and for a task without a perplexity.
+        UsageError: for an unknown task or variant, a task without a perplexity, and data or a
+            model that cannot be loaded.
+
+    Example:
+        print(explain("gpt2", "wikitext103", protocols=["no_detok", "lm_eval"]))
     """
-    base = loader.load_task(name, include)
+    base = loader.load_task(task, include)
     if unlisted := [p for p in protocols if p not in base.variants]:
         raise unknown(f"variant of {base.name}", unlisted[0], base.variants)
     if "ppl" not in base.metrics:
-        raise UsageError(f"task {name}: it has no perplexity to explain; expected a task with ppl")
-    measurer = ProtocolMeasurer(model, files, include, settings, folder, watch)
+        raise UsageError(f"task {task}: it has no perplexity to explain; expected a task with ppl")
+    if not data and model == "demo":
+        data = demo.data()
+    if out is not None:
+        results.check_writable(Path(out))
+    backend = registry.load_model(model, options) if isinstance(model, str) else model
+    measurer = ProtocolMeasurer(
+        backend,
+        {name: Path(path) for name, path in (data or {}).items()},
+        include,
+        settings,
+        _journal_folder(out, backend, task),
+        progress or (lambda report: None),
+    )
+    variants = [
+        loader.load_task(f"{base.name}/{variant}", include)
+        for variant in protocols or base.variants
+    ]
     rows = [_explain_protocol(measurer, base, base)]
-    for variant in protocols or base.variants:
-        task = loader.load_task(f"{base.name}/{variant}", include)
-        if "ppl" in task.metrics and task.full_name != base.full_name:
-            rows.append(_explain_protocol(measurer, base, task))
-    return rows
+    rows += [
+        _explain_protocol(measurer, base, variant)
+        for variant in variants
+        if "ppl" in variant.metrics and variant.full_name != base.full_name
+    ]
+    return Explanation(tuple(rows))
+
+
+def _journal_folder(out: Path | str | None, model: Model, task: str) -> Path | None:
+    if out is None:
+        return None
+    return results.result_folder(Path(out), registry.identity_of(model).name, task) / "explained"
 
 
 def _explain_protocol(measurer: ProtocolMeasurer, base: Task, task: Task) -> ExplainedProtocol:

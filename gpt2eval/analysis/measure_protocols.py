@@ -20,15 +20,15 @@ from gpt2eval.types import Model, Progress, Tally, Units
 class ProtocolMeasurer:
     """Measures protocols of one model and caches their tallies.
 
-    `folder` is where scores are journaled; `files` are local files by task.
+    `journal` is the folder where scores are journaled; `files` are local files by task.
     """
 
     model: Model
-    files: Mapping[str, Path] | None
+    files: Mapping[str, Path]
     include: Sequence[Path]
     settings: pipeline.Settings
-    folder: Path | None
-    watch: Callable[[Progress], None]
+    journal: Path | None
+    progress: Callable[[Progress], None]
     tallies: dict[str, Tally] = field(default_factory=dict)
 
     def tally(self, task: Task) -> Tally:
@@ -55,8 +55,8 @@ class ProtocolMeasurer:
             self._corpus(task),
             self.settings._replace(limit=None, allow_lossy=True),  # _corpus applies the limit
             self.include,
-            journal=self.folder,
-            watch=self.watch,
+            journal=self.journal,
+            watch=self.progress,
         )
         assert measurement, "a single worker scores every chunk"
         return measurement.result.tally
