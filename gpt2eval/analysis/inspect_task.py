@@ -8,7 +8,7 @@ from gpt2eval import pipeline
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus, records
-from gpt2eval.data.records import _texts, lines_of
+from gpt2eval.data.records import scored_lines, scored_texts
 from gpt2eval.errors import UsageError
 from gpt2eval.text import passages
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
@@ -39,7 +39,7 @@ def check(
     detokenizer = load_detokenizer(task.detokenizer, include)
     by_line = isinstance(detokenizer, Detokenizer)
     checked = check_round_trip(
-        lines_of(task, read) if by_line else _texts(task, read), detokenizer, sample
+        scored_lines(task, read) if by_line else scored_texts(task, read), detokenizer, sample
     )
     text = "\n".join(
         [
