@@ -11,7 +11,9 @@ from gpt2eval import pipeline
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus
-from gpt2eval.data.records import Corpus, _texts, lines_of
+from gpt2eval.data.records import Corpus
+from gpt2eval.data import corpus, records
+from gpt2eval.data.records import scored_lines, scored_texts
 from gpt2eval.errors import UsageError
 from gpt2eval.text import passages
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
@@ -51,7 +53,7 @@ def check(
     text = _load_corpus(task, files, cache)
     detokenizer = load_detokenizer(task.detokenizer, include)
     by_line = isinstance(detokenizer, Detokenizer)
-    pieces = lines_of(task, text) if by_line else _texts(task, text)
+    pieces = scored_lines(task, text) if by_line else scored_texts(task, text)
     outcome = check_round_trip(pieces, detokenizer, sample)
     title = f"{task.full_name}: {text.origin}, detokenizer {detokenizer.name}"
     report = "\n".join([title, *_report_lines(outcome, detokenizer)])
