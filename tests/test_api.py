@@ -159,7 +159,7 @@ def test_scores_are_the_servers(standing: StandIn, takes_ids: bool, adds_start: 
     model = load(standing)
     ids = WORDS.encode(TEXT, add_special_tokens=False).ids
     assert model.start == (None if adds_start else 0)
-    assert model.identity()["attn"] == ("server+bos" if adds_start else "server")
+    assert model.identity().attn == ("server+bos" if adds_start else "server")
     row = np.array([0, *ids], np.int32)
     requests = [Request(row[:2], (row[2:],)), Request(row[:5], (row[5:9], row[7:8]))]
     if adds_start:
@@ -205,8 +205,8 @@ def test_a_task_and_its_signature(standing: StandIn, tmp_path: Path) -> None:
     made = evaluate(
         model, ["text8", "cbt_cn"], data=demo.data(), out=tmp_path, settings=Settings(limit=3)
     )
-    assert "attn:server" in made[0].metrics[0].signature
-    assert "|ctx:64|" in made[0].metrics[0].signature
+    assert "attn:server" in made[0].signature
+    assert "|ctx:64|" in made[0].signature
     text = demo.data()["text8"].read_text()
     assert made[0].tally.units.chars <= len(text)
     asked = len(standing.asked)
@@ -450,7 +450,7 @@ def test_llama_cpp(real: str, words: str | None) -> None:
         evaluate(m, ["lambada"], data=demo.data(), settings=Settings(limit=3))[0]
         for m in (model, ours)
     )
-    assert made.metrics[0].metric.value == pytest.approx(wanted.metrics[0].metric.value, rel=5e-3)
+    assert made.primary.value == pytest.approx(wanted.primary.value, rel=5e-3)
     plain = model.encode("was a bright cold day in April, and the clocks").ids
     within = [Request(plain[:3], (plain[3:],))]  # whose echo is one place off there
     np.testing.assert_allclose(model.score(within).logprobs, ours.score(within).logprobs, atol=5e-3)

@@ -83,7 +83,7 @@ def test_a_model_gives_the_same_bits_for_any_number_of_threads(kind: str, tmp_pa
         [Request(ids(150), tuple(ids(n) for n in (3, 1, 9))), Request(ids(91), (ids(2),))],
     ]
     model = registry.load_model(str(tmp_path))
-    assert model.identity()["attn"] == "packed"
+    assert model.identity().attn == "packed"
     for batch in batches:
         one, *others = with_threads(lambda batch=batch: model.score(batch).logprobs)
         assert all(np.array_equal(one, other) for other in others)

@@ -52,7 +52,7 @@ def test_it_adds_up_and_agrees_with_runs(tmp_path: Path) -> None:
         assert row.nats == pytest.approx(
             rows[0].nats + sum(step.nats for step in row.steps), abs=1e-12
         )
-        run = evaluate(model, [row.name], data=files)[0].metrics[0].metric
+        run = evaluate(model, [row.name], data=files)[0].primary
         assert (row.ppl, row.units, row.unit) == (
             pytest.approx(run.value, rel=1e-9),
             run.units,

@@ -83,8 +83,8 @@ def test_the_numbers_are_those_of_the_saved_checkpoint(
     np.testing.assert_allclose(
         nats(alive), nats(saved), rtol=1e-6 if dtype == torch.float32 else 1e-3
     )
-    assert [r.model["attn"] for r in alive] == ["packed"] * 3
-    assert alive[0].model["tokenizer"] == saved[0].model["tokenizer"]
+    assert [r.model.attn for r in alive] == ["packed"] * 3
+    assert alive[0].model.tokenizer == saved[0].model.tokenizer
 
 
 def test_nothing_of_the_module_changes(tokenizer: Any) -> None:
@@ -129,9 +129,9 @@ def test_the_weights_are_shared_and_never_stale(tokenizer: Any) -> None:
     with torch.no_grad():
         model.transformer.wte.weight.mul_(1.1)
     other = evaluate_module(model, tokenizer, ["text8"], data=demo.data(), settings=SETTINGS)[0]
-    assert (same.nll_sha256, same.model["revision"]) == (first.nll_sha256, first.model["revision"])
+    assert (same.nll_sha256, same.model.revision) == (first.nll_sha256, first.model.revision)
     assert other.nll_sha256 != first.nll_sha256
-    assert other.model["revision"] != first.model["revision"]
+    assert other.model.revision != first.model.revision
 
 
 def test_two_steps_in_one_folder_do_not_mix(tokenizer: Any, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_two_steps_in_one_folder_do_not_mix(tokenizer: Any, tmp_path: Path) -> N
     with torch.no_grad():
         model.transformer.wte.weight.mul_(1.1)
     assert at(2).nll_sha256 != first.nll_sha256
-    assert at(2).model["step"] == "2"
+    assert at(2).model.step == "2"
     assert (
         len((tmp_path / "results.csv").read_text().splitlines()) == 5
     )  # a head, and two metrics of two steps
@@ -291,4 +291,4 @@ def test_the_model_of_the_demo(tokenizer: Any) -> None:
     model = AutoModelForCausalLM.from_pretrained(str(DEMO / "model"), dtype=torch.float32)
     alive = evaluate_module(model, tokenizer, ["ptb"], data=demo.data())[0]
     saved = evaluate("demo", ["ptb"], data=demo.data())[0]
-    assert alive.metrics[0].metric.value == pytest.approx(saved.metrics[0].metric.value, rel=1e-6)
+    assert alive.primary.value == pytest.approx(saved.primary.value, rel=1e-6)

@@ -178,8 +178,8 @@ def test_another_config_is_another_model(folder: Path) -> None:
     first = registry.load_model(str(folder), LoadOptions(device="cpu")).identity()
     edit(folder / "config.json", activation_function="relu")
     second = registry.load_model(str(folder), LoadOptions(device="cpu")).identity()
-    assert first["revision"] != second["revision"]
-    assert first["weights"] != second["weights"]
+    assert first.revision != second.revision
+    assert first.weights != second.weights
 
 
 @pytest.mark.parametrize("field", ["block_count", "embedding_length", "feed_forward_length"])
@@ -297,7 +297,7 @@ def test_files_that_are_links_as_in_the_hubs_cache(folder: Path) -> None:
         "weight_map": dict.fromkeys(state, "model-1.safetensors"),
     }
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert registry.load_model(str(folder), LoadOptions(device="cpu")).identity()["name"] == str(
+    assert registry.load_model(str(folder), LoadOptions(device="cpu")).identity().name == str(
         folder
     )
 
@@ -386,7 +386,7 @@ def test_code_in_a_folder_is_not_run_unless_trusted_and_then_named(
     identity = registry.load_model(
         str(folder), LoadOptions(device="cpu", trust_remote_code=True)
     ).identity()
-    assert identity["code"]
+    assert identity.code
 
 
 def test_models_that_see_what_comes_later_are_refused(folder: Path) -> None:
@@ -418,9 +418,13 @@ def test_models_that_see_what_comes_later_are_refused(folder: Path) -> None:
         refused(str(place), said)
     decoder = BertConfig(**sizes, vocab_size=2560, initializer_range=0.3, is_decoder=True)
     BertLMHeadModel(decoder).save_pretrained(folder.parent / "decoder")
-    assert registry.load_model(
-        str(folder.parent / "decoder"), LoadOptions(device="cpu", tokenizer=str(folder))
-    ).identity()["name"]
+    assert (
+        registry.load_model(
+            str(folder.parent / "decoder"), LoadOptions(device="cpu", tokenizer=str(folder))
+        )
+        .identity()
+        .name
+    )
 
 
 def test_a_tokenizer_of_another_model(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -29,6 +30,7 @@ from gpt2eval.pipeline import Settings
 from gpt2eval.report import plots
 from gpt2eval.training import checkpoints, history
 from gpt2eval.training.watch import ScoredCheckpoint, watch
+from gpt2eval.types import ModelIdentity
 
 MODEL = DEMO / "model"
 LIMIT = Settings(limit=2)
@@ -43,8 +45,8 @@ class Trained(ByteModel):
         self.said = {"step": content.split()[1].decode()} if content.startswith(b"step ") else {}
         self.said["revision"] = sha256(content).hexdigest()[:8]
 
-    def identity(self) -> Mapping[str, str]:
-        return {**super().identity(), **self.said}
+    def identity(self) -> ModelIdentity:
+        return replace(super().identity(), **self.said)
 
 
 @pytest.fixture
@@ -290,7 +292,7 @@ def test_in_order_of_steps_and_once_each(
     evaluated = pipeline.evaluate
 
     def counting(model: registry.Model, tasks: list[str], **given: object) -> object:
-        calls.append((model.identity()["name"], tasks))
+        calls.append((model.identity().name, tasks))
         return evaluated(model, tasks, **given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline, "evaluate", counting)
@@ -336,7 +338,7 @@ def test_a_file_that_is_written_over_and_over(run: Path, loaded: list[str]) -> N
     assert made == [f"{name}@step1000", f"{name}@step2000", f"{name}@{again}", f"{name}@{none}"]
     assert steps() == [1000, 2000, 1000, None]
     assert {
-        result.model["name"]
+        result.model.name
         for record in history.read(Path("out"))
         for result in record.results(Path("out"))
     } == {*made}

@@ -84,9 +84,7 @@ def rerun(
         include=include,
         watch=watch,
     )
-    units = [
-        signature.read(measured.signature)["unit"] for result in made for measured in result.metrics
-    ]
+    units = [f"{m.unit}@{m.units}" for result in made for m in result.metrics.values()]
     if "unit" in fields and fields["unit"] not in units:
         raise UsageError(
             f"signature: unit: {fields['unit']}; the task has {', '.join(dict.fromkeys(units))}"
@@ -96,8 +94,7 @@ def rerun(
 
 def _check_model(model: Model, fields: Mapping[str, str]) -> None:
     """Raise UsageError, naming the fields, where a model is not the one that a signature names."""
-    said = model.identity()
-    found = {**said, "model": f"{said['name']}@{said['revision']}", "tok": said["tokenizer"]}
+    found = signature.model_fields(registry.identity_of(model))
     apart = [
         (key, fields[key], found.get(key, "(none)"))
         for key in IDENTITY
@@ -141,4 +138,4 @@ def _line(which: str) -> str:
     found = results.read_results([Path(which)])
     if len(found) > 1:
         raise UsageError(f"{which}: holds {len(found)} results; expected one")
-    return found[0].metrics[0].signature
+    return found[0].signature

@@ -1,6 +1,7 @@
 """`scheme:rest` to a backend; a backend is anything that keeps the `Model` protocol of `gpt2eval.types`."""
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -9,7 +10,7 @@ from typing import Any
 
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.types import Model
+from gpt2eval.types import AddsToken, EncodesSpecials, FindsBestWords, Model, ModelIdentity
 
 SCHEMES = {
     "hf": "gpt2eval.models.formats.hf:load",
@@ -25,23 +26,49 @@ SCHEMES = {
 }
 
 
-class Renamed:
-    """A backend by another name in results; all else, what it can do besides included, is its own."""
+REQUIRED = ("name", "revision", "tokenizer", "dtype", "attn", "device")
 
-    def __init__(self, model: Model, name: str) -> None:
-        self._model, self._name = model, name
 
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(self._model, attribute)
+class Identified:
+    """A backend with a fixed identity. Has the optional capabilities of the backend, and no others."""
 
-    def identity(self) -> Mapping[str, str]:
-        return {**self._model.identity(), "name": self._name}
+    def __init__(self, model: Model, identity: ModelIdentity) -> None:
+        self._identity = identity
+        self.context = model.context
+        self.start = model.start
+        self.encode = model.encode
+        self.score = model.score
+        if isinstance(model, AddsToken):
+            self.added = model.added
+        if isinstance(model, EncodesSpecials):
+            self.encode_specials = model.encode_specials
+        if isinstance(model, FindsBestWords):
+            self.best_words = model.best_words
+
+    def identity(self) -> ModelIdentity:
+        return self._identity
+
+
+def identity_of(model: Model) -> ModelIdentity:
+    """Return a backend's identity; converts a mapping and ignores keys that `ModelIdentity` does not have.
+
+    Raises UsageError for a mapping that lacks a required key.
+    """
+    identity: Any = model.identity()
+    if isinstance(identity, ModelIdentity):
+        return identity
+    if lacking := [key for key in REQUIRED if key not in identity]:
+        raise UsageError(
+            f"model {identity.get('name', type(model).__name__)}: its identity() lacks "
+            f"{', '.join(lacking)}; expected {', '.join(REQUIRED)}"
+        )
+    known = {field.name for field in fields(ModelIdentity)}
+    return ModelIdentity(**{key: str(value) for key, value in identity.items() if key in known})
 
 
 def renamed(model: Model, name: str) -> Model:
-    """The same backend, called `name` in results."""
-    backend: Any = Renamed(model, name)
-    return backend
+    """Return the same backend under another name in results."""
+    return Identified(model, replace(identity_of(model), name=name, label=""))
 
 
 def schemes() -> Mapping[str, str]:

@@ -1,6 +1,6 @@
 """Models whose scores are known in closed form: every byte a token, every byte independent of the others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.tiling import char_ends
-from gpt2eval.types import Encoding, Request, TokenScores
+from gpt2eval.types import Encoding, ModelIdentity, Request, TokenScores
 
 START = 256
 
@@ -36,16 +36,16 @@ class ByteModel:
         ids = np.concatenate([branch for request in batch for branch in request.branches])
         return TokenScores(self._logprobs[ids], ids == self._best)
 
-    def identity(self) -> Mapping[str, str]:
+    def identity(self) -> ModelIdentity:
         revision = sha256(self._logprobs.tobytes()).hexdigest()[:8]
-        return {
-            "name": self._name,
-            "revision": revision,
-            "tokenizer": "bytes",
-            "dtype": "float64",
-            "attn": "none",
-            "device": "cpu",
-        }
+        return ModelIdentity(
+            name=self._name,
+            revision=revision,
+            tokenizer="bytes",
+            dtype="float64",
+            attn="none",
+            device="cpu",
+        )
 
 
 def load(rest: str, options: LoadOptions) -> ByteModel:

@@ -19,7 +19,7 @@ from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
 from gpt2eval.metrics import metrics
-from gpt2eval.metrics.result import Metric, Result
+from gpt2eval.metrics.result import Estimate, Result
 from gpt2eval.notices import notify
 from gpt2eval.overlap import bloom, index, ngrams
 from gpt2eval.overlap.bloom import Bloom
@@ -58,7 +58,7 @@ class Without(NamedTuple):
     many that were measured."""
 
     model: str
-    metric: Metric
+    metric: Estimate
     without: float | None
     left: int
     measured: int
@@ -156,15 +156,13 @@ def measurements(
         result = results.read_results([path])[0]
         if result.full_name != task.full_name:
             continue
-        if result.data["sha256"] != read.sha256:
-            notify(
-                f"{path}: left out: its data is {str(result.data['sha256'])[:8]}, not {read.sha256[:8]}"
-            )
+        if result.data.sha256 != read.sha256:
+            notify(f"{path}: left out: its data is {result.data.sha256[:8]}, not {read.sha256[:8]}")
             continue
         of = counted
-        if limit := result.protocol.get("limit"):
+        if limit := result.protocol.limit:
             of = count(
-                task, passages.head(read.records, int(limit), stream=task.format == "stream"), known
+                task, passages.head(read.records, limit, stream=task.format == "stream"), known
             )
         groups = tallies(path.parent, result, blocks=_in_blocks(task))
         if groups is None or len(groups) != len(of.items):
@@ -173,8 +171,8 @@ def measurements(
             )
             continue
         kept = [group for group, item in zip(groups, of.items, strict=True) if item.share <= above]
-        for measured in result.metrics:
-            yield without(measured.metric.name, groups, kept, task.unit, result.model["name"])
+        for name in result.metrics:
+            yield without(name, groups, kept, task.unit, result.model.name)
 
 
 def tallies(folder: Path, result: Result, *, blocks: bool) -> list[list[Tally]] | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,16 @@ from gpt2eval.scoring import plan
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.plan import Planned, Window
 from gpt2eval.scoring.sheet import Sheet, check_finite
-from gpt2eval.types import Encoded, Filter, Model, Progress, Scored, TokenScores, Worker
+from gpt2eval.types import (
+    Encoded,
+    Filter,
+    FindsBestWords,
+    Model,
+    Progress,
+    Scored,
+    TokenScores,
+    Worker,
+)
 
 Chunk = list[list[Planned]]
 
@@ -134,7 +143,7 @@ class Work:
         return scores
 
     def _is_best_word(
-        self, model: Any, batch: Sequence[Planned], scores: TokenScores, words: Filter
+        self, model: Model, batch: Sequence[Planned], scores: TokenScores, words: Filter
     ) -> np.ndarray:
         """For each request, whether the answer is right with some words left out.
 
@@ -150,9 +159,9 @@ class Work:
         open_ = [i for i in range(len(batch)) if not plain[i] and not listed[i]]
         found = np.array([p and not out for p, out in zip(plain, listed, strict=True)])
         prefixes = [batch[i].request.prefix for i in open_]
-        best = (
-            model.best_words(prefixes, words.banned, words.width, words.depth) if prefixes else []
-        )
+        best: list[str] = []
+        if prefixes and isinstance(model, FindsBestWords):
+            best = model.best_words(prefixes, words.banned, words.width, words.depth)
         found[open_] = [word == answers[i] for word, i in zip(best, open_, strict=True)]
         return found
 

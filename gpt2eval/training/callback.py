@@ -54,9 +54,9 @@ def evaluate_module(
 def figures(results: Sequence[Result], prefix: str = "gpt2eval") -> dict[str, float]:
     """Results as a flat mapping for loggers: `gpt2eval/wikitext2/ppl` to its value."""
     return {
-        f"{prefix}/{r.full_name}/{m.metric.name}": m.metric.value
-        for r in results
-        for m in r.metrics
+        f"{prefix}/{result.full_name}/{name}": metric.value
+        for result in results
+        for name, metric in result.metrics.items()
     }
 
 

@@ -113,7 +113,7 @@ def name(out: Path, checkpoint: TrainingCheckpoint, step: int | None, revision: 
     """
     telling = checkpoint.number is not None or step is not None
     plain = checkpoint.name if checkpoint.number is not None else f"{checkpoint.name}@step{step}"
-    taken = any(result.model["revision"] != revision for result in of_model(out, plain))
+    taken = any(result.model.revision != revision for result in of_model(out, plain))
     return plain if telling and not taken else f"{checkpoint.name}@{revision}"
 
 

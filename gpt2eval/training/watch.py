@@ -208,9 +208,10 @@ def _score(
     backend = registry.load_model(checkpoint.model, job.options)
     if checkpoints.look(checkpoint.path) != checkpoint:
         return None
-    said = backend.identity().get("step", "")
+    identity = registry.identity_of(backend)
+    said = identity.step
     step = int(said) if said.isdecimal() else checkpoint.number
-    name = history.name(job.out, checkpoint, step, backend.identity()["revision"])
+    name = history.name(job.out, checkpoint, step, identity.revision)
     with job.bars() as bar:
         made = pipeline.evaluate(
             registry.renamed(backend, name),

@@ -18,7 +18,7 @@ from gpt2eval.models.engine.padded import PaddedEngine
 from gpt2eval.models.engine.scores import ROWS
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
-from gpt2eval.types import BestWords, Encoding, Ids, Request, TokenScores
+from gpt2eval.types import Encoding, Ids, ModelIdentity, Request, TokenScores
 
 DTYPES = {
     "float32": torch.float32,
@@ -36,13 +36,14 @@ class CausalModel:
         self,
         engine: PackedEngine | PaddedEngine,
         tokenizer: LoadedTokenizer,
-        identity: Mapping[str, str],
+        identity: ModelIdentity,
     ) -> None:
         self._engine = engine
-        self._tokens, self.start, self.added, self._specials, said = tokenizer
-        self._identity = {**identity, "tokenizer": said, "attn": engine.name} | onednn.said(
-            engine.model
-        )
+        self._tokens = tokenizer.tokens
+        self.start = tokenizer.start
+        self.added = tokenizer.added
+        self._specials = tokenizer.specials
+        self._identity = identity
         self._config = engine.model.config.get_text_config()
         self.context: int = getattr(self._config, "max_position_embeddings", None) or UNBOUNDED
 
@@ -53,28 +54,27 @@ class CausalModel:
         """As `encode`, but `<unk>` and the like in a text are read as the tokens they name."""
         return self._checked(self._tokens.encode(text, specials=True))
 
-    def identity(self) -> Mapping[str, str]:
+    def identity(self) -> ModelIdentity:
         return self._identity
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         return self._engine.score(batch)
 
-    @property
-    def best_words(self) -> BestWords | None:
-        """The capability of `types.BestWords`; None where the tokenizer does not say which bytes its pieces stand for."""
-        return self._best_words if self._tokens.pieces else None
-
-    def best_word(
-        self, prefix: Ids, banned: frozenset[str], width: int = 20, depth: int = 6
-    ) -> str:
-        """The likeliest whole word after a prefix that is not in the list. Raises UsageError without `best_words`."""
-        if self.best_words is None:
+    def _checked(self, encoding: Encoding) -> Encoding:
+        """An encoding, every id of which the model has."""
+        highest, size = int(encoding.ids.max(initial=0)), self._config.vocab_size
+        if highest >= size:
             raise UsageError(
-                f"model {self._identity['name']}: its tokenizer does not say which bytes its pieces stand for"
+                f"model {self._identity.name}: its tokenizer gives token {highest}, the model has {size}; "
+                "expected --tokenizer with the one it was trained with"
             )
-        return self.best_words([prefix], banned, width, depth)[0]
+        return encoding
 
-    def _best_words(
+
+class BestWordModel(CausalModel):
+    """A causal LM whose tokenizer states the bytes of each piece, so that whole words can be searched for."""
+
+    def best_words(
         self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int
     ) -> list[str]:
         at_once = max(1, ROWS.get(self._engine.model.device.type, 64) // width)
@@ -101,16 +101,6 @@ class CausalModel:
             self._engine.model.device,
         )
 
-    def _checked(self, encoding: Encoding) -> Encoding:
-        """An encoding, every id of which the model has."""
-        highest, size = int(encoding.ids.max(initial=0)), self._config.vocab_size
-        if highest >= size:
-            raise UsageError(
-                f"model {self._identity['name']}: its tokenizer gives token {highest}, the model has {size}; "
-                "expected --tokenizer with the one it was trained with"
-            )
-        return encoding
-
 
 def assembled(
     model: Any,
@@ -134,7 +124,10 @@ def assembled(
         raise UsageError(
             f"model {identity['name']}: its architecture does not take packed rows; expected --attn sdpa or eager"
         )
-    return CausalModel(engine, tokenizer, {**_said(model), **identity})
+    stated = {**_said(model), **identity, **onednn.said(engine.model)}
+    stated |= {"tokenizer": tokenizer.fingerprint, "attn": engine.name}
+    kind = BestWordModel if tokenizer.tokens.pieces else CausalModel
+    return kind(engine, tokenizer, ModelIdentity(**stated))
 
 
 def dtype_of(options: LoadOptions) -> torch.dtype:

@@ -6,7 +6,7 @@ the same tokens. It knows requests, not what they are for.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from gpt2eval.models.server.client import SLACK, Echo, Server, key_of
 from gpt2eval.models.server.tokenizer import of_server
 from gpt2eval.models.tokenization import loading
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
-from gpt2eval.types import Encoding, Ids, Request, TokenScores
+from gpt2eval.types import Encoding, Ids, ModelIdentity, Request, TokenScores
 
 AT_ONCE = 8
 TRIES = 3  # of a kind of prompt that a server may not take
@@ -69,19 +69,19 @@ class ApiModel:
         sample = self._sample()
         self.context = self._longest()
         mark = f"{server.model} {sample.is_greedy.tolist()} {sample.logprobs.mean():.1f}"
-        self._identity = {
-            "name": name,
-            "revision": sha256(mark.encode()).hexdigest()[:8],
-            "tokenizer": said,
-            "dtype": "server",
-            "attn": "server+bos" if self._takes.start else "server",
-            "device": "api",
-        }
+        self._identity = ModelIdentity(
+            name=name,
+            revision=sha256(mark.encode()).hexdigest()[:8],
+            tokenizer=said,
+            dtype="server",
+            attn="server+bos" if self._takes.start else "server",
+            device="api",
+        )
 
     def encode(self, text: str) -> Encoding:
         return self._tokens.encode(text)
 
-    def identity(self) -> Mapping[str, str]:
+    def identity(self) -> ModelIdentity:
         return self._identity
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
