@@ -27,7 +27,7 @@ def load_task(name: str, include: Sequence[Path] = ()) -> Task:
     """
     base, _, variant = name.partition("/")
     path = catalog.find("tasks", base, include)
-    content = read_yaml(path)
+    content = _read(path)
     variants = content.pop("variants", None) or {}
     if not isinstance(variants, dict) or not all(isinstance(key, str) for key in variants):
         raise UsageError(f"{path}: variants: expected a mapping of names to overrides")
@@ -64,7 +64,7 @@ def as_yaml(content: Mapping[str, Any]) -> str:
 def load_suite(name: str, include: Sequence[Path] = ()) -> Suite:
     """The suite of a name."""
     path = catalog.find("tasks/suites", name, include)
-    return _validate(Suite, read_yaml(path) | {"name": name}, path)
+    return _validate(Suite, _read(path) | {"name": name}, path)
 
 
 def load_filter(task: Task, include: Sequence[Path] = ()) -> Filter | None:
@@ -93,12 +93,7 @@ class UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file.
-
-    Raises:
-        UsageError: for a file that is not readable, not YAML or not a mapping.
-    """
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
     except (yaml.YAMLError, ValueError, OSError) as error:
