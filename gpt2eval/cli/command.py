@@ -116,6 +116,10 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """A group of commands; its help lists the commands by group, in the order of definition."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.params = [*self.params, *(p for p in _common_options() if p.name != "config")]
+
     def format_options(self, ctx: typer.Context, formatter: Any) -> None:
         """Write each group of commands, then the options."""
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -126,7 +130,8 @@ class Group(TyperGroup):
             panel = getattr(command, "rich_help_panel", None)
             title = panel if isinstance(panel, str) else "Commands"
             groups.setdefault(title, []).append((name, command.get_short_help_str(200)))
-        _write_groups(groups | _grouped(self.get_params(ctx), ctx), formatter)
+        _write_groups(groups, formatter)
+        _write_groups(_grouped(self.get_params(ctx), ctx), formatter)
 
     def list_commands(self, ctx: typer.Context) -> list[str]:
         """Return the names of the commands in the order of definition."""

@@ -4,7 +4,6 @@ Each option belongs to a named group of the help: model, data, protocol, compute
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -145,8 +144,7 @@ def settings(flags: Mapping[str, Any], **changes: Any) -> "Settings":
 
 
 def _fields(kind: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
-    names = [field.name for field in fields(kind)]
-    return {name: flags[name] for name in names if flags.get(name) is not None}
+    return {name: flags[name] for name in kind.__annotations__ if flags.get(name) is not None}
 
 
 def each_revision(models: Sequence[str], revisions: str | None) -> list[str]:

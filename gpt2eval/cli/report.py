@@ -1,4 +1,4 @@
-"""The command `gpt2eval table`, and printing a table: for people in a terminal, else as Markdown."""
+"""The command `gpt2eval table`, and printing a table: for people in a terminal, else Markdown."""
 
 import sys
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Places = Annotated[
     list[Path],
-    typer.Argument(metavar="RESULTS...", help="result.json files, or folders that hold them."),
+    typer.Argument(metavar="RESULTS", help="result.json files, or folders that hold them."),
 ]
 FormatName = Annotated[
     Optional[str],

@@ -64,9 +64,9 @@ def watch(
     once: Once = False,
     out: Out = Path("results"),
 ) -> None:
-    """Score each checkpoint of a training run as it appears; plot curves.
+    """Score each checkpoint of a training run as it appears.
 
-    Prints a line per metric, separated by tabs: step, checkpoint, task, metric, value, low, high,
+    Plots the metrics against the step (curves.svg). Prints a line per metric, separated by tabs: step, checkpoint, task, metric, value, low, high,
     signature; low and high are the 95 % interval. Ctrl-C ends the command; the same command
     resumes.
     """

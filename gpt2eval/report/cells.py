@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gpt2eval.config.schema import Suite
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics.result import MetricValue, Result
-from gpt2eval.metrics.signature import protocol_of
+from gpt2eval.metrics.signature import differences, protocol_of, read
 from gpt2eval.report.labels import RowName, qualifier
 
 # Metrics that a suite has no column for, but that a table shows.
@@ -77,14 +77,19 @@ def _free_row(cells: Cells, row: RowName, title: str, metric: MetricValue) -> Ro
 
 def check_one_protocol(cells: Cells) -> None:
     """Raise UsageError for a column with numbers of two protocols."""
-    first: dict[str, str] = {}
+    first: dict[str, MetricValue] = {}
     for row in cells.values():
         for title, cell in row.items():
-            protocol = protocol_of(cell.metric.signature)
-            if first.setdefault(title, protocol) != protocol:
+            one = protocol_of(first.setdefault(title, cell.metric).signature)
+            other = protocol_of(cell.metric.signature)
+            if one != other:
+                apart = "; ".join(
+                    f"{key} {x or '(none)'} and {y or '(none)'}"
+                    for key, x, y in differences(read(one), read(other))
+                )
                 raise UsageError(
-                    f"column {title}: two protocols, {first[title]} and {protocol}; "
-                    "expected one (--mixed allows several)"
+                    f"column {title}: numbers of two protocols, which differ in {apart}; "
+                    "expected one protocol (--mixed allows several)"
                 )
 
 

@@ -5,6 +5,7 @@ import math
 from gpt2eval.metrics.result import MetricValue
 
 MOST_DECIMALS = 3  # of an interval
+LARGE = 1e6  # an interval that ends above it has two digits
 
 
 def value_text(value: float) -> str:
@@ -40,8 +41,8 @@ def interval_text(metric: MetricValue) -> str:
         return ""
     low, high = metric.interval
     half = (high - low) / 2
-    if not math.isfinite(half) or high >= 1e5:
-        return f"[{low:.3g}, {high:.3g}]"
+    if not math.isfinite(half) or high >= LARGE:
+        return f"[{low:.2g}, {high:.2g}]"
     decimals = _decimals(half)
     below = round(metric.value - low, decimals)
     above = round(high - metric.value, decimals)

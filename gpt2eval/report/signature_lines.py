@@ -1,6 +1,6 @@
 """Signatures below a table: in full, or abbreviated to what columns share and where they differ."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from gpt2eval.metrics.result import MetricValue
@@ -10,6 +10,7 @@ from gpt2eval.report.labels import RowName
 from gpt2eval.report.numbers import value_text
 
 OF_COLUMN = {"task", "data", "unit"}  # a column's own, even where it is the only one
+Signed = Mapping[str, Mapping[str, Mapping[str, str]]]  # model to column to field to value
 
 
 class Line(NamedTuple):
@@ -38,49 +39,74 @@ def _line(metric: MetricValue) -> str:
 def abbreviated(
     cells: Cells, columns: Sequence[str], label: Callable[[RowName], str]
 ) -> list[Line]:
-    """Return a line per model with what all its columns share, then a line per column with the rest.
+    """Return a line per model with what its columns share, then a line per column with the rest.
 
-    A column has one line where its rest is the same for every model, else one for each.
+    A field in which the models differ within a column is followed by the models that it applies to.
     """
     fields = {
-        name: {title: read(cell.metric.signature) for title, cell in row.items()}
+        label(name): {title: read(cell.metric.signature) for title, cell in row.items()}
         for name, row in cells.items()
     }
-    own = _column_keys(fields)
-    lines = []
-    for name, row in fields.items():
-        first = next(iter(row.values()))
-        lines.append(Line(label(name), _text(first, [key for key in first if key not in own])))
+    shared = _model_keys(fields)
+    lines = [Line(model, _model_fields(row.values(), shared)) for model, row in fields.items()]
     for title in columns:
-        rest = {
-            label(name): _text(row[title], [key for key in row[title] if key in own])
-            for name, row in fields.items()
-            if title in row
-        }
-        if len(set(rest.values())) == 1:
-            lines.append(Line(title, next(iter(rest.values()))))
-        else:
-            lines += [Line(f"{title}, {model}", text) for model, text in rest.items()]
+        by_model = {model: row[title] for model, row in fields.items() if title in row}
+        lines.append(Line(title, _column_fields(by_model, shared)))
     return lines
 
 
-def _column_keys(fields: Mapping[RowName, Mapping[str, Mapping[str, str]]]) -> set[str]:
-    """Return the fields that differ between the columns of some model."""
-    keys = set(OF_COLUMN)
-    for row in fields.values():
-        names = {key for column in row.values() for key in column}
-        keys |= {key for key in names if len({column.get(key) for column in row.values()}) > 1}
-    single = all(len(row) == 1 for row in fields.values())
-    if single:  # the model's line would hold everything; it keeps what says which model
-        keys |= {
-            key
-            for row in fields.values()
-            for column in row.values()
-            for key in column
-            if key not in MODEL
-        }
-    return keys
+def _model_keys(fields: Signed) -> set[str]:
+    """Return the fields that have one value per model, such as its name, dtype and context.
+
+    A field such as the stride, which not every column has, counts where it differs between models.
+    """
+    signatures = [signature for row in fields.values() for signature in row.values()]
+    keys = {key for signature in signatures for key in signature} - OF_COLUMN
+    has_one_column = all(len(row) == 1 for row in fields.values())
+    shared: set[str] = set()
+    for key in keys:
+        values = [_values(row.values(), key) for row in fields.values()]
+        if any(len(of_model) > 1 for of_model in values):
+            continue
+        differs = len(set().union(*values)) > 1
+        is_everywhere = all(key in signature for signature in signatures)
+        if key in MODEL or differs or (is_everywhere and not has_one_column):
+            shared.add(key)
+    return shared
 
 
-def _text(fields: Mapping[str, str], keys: Sequence[str]) -> str:
-    return " ".join(written({key: fields[key]}) for key in keys)
+def _values(signatures: Iterable[Mapping[str, str]], key: str) -> set[str]:
+    return {signature[key] for signature in signatures if key in signature}
+
+
+def _model_fields(signatures: Iterable[Mapping[str, str]], shared: Set[str]) -> str:
+    merged: dict[str, str] = {}
+    for signature in signatures:
+        merged |= signature
+    return " ".join(_field(key, merged[key]) for key in _ordered([merged]) if key in shared)
+
+
+def _column_fields(by_model: Mapping[str, Mapping[str, str]], shared: Set[str]) -> str:
+    """Return a column's fields; one that differs between models appears once for each value."""
+    parts: list[str] = []
+    for key in _ordered(by_model.values()):
+        if key in shared:
+            continue
+        models: dict[str | None, list[str]] = {}
+        for model, signature in by_model.items():
+            models.setdefault(signature.get(key), []).append(model)
+        for value, names in models.items():
+            if value is not None:
+                note = f" ({', '.join(names)})" if len(models) > 1 else ""
+                parts.append(_field(key, value) + note)
+    return " ".join(parts)
+
+
+def _ordered(signatures: Iterable[Mapping[str, str]]) -> list[str]:
+    """Return all keys; those that name the model come last, as in a signature."""
+    keys = dict.fromkeys(key for signature in signatures for key in signature)
+    return sorted(keys, key=lambda key: key in MODEL)
+
+
+def _field(key: str, value: str) -> str:
+    return written({key: value})

@@ -15,7 +15,7 @@ from rich.text import Text
 from gpt2eval.report.rows import Row
 from gpt2eval.report.signature_lines import Line
 
-PADDING = 2  # between two columns
+PADDING = 2  # between two columns: a space, and the box's empty divider
 NARROW = 40  # the least width that a table is laid out for
 RULES = Box("    \n    \n ── \n    \n ── \n    \n    \n    \n")
 STYLES = {"within": "green", "outside": "bold red", "no target": "dim"}
@@ -28,8 +28,7 @@ def terminal_table(rows: Sequence[Row], columns: Sequence[str], width: int | Non
     An interval stands beside its number where all columns fit side by side, else below it.
     """
     console = Console(width=width and max(width, NARROW), highlight=False)
-    # without the margins of the box
-    room = max(console.width, NARROW) - 2
+    room = max(console.width, NARROW)
     label_width = max([len("model"), *(len(row.label) for row in rows)])
     label_width = min(label_width, room // 3)
     beside = {title: _width(title, rows, beside=True) for title in columns}
@@ -85,15 +84,12 @@ def _filled(
 
 
 def _table(rows: Sequence[Row], columns: Sequence[str], label_width: int, *, beside: bool) -> Table:
-    table = Table(box=RULES, show_edge=False, padding=(0, PADDING, 0, 0), collapse_padding=True)
-    table.add_column("model", width=label_width, overflow="fold", vertical="bottom")
+    table = Table(box=RULES, show_edge=False, pad_edge=False, padding=(0, PADDING - 1, 0, 0))
+    height = max(len(title.split()) for title in columns)
+    table.add_column(_head("model", height), width=label_width, overflow="fold")
     for title in columns:
-        table.add_column(
-            Text("\n".join(title.split())),
-            justify="right",
-            no_wrap=True,
-            width=_width(title, rows, beside=beside),
-        )
+        width = _width(title, rows, beside=beside)
+        table.add_column(_head(title, height), justify="right", no_wrap=True, width=width)
     shown = [row for row in rows if any(row.values.get(title) for title in columns)]
     for row, following in pairwise([*shown, None]):
         assert row is not None
@@ -101,6 +97,12 @@ def _table(rows: Sequence[Row], columns: Sequence[str], label_width: int, *, bes
         label = Text(row.label, style="bold" if row.kind == "ours" else "")
         table.add_row(label, *cells, end_section=_ends_section(row, following))
     return table
+
+
+def _head(title: str, height: int) -> Text:
+    """Return a title with a word per line, at the bottom of `height` lines."""
+    words = title.split()
+    return Text("\n".join([""] * (height - len(words)) + words))
 
 
 def _ends_section(row: Row, following: Row | None) -> bool:
