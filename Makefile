@@ -1,11 +1,12 @@
 # make demo: build the environment, run the whole suite on the embedded model, print the table
 # make test: build the environment, run the tests        make lint / make wheel: what CI checks besides
+# make docs: build the documentation site into build/site; a broken link or a page without a place is an error
 # make benchmark: measure speed beside other tools, by hand (SPEED="--dtype bfloat16" passes options on)
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m pytest --numprocesses auto
 
-.PHONY: demo test lint wheel benchmark clean
+.PHONY: demo test lint wheel docs benchmark clean
 
 demo: .venv/.stamp
 	$(BIN)/gpt2eval run --out build/demo
@@ -27,6 +28,9 @@ wheel: .venv/.stamp
 	cd build/wheel/run && export PYTHONPATH=$(CURDIR)/build/wheel/site && \
 	../../../$(BIN)/python -c 'import gpt2eval; assert "wheel" in gpt2eval.__file__, gpt2eval.__file__' && \
 	$(PYTEST)
+
+docs: .venv/.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 benchmark: .venv/.stamp
 	$(BIN)/python benchmarks/speed.py $(SPEED)

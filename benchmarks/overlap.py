@@ -36,9 +36,10 @@ def generate(path: Path, size: int) -> None:
             file.write("".join(f"{' '.join(words)}.\n" for words in sentences).title())
 
 
-def naive(paths: list[Path], most: int) -> tuple[float, int]:
+def naive(files: list[documents.Location], most: int) -> tuple[float, int]:
     """Put tuples of eight words into a Python set; return the seconds and the number of words."""
-    pieces = chain.from_iterable(chain.from_iterable(documents.documents(path) for path in paths))
+    texts = (documents.stream_documents(file) for file in files)
+    pieces = chain.from_iterable(chain.from_iterable(texts))
     known: set[tuple[str, ...]] = set()
     last: list[str] = []  # the last seven words, with which the next piece's first 8-grams begin
     count = 0
@@ -72,11 +73,11 @@ def main() -> None:
     if args.generate:
         generate(args.at, int(args.generate * 1e9))
     try:
-        paths = documents.files(args.files or [args.at])
-        size = sum(path.stat().st_size for path in paths)
+        files = documents.training_files(args.files or [args.at])
+        size = sum(file.path.stat().st_size for file in files)
         wall_start = time.perf_counter()
         cpu_start = time.process_time()
-        built = index.build_index(paths, args.false_positives)
+        built = index.build_index(files, args.false_positives)
         wall = time.perf_counter() - wall_start
         cpu = time.process_time() - cpu_start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # reported in KiB
@@ -93,7 +94,7 @@ def main() -> None:
         print(
             f"peak RSS {peak / 1e9:.2f} GB, {(peak - filter_bytes) / 1e9:.2f} GB without the filter"
         )
-        seconds, count = naive(paths, args.naive)
+        seconds, count = naive(files, args.naive)
         print(
             f"plain Python, a set of tuples: {count / 1e6:.1f} M words, "
             f"{count / seconds / 1e6:.2f} M words/s"

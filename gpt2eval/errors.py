@@ -12,6 +12,10 @@ class UsageError(Exception):
     """Invalid input; the command line prints it as one line and exits with status 2."""
 
 
+class LoadError(UsageError):
+    """An unexpected exception while a model loads; `__cause__` is the original exception."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for an unknown name, with the nearest known name or a list of all.
 

@@ -398,7 +398,7 @@ def test_nothing_left_out_is_the_result(out: Path, tmp_path: Path) -> None:
     nothing.write_text("zq " * 50)
     rows = report.overlap(MEASURED, [nothing], DATA, out=out)
     made = results.read_results([out])
-    expected = {f"{r.full_name} {m.metric.name}": m.metric.value for r in made for m in r.metrics}
+    expected = {f"{r.full_name} {m.name}": m.value for r in made for m in r.metrics.values()}
     assert values(rows, "value") == values(rows, "value_without") == expected
     assert len(expected) > len(MEASURED)
 
@@ -415,7 +415,7 @@ def test_all_but_one_left_out_is_the_run_of_that_one(out: Path, tmp_path: Path, 
     alone = pipeline.evaluate("toy:unigram", [name], data=DATA, settings=Settings(limit=1))[0]
     short = sum(len(naive(record.text)) == 0 for record in records[1:])
     if rows[0]["left"] == 1:
-        expected = {m.metric.name: m.metric.value for m in alone.metrics}
+        expected = {m.name: m.value for m in alone.metrics.values()}
         assert {row["metric"]: row["value_without"] for row in rows} == pytest.approx(
             expected, rel=1e-12
         )
@@ -436,10 +436,11 @@ def test_blocks_and_records_left_out_are_the_sums_of_the_others(out: Path) -> No
         assert groups is not None
         kept = [group for group in groups if random_.random() < 0.3]
         flat = [tally for group in kept for tally in group]
-        for measured in result.metrics:
-            name = measured.metric.name
+        for measured in result.metrics.values():
+            name = measured.name
             made = report.without(name, groups, kept, task.unit, "m")
-            assert (made.metric, made.left) == (measured.metric, len(kept))
+            assert made.metric.signed(measured.signature) == measured
+            assert made.left == len(kept)
             assert made.without == metrics.measure(name, flat, task.unit).value
             assert report.without(name, groups, [], task.unit, "m").without is None
             if name == "acc_unfiltered":
@@ -454,7 +455,7 @@ def test_the_limit_of_a_run_is_heeded(tmp_path: Path) -> None:
             "toy:unigram", [name], data=DATA, out=tmp_path, settings=Settings(limit=7)
         )[0]
         row = report.overlap(name, [DATA["ptb"]], DATA, out=tmp_path)[0]
-        assert row["value"] == made.metrics[0].metric.value
+        assert row["value"] == made.primary.value
         assert row["left"] == {"wikitext2": 4, "lambada": 7}[name], (
             "seven lines are four blocks of whole lines"
         )
