@@ -78,7 +78,8 @@ def shape_of(folder: Path) -> dict[str, int]:
                 if BLOCK.search(name)
             ]
             matrices += sum(shape[0] * shape[1] for shape in shapes if len(shape) == 2)
-    layers, width = config.num_hidden_layers, config.hidden_size
+    layers = config.num_hidden_layers
+    width = config.hidden_size
     context = getattr(config, "max_position_embeddings", CONTEXT)
     return {
         "layers": layers,

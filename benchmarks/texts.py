@@ -116,11 +116,11 @@ def common(sequences: list[list[int]]) -> int:
 
 def branching(encode: Encode, request: Request) -> Branching:
     """Return the lengths of a request in tokens."""
-    context, *whole = encode(
+    context, *texts = encode(
         [request.context, *(request.context + each for each in request.continuations())]
     )
-    prefix = common(whole) if len(whole) > 1 else len(context)
-    return Branching(prefix, [len(ids) - prefix for ids in whole], prefix - len(context))
+    prefix = common(texts) if len(texts) > 1 else len(context)
+    return Branching(prefix, [len(ids) - prefix for ids in texts], prefix - len(context))
 
 
 def rolling(tokens: int, window: int, stride: int) -> list[Branching]:
@@ -194,11 +194,11 @@ def _collect(
 
 def _same_tokens(encode: Encode, request: Request) -> bool:
     """Return whether every text begins with the context's tokens and extends the shared prefix."""
-    context, *whole = encode(
+    context, *texts = encode(
         [request.context, *(request.context + each for each in request.continuations())]
     )
-    shared = common(whole) if len(whole) > 1 else len(context)
-    return all(ids[: len(context)] == context and len(ids) > shared for ids in whole)
+    shared = common(texts) if len(texts) > 1 else len(context)
+    return all(ids[: len(context)] == context and len(ids) > shared for ids in texts)
 
 
 def stream(words: Words, encode: Encode, tokens: int) -> str:
