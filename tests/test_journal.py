@@ -288,7 +288,9 @@ def test_a_full_disk_is_one_line_and_loses_no_chunk(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(UsageError, match=r"No space left on device"):
+    with pytest.raises(
+        UsageError, match=r"cannot be written: No space left on device; once that is fixed"
+    ):
         run(tmp_path, Counting())
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()], (
         "no temporary file remains"

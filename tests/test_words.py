@@ -189,6 +189,6 @@ def test_a_filter_requires_last_word(tmp_path: Path) -> None:
     )
     (tmp_path / "tasks" / "lambada.yaml").write_text(text)
     with pytest.raises(
-        UsageError, match="filter: nltk127: does not go with ask last_token; expected last_word"
+        UsageError, match="filter: nltk127: not compatible with ask last_token; expected last_word"
     ):
         load_task("lambada/last_token", [tmp_path])
