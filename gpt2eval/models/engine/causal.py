@@ -115,7 +115,7 @@ class BestWordModel(CausalModel):
         )
 
 
-def assembled(
+def assemble(
     model: Any,
     tokenizer: LoadedTokenizer,
     identity: Mapping[str, str],

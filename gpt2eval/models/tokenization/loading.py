@@ -209,12 +209,3 @@ def _added_token(backend: Any) -> int | None:
     bare = backend.encode("a", add_special_tokens=False).ids
     full = backend.encode("a", add_special_tokens=True).ids
     return full[0] if full[: len(bare)] != bare else None
-
-
-# The names that callers still use.
-asked_for = requested_tokenizer
-for_gpt2 = gpt2_tokenizer_for
-of_characters = from_characters
-of_object = from_object
-of_pair = from_vocabulary_and_merges
-of_place = from_place
