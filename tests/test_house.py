@@ -54,7 +54,7 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "sacremoses": "text.moses",
     "typer": "cli.",
     "rich": "cli.progress",
-    "pyarrow": ("data.custom", "data.documents"),
+    "pyarrow": ("data.compression", "data.documents"),
     "tabulate": ("analysis.explain", "data.manage"),
     "fastbloom_rs": "overlap.bloom",
 }

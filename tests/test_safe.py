@@ -343,7 +343,7 @@ def test_weights_that_are_no_numbers(folder: Path) -> None:
     state = load_file(folder / "model.safetensors")
     state["transformer.wte.weight"][:] = float("nan")
     save_file(state, folder / "model.safetensors", {"format": "pt"})
-    refused(str(folder), "are not numbers; expected weights that are")
+    refused(str(folder), "are not finite; expected finite weights")
 
 
 def test_missing_weights_are_not_made_up(folder: Path) -> None:
@@ -445,7 +445,8 @@ def test_a_tokenizer_of_another_model(tmp_path: Path) -> None:
         str(tmp_path / "model"), LoadOptions(device="cpu", tokenizer=str(tmp_path / "more.json"))
     )
     with pytest.raises(
-        UsageError, match="its tokenizer gives token 2560, the model has 2560; expected --tokenizer"
+        UsageError,
+        match="gives token 2560, but the model's vocabulary has 2560; expected --tokenizer",
     ):
         model.encode("it is zzz")
 
