@@ -11,8 +11,7 @@ def bibtex() -> str:
     return "\n".join(
         [
             "@software{gpt2eval,",
-            "  title = {gpt2eval: Zero-shot language-model benchmarks in numbers that others can",
-            "           compare},",
+            "  title = {gpt2eval: zero-shot language-model benchmarks},",
             "  author = {{The gpt2eval authors}},",
             f"  version = {{{__version__}}},",
             f"  year = {{{year}}},",

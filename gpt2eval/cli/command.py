@@ -108,6 +108,10 @@ class Command(TyperCommand):
         super().__init__(name, **settings)
         self.params = [*self.params, *_common_options()]
 
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:
+        """Return the words after the command in the usage line, such as `[OPTIONS] RESULTS...`."""
+        return ["[OPTIONS]", *(_usage(p) for p in self.params if p.param_type_name == "argument")]
+
     def format_options(self, ctx: typer.Context, formatter: Any) -> None:
         """Write the arguments, then each group of options."""
         _write_groups(_grouped(self.get_params(ctx), ctx), formatter)
@@ -139,7 +143,7 @@ class Group(TyperGroup):
 
 
 def _grouped(parameters: Sequence[Any], ctx: typer.Context) -> dict[str, list[tuple[str, str]]]:
-    """Return the help lines of parameters by group: arguments first, the general options last."""
+    """Return the help lines of parameters by group, the general options last."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for parameter in parameters:
         record = parameter.get_help_record(ctx)
@@ -155,6 +159,11 @@ def _grouped(parameters: Sequence[Any], ctx: typer.Context) -> dict[str, list[tu
         groups.setdefault(title, []).append((name, record[1]))
     general = groups.pop(GENERAL, None)
     return groups | ({GENERAL: general} if general else {})
+
+
+def _usage(argument: Any) -> str:
+    name = f"{argument.metavar or argument.name.upper()}{'...' if argument.nargs == -1 else ''}"
+    return name if argument.required else f"[{name}]"
 
 
 def _option_name(option: Any) -> str:

@@ -19,7 +19,7 @@ app = typer.Typer(
 
 Names = Annotated[
     Optional[list[str]],
-    typer.Argument(metavar="[TASKS]...", help="Tasks, variants and suites.", show_default=False),
+    typer.Argument(metavar="TASKS", help="Tasks, variants and suites.", show_default=False),
 ]
 Pack = Annotated[Path, typer.Argument(metavar="FILE", help="The pack, a .tar.gz file.")]
 

@@ -20,9 +20,7 @@ from gpt2eval.cli.options import (
 
 MoreFiles = Annotated[
     Optional[list[Path]],
-    typer.Argument(
-        metavar="[FILES]...", help="More training files or folders.", show_default=False
-    ),
+    typer.Argument(metavar="FILES", help="More training files or folders.", show_default=False),
 ]
 Train = Annotated[
     Optional[list[Path]],

@@ -1,6 +1,5 @@
 """The command `gpt2eval table`, and printing a table: for people in a terminal, else Markdown."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -81,14 +80,13 @@ def print_table(
 ) -> None:
     """Print the table of results with the columns and published rows of a suite."""
     from gpt2eval.config.loader import load_suite
-    from gpt2eval.report.table import render
+    from gpt2eval.report.table import default_format, render
 
-    default = "terminal" if sys.stdout.isatty() else "markdown"
     print(
         render(
             results,
             load_suite(suite, include),
-            form or default,
+            form or default_format(),
             columns=columns,
             mixed=mixed,
             signatures=signatures,

@@ -66,9 +66,9 @@ def watch(
 ) -> None:
     """Score each checkpoint of a training run as it appears.
 
-    Plots the metrics against the step (curves.svg). Prints a line per metric, separated by tabs: step, checkpoint, task, metric, value, low, high,
-    signature; low and high are the 95 % interval. Ctrl-C ends the command; the same command
-    resumes.
+    Plots each metric against the step (curves.svg). Prints a line per metric, separated by tabs:
+    step, checkpoint, task, metric, value, low, high, signature; low and high are the 95 % interval.
+    Ctrl-C ends the command; the same command resumes.
     """
     from gpt2eval.cli.progress import bars
     from gpt2eval.training import watch as watching

@@ -112,24 +112,30 @@ def _differing(protocol: str, protocols: Sequence[str]) -> str:
 def svg(points: Iterable[Point]) -> bytes:
     """Return the panels as an SVG picture, intervals as bands; equal points give equal bytes."""
     import matplotlib
-    from matplotlib.figure import Figure
 
-    panels = {panel: series for panel, series in lines(points).items() if _values(series)}
-    labels = sorted({label for series in panels.values() for label in series})
-    across = max(1, min(COLUMNS, len(panels)))
-    down = max(1, math.ceil(len(panels) / across))
     picture = BytesIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever the user's own settings are
         matplotlib.rcParams.update(
             {"svg.hashsalt": "gpt2eval", "svg.fonttype": "none", "font.size": 8}
         )
-        figure = Figure(figsize=(WIDTH * across, HEIGHT * down), layout="constrained")
-        for number, (panel, series) in enumerate(panels.items(), 1):
-            _draw(figure.add_subplot(down, across, number), panel, series, labels)
-        _add_legend(figure, labels)
-        figure.savefig(picture, format="svg", metadata={"Date": None})
+        draw(points).savefig(picture, format="svg", metadata={"Date": None})
     return picture.getvalue()
+
+
+def draw(points: Iterable[Point]) -> "Figure":
+    """Return the panels as a figure of matplotlib."""
+    from matplotlib.figure import Figure
+
+    panels = {panel: series for panel, series in lines(points).items() if _values(series)}
+    labels = sorted({label for series in panels.values() for label in series})
+    across = max(1, min(COLUMNS, len(panels)))
+    down = max(1, math.ceil(len(panels) / across))
+    figure = Figure(figsize=(WIDTH * across, HEIGHT * down), layout="constrained")
+    for number, (panel, series) in enumerate(panels.items(), 1):
+        _draw(figure.add_subplot(down, across, number), panel, series, labels)
+    _add_legend(figure, labels)
+    return figure
 
 
 def _values(series: Lines) -> list[float]:

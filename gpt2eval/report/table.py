@@ -1,6 +1,7 @@
 """Results as a table in any format: models as rows beside the published figures."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, get_args
 
@@ -18,6 +19,11 @@ from gpt2eval.report.signature_lines import abbreviated, full_lines
 
 TableFormat = Literal["terminal", "markdown", "csv", "latex", "json"]
 Label = Callable[[RowName], str]
+
+
+def default_format() -> TableFormat:
+    """Return `terminal` where stdout is one, else `markdown`."""
+    return "terminal" if sys.stdout.isatty() else "markdown"
 
 
 def render(
