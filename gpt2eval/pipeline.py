@@ -13,7 +13,7 @@ from gpt2eval.config.loader import PAPER, select_tasks
 from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus
 from gpt2eval.data.corpus import file_of
-from gpt2eval.data.custom import Text, gathered
+from gpt2eval.data.custom import Text, load_texts
 from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.files import write_atomic
@@ -25,11 +25,12 @@ from gpt2eval.metrics.signature import signature
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.report import results, tidy
-from gpt2eval.scoring.execute import Work
+from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
-from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip, fair
+from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
 from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.passages import ASK, head
+from gpt2eval.text.prepare import detokenize_passage
 from gpt2eval.types import (
     Encoded,
     EncodesSpecials,
@@ -106,7 +107,7 @@ def evaluate(
 
     `model` is a name (`gpt2`, a folder, `toy:uniform-bytes`, `module:Factory`) or a backend; `tasks` are names of
     tasks, variants (`wikitext103/s32`) or suites, and `texts` are of one's own, as `run --text` takes them or as
-    `texts.load` gives them; where neither is given, the paper's columns are measured. `data` maps tasks to local files;
+    `load_text` gives them; where neither is given, the paper's columns are measured. `data` maps tasks to local files;
     without it the published data is loaded, but for the demo model, which has its own records. Where `settings.worker`
     is one of several, they share `out`; a task of which units are missing has no result, and `meet` waits for the others
     and says whether to look again.
@@ -135,7 +136,7 @@ def evaluate(
         (t, corpus.load_corpus(t, file_of(t, files), strict=strict, cache=settings.cache))
         for t in chosen
     ]
-    asked += ((own.task, own.read(strict=strict)) for own in gathered(texts, include))
+    asked += ((own.task, own.read(strict=strict)) for own in load_texts(texts, include))
     names = [task.full_name for task, _ in asked]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(
@@ -228,7 +229,7 @@ def measure(
     if settings.expected is not None:
         protocols.check(task, protocol, settings.expected)
     identity = replace(registry.identity_of(model), batch=str(budget))
-    work = Work.of(task, encoded, window, budget)
+    work = TaskWork.for_task(task, encoded, window, budget)
     decides = {
         "task": task.full_name,
         "plan": work.digest(),
@@ -258,7 +259,7 @@ def prepare(
     """The passages that a task makes of records, in fair text; the report counts each record's text once."""
     join = {"newline": "\n", "space": " "}[task.join]
     return [
-        fair(
+        detokenize_passage(
             passage,
             detokenizer,
             join=join,

@@ -70,7 +70,7 @@ def test_a_config_file_may_map_tasks_to_files_and_give_arguments(
     (tmp_path / "ptb.txt").write_text("a line\n")
     config = tmp_path / "show.yaml"
     config.write_text(f"task: ptb\ndata: {{ptb: {tmp_path / 'ptb.txt'}}}\n")
-    assert "[[ a line" in gpt2eval("show", "--config", config).out
+    assert "[[a line" in gpt2eval("show", "--config", config).out
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,8 @@ def pack(
 
     entries, licences = manage.pack(file, [tasks] if tasks else (), cache, include or ())
     for entry in entries:
-        print(f"{entry.known.name}, {entry.known.bytes:,} bytes, sha256 {entry.known.sha256}")
+        file_facts = entry.provenance
+        print(f"{file_facts.name}, {file_facts.bytes:,} bytes, sha256 {file_facts.sha256}")
     for licence in licences:
         notify(f"licence of {licence}")
 
@@ -148,6 +149,6 @@ def passport(
     ] = "utf-8",
 ) -> None:
     """Print checksums and counts to paste into a new task's file."""
-    from gpt2eval.data.passport import of_file
+    from gpt2eval.data.passport import file_passport
 
-    print(of_file(file, form, encoding), end="")
+    print(file_passport(file, form, encoding), end="")

@@ -51,11 +51,11 @@ def show(
     """
     from gpt2eval.analysis import inspect_task
     from gpt2eval.config.loader import select_tasks
-    from gpt2eval.data.passport import of_task
+    from gpt2eval.data.passport import task_passport
 
     folders = include or ()
     if passport:
-        print("\n\n".join(of_task(one) for one in select_tasks(task, folders)))
+        print("\n\n".join(task_passport(one) for one in select_tasks(task, folders)))
     else:
         print(inspect_task.show(task, data_files(data, folders), folders, cache=cache))
 

@@ -201,6 +201,6 @@ def own_texts(
         return []
     from gpt2eval.data import custom
 
-    return custom.gathered(
-        [custom.load(place, unit or "word", detokenizer, include) for place in places]
+    return custom.load_texts(
+        [custom.load_text(place, unit or "word", detokenizer, include) for place in places]
     )

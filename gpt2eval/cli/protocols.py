@@ -114,28 +114,22 @@ def explain(
 
     Scores one model on one text by every known protocol, and reports what each setting changes.
     """
-    from gpt2eval import demo
     from gpt2eval.analysis import explain as explaining
     from gpt2eval.cli.progress import bars
-    from gpt2eval.models import registry
-    from gpt2eval.report import results
 
-    files = data_files(data, include or ()) or (demo.data() if model == "demo" else None)
-    results.check_writable(out)
-    backend = registry.load_model(model, load_options(ctx.params))
-    folder = results.result_folder(out, registry.identity_of(backend).name, task) / "explained"
     with bars() as show_progress:
-        rows = explaining.explain(
-            backend,
+        explanation = explaining.explain(
+            model,
             task,
-            files,
+            data=data_files(data, include or ()),
             protocols=protocols.split(",") if protocols else (),
-            include=include or (),
+            out=out,
             settings=settings(ctx.params),
-            folder=folder,
-            watch=show_progress,
+            options=load_options(ctx.params),
+            include=include or (),
+            progress=show_progress,
         )
-    print(explaining.rendered(rows))
+    print(explanation)
 
 
 FirstPlace = Annotated[
@@ -152,7 +146,7 @@ def diff(first: FirstPlace, second: SecondPlace) -> None:
     """
     from gpt2eval.analysis import reproduce
 
-    report = reproduce.diff(first, second)
-    print(report)
-    if "comparable: no" in report.splitlines()[-1]:
+    comparison = reproduce.compare(first, second)
+    print(comparison)
+    if not comparison.is_comparable:
         raise typer.Exit(NOT_COMPARABLE)
