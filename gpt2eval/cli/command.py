@@ -108,11 +108,11 @@ class Command(TyperCommand):
         super().__init__(name, **settings)
         self.params = [*self.params, *_common_options()]
 
-    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words after the command in the usage line, such as `[OPTIONS] RESULTS...`."""
         return ["[OPTIONS]", *(_usage(p) for p in self.params if p.param_type_name == "argument")]
 
-    def format_options(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then each group of options."""
         _write_groups(_grouped(self.get_params(ctx), ctx), formatter)
 
@@ -124,7 +124,7 @@ class Group(TyperGroup):
         super().__init__(**settings)
         self.params = [*self.params, *(p for p in _common_options() if p.name != "config")]
 
-    def format_options(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write each group of commands, then the options."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
@@ -137,7 +137,7 @@ class Group(TyperGroup):
         _write_groups(groups, formatter)
         _write_groups(_grouped(self.get_params(ctx), ctx), formatter)
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands in the order of definition."""
         return list(self.commands)
 
