@@ -468,7 +468,7 @@ def test_run_prints_the_numbers_of_a_text_with_their_signatures(
         "run", "--model", UNIFORM, "--text", "my.txt", "--shard", "2/2", "--out", "other"
     )
     assert (shard.code, shard.out) == (0, "")
-    assert "chunks missing: 0; the same command does them" in shard.err
+    assert "chunks missing: 0; run the same command again to score them" in shard.err
 
 
 def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> None:
@@ -531,10 +531,10 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
             "--text my.txt --strict-data",
             "my.txt: its hash is not that of the published my.txt (--strict-data)",
         ),
-        ("--unit byte", "--unit byte: it says how a --text is measured; expected one"),
+        ("--unit byte", "--unit byte: applies to --text only; expected a --text"),
         (
             "--tasks ptb --data demo --detokenizer ptb",
-            "--detokenizer ptb: it says how a --text is measured",
+            "--detokenizer ptb: applies to --text only",
         ),
         ("--text blank.jsonl:text", "--text blank.jsonl:text: it has no word; expected text"),
     ],

@@ -6,6 +6,7 @@ Help is plain text that fits 80 columns. It does not know what a command does.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -85,7 +86,8 @@ CONFIG = typer.Option(
 )
 
 
-def _common_options() -> list[Any]:
+@cache
+def _common_options() -> tuple[Any, ...]:
     """Return the options that every command has."""
     app = typer.Typer(add_completion=False)
 
@@ -98,7 +100,7 @@ def _common_options() -> list[Any]:
     ) -> None:
         pass
 
-    return list(get_command(app).params)
+    return tuple(get_command(app).params)
 
 
 class Command(TyperCommand):
@@ -108,11 +110,11 @@ class Command(TyperCommand):
         super().__init__(name, **settings)
         self.params = [*self.params, *_common_options()]
 
-    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words after the command in the usage line, such as `[OPTIONS] RESULTS...`."""
         return ["[OPTIONS]", *(_usage(p) for p in self.params if p.param_type_name == "argument")]
 
-    def format_options(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then each group of options."""
         _write_groups(_grouped(self.get_params(ctx), ctx), formatter)
 
@@ -124,7 +126,7 @@ class Group(TyperGroup):
         super().__init__(**settings)
         self.params = [*self.params, *(p for p in _common_options() if p.name != "config")]
 
-    def format_options(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write each group of commands, then the options."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
@@ -137,7 +139,7 @@ class Group(TyperGroup):
         _write_groups(groups, formatter)
         _write_groups(_grouped(self.get_params(ctx), ctx), formatter)
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands in the order of definition."""
         return list(self.commands)
 
@@ -151,18 +153,22 @@ def _grouped(parameters: Sequence[Any], ctx: typer.Context) -> dict[str, list[tu
             continue
         if parameter.param_type_name == "argument":
             title = "Arguments"
+            name = _argument_name(parameter)
         else:
             title = getattr(parameter, "rich_help_panel", None) or GENERAL
-        name = parameter.metavar or record[0].partition(" ")[0]
-        if parameter.param_type_name == "option":
             name = _option_name(parameter)
         groups.setdefault(title, []).append((name, record[1]))
     general = groups.pop(GENERAL, None)
     return groups | ({GENERAL: general} if general else {})
 
 
+def _argument_name(argument: Any) -> str:
+    return argument.metavar or argument.name.upper()
+
+
 def _usage(argument: Any) -> str:
-    name = f"{argument.metavar or argument.name.upper()}{'...' if argument.nargs == -1 else ''}"
+    """Return an argument as the usage line shows it, such as `[TASKS...]`."""
+    name = _argument_name(argument) + ("..." if argument.nargs == -1 else "")
     return name if argument.required else f"[{name}]"
 
 

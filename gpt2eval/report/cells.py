@@ -113,17 +113,19 @@ def choose(cells: Cells, names: Sequence[str], suite: Suite) -> tuple[Cells, lis
     if not names:
         return cells, titles
     by_name: dict[str, list[str]] = {}
+    known: set[str] = set()
     for title in titles:
         keys = {title}
         for row in cells.values():
             if title in row:
                 keys |= {row[title].result.task, row[title].result.full_name}
+        known |= keys
         for key in keys:
             by_name.setdefault(key.lower(), []).append(title)
     chosen: list[str] = []
     for name in names:
         if name.strip().lower() not in by_name:
-            raise unknown("column", name.strip(), titles)
+            raise unknown("column", name.strip(), known)
         chosen += by_name[name.strip().lower()]
     chosen = list(dict.fromkeys(chosen))
     rows = {

@@ -9,7 +9,7 @@ TELLING = ("revision", "dtype", "attn", "quant", "peft")  # in a label's order
 
 
 class RowName(NamedTuple):
-    """The name of a row of our numbers: a model, what tells its runs apart, and the row's number."""
+    """The name of a row: a model, what tells its runs apart, and a number where it has several."""
 
     model: str
     qualifier: str = ""

@@ -33,8 +33,15 @@ def render_rows(rows: Sequence[Mapping[str, object]], form: str = "markdown") ->
         return pd.DataFrame(rows, dtype=object).to_csv(index=False).rstrip("\n")
     frame = pd.DataFrame([{key: _text(value) for key, value in row.items()} for row in rows])
     if form == "latex":
-        return frame.to_latex(index=False, escape=True).rstrip("\n")
+        alignment = "".join("r" if _is_numeric(rows, key) else "l" for key in frame.columns)
+        return frame.to_latex(index=False, escape=True, column_format=alignment).rstrip("\n")
     return frame.to_markdown(index=False, disable_numparse=True)
+
+
+def _is_numeric(rows: Sequence[Mapping[str, object]], key: str) -> bool:
+    """Return whether a column holds numbers only, which LaTeX then aligns to the right."""
+    values = [row[key] for row in rows if row.get(key) is not None]
+    return bool(values) and all(isinstance(value, int | float) for value in values)
 
 
 def _text(value: object) -> str:
