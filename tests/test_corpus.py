@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_samples import CBT, LAMBADA, PTB, WIKITEXT, cbt_rows
 
 from gpt2eval import demo
 from gpt2eval.config.loader import load_task
@@ -18,14 +19,6 @@ from gpt2eval.config.schema import Expect, File, Source, Task
 from gpt2eval.data import corpus
 from gpt2eval.data.hub import RESTORE
 from gpt2eval.errors import UsageError
-
-WIKITEXT = " \n = Homarus <unk> = \n \n It is caught in lobster pots . \n"
-PTB = " no it was n't black monday \n but while the <unk> fell N points \n"
-LAMBADA = '{"text": "\\u201cWait,\\u201d he said.\\n\\nShe did not wait"}\n{"text": "A lamp, a bed and a chair"}\n'
-QUESTION = (
-    "21 He said `` the XXXXX is gone '' .\tdog\t\tcat|cow|dog|ear|fig|gem|hat|ink|jar|key\n\n"
-)
-CBT = "".join(f"{n} It  was day {n} .\n" for n in range(1, 21)) + QUESTION
 
 
 def task(format: str = "stream", source: Source | None = None, **keys: Any) -> Task:
@@ -146,7 +139,8 @@ def test_cbt_question_file_is_found_in_the_tgz_and_any_file_in_a_gz(tmp_path: Pa
     packed = tarred(tmp_path / "CBTest.tgz", "CBTest/data/cbtest_NE_valid_2000ex.txt", CBT.encode())
     assert corpus.load_corpus(load_task("cbt_ne"), packed).records[0].answer == "dog"
     with pytest.raises(
-        UsageError, match=r"CBTest\.tgz: holds no cbtest_CN_valid_2000ex\.txt; it has CBTest/data/"
+        UsageError,
+        match=r"CBTest\.tgz: contains no cbtest_CN_valid_2000ex\.txt; it contains CBTest/data/",
     ):
         corpus.load_corpus(load_task("cbt_cn"), packed)
     squeezed = write(tmp_path / "wiki.test.tokens.gz", gzip.compress(WIKITEXT.encode()))
@@ -173,7 +167,7 @@ def test_folder_stands_for_the_publishers_file_in_it(tmp_path: Path) -> None:
     assert corpus.load_corpus(load_task("ptb"), tmp_path).records[0].text == PTB
     with pytest.raises(
         UsageError,
-        match=r"^--data text8=.*/text8: no such file; expected text8, or an archive with it$",
+        match=r"^--data text8=.*/text8: no such file; expected text8, or an archive that contains it$",
     ):
         corpus.load_corpus(load_task("text8"), tmp_path)
 
@@ -257,29 +251,12 @@ def test_counts_are_those_of_the_published_file(
 
 def test_strict_data_refuses_what_is_not_published(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"its hash is not that of the published ptb\.test\.txt \(--strict-data\)"
+        UsageError, match=r"checksum mismatch: not the published ptb\.test\.txt \(--strict-data\)"
     ):
         corpus.load_corpus(load_task("ptb"), write(tmp_path / "ptb.test.txt", PTB), strict=True)
 
 
 # -- the Hub -------------------------------------------------------------------------------------------------------
-
-
-def cbt_rows(content: str) -> list[dict[str, Any]]:
-    """Rows as the Hub's script made them of the publisher's file."""
-    rows = []
-    for block in content.split("\n\n")[:-1]:
-        *sentences, question = (line.partition(" ")[2] for line in block.split("\n"))
-        query, answer, _, options = question.split("\t")
-        rows.append(
-            {
-                "sentences": sentences,
-                "question": query,
-                "answer": answer,
-                "options": options.split("|"),
-            }
-        )
-    return rows
 
 
 ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
@@ -320,7 +297,7 @@ def test_real_files_come_back_from_rows(development_data: Path) -> None:
 def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError,
-        match=r"^task made_up has no address; give the file: --data made_up=PATH/TO/text\.txt$",
+        match=r"^task made_up has no download source; give the file: --data made_up=PATH/TO/text\.txt$",
     ):
         corpus.load_corpus(task(), cache=tmp_path)
 
@@ -337,7 +314,7 @@ def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
         (
             "stream",
             b"a\nb\r\n",
-            "line 2: CRLF line ends; expected plain UTF-8 text with LF line ends",
+            "line 2: CRLF line endings; expected plain UTF-8 text with LF line endings",
         ),
         (
             "stream",
@@ -346,8 +323,8 @@ def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
         ),
         ("stream", "a\n".encode("utf-16"), "line 1: binary"),
         ("stream", "a\nna\u00efve\n".encode("latin-1"), "line 2: byte 0xef is not UTF-8"),
-        ("lines", b"a\nb", "line 2: has no line end; truncated?"),
-        ("lambada", b"a b\n\nc d\n", "line 2: expected a passage of two words or more, found ''"),
+        ("lines", b"a\nb", "line 2: no line ending; truncated?"),
+        ("lambada", b"a b\n\nc d\n", "line 2: expected a passage of two or more words, found ''"),
         (
             "lambada",
             b'{"text": "a b"}\n{"txt": "c d"}\n',
@@ -362,7 +339,7 @@ def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
             CBT.replace("7 It", "8 It").encode(),
             "line 7: expected sentence '7 ...', found '8 It",
         ),
-        ("cbt", (CBT + CBT[:50]).encode(), "line 25: has no line end; truncated?"),
+        ("cbt", (CBT + CBT[:50]).encode(), "line 25: no line ending; truncated?"),
         ("cbt", (CBT + "1 It was day .\n").encode(), "line 23: expected '21 question with XXXXX'"),
         ("cbt", CBT.replace("XXXXX", "dog").encode(), "line 21: expected '21 question with XXXXX'"),
         (
@@ -406,5 +383,5 @@ def test_truncated_archive_is_one_line(
         else write(tmp_path / name, gzip.compress(content))
     )
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
-    with pytest.raises(UsageError, match=rf"{name}: cannot be read: .+; truncated or damaged\?$"):
+    with pytest.raises(UsageError, match=rf"{name}: cannot be read: .+; truncated or corrupt\?$"):
         corpus.load_corpus(task(), path)

@@ -23,11 +23,11 @@ from gpt2eval import demo, files, pipeline
 from gpt2eval.cli.main import app
 from gpt2eval.config import loader
 from gpt2eval.data import corpus
-from gpt2eval.data import documents as training_documents
-from gpt2eval.data.documents import PIECE, documents
+from gpt2eval.data.compression import PIECE
+from gpt2eval.data.documents import Location, locate, stream_documents, training_files
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import metrics
-from gpt2eval.overlap import bloom, estimate, index, ngrams, report
+from gpt2eval.overlap import blocks, bloom, estimate, index, ngrams, remeasure, report
 from gpt2eval.overlap.bloom import Bloom
 from gpt2eval.pipeline import Settings
 from gpt2eval.report import results
@@ -43,7 +43,7 @@ DATA = dict(demo.data())
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer random 8-grams and bits are looked at, but where that is what is tested."""
     monkeypatch.setattr(index, "CHECKED", 10_000)
-    monkeypatch.setattr(bloom, "LOOKS", 50_000)
+    monkeypatch.setattr(bloom, "SAMPLED_BITS", 50_000)
 
 
 def naive(text: str) -> list[Gram]:
@@ -63,7 +63,7 @@ def hashes(documents: Sequence[Sequence[str]]) -> list[int]:
 def test_grams_are_those_of_the_definition(documents: list[list[str]], block: int) -> None:
     """As many, alike where they are alike, and in the piece in which the first word begins; wherever blocks end."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ngrams, "BLOCK", block)
+        patch.setattr(blocks, "BLOCK", block)
         ngrams._tables.cache_clear()
         made = list(ngrams.grams(documents))
     ngrams._tables.cache_clear()
@@ -94,11 +94,11 @@ def test_where_a_document_is_cut_changes_nothing(text: str, size: int) -> None:
 
 @given(TEXT)
 def test_words_are_counted(text: str) -> None:
-    assert ngrams.words(text) == len(re.findall(r"[a-z0-9]+", text.lower()))
+    assert ngrams.count_words(text) == len(re.findall(r"[a-z0-9]+", text.lower()))
 
 
 def test_a_word_longer_than_many_blocks_is_one_word() -> None:
-    long = "x" * (3 * ngrams.BLOCK + 17)
+    long = "x" * (3 * blocks.BLOCK + 17)
     text = f"{long} b c d e f g h i"
     assert len(hashes([[text]])) == 2
     assert hashes([[text]])[1] == hashes([["b c d e f g h i"]])[0]
@@ -122,38 +122,45 @@ def test_a_million_random_strings_keep_the_bound(monkeypatch: pytest.MonkeyPatch
     random_ = np.random.default_rng(5)
     for bound, items in ((1e-3, 200_000), (1e-8, 1_000_000)):
         known = random_.integers(1 << 63, size=items, dtype=np.uint64)
-        made = Bloom.of(items, bound)
+        made = Bloom.empty(items, bound)
         made.add(known)
-        odds = bloom.odds(made.fill(), items, made.bits, made.hashes)
-        false = int(made.found(asked).sum())
-        assert made.found(known).all()
+        odds = bloom.false_positive_bound(made.fill_bound(), items, made.bits, made.hashes)
+        false = int(made.contains(asked).sum())
+        assert made.contains(known).all()
         assert odds <= bound
         assert false <= 1e6 * bound + 4 * (1e6 * bound) ** 0.5
         assert abs(false - 1e6 * odds) <= 0.1 * 1e6 * odds + 4 * (1e6 * odds) ** 0.5
 
 
-@given(st.integers(1, 10**10), st.floats(bloom.LEAST, bloom.MOST))
+@given(st.integers(1, 10**10), st.floats(bloom.LOWEST_BOUND, bloom.HIGHEST_BOUND))
 def test_sizes_are_those_of_the_formula(items: int, bound: float) -> None:
-    made = bloom.bits(bloom.enough(items, bound), bound)
+    made = bloom.filter_bits(bloom.capacity(items, bound), bound)
     assert made >= max(-items * np.log(bound) / np.log(2) ** 2, 4 / bound * (1 - 1e-9))
-    hashes = round(made / bloom.enough(items, bound) * np.log(2) + 0.5)
-    assert bloom.odds(-np.expm1(-hashes * items / made), items, made, hashes) <= bound
+    hashes = round(made / bloom.capacity(items, bound) * np.log(2) + 0.5)
+    assert (
+        bloom.false_positive_bound(-np.expm1(-hashes * items / made), items, made, hashes) <= bound
+    )
 
 
 def test_the_filter_has_the_bits_that_are_said() -> None:
     for items, bound in ((1, 1e-8), (123_457, 1e-3), (10**9, 1e-4)):
-        assert Bloom.of(items, bound).bits == bloom.bits(bloom.enough(items, bound), bound)
+        assert Bloom.empty(items, bound).bits == bloom.filter_bits(
+            bloom.capacity(items, bound), bound
+        )
 
 
 @given(st.integers(10**6, 10**10), st.integers(10**8, 10**11))
 def test_the_bound_that_fits_fits(items: int, available: int) -> None:
-    least = bloom.affordable(items, available)
-    if least <= bloom.MOST:
-        assert bloom.bits(bloom.enough(items, least), least) / 8 <= available * (1 + 1e-6) + 100
-        if least > bloom.LEAST:  # and is the least
-            assert bloom.bits(bloom.enough(items, 0.8 * least), 0.8 * least) / 8 > available * (
-                1 - 1e-6
-            )
+    least = bloom.lowest_bound(items, available)
+    if least <= bloom.HIGHEST_BOUND:
+        assert (
+            bloom.filter_bits(bloom.capacity(items, least), least) / 8
+            <= available * (1 + 1e-6) + 100
+        )
+        if least > bloom.LOWEST_BOUND:  # and is the least
+            assert bloom.filter_bits(
+                bloom.capacity(items, 0.8 * least), 0.8 * least
+            ) / 8 > available * (1 - 1e-6)
 
 
 # -- training files ------------------------------------------------------------------------------------------------
@@ -165,8 +172,12 @@ LINES = [
 ]
 
 
+def training_file(path: Path) -> Location:
+    return locate(str(path), "--train", "text")
+
+
 def read(path: Path) -> list[str]:
-    return ["".join(document) for document in documents(path)]
+    return ["".join(document) for document in stream_documents(training_file(path))]
 
 
 def test_forms_have_the_same_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,27 +194,27 @@ def test_forms_have_the_same_documents(tmp_path: Path, monkeypatch: pytest.Monke
             path.write_bytes(pack(content))
             assert read(path) == expected, path
             with monkeypatch.context() as patch:
-                patch.setattr(estimate, "PIECE", 3)
+                patch.setattr("gpt2eval.data.documents.PIECE", 3)
                 assert read(path) == expected, path
             count = sum(len(re.findall(r"[a-z0-9]+", text.lower())) for text in expected)
             assert (
                 count
-                < estimate.expected_words([path])
+                < estimate.expected_words([training_file(path)])
                 <= 1.1 * (count + 12 * (form == "jsonl")) + 1
             )
     pq.write_table(pa.table({"id": [1, 2, 3], "text": LINES}), tmp_path / "some.parquet")
     assert read(tmp_path / "some.parquet") == [text for text in LINES if text]
-    assert estimate.expected_words([tmp_path / "some.parquet"]) > 18
-    assert len(training_documents.files([tmp_path, tmp_path / "some.txt"])) == 11
+    assert estimate.expected_words([training_file(tmp_path / "some.parquet")]) > 18
+    assert len(training_files([tmp_path, tmp_path / "some.txt"])) == 11
 
 
 def test_words_of_large_files_are_sampled(tmp_path: Path) -> None:
     content = ngrams.random_text(600_000).encode()
     (tmp_path / "a.txt").write_bytes(content)
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(content, 1))
-    assert (tmp_path / "b.txt.gz").stat().st_size > 1.5 * estimate.PACKED
+    assert (tmp_path / "b.txt.gz").stat().st_size > 1.5 * estimate.SAMPLED_BYTES
     for name in ("a.txt", "b.txt.gz"):
-        assert 600_000 < estimate.expected_words([tmp_path / name]) < 720_000
+        assert 600_000 < estimate.expected_words([training_file(tmp_path / name)]) < 720_000
 
 
 @pytest.mark.parametrize(
@@ -218,7 +229,7 @@ def test_words_of_large_files_are_sampled(tmp_path: Path) -> None:
         (
             "a.jsonl.gz",
             gzip.compress(b'{"text": "x"}\n' * 99, mtime=0)[:-9],
-            "a.jsonl.gz: cannot be read: .*truncated or damaged",
+            "a.jsonl.gz: cannot be read: .*truncated or corrupt",
         ),
         ("a.txt.gz", b"no gzip", "a.txt.gz: cannot be read"),
         ("a.txt.xz", b"no xz", "a.txt.xz: cannot be read"),
@@ -247,9 +258,9 @@ def test_errors_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.Monkey
     for options, said in (
         (
             {"train": [tmp_path / "short.txt"]},
-            "these files have no 8-gram, no eight words in a row",
+            "these files contain no 8-gram",
         ),
-        ({"train": [tmp_path / "hidden"]}, "no file in that folder that is not hidden"),
+        ({"train": [tmp_path / "hidden"]}, "contains no files"),
         ({"above": 1.0}, "--above 1: expected a share"),
         ({"bound": 1e-12}, "--false-positives 1e-12: expected 1e-09 to 0.1"),
         ({"train": []}, "--train: expected files"),
@@ -259,22 +270,24 @@ def test_errors_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(UsageError, match=said):
             report.overlap("ptb", arguments.pop("train"), DATA, out=tmp_path / "out", **arguments)
     pq.write_table(pa.table({"words": ["x"]}), tmp_path / "a.parquet")
-    with pytest.raises(UsageError, match="expected a column 'text', found words"):
+    with pytest.raises(
+        UsageError, match=r"unknown column of .*a\.parquet 'text'; expected one of: words"
+    ):
         read(tmp_path / "a.parquet")
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
-    with pytest.raises(UsageError, match="expected text in column 'text', found int64"):
+    with pytest.raises(UsageError, match="row 1: expected text in column text, found 1"):
         read(tmp_path / "a.parquet")
     text = "x" * (PIECE + 257) + "ustar " + "y" * PIECE  # is text all the same
     (tmp_path / "ustar.txt").write_text(text)
     assert "".join(read(tmp_path / "ustar.txt")) == text
     (tmp_path / "a.zip").write_bytes(b"PK\3\4 and more")
     with pytest.raises(
-        UsageError, match="holds files or rows, and its name does not say so; expected text"
+        UsageError, match="an archive or table whose name does not say so; expected text"
     ):
         read(tmp_path / "a.zip")
-    monkeypatch.setattr(estimate, "memory", lambda: 10_000_000)
+    monkeypatch.setattr(estimate, "available_memory", lambda: 10_000_000)
     with pytest.raises(UsageError, match=r"filter of 0.1 GB does not fit .* expected .* or more"):
-        index.build_index([path], 1e-8)
+        index.build_index([training_file(path)], 1e-8)
 
 
 def test_a_link_is_read_by_its_own_name_and_counted_once(tmp_path: Path) -> None:
@@ -283,8 +296,8 @@ def test_a_link_is_read_by_its_own_name_and_counted_once(tmp_path: Path) -> None
     (tmp_path / "snapshot").mkdir()
     for name in ("train.JSONL", "again.jsonl"):
         (tmp_path / "snapshot" / name).symlink_to(tmp_path / "blobs" / "0123")
-    (file,) = training_documents.files([tmp_path / "snapshot"])
-    assert read(file) == ["in a line"]
+    (file,) = training_files([tmp_path / "snapshot"])
+    assert read(file.path) == ["in a line"]
 
 
 def test_a_bound_that_was_not_kept_is_said(
@@ -295,7 +308,7 @@ def test_a_bound_that_was_not_kept_is_said(
     monkeypatch.setattr(index, "CHECKED", 20_000)
     made = report.overlap("ptb", [tmp_path / "a.txt"], DATA, out=tmp_path / "out", bound=1e-3)[0]
     assert 0.01 < float(str(made["false_positives"])) < 1
-    assert ", not 0.001: more 8-grams than files let expect" in caplog.text
+    assert ", not 0.001: the files have more 8-grams than estimated" in caplog.text
 
 
 # -- shares --------------------------------------------------------------------------------------------------------
@@ -430,7 +443,7 @@ def test_blocks_and_records_left_out_are_the_sums_of_the_others(out: Path) -> No
     for result in results.read_results([out]):
         folder = results.result_folder(out, "toy:unigram", result.full_name)
         task = loader.load_task(result.full_name)
-        groups = report.tallies(
+        groups = remeasure.read_tallies(
             folder, result, blocks=task.format == "stream" and task.ask == "everything"
         )
         assert groups is not None
@@ -438,12 +451,12 @@ def test_blocks_and_records_left_out_are_the_sums_of_the_others(out: Path) -> No
         flat = [tally for group in kept for tally in group]
         for measured in result.metrics:
             name = measured.metric.name
-            made = report.without(name, groups, kept, task.unit, "m")
-            assert (made.metric, made.left) == (measured.metric, len(kept))
-            assert made.without == metrics.measure(name, flat, task.unit).value
-            assert report.without(name, groups, [], task.unit, "m").without is None
+            made = remeasure.metric_without(name, groups, kept, task.unit, "m")
+            assert (made.metric, made.retained) == (measured.metric, len(kept))
+            assert made.value_without == metrics.measure(name, flat, task.unit).value
+            assert remeasure.metric_without(name, groups, [], task.unit, "m").value_without is None
             if name == "acc_unfiltered":
-                assert made.without == 100 * sum(t.unfiltered for t in flat) / sum(
+                assert made.value_without == 100 * sum(t.unfiltered for t in flat) / sum(
                     t.records for t in flat
                 )
 
@@ -467,7 +480,7 @@ def test_what_does_not_fit_is_left_out_and_said(
     """And the same run writes it again, and asks the model nothing."""
     pipeline.evaluate("toy:unigram", ["lambada"], data=DATA, out=tmp_path)
     path = next(tmp_path.rglob("*.tallies"))
-    said = "its sums are not in its journal; the same 'gpt2eval run' writes them"
+    said = "its journal does not have its tallies; the same 'gpt2eval run' writes them"
     if change == "damaged":
         content = bytearray(path.read_bytes())
         content[-3] ^= 1
@@ -537,7 +550,7 @@ def test_the_command_takes_files_as_a_shell_gives_them(
             ("text8", 100, None)
         ]
         assert {row["task"]: row["overlapping"] for row in rows} == {"text8": 200, "lambada": 0}
-        assert "of 1,000,000 random 8-grams 0 were found" in caplog.text
+        assert "of 1,000,000 random 8-grams 0 match" in caplog.text
 
 
 def test_a_format_that_is_none_is_said_before_the_work() -> None:

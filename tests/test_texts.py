@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from gpt2eval import demo, pipeline
 from gpt2eval.config import catalog, loader
-from gpt2eval.data import corpus, custom, records
+from gpt2eval.data import corpus, custom, documents, records
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
@@ -81,7 +81,7 @@ class Watched:
 @pytest.mark.parametrize("content", [PLAIN, "ein Wort", "a\n" * 5000, "\n\n ok \n", "猫" * 700])
 def test_uniform_bytes_have_their_closed_form(tmp_path: Path, content: str) -> None:
     path, size = write(tmp_path / "a.txt", content), len(content.encode())
-    word, byte, char = (one(custom.load(path, unit)) for unit in ("word", "byte", "char"))
+    word, byte, char = (one(custom.load_text(path, unit)) for unit in ("word", "byte", "char"))
     assert numbers(byte)["bpb"] == pytest.approx(8, rel=1e-14)
     assert numbers(char)["bpc"] == pytest.approx(8 * size / len(content), rel=1e-14)
     expected = (
@@ -118,7 +118,7 @@ def test_a_text_scores_as_the_task_file_that_says_the_same(
     )
     path = write(tmp_path / "mine.txt", " the <unk> did n't sleep \n no it did N times")
     by_file = evaluate("demo", ["mine"], data={"mine": path}, include=[tmp_path])[0]
-    by_text = one(custom.load(path, "word", detokenizer), model="demo")
+    by_text = one(custom.load_text(path, "word", detokenizer), model="demo")
     assert (by_text.nll_sha256, numbers(by_text)) == (by_file.nll_sha256, numbers(by_file))
     assert (by_text.data, by_text.detokenizer) == (by_file.data, by_file.detokenizer)
     signatures = [
@@ -156,7 +156,7 @@ def every_way(folder: Path) -> list[str]:
 
 
 def test_however_documents_are_kept_they_are_the_same_text(tmp_path: Path) -> None:
-    loaded = [custom.load(where) for where in every_way(tmp_path)]
+    loaded = [custom.load_text(where) for where in every_way(tmp_path)]
     assert len({text.content for text in loaded}) == 1
     made = [one(text, model="toy:unigram") for text in (loaded[0], loaded[1], loaded[5])]
     assert (
@@ -170,16 +170,16 @@ def test_however_documents_are_kept_they_are_the_same_text(tmp_path: Path) -> No
     st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5).filter(any)
 )
 def test_documents_out_are_the_documents_in(documents: list[str]) -> None:
-    content = custom.layout(documents)
+    content = custom.serialize_documents(documents)
     read = records.parse_corpus(loader.load_task("webtext"), content, "here")
     assert [(r.index, r.text) for r in read.records] == list(enumerate(documents))
-    assert custom.layout(r.text for r in read.records) == content
+    assert custom.serialize_documents(r.text for r in read.records) == content
 
 
 def test_a_folder_is_read_in_order_of_its_paths_without_what_is_hidden(tmp_path: Path) -> None:
     for name in ("b/1", "a", "b.txt", ".hidden", "b/.git/x", "c/d/e", "B"):
         write(tmp_path / "f" / name, f"this is {name}")
-    read = custom.load(tmp_path / "f").read()
+    read = custom.load_text(tmp_path / "f").read()
     assert [record.text.removeprefix("this is ") for record in read.records] == [
         "B",
         "a",
@@ -192,14 +192,14 @@ def test_a_folder_is_read_in_order_of_its_paths_without_what_is_hidden(tmp_path:
 def test_a_plain_text_is_never_changed(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbfna\xefve\r\n\0caf\xc3\xa9"
     path = write(tmp_path / "a.txt", content)
-    result = one(custom.load(path, "byte"))
+    result = one(custom.load_text(path, "byte"))
     assert (result.tally.units.bytes, result.data["sha256"]) == (
         len(content),
         sha256(content).hexdigest(),
     )
-    assert custom.load(write(tmp_path / "b.txt", PLAIN)).content == PLAIN.encode()
+    assert custom.load_text(write(tmp_path / "b.txt", PLAIN)).content == PLAIN.encode()
     assert (
-        custom.load(write(tmp_path / "b.txt.gz", gzip.compress(PLAIN.encode()))).content
+        custom.load_text(write(tmp_path / "b.txt.gz", gzip.compress(PLAIN.encode()))).content
         == PLAIN.encode()
     )
 
@@ -251,7 +251,7 @@ def test_documents_csv_adds_up_to_the_totals(tmp_path: Path) -> None:
 def test_intervals_come_from_whole_documents(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [f"{'aber ' * n}\n" * 50 for n in range(1, 9)])
     result = one(f"{path}:text", model="toy:unigram")
-    read = loader.load_task("webtext"), custom.load(f"{path}:text").read()
+    read = loader.load_task("webtext"), custom.load_text(f"{path}:text").read()
     made = pipeline.measure(registry.load_model("toy:unigram"), *read)
     assert made is not None
     assert [part.units.lines for part in made.parts] == [50] * 8
@@ -342,8 +342,8 @@ def test_webtext_reads_its_documents(development_data: Path) -> None:
         ('{"text": "a"}\n{"text": 3}\n', 'line 2: expected {"text": "..."}, found'),
         ('{"text": "a"}\n{"text": "\\ud800"}\n', 'line 2: expected {"text": "..."}, found'),
         ("[" * 100_000 + "\n", 'line 1: expected {"text": "..."}, found'),
-        ('{"text": ""}\n{"text": ""}\n', "every document in it is empty; expected text"),
-        ('{"text": "a"}\n{"te', "line 2: has no line end; truncated?"),
+        ('{"text": ""}\n{"text": ""}\n', "every document is empty; expected text"),
+        ('{"text": "a"}\n{"te', "line 2: no line ending; truncated?"),
     ],
 )
 def test_damaged_documents_are_one_line(tmp_path: Path, content: str, expected: str) -> None:
@@ -362,7 +362,7 @@ def test_no_text_overwrites_another(tmp_path: Path) -> None:
         for n, content in (("a", "one"), ("b", "two"), ("c", "one"))
     )
     one, two = (sha256(text).hexdigest()[:8] for text in (b"one", b"two"))
-    for text in (a, b, c, custom.load(a, "byte"), custom.load(a, "word+eol", "ptb+one")):
+    for text in (a, b, c, custom.load_text(a, "byte"), custom.load_text(a, "word+eol", "ptb+one")):
         evaluate(UNIFORM, texts=[text], out=tmp_path / "out")
     names = {result.full_name for result in results.read_results([tmp_path / "out"])}
     assert names == {
@@ -376,7 +376,9 @@ def test_words_and_line_ends_are_the_tasks_unit(tmp_path: Path) -> None:
     path = demo.data()["wikitext2"]
     of_task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].metrics[0].metric
     assert (
-        evaluate(UNIFORM, texts=[custom.load(path, "word+eol", "wikitext")])[0].metrics[0].metric
+        evaluate(UNIFORM, texts=[custom.load_text(path, "word+eol", "wikitext")])[0]
+        .metrics[0]
+        .metric
         == of_task
     )
 
@@ -413,9 +415,9 @@ def test_the_current_folder_has_its_own_name(
     write(tmp_path / "books" / "one.txt", "a text\n")
     write(tmp_path / "books" / "sub" / "two.txt", "a text\n")
     monkeypatch.chdir(tmp_path / "books")
-    assert custom.load(".").task.full_name.startswith("text/books-")
+    assert custom.load_text(".").task.full_name.startswith("text/books-")
     monkeypatch.chdir(tmp_path / "books" / "sub")
-    assert custom.load("..").task.full_name.startswith("text/books-")
+    assert custom.load_text("..").task.full_name.startswith("text/books-")
 
 
 # -- the command line ----------------------------------------------------------------------------------------------
@@ -490,16 +492,16 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("--text nothing", f"--text nothing: there is no such text; {custom.FORMS}"),
-        ("--text my.txt:text", "--text my.txt:text: there is no such text; expected FILE, DIR,"),
+        ("--text nothing", f"--text nothing: no such file or folder; {documents.FORMS}"),
+        ("--text my.txt:text", "--text my.txt:text: no such file or folder; expected FILE, DIR,"),
         ("--text a.jsonl", "--text a.jsonl: which of its texts? expected a.jsonl:KEY"),
         ("--text a.parquet", "--text a.parquet: which of its texts? expected a.parquet:COLUMN"),
-        ("--text a.jsonl:", "--text a.jsonl:: there is no such text"),
-        ("--text jsonl:text", "--text jsonl:text: there is no such text"),
-        ("--text jsonl::a.jsonl", "--text jsonl::a.jsonl: there is no such text"),
-        ("--text jsonl:text:nothing", "--text jsonl:text:nothing: there is no such text"),
-        ("--text parquet:text:folder", "there is no such text"),
-        ("--text " + "n" * 5000, "there is no such text"),
+        ("--text a.jsonl:", "--text a.jsonl:: no such file or folder"),
+        ("--text jsonl:text", "--text jsonl:text: no such file or folder"),
+        ("--text jsonl::a.jsonl", "--text jsonl::a.jsonl: no such file or folder"),
+        ("--text jsonl:text:nothing", "--text jsonl:text:nothing: no such file or folder"),
+        ("--text parquet:text:folder", "no such file or folder"),
+        ("--text " + "n" * 5000, "no such file or folder"),
         ("--text a.jsonl:txt", 'a.jsonl: line 1: expected {"txt": "..."}, found'),
         ("--text a.jsonl:id", 'a.jsonl: line 1: expected {"id": "..."}, found'),
         ("--text a.jsonl:text.x", 'a.jsonl: line 1: expected {"text.x": "..."}, found'),
@@ -509,21 +511,21 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
         ("--text a.parquet:text.x", "a.parquet: "),
         ("--text parquet:text:my.txt", "my.txt: cannot be read: "),
         ("--text parquet:text:a.jsonl", "a.jsonl: cannot be read: "),
-        ("--text bare", "--text bare: no file in it; expected one or more that are not hidden"),
+        ("--text bare", "--text bare: contains no files (hidden files are ignored)"),
         (
             "--text folder",
-            "--text folder: folder/b.jsonl: holds several texts; expected folder/b.jsonl:KEY, given by itself",
+            "--text folder: folder/b.jsonl: contains several texts; give it separately as folder/b.jsonl:KEY",
         ),
         ("--text latin", "latin/a.txt: line 1: byte 0xef is not UTF-8"),
         ("--text latin/a.txt", "latin/a.txt: line 1: byte 0xef is not UTF-8"),
-        ("--text crlf.txt", "crlf.txt: line 1: CRLF line ends"),
+        ("--text crlf.txt", "crlf.txt: line 1: CRLF line endings"),
         ("--text bom.txt", "bom.txt: line 1: begins with a byte-order mark"),
         ("--text binary", "binary: line 1: binary; expected plain UTF-8 text"),
         ("--text empty.txt", "empty.txt: empty; expected"),
         ("--text empty.jsonl:text", 'empty.jsonl: line 1: expected {"text": "..."}, found \'\''),
         (
             "--text hollow.jsonl:text",
-            "hollow.jsonl:text: every document in it is empty; expected text",
+            "hollow.jsonl:text: every document is empty; expected text",
         ),
         ("--text damaged.gz", "damaged.gz: cannot be read: "),
         ("--text my.txt --unit wrod", "unknown unit 'wrod'; did you mean 'word'?"),
@@ -531,14 +533,14 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
         ("--text my.txt --detokenizer ptb+x", "unknown option of detokenizer ptb 'x'"),
         (
             "--text my.txt --strict-data",
-            "my.txt: its hash is not that of the published my.txt (--strict-data)",
+            "my.txt: checksum mismatch: not the published my.txt (--strict-data)",
         ),
         ("--unit byte", "--unit byte: it says how a --text is measured; expected one"),
         (
             "--tasks ptb --data demo --detokenizer ptb",
             "--detokenizer ptb: it says how a --text is measured",
         ),
-        ("--text blank.jsonl:text", "--text blank.jsonl:text: it has no word; expected text"),
+        ("--text blank.jsonl:text", "--text blank.jsonl:text: contains no words; expected text"),
     ],
 )
 def test_bad_text(gpt2eval: Run, tmp_path: Path, arguments: str, expected: str) -> None:

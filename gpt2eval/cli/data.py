@@ -86,7 +86,9 @@ def pack(
 
     entries, licences = manage.pack(file, [tasks] if tasks else (), cache, include or ())
     for entry in entries:
-        print(f"{entry.provenance.name}, {entry.provenance.bytes:,} bytes, sha256 {entry.provenance.sha256}")
+        print(
+            f"{entry.provenance.name}, {entry.provenance.bytes:,} bytes, sha256 {entry.provenance.sha256}"
+        )
     for licence in licences:
         notify(f"licence of {licence}")
 

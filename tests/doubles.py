@@ -40,7 +40,7 @@ class StandIn:
         self.repositories: dict[str, Repository] = {}
         self.files: dict[str, bytes] = {}
         self.faults: list[tuple[str, Fault]] = []
-        self.asked: list[tuple[str, str, str]] = []  # method, path, Range
+        self.requests: list[tuple[str, str, str]] = []  # method, path, Range
         self._server = ThreadingHTTPServer(
             ("127.0.0.1", 0), type("Bound", (Handler,), {"stand": self})
         )
@@ -80,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, head: bool = False) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.stand.asked.append((self.command, path, self.headers.get("Range", "")))
+        self.stand.requests.append((self.command, path, self.headers.get("Range", "")))
         with suppress(BrokenPipeError, ConnectionResetError):
             if path.startswith("/files/"):
                 content = self.stand.files.get(path.removeprefix("/files/"))
