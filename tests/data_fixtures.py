@@ -1,4 +1,4 @@
-"""Fixtures of the data tests: stand-in servers, the command line that uses them, and tasks of one's own.
+"""Fixtures of the data tests: stand-in servers, a command line that uses them, and a task factory.
 
 A test module loads them with `pytest_plugins = ["data_fixtures"]`.
 """
@@ -40,9 +40,9 @@ def _running(_serving: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def hub(_serving: StandIn) -> StandIn:
-    """All data sets as they are, no faults."""
+    """Return the servers with tiny data sets in the real repositories' layout, without faults."""
     _serving.faults, _serving.requests, _serving.files, _serving.repositories = [], [], {}, {}
-    train = parquet([{"text": "not asked for"}])
+    train = parquet([{"text": "not requested"}])
     for number in (2, 103):
         folder = f"wikitext-{number}-v1"
         files = {f"{folder}/test-00000-of-00001.parquet": parquet(wikitext_rows(WIKITEXT))}
@@ -89,7 +89,7 @@ def _commit(stand: StandIn, name: str) -> str:
 
 @pytest.fixture
 def run(_running: CommandLine, hub: StandIn, tmp_path: Path) -> Callable[..., Done]:
-    """`gpt2eval ...` against the stand-in, with a cache of the test's own."""
+    """Run `gpt2eval ...` against the stand-in servers, with a cache of its own for each test."""
     cached = {"fetch", "ls", "verify", "pack", "unpack", "run", "show"}
 
     def command(*arguments: object, offline: bool = False) -> Done:
@@ -105,7 +105,7 @@ def run(_running: CommandLine, hub: StandIn, tmp_path: Path) -> Callable[..., Do
 
 @pytest.fixture
 def define_task(tmp_path: Path, hub: StandIn) -> Callable[..., list[object]]:
-    """Make a task `mine` of the test's own with a source; returns `--include FOLDER`."""
+    """Define a task `mine` with a source; return `--include FOLDER`."""
 
     def make(source: Mapping[str, Any], **keys: Any) -> list[object]:
         content = {

@@ -53,7 +53,7 @@ def wikitext_rows(text: str) -> list[dict[str, Any]]:
 
 
 def cbt_rows(content: str) -> list[dict[str, Any]]:
-    """Rows as the Hub's script made them of the publisher's file."""
+    """Return the rows that the Hub's script made from the published file."""
     rows = []
     for block in content.split("\n\n")[:-1]:
         *sentences, question = (line.partition(" ")[2] for line in block.split("\n"))
@@ -91,7 +91,7 @@ def hashed(content: str) -> dict[str, Any]:
 
 
 def on_hub(hub: StandIn, content: str = BOOK, **keys: Any) -> dict[str, Any]:
-    """A data set `me/book` with a text, and a source of it."""
+    """Push a data set `me/book` with a text, and return a source of it."""
     rows = [{"text": line} for line in content.splitlines(keepends=True)]
     hub.repository("me/book").push({"data/test-00000-of-00001.parquet": parquet(rows)})
     return {
@@ -120,7 +120,7 @@ def tarred(members: Mapping[str, str | bytes]) -> bytes:
 
 
 def at_publisher(hub: StandIn, name: str, content: bytes, **keys: Any) -> dict[str, Any]:
-    """An archive on the stand-in, and a source of it."""
+    """Put an archive on the publisher's server, and return a source of it."""
     hub.files[name] = content
     archive = {
         "url": f"{hub.url}/files/{name}",
@@ -133,13 +133,13 @@ def at_publisher(hub: StandIn, name: str, content: bytes, **keys: Any) -> dict[s
     }
 
 
-def refused(done: Done, *said: str) -> str:
-    """The one line of an error that the user can mend, after checking that it is just that."""
+def refused(done: Done, *messages: str) -> str:
+    """Check that a command failed with a one-line error that contains some messages; return the line."""
     assert done.code == 2, done
     lines = [line for line in done.err.splitlines() if line.startswith("gpt2eval: ")]
     assert len(lines) == 1, done.err
     assert "Traceback" not in done.err
-    for part in said:
+    for part in messages:
         assert part in lines[0]
     return lines[0]
 

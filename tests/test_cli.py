@@ -270,7 +270,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
         ("run --limit -3", "--limit -3: expected a whole number of 1 or more"),
         ("run --batch-size 0", "--batch-size 0: expected a whole number of 1 or more"),
         ("run --limit few", "'--limit'"),
-        ("run --strict-data", "its hash is not that of the published ptb.test.txt (--strict-data)"),
+        ("run --strict-data", "checksum mismatch: not the published ptb.test.txt (--strict-data)"),
         ("rum", "rum"),
         ("run --limt 3", "--limt"),
         ("table", "results"),
@@ -344,7 +344,7 @@ def test_bad_task_file(
     ("task", "content", "expected"),
     [
         ("wikitext2", b"", "data: empty; expected wiki.test.tokens"),
-        ("wikitext2", DATA["wikitext2"].read_bytes()[:-9], "has no line end; truncated?"),
+        ("wikitext2", DATA["wikitext2"].read_bytes()[:-9], "no line ending; truncated?"),
         (
             "cbt_ne",
             b"".join(DATA["cbt_ne"].read_bytes().splitlines(True)[:30]),
@@ -353,14 +353,18 @@ def test_bad_task_file(
         (
             "text8",
             bytes(range(256)),
-            "data: line 1: binary; expected plain UTF-8 text with LF line ends",
+            "data: line 1: binary; expected plain UTF-8 text with LF line endings",
         ),
         (
             "ptb",
             "na\u00efve\n".encode("latin-1"),
             "data: line 1: byte 0xef is not UTF-8; expected UTF-8 text",
         ),
-        ("ptb", DATA["ptb"].read_bytes().replace(b"\n", b"\r\n"), "data: line 1: CRLF line ends"),
+        (
+            "ptb",
+            DATA["ptb"].read_bytes().replace(b"\n", b"\r\n"),
+            "data: line 1: CRLF line endings",
+        ),
         (
             "lm1b",
             b"\xef\xbb\xbf" + DATA["lm1b"].read_bytes(),
@@ -370,7 +374,7 @@ def test_bad_task_file(
         (
             "lm1b",
             b"PK\3\4" + bytes(40),
-            "data: cannot be read: File is not a zip file; truncated or damaged?",
+            "data: cannot be read: File is not a zip file; truncated or corrupt?",
         ),
         ("cbt_cn", b"\x1f\x8b\x08" + bytes(40), "data: cannot be read: "),
     ],

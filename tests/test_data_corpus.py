@@ -40,7 +40,7 @@ pytest_plugins = ["data_fixtures"]
         ("lambada", LAMBADA),
     ],
 )
-def test_real_layouts_give_back_the_publishers_file(
+def test_hub_layouts_restore_the_published_file(
     hub: StandIn, run: Callable[..., Done], tmp_path: Path, task: str, content: str
 ) -> None:
     done = run("data", "fetch", task)
@@ -65,7 +65,7 @@ def test_real_layouts_give_back_the_publishers_file(
     ]
 
 
-def test_once_fetched_nothing_is_asked_and_the_numbers_are_the_same(
+def test_cached_data_needs_no_network_and_gives_the_same_numbers(
     hub: StandIn, run: Callable[..., Done], tmp_path: Path
 ) -> None:
     measured = ("run", "--model", "toy:uniform-bytes", "--tasks", "wikitext2,ptb", "--out")
@@ -78,7 +78,7 @@ def test_once_fetched_nothing_is_asked_and_the_numbers_are_the_same(
     assert hub.requests == []
 
 
-def test_offline_without_the_file_says_what_to_do(
+def test_offline_without_the_file_reports_the_remedy(
     run: Callable[..., Done], define_task: Callable[..., Any], hub: StandIn
 ) -> None:
     include = define_task(
@@ -90,7 +90,7 @@ def test_offline_without_the_file_says_what_to_do(
     assert hub.requests == []
 
 
-def test_a_pinned_revision_is_what_is_loaded(
+def test_a_pinned_revision_is_loaded(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
     source = on_hub(hub)
@@ -104,7 +104,7 @@ def test_a_pinned_revision_is_what_is_loaded(
     assert f"the published file, from hub:me/book at {commit[:12]}" in done.out
 
 
-def test_a_moved_branch_is_not_the_published_file_any_more(
+def test_a_moved_branch_is_no_longer_the_published_file(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
     include = define_task(on_hub(hub))
@@ -116,13 +116,13 @@ def test_a_moved_branch_is_not_the_published_file_any_more(
         "checksum mismatch: not the published book.txt",
         *REMEDY,
     )
-    assert not list((tmp_path / "cache" / "files").rglob("*")), "what is refused is not kept"
+    assert not list((tmp_path / "cache" / "files").rglob("*")), "a refused file is not cached"
     done = run("data", "fetch", "mine", *include)
     assert "NOT the published file (marked ! in signatures)" in done.out
     assert "yes!" in run("data", "ls", "mine", *include).out
     refused(run("data", "verify", "mine", *include), "book.txt: not the published file; expected ")
     on_hub(hub)
-    assert "NOT the published" in run("data", "fetch", "mine", *include).out, "it is there"
+    assert "NOT the published" in run("data", "fetch", "mine", *include).out, "it is cached"
     for option in ("--strict-data", "--again"):
         assert (
             ", the published file, from hub:me/book at "
@@ -137,7 +137,7 @@ def test_a_moved_branch_is_not_the_published_file_any_more(
     ), "it stays"
 
 
-def test_the_published_file_of_an_archive_comes_before_another_one_of_the_hub(
+def test_the_published_archive_is_preferred_to_a_changed_hub_file(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any]
 ) -> None:
     include = define_task(
@@ -152,7 +152,7 @@ def test_the_published_file_of_an_archive_comes_before_another_one_of_the_hub(
     )
 
 
-def test_a_revision_that_is_gone(
+def test_a_removed_revision_is_reported(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any]
 ) -> None:
     source = on_hub(hub, revision="0" * 40)
@@ -200,15 +200,15 @@ FAULTS = {
 
 
 def _tampered(handler: Any, content: bytes, head: bool) -> bool | None:
-    """Send other bytes than those that the hash in the headers is of."""
+    """Send bytes that do not match the checksum in the headers."""
     if head or not content.startswith(b"PAR1"):
         return None
-    handler.say(200, {"ETag": f'"{sha256(content).hexdigest()}"'}, bytes(len(content)))
+    handler.respond(200, {"ETag": f'"{sha256(content).hexdigest()}"'}, bytes(len(content)))
     return True
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_failure_of_the_hub_says_what_to_do_and_keeps_nothing(
+def test_each_hub_failure_reports_a_remedy_and_caches_nothing(
     hub: StandIn,
     run: Callable[..., Done],
     define_task: Callable[..., Any],
@@ -216,9 +216,9 @@ def test_each_failure_of_the_hub_says_what_to_do_and_keeps_nothing(
     fault: str,
 ) -> None:
     include = define_task(on_hub(hub, f"{fault}\n{BOOK}"))
-    broken, said = FAULTS[fault]
+    broken, message = FAULTS[fault]
     broken(hub)
-    refused(run("data", "fetch", "mine", *include), "hub:me/book: ", said, *REMEDY)
+    refused(run("data", "fetch", "mine", *include), "hub:me/book: ", message, *REMEDY)
     assert not list((tmp_path / "cache" / "files").rglob("*"))
     assert " no " in run("data", "ls", "mine", *include).out
     on_hub(hub, f"{fault}\n{BOOK}")
@@ -226,7 +226,7 @@ def test_each_failure_of_the_hub_says_what_to_do_and_keeps_nothing(
     assert run("data", "fetch", "mine", *include).code == 0
 
 
-def test_too_many_requests_and_a_slow_hub_say_so(
+def test_rate_limits_and_timeouts_of_the_hub_are_reported(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
     include = define_task(on_hub(hub))
@@ -248,7 +248,7 @@ def test_too_many_requests_and_a_slow_hub_say_so(
     assert run("data", "fetch", "mine", *include).code == 0
 
 
-def test_a_connection_that_the_hub_cuts_is_taken_up(
+def test_a_dropped_hub_connection_is_resumed(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any]
 ) -> None:
     include = define_task(on_hub(hub, f"cut\n{BOOK}"))
@@ -256,12 +256,12 @@ def test_a_connection_that_the_hub_cuts_is_taken_up(
     done = run("data", "fetch", "mine", *include)
     assert done.code == 0, done.err
     assert "the published file" in done.out
-    assert [asked for _, path, asked in hub.requests if path.endswith(".parquet")][-1].startswith(
-        "bytes=16384-"
-    )
+    assert [byte_range for _, path, byte_range in hub.requests if path.endswith(".parquet")][
+        -1
+    ].startswith("bytes=16384-")
 
 
-def test_what_the_hub_has_not_the_archive_gives(
+def test_the_archive_replaces_a_missing_hub_data_set(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any]
 ) -> None:
     include = define_task(
@@ -274,7 +274,7 @@ def test_what_the_hub_has_not_the_archive_gives(
     assert "the published file, from http://127.0.0.1" in done.out
 
 
-def test_where_nothing_tells_the_published_file_the_first_that_gives_one_will_do(
+def test_without_a_published_checksum_the_first_source_is_used(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any]
 ) -> None:
     source = on_hub(hub) | {
@@ -289,7 +289,7 @@ def test_where_nothing_tells_the_published_file_the_first_that_gives_one_will_do
 
 
 @pytest.mark.parametrize("where", ["book.zip", "publisher.org/files/book.zip"])
-def test_a_mirror_is_asked_first_and_alone_knows_archives(
+def test_a_mirror_is_tried_first(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], where: str
 ) -> None:
     archive = at_publisher(hub, f"mirror/{where}", zipped("book/book.txt", BOOK))["archive"]
@@ -302,7 +302,7 @@ def test_a_mirror_is_asked_first_and_alone_knows_archives(
     assert not [path for _, path, _ in hub.requests if "me/book" in path]
 
 
-def test_what_a_mirror_has_not_the_publisher_gives(
+def test_the_publisher_replaces_a_mirror_without_the_file(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any]
 ) -> None:
     include = define_task(at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK)))
@@ -310,7 +310,7 @@ def test_what_a_mirror_has_not_the_publisher_gives(
     assert f", the published file, from {hub.url}/files/book.zip" in done.out
 
 
-def test_a_name_with_blanks_and_an_odd_address(
+def test_file_names_with_spaces_and_non_ascii_urls_work(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any]
 ) -> None:
     hub.files["n\u00e9/my book.txt"] = BOOK.encode()
@@ -328,7 +328,7 @@ def test_a_name_with_blanks_and_an_odd_address(
 
 
 @pytest.mark.parametrize("mirror", ["nowhere", "ftp://127.0.0.1", "http://", "http://127.0.0.1:1"])
-def test_a_mirror_that_is_none_is_one_line(
+def test_an_invalid_mirror_is_a_one_line_error(
     run: Callable[..., Done], define_task: Callable[..., Any], hub: StandIn, mirror: str
 ) -> None:
     include = define_task(at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK)))
@@ -340,7 +340,7 @@ def test_a_mirror_that_is_none_is_one_line(
     )
 
 
-def test_what_fails_does_not_keep_the_others(hub: StandIn, run: Callable[..., Done]) -> None:
+def test_a_failed_download_does_not_stop_the_others(hub: StandIn, run: Callable[..., Done]) -> None:
     hub.repositories.pop("EleutherAI/lambada_openai")
     line = refused(
         run("data", "fetch", "lambada", "webtext", "--mirror", f"{hub.url}/files"),

@@ -19,7 +19,7 @@ pytest_plugins = ["data_fixtures"]
 @pytest.mark.parametrize(
     ("pack", "streamed"), [("zip", False), ("tgz", False), ("tgz", True), ("plain", False)]
 )
-def test_archives_give_the_file_and_are_downloaded_once(
+def test_each_archive_type_yields_the_file_and_is_downloaded_once(
     hub: StandIn,
     run: Callable[..., Done],
     define_task: Callable[..., Any],
@@ -46,7 +46,7 @@ def test_archives_give_the_file_and_are_downloaded_once(
 
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_download_that_is_cut_goes_on_where_it_broke(
+def test_a_dropped_download_is_resumed(
     hub: StandIn,
     run: Callable[..., Done],
     define_task: Callable[..., Any],
@@ -60,14 +60,14 @@ def test_a_download_that_is_cut_goes_on_where_it_broke(
     hub.fail("book.tgz", cut(30_000, ranges=ranges))
     done = run("data", "fetch", "mine", *include)
     assert done.code == 0, done.err
-    assert [asked for *_, asked in hub.requests] == [
+    assert [byte_range for *_, byte_range in hub.requests] == [
         "",
         "bytes=10000-",
         "bytes=40000-" if ranges else "bytes=30000-",
     ]
 
 
-def test_a_download_that_was_killed_goes_on_in_the_next_process(
+def test_a_killed_download_is_resumed_by_the_next_process(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
     source = at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK))
@@ -75,11 +75,11 @@ def test_a_download_that_was_killed_goes_on_in_the_next_process(
     part.parent.mkdir(parents=True)
     part.write_bytes(hub.files["book.zip"][:12345])
     assert run("data", "fetch", "mine", *define_task(source)).code == 0
-    assert [asked for *_, asked in hub.requests] == ["bytes=12345-"]
+    assert [byte_range for *_, byte_range in hub.requests] == ["bytes=12345-"]
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         (
             status(429, {"Retry-After": "3600"}),
@@ -92,8 +92,12 @@ def test_a_download_that_was_killed_goes_on_in_the_next_process(
         (status(418), "unexpected HTTP status 418"),
     ],
 )
-def test_each_refusal_of_a_publisher_says_what_to_do(
-    hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], fault: Any, said: str
+def test_each_http_refusal_reports_a_remedy(
+    hub: StandIn,
+    run: Callable[..., Done],
+    define_task: Callable[..., Any],
+    fault: Any,
+    message: str,
 ) -> None:
     hub.fail("book.zip", fault)
     refused(
@@ -103,12 +107,12 @@ def test_each_refusal_of_a_publisher_says_what_to_do(
             "mine",
             *define_task(at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK))),
         ),
-        said,
+        message,
         *REMEDY,
     )
 
 
-def test_a_busy_publisher_is_asked_again(
+def test_a_busy_server_is_retried(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any]
 ) -> None:
     include = define_task(at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK)))
@@ -118,7 +122,7 @@ def test_a_busy_publisher_is_asked_again(
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_an_archive_of_another_hash_is_thrown_away(
+def test_an_archive_with_a_wrong_checksum_is_discarded(
     hub: StandIn,
     run: Callable[..., Done],
     define_task: Callable[..., Any],
@@ -130,11 +134,12 @@ def test_an_archive_of_another_hash_is_thrown_away(
         hub.files["book.tgz"],
         tarred({"book/book.txt": "tampered with\n"}),
     )
-    found, expected = sha256(hub.files["book.tgz"]).hexdigest()[:8], source["archive"]["sha256"][:8]
+    digest = sha256(hub.files["book.tgz"]).hexdigest()[:8]
+    expected = source["archive"]["sha256"][:8]
     include = define_task(source)
     refused(
         run("data", "fetch", "mine", *include),
-        f"sha256 {found}, expected {expected}; discarded, try again",
+        f"sha256 {digest}, expected {expected}; discarded, try again",
         *REMEDY,
     )
     assert not [
@@ -146,7 +151,7 @@ def test_an_archive_of_another_hash_is_thrown_away(
     assert run("data", "fetch", "mine", *include).code == 0
 
 
-def test_a_file_of_another_hash_is_refused_though_its_archive_has_none(
+def test_a_file_with_a_wrong_checksum_is_refused_without_an_archive_checksum(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any]
 ) -> None:
     source = at_publisher(hub, "book.txt", b"tampered with\n", member=None, sha256=None)
@@ -158,7 +163,7 @@ def test_a_file_of_another_hash_is_refused_though_its_archive_has_none(
     )
 
 
-def test_a_streamed_archive_whose_file_has_no_hash_is_known_by_its_own(
+def test_a_streamed_archive_is_checked_where_its_file_has_no_checksum(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
     source = at_publisher(
@@ -174,17 +179,17 @@ def test_a_streamed_archive_whose_file_has_no_hash_is_known_by_its_own(
     )
 
 
-@pytest.mark.parametrize("kept", [0.03, 0.5, 0.97])
+@pytest.mark.parametrize("share", [0.03, 0.5, 0.97])
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_damaged_archive_is_one_line(
+def test_a_truncated_archive_is_a_one_line_error(
     hub: StandIn,
     run: Callable[..., Done],
     define_task: Callable[..., Any],
-    kept: float,
+    share: float,
     streamed: bool,
 ) -> None:
-    whole = tarred({"book/book.txt": BOOK})
-    source = at_publisher(hub, "book.tgz", whole[: int(kept * len(whole))], stream=streamed)
+    complete = tarred({"book/book.txt": BOOK})
+    source = at_publisher(hub, "book.tgz", complete[: int(share * len(complete))], stream=streamed)
     refused(
         run("data", "fetch", "mine", *define_task(source)),
         "cannot be read: ",
@@ -193,5 +198,5 @@ def test_a_damaged_archive_is_one_line(
     )
 
 
-def test_mirror_addresses_keep_name_and_path() -> None:
+def test_without_a_mirror_only_the_url_itself_is_tried() -> None:
     assert mirrored("http://a.org/b/c.zip", None) == ["http://a.org/b/c.zip"]

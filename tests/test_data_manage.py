@@ -24,7 +24,7 @@ from gpt2eval.errors import UsageError
 pytest_plugins = ["data_fixtures"]
 
 
-# -- the cache ---
+# -- the cache -------------------------------------------------------------------------------------
 
 
 def test_a_partial_write_never_counts_as_cached(
@@ -61,7 +61,7 @@ def test_a_partial_write_never_counts_as_cached(
     assert cache.incomplete() == []
 
 
-def test_a_file_that_changed_on_disk_is_fetched_again(
+def test_a_corrupt_file_is_downloaded_again(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
     source = on_hub(hub)
@@ -78,7 +78,7 @@ def test_a_file_that_changed_on_disk_is_fetched_again(
     assert path.read_text() == BOOK
 
 
-def test_processes_that_fetch_at_once_ask_once(
+def test_concurrent_processes_download_once(
     hub: StandIn, define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
     include = define_task(at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK)))
@@ -103,7 +103,7 @@ def test_processes_that_fetch_at_once_ask_once(
     assert len(hub.requests) == 1
 
 
-def test_a_process_that_is_killed_leaves_nothing_behind_that_counts(
+def test_a_killed_process_leaves_nothing_that_counts_as_cached(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
     include = define_task(at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK)))
@@ -128,7 +128,7 @@ def test_a_process_that_is_killed_leaves_nothing_behind_that_counts(
     assert run("data", "fetch", "mine", *include).code == 0
 
 
-def test_a_cache_that_cannot_be_written_is_one_line(
+def test_an_unwritable_cache_is_a_one_line_error(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -139,21 +139,21 @@ def test_a_cache_that_cannot_be_written_is_one_line(
     )
 
 
-def test_where_is_the_platforms_cache_folder(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_where_prints_the_platforms_cache_folder(run: Callable[..., Done], tmp_path: Path) -> None:
     assert run("data", "where").out.endswith("cache/gpt2eval\n")
     assert run("data", "where", "--cache", tmp_path).out == f"{tmp_path}\n"
 
 
-def test_key_tells_sources_apart() -> None:
+def test_keys_of_different_sources_differ() -> None:
     every = [item.source for item in required_files(())]
     assert len({key_of(source) for source in every}) == len(every) > 12
     assert all(key_of(source).startswith(source.file.name) for source in every)
 
 
-# -- verify ---
+# -- verify ----------------------------------------------------------------------------------------
 
 
-def test_verify_checks_hash_counts_and_round_trips(
+def test_verify_checks_checksums_counts_and_round_trips(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
     assert "nothing of these tasks is in the cache" in run("data", "verify").err
@@ -177,7 +177,7 @@ def test_verify_checks_hash_counts_and_round_trips(
 
 
 @pytest.mark.parametrize("damage", ["cut", "no origin", "origin is none", "folder"])
-def test_verify_and_pack_name_what_is_not_whole(
+def test_verify_and_pack_report_incomplete_folders(
     hub: StandIn,
     run: Callable[..., Done],
     define_task: Callable[..., Any],
@@ -204,7 +204,7 @@ def test_verify_and_pack_name_what_is_not_whole(
         )
 
 
-def test_verify_finds_wrong_counts(
+def test_verify_reports_wrong_counts(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any]
 ) -> None:
     refused(
@@ -216,11 +216,11 @@ def test_verify_finds_wrong_counts(
     refused(run("data", "verify", "mine", *include), "2000 lines; the published file has 7")
 
 
-# -- passports ---
+# -- passports -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("item", required_files(()), ids=lambda item: item.tasks[0].full_name)
-def test_every_task_has_a_passport_that_says_where_its_figures_come_from(
+def test_every_figure_in_a_passport_has_a_source(
     item: RequiredFile,
 ) -> None:
     for task in item.tasks:
@@ -236,7 +236,7 @@ def test_every_task_has_a_passport_that_says_where_its_figures_come_from(
             assert figure is None or shown in text or task.cut_last == figure
 
 
-def test_a_new_task_gets_its_passport(
+def test_the_passport_of_a_file_makes_a_valid_task(
     tmp_path: Path, run: Callable[..., Done], define_task: Callable[..., Any], hub: StandIn
 ) -> None:
     (tmp_path / "book.txt").write_text(BOOK)
@@ -273,7 +273,7 @@ def test_a_new_task_gets_its_passport(
     assert "no source given" not in run("show", "mine", "--passport", *include).out
 
 
-def test_passport_of_what_is_no_such_file(run: Callable[..., Done], tmp_path: Path) -> None:
+def test_passport_errors(run: Callable[..., Done], tmp_path: Path) -> None:
     refused(
         run("data", "passport", tmp_path / "none.txt"),
         "none.txt: no such file; expected the file as published",

@@ -23,7 +23,7 @@ from gpt2eval.errors import UsageError
 pytest_plugins = ["data_fixtures"]
 
 
-def test_a_pack_makes_the_same_numbers_where_there_is_no_network(
+def test_an_unpacked_pack_gives_the_same_numbers_offline(
     hub: StandIn, run: Callable[..., Done], tmp_path: Path
 ) -> None:
     measured = (
@@ -40,17 +40,17 @@ def test_a_pack_makes_the_same_numbers_where_there_is_no_network(
     assert "licence of ptb.test.txt: LDC User Agreement" in packed.err
     hub.repositories.clear()
     hub.requests.clear()
-    unpacked = run("data", "unpack", tmp_path / "all.tar.gz", "--cache", tmp_path / "there")
+    unpacked = run("data", "unpack", tmp_path / "all.tar.gz", "--cache", tmp_path / "target")
     assert len(unpacked.out.splitlines()) == len(packed.out.splitlines()) == 4
     assert unpacked.out.count("NOT the published file (marked ! in signatures), from hub:") == 4
-    again = run(*measured, tmp_path / "without", "--cache", tmp_path / "there", offline=True)
+    again = run(*measured, tmp_path / "without", "--cache", tmp_path / "target", offline=True)
     assert (again.code, again.out) == (0, first.out)
     assert hub.requests == []
-    listed = run("data", "ls", "--cache", tmp_path / "there").out
+    listed = run("data", "ls", "--cache", tmp_path / "target").out
     assert listed == run("data", "ls").out
 
 
-def kept(folder: Path, contents: Mapping[str, bytes]) -> tuple[Cache, list[Source]]:
+def filled_cache(folder: Path, contents: Mapping[str, bytes]) -> tuple[Cache, list[Source]]:
     cache, sources = Cache.at(folder), [Source(file=File(name=name)) for name in contents]
     for source in sources:
         cache.put(source, contents[source.file.name], "somewhere", "abc")
@@ -65,18 +65,18 @@ def kept(folder: Path, contents: Mapping[str, bytes]) -> tuple[Cache, list[Sourc
         max_size=4,
     )
 )
-def test_unpacking_gives_what_was_packed(
+def test_unpacking_restores_the_packed_files(
     tmp_path_factory: pytest.TempPathFactory, contents: dict[str, bytes]
 ) -> None:
     folder = tmp_path_factory.mktemp("pack")
-    cache, sources = kept(folder / "here", contents)
+    cache, sources = filled_cache(folder / "here", contents)
     packs.pack(folder / "a.tar.gz", cache, sources)
     packs.pack(folder / "b.tar.gz", cache, reversed(sources))
     assert (folder / "a.tar.gz").read_bytes() == (folder / "b.tar.gz").read_bytes()
-    there = Cache.at(folder / "there")
-    packs.unpack(folder / "a.tar.gz", there)
+    target = Cache.at(folder / "target")
+    packs.unpack(folder / "a.tar.gz", target)
     for source in sources:
-        unpacked = there.get(source)
+        unpacked = target.get(source)
         assert unpacked == cache.get(source)
         assert unpacked is not None
         assert unpacked.content == contents[source.file.name]
@@ -168,7 +168,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         tarred({"manifest.json": manifest(bytes=1 << 50), "files/book/book.txt": BOOK}),
         "files.0.known.bytes: ",
     ),
-    "what a terminal obeys": (
+    "terminal control characters": (
         tarred({"manifest.json": manifest(origin="\x1b[31m\nFAKE")}),
         "files.0.known.origin: ",
     ),
@@ -178,48 +178,48 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("pack", HOSTILE)
-def test_a_pack_that_is_not_right_is_refused_whole(tmp_path: Path, pack: str) -> None:
-    content, said = HOSTILE[pack]
+def test_an_invalid_pack_is_refused_completely(tmp_path: Path, pack: str) -> None:
+    content, message = HOSTILE[pack]
     (tmp_path / "pack.tar.gz").write_bytes(content)
     with pytest.raises(UsageError) as caught:
         packs.unpack(tmp_path / "pack.tar.gz", Cache.at(tmp_path / "cache"))
     assert str(caught.value).startswith(f"{tmp_path / 'pack.tar.gz'}: ")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["pack.tar.gz"]
 
 
-def test_the_hostile_packs_are_wrong_in_one_thing_only(tmp_path: Path) -> None:
+def test_the_valid_pack_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "pack.tar.gz").write_bytes(tarred(FINE))
     assert [entry.key for entry in packs.unpack(tmp_path / "pack.tar.gz", Cache.at(tmp_path))] == [
         "book"
     ]
 
 
-def test_one_wrong_file_keeps_the_right_ones_out_too(tmp_path: Path) -> None:
-    cache, sources = kept(tmp_path / "here", {"a.txt": b"right", "b.txt": b"wrong"})
+def test_one_corrupt_member_refuses_the_complete_pack(tmp_path: Path) -> None:
+    cache, sources = filled_cache(tmp_path / "here", {"a.txt": b"right", "b.txt": b"wrong"})
     packs.pack(tmp_path / "pack.tar.gz", cache, sources)
     raw = gzip.decompress((tmp_path / "pack.tar.gz").read_bytes())
     (tmp_path / "pack.tar.gz").write_bytes(
         gzip.compress(raw.replace(b"wrong" + bytes(507), b"WRONG" + bytes(507)))
     )
     with pytest.raises(UsageError, match="checksum mismatch with its manifest"):
-        packs.unpack(tmp_path / "pack.tar.gz", Cache.at(tmp_path / "there"))
-    assert not (tmp_path / "there").exists()
+        packs.unpack(tmp_path / "pack.tar.gz", Cache.at(tmp_path / "target"))
+    assert not (tmp_path / "target").exists()
 
 
-def test_unpacking_replaces_no_other_file_and_writes_none_that_is_there(
+def test_unpacking_neither_replaces_nor_rewrites_cached_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache, sources = kept(tmp_path / "here", {"a.txt": b"right"})
+    cache, sources = filled_cache(tmp_path / "here", {"a.txt": b"right"})
     packs.pack(tmp_path / "pack.tar.gz", cache, sources)
-    there, _ = kept(tmp_path / "there", {"a.txt": b"other"})
+    target, _ = filled_cache(tmp_path / "target", {"a.txt": b"other"})
     with pytest.raises(
         UsageError,
         match=r"checksum mismatch: .* has \w{8}, the pack \w{8}; delete that folder, or use another --cache$",
     ):
-        packs.unpack(tmp_path / "pack.tar.gz", there)
-    previous = there.get(sources[0])
+        packs.unpack(tmp_path / "pack.tar.gz", target)
+    previous = target.get(sources[0])
     assert previous is not None
     assert previous.content == b"other"
     monkeypatch.setattr("gpt2eval.data.cache.write_atomic", None)
@@ -228,7 +228,7 @@ def test_unpacking_replaces_no_other_file_and_writes_none_that_is_there(
     ]
 
 
-def test_packing_what_is_not_there_says_so(tmp_path: Path) -> None:
+def test_packing_errors(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"^nothing to pack in .*; run 'gpt2eval data fetch' first$"
     ):
@@ -238,7 +238,7 @@ def test_packing_what_is_not_there_says_so(tmp_path: Path) -> None:
         match=r"^not in the cache, or corrupt: ptb\.test\.txt; run 'gpt2eval data fetch' first$",
     ):
         manage.pack(tmp_path / "pack.tar.gz", ["ptb"], tmp_path)
-    cache, sources = kept(tmp_path / "cache", {"a.txt": b"a"})
+    cache, sources = filled_cache(tmp_path / "cache", {"a.txt": b"a"})
     for place in (tmp_path / "none" / "pack.tar.gz", tmp_path / "cache", Path("/")):
         with pytest.raises(UsageError, match=r"cannot be written: "):
             packs.pack(place, cache, sources)

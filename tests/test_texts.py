@@ -1,4 +1,5 @@
-"""Texts of one's own and documents: every way to give one, the same numbers for the same text, bad ones in one line."""
+"""Local texts and documents: every way to give one, equal numbers for equal texts, one-line errors.
+"""
 
 import csv
 import gzip
@@ -59,27 +60,27 @@ def numbers(result: Result) -> dict[str, float]:
 
 
 class Watched:
-    """A toy model that keeps what it is asked."""
+    """A toy model that records its requests."""
 
     def __init__(self, *, lossy: bool = False) -> None:
         self.model: Model = registry.load_model("toy:unigram")
         self.context, self.start, self.identity = 1024, self.model.start, self.model.identity
-        self.asked: list[Request] = []
+        self.requests: list[Request] = []
         self.lossy = lossy
 
     def encode(self, text: str) -> Encoding:
         return self.model.encode(text)._replace(lossy=self.lossy)
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
-        self.asked += batch
+        self.requests += batch
         return self.model.score(batch)
 
 
-# -- numbers -------------------------------------------------------------------------------------------------------
+# -- numbers ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("content", [PLAIN, "ein Wort", "a\n" * 5000, "\n\n ok \n", "猫" * 700])
-def test_uniform_bytes_have_their_closed_form(tmp_path: Path, content: str) -> None:
+def test_uniform_bytes_match_the_closed_form(tmp_path: Path, content: str) -> None:
     path, size = write(tmp_path / "a.txt", content), len(content.encode())
     word, byte, char = (one(custom.load_text(path, unit)) for unit in ("word", "byte", "char"))
     assert numbers(byte)["bpb"] == pytest.approx(8, rel=1e-14)
@@ -109,9 +110,7 @@ metrics: [ppl, nats_per_token]
 
 
 @pytest.mark.parametrize("detokenizer", [None, "ptb+question"])
-def test_a_text_scores_as_the_task_file_that_says_the_same(
-    tmp_path: Path, detokenizer: str | None
-) -> None:
+def test_a_text_scores_as_an_equivalent_task_file(tmp_path: Path, detokenizer: str | None) -> None:
     write(
         tmp_path / "tasks" / "mine.yaml",
         TASK + (f"detokenizer: {detokenizer}\n" if detokenizer else ""),
@@ -128,7 +127,7 @@ def test_a_text_scores_as_the_task_file_that_says_the_same(
 
 
 def every_way(folder: Path) -> list[str]:
-    """The same documents in every form there is, those of files without what a plain file may not hold."""
+    """Write the same documents in every storage form; plain files allow no CR and no NUL."""
     documents = [d.replace("\r", "").replace("\0", "") for d in DOCUMENTS]
     for number, document in enumerate(documents):
         write(folder / "folder" / f"{number}.txt", document)
@@ -155,7 +154,7 @@ def every_way(folder: Path) -> list[str]:
     ]
 
 
-def test_however_documents_are_kept_they_are_the_same_text(tmp_path: Path) -> None:
+def test_every_storage_form_gives_the_same_text(tmp_path: Path) -> None:
     loaded = [custom.load_text(where) for where in every_way(tmp_path)]
     assert len({text.content for text in loaded}) == 1
     made = [one(text, model="toy:unigram") for text in (loaded[0], loaded[1], loaded[5])]
@@ -169,14 +168,14 @@ def test_however_documents_are_kept_they_are_the_same_text(tmp_path: Path) -> No
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5).filter(any)
 )
-def test_documents_out_are_the_documents_in(documents: list[str]) -> None:
+def test_serialized_documents_parse_back(documents: list[str]) -> None:
     content = custom.serialize_documents(documents)
     read = records.parse_corpus(loader.load_task("webtext"), content, "here")
     assert [(r.index, r.text) for r in read.records] == list(enumerate(documents))
     assert custom.serialize_documents(r.text for r in read.records) == content
 
 
-def test_a_folder_is_read_in_order_of_its_paths_without_what_is_hidden(tmp_path: Path) -> None:
+def test_a_folder_is_read_in_path_order_without_hidden_files(tmp_path: Path) -> None:
     for name in ("b/1", "a", "b.txt", ".hidden", "b/.git/x", "c/d/e", "B"):
         write(tmp_path / "f" / name, f"this is {name}")
     read = custom.load_text(tmp_path / "f").read()
@@ -204,26 +203,26 @@ def test_a_plain_text_is_never_changed(tmp_path: Path) -> None:
     )
 
 
-# -- documents -----------------------------------------------------------------------------------------------------
+# -- documents -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stride", [None, 7])
-def test_each_document_begins_anew_and_each_of_its_tokens_is_scored_once(
+def test_documents_are_independent_and_each_token_is_scored_once(
     tmp_path: Path, stride: int | None
 ) -> None:
     path, model = jsonl(tmp_path / "a.jsonl", DOCUMENTS), Watched()
     result = one(f"{path}:text", model=model, settings=Settings(context=16, stride=stride))
     sizes = [len(d.encode()) for d in DOCUMENTS]
     assert (
-        sum(len(branch) for request in model.asked for branch in request.branches)
+        sum(len(branch) for request in model.requests for branch in request.branches)
         == sum(sizes)
         == result.tally.tokens
     )
     assert (result.tally.unscored, result.tally.records) == (0, len(DOCUMENTS))
-    begun = sorted(
-        bytes(r.branches[0].tolist()) for r in model.asked if r.prefix.tolist() == [model.start]
+    beginnings = sorted(
+        bytes(r.branches[0].tolist()) for r in model.requests if r.prefix.tolist() == [model.start]
     )
-    assert begun == sorted(d.encode()[:16] for d in DOCUMENTS if d)
+    assert beginnings == sorted(d.encode()[:16] for d in DOCUMENTS if d)
 
 
 def test_documents_csv_adds_up_to_the_totals(tmp_path: Path) -> None:
@@ -248,7 +247,7 @@ def test_documents_csv_adds_up_to_the_totals(tmp_path: Path) -> None:
         assert float(row["bpb"]) == pytest.approx(nats / math.log(2) / int(row["bytes"]))
 
 
-def test_intervals_come_from_whole_documents(tmp_path: Path) -> None:
+def test_intervals_resample_complete_documents(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [f"{'aber ' * n}\n" * 50 for n in range(1, 9)])
     result = one(f"{path}:text", model="toy:unigram")
     read = loader.load_task("webtext"), custom.load_text(f"{path}:text").read()
@@ -258,7 +257,7 @@ def test_intervals_come_from_whole_documents(tmp_path: Path) -> None:
     assert made.result.nll_sha256 == result.nll_sha256
 
 
-def test_bits_per_byte_of_documents_need_tokens_that_tile_their_bytes(tmp_path: Path) -> None:
+def test_bits_per_byte_require_tokens_that_tile_the_bytes(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", DOCUMENTS)
     one(f"{path}:text", model=Watched(lossy=True), out=tmp_path / "out")
     (file,) = tmp_path.rglob("documents.csv")
@@ -269,12 +268,12 @@ def test_bits_per_byte_of_documents_need_tokens_that_tile_their_bytes(tmp_path: 
         evaluate(Watched(lossy=True), ["webtext"], data={"webtext": path})
 
 
-def test_the_same_run_again_asks_nothing_and_shards_come_together(tmp_path: Path) -> None:
+def test_a_repeated_run_scores_nothing_and_shards_add_up(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [f"{n} {PLAIN * 40}" for n in range(90)])
     alone, again = Watched(), Watched()
     first = one(f"{path}:text", model=alone, out=tmp_path / "out")
     assert one(f"{path}:text", model=again, out=tmp_path / "out") == first
-    assert (len(alone.asked) > 90, again.asked) == (True, [])
+    assert (len(alone.requests) > 90, again.requests) == (True, [])
     workers = [Settings(worker=Worker(rank, 2)) for rank in (0, 1)]
     made = [
         evaluate(Watched(), texts=[f"{path}:text"], out=tmp_path / "two", settings=s)
@@ -285,10 +284,10 @@ def test_the_same_run_again_asks_nothing_and_shards_come_together(tmp_path: Path
     assert (limited.tally.records, "|limit:2|" in limited.metrics[0].signature) == (2, True)
 
 
-# -- WebText -------------------------------------------------------------------------------------------------------
+# -- WebText ---------------------------------------------------------------------------------------
 
 
-def test_webtext_and_its_samples_are_nine_files_of_one_protocol() -> None:
+def test_webtext_and_its_samples_share_one_protocol() -> None:
     task = loader.load_task("webtext")
     assert len(task.variants) == 8
     for name in ("webtext", *(f"webtext/{variant}" for variant in task.variants)):
@@ -346,17 +345,19 @@ def test_webtext_reads_its_documents(development_data: Path) -> None:
         ('{"text": "a"}\n{"te', "line 2: no line ending; truncated?"),
     ],
 )
-def test_damaged_documents_are_one_line(tmp_path: Path, content: str, expected: str) -> None:
+def test_a_corrupt_document_is_a_one_line_error(
+    tmp_path: Path, content: str, expected: str
+) -> None:
     path = write(tmp_path / "a.jsonl", content)
     with pytest.raises(UsageError) as caught:
         corpus.load_corpus(loader.load_task("webtext"), path)
     assert str(caught.value).startswith(f"{path}: {expected}")
 
 
-# -- names ---------------------------------------------------------------------------------------------------------
+# -- names -----------------------------------------------------------------------------------------
 
 
-def test_no_text_overwrites_another(tmp_path: Path) -> None:
+def test_different_texts_have_different_names(tmp_path: Path) -> None:
     a, b, c = (
         write(tmp_path / n / "x.txt", content)
         for n, content in (("a", "one"), ("b", "two"), ("c", "one"))
@@ -372,7 +373,7 @@ def test_no_text_overwrites_another(tmp_path: Path) -> None:
     assert [result.full_name for result in evaluate(UNIFORM, texts=str(a))] == [f"text/x.txt-{one}"]
 
 
-def test_words_and_line_ends_are_the_tasks_unit(tmp_path: Path) -> None:
+def test_the_word_eol_unit_is_that_of_the_task(tmp_path: Path) -> None:
     path = demo.data()["wikitext2"]
     of_task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].metrics[0].metric
     assert (
@@ -397,9 +398,7 @@ def test_words_and_line_ends_are_the_tasks_unit(tmp_path: Path) -> None:
         ("jsonl:text:x.txt", "jsonl-text-x.txt"),
     ],
 )
-def test_the_name_of_a_text_is_a_folder_and_reads_back(
-    tmp_path: Path, name: str, called: str
-) -> None:
+def test_the_name_of_a_text_is_a_valid_folder_name(tmp_path: Path, name: str, called: str) -> None:
     path = write(tmp_path / name, "some words\n")
     first, result = (one(path, out=tmp_path / "out") for _ in range(2))
     assert first == result
@@ -409,7 +408,7 @@ def test_the_name_of_a_text_is_a_folder_and_reads_back(
     assert (tmp_path / "out" / "toy-uniform-bytes" / "text" / called / "result.json").is_file()
 
 
-def test_the_current_folder_has_its_own_name(
+def test_relative_folders_are_named_after_their_target(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "books" / "one.txt", "a text\n")
@@ -420,19 +419,17 @@ def test_the_current_folder_has_its_own_name(
     assert custom.load_text("..").task.full_name.startswith("text/books-")
 
 
-# -- the command line ----------------------------------------------------------------------------------------------
+# -- the command line ------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def gpt2eval(gpt2eval: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """The command, run in `tmp_path`."""
+    """Run the command in `tmp_path`."""
     monkeypatch.chdir(tmp_path)
     return gpt2eval
 
 
-def test_run_prints_the_numbers_of_a_text_with_their_signatures(
-    gpt2eval: Run, tmp_path: Path
-) -> None:
+def test_run_prints_the_metrics_and_signatures_of_a_text(gpt2eval: Run, tmp_path: Path) -> None:
     write(tmp_path / "my.txt", "one two\n")
     alone = gpt2eval("run", "--model", UNIFORM, "--text", "my.txt", "--unit", "byte")
     assert (alone.code, alone.out.splitlines()[0].split("|")[2].strip()) == (
@@ -475,7 +472,7 @@ def test_run_prints_the_numbers_of_a_text_with_their_signatures(
     assert "units missing: 0; the same command does them" in shard.err
 
 
-def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> None:
+def test_rerun_and_diff_of_a_texts_signature(gpt2eval: Run, tmp_path: Path) -> None:
     write(tmp_path / "my.txt", "one two\n")
     gpt2eval("run", "--model", UNIFORM, "--text", "my.txt")
     (result,) = results.read_results([tmp_path / "results"])
@@ -543,7 +540,7 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
         ("--text blank.jsonl:text", "--text blank.jsonl:text: contains no words; expected text"),
     ],
 )
-def test_bad_text(gpt2eval: Run, tmp_path: Path, arguments: str, expected: str) -> None:
+def test_text_errors(gpt2eval: Run, tmp_path: Path, arguments: str, expected: str) -> None:
     write(tmp_path / "my.txt", "one two\n")
     jsonl(tmp_path / "a.jsonl", ["one", "two"])
     jsonl(tmp_path / "folder" / "b.jsonl", ["one"])
@@ -568,7 +565,7 @@ def test_bad_text(gpt2eval: Run, tmp_path: Path, arguments: str, expected: str) 
     assert not list(tmp_path.rglob("result.json"))
 
 
-def test_names_that_are_asked_for_stay_the_papers_where_no_text_is_given() -> None:
+def test_the_default_tasks_are_the_papers_unless_a_text_is_given() -> None:
     assert pipeline.listed(None) == loader.PAPER
     assert pipeline.listed(None, ["a.txt"]) == ()
     assert pipeline.listed("ptb", ["a.txt"]) == "ptb"
