@@ -39,7 +39,10 @@ def measure() -> dict[str, Any]:
     return {
         result.full_name: {
             "nll_sha256": result.nll_sha256,
-            "metrics": {m.metric.name: list(m.metric[1:4]) for m in result.metrics},
+            "metrics": {
+                name: [metric.value, *(metric.interval or (None, None))]
+                for name, metric in result.metrics.items()
+            },
         }
         for result in results
     }

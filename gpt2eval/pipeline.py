@@ -1,6 +1,7 @@
 """The main job, top to bottom: published text, detokenizer, model, log-likelihood per unit, result."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,17 +19,30 @@ from gpt2eval.errors import UsageError, unknown
 from gpt2eval.files import write_atomic
 from gpt2eval.metrics import metrics
 from gpt2eval.metrics import protocol as protocols
-from gpt2eval.metrics.result import Figures, Measured, Result
+from gpt2eval.metrics.protocol import ProtocolFields
+from gpt2eval.metrics.result import DataIdentity, Figures, Result, RoundTripCounts
 from gpt2eval.metrics.signature import signature
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.report import results, tidy
-from gpt2eval.scoring.execute import Work
+from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
-from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip, fair
+from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
 from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.passages import ASK, head
-from gpt2eval.types import Encoded, Model, Passage, Progress, Record, Tally, Worker
+from gpt2eval.text.prepare import detokenize_passage
+from gpt2eval.types import (
+    Encoded,
+    EncodesSpecials,
+    FindsBestWords,
+    Model,
+    ModelIdentity,
+    Passage,
+    Progress,
+    Record,
+    Tally,
+    Worker,
+)
 from gpt2eval.version import __version__
 
 BUDGETS = {"cpu": 1024, "cuda": 32768, "api": 16384}
@@ -57,7 +71,7 @@ class Settings(NamedTuple):
         """Tokens in a forward pass."""
         if self.tokens or self.batch_size:
             return self.tokens or (self.batch_size or 1) * context
-        return max(context, BUDGETS.get(model.identity()["device"].partition(":")[0], 1024))
+        return max(context, BUDGETS.get(registry.identity_of(model).device.partition(":")[0], 1024))
 
     def check(self) -> None:
         """Raise UsageError for a number below 1."""
@@ -100,7 +114,7 @@ def evaluate(
 
     >>> from gpt2eval import evaluate
     >>> result = evaluate("toy:uniform-bytes", ["text8"], data={"text8": demo.data()["text8"]})[0]
-    >>> round(result.metrics[0].metric.value, 9)
+    >>> round(result.primary.value, 9)
     8.0
 
     Raises UsageError for whatever the user can mend. Source: issue 2.
@@ -129,17 +143,11 @@ def evaluate(
             f"task {twice[0]}: asked for twice; expected names that differ, or a run for each"
         )
     backend = registry.load_model(model, options) if isinstance(model, str) else model
-    if (
-        lacking := {"name", "revision", "tokenizer", "dtype", "attn", "device"}
-        - backend.identity().keys()
-    ):
-        raise UsageError(
-            f"model {model}: its identity() lacks {', '.join(sorted(lacking))}; see types.Model"
-        )
+    identity = registry.identity_of(backend)
 
     def run(task: Task, published_text: Corpus) -> Result | None:
         folder = (
-            results.result_folder(Path(out), backend.identity()["name"], task.full_name)
+            results.result_folder(Path(out), identity.name, task.full_name)
             if out is not None
             else None
         )
@@ -156,7 +164,7 @@ def evaluate(
             results.write_result(folder, made.result)
             if task.format == "documents":
                 rows = tidy.documents(
-                    made.parts, bits="bpb" in task.metrics or not made.result.protocol["tokens"]
+                    made.parts, bits="bpb" in task.metrics or not made.result.protocol.tokens
                 )
                 write_atomic(folder / "documents.csv", rows.to_csv(index=False).encode())
             write_atomic(
@@ -214,21 +222,23 @@ def measure(
             "those of this text; --allow-lossy reports them all the same"
         )
     budget = settings.budget(window.context, model)
-    words = loader.load_filter(task, include) if getattr(model, "best_words", None) else None
+    words = loader.load_filter(task, include) if isinstance(model, FindsBestWords) else None
     protocol = protocols.fields(
         task, published_text, settings.limit, window, detokenizer, words, lossy=lossy
     )
     if settings.expected is not None:
         protocols.check(task, protocol, settings.expected)
-    computed = dict(model.identity()) | {"batch": str(budget)}
-    work = Work.of(task, encoded, window, budget)
+    identity = replace(registry.identity_of(model), batch=str(budget))
+    work = TaskWork.for_task(task, encoded, window, budget)
     decides = {
         "task": task.full_name,
         "plan": work.digest(),
         "words": words and words.sha256,
         "version": __version__,
     }
-    kept = journal and Journal.open(journal, decides | protocol | computed, len(work.chunks))
+    kept = journal and Journal.open(
+        journal, decides | asdict(protocol) | identity.stated(), len(work.chunks)
+    )
     outcome = work.score(model, kept, settings.worker, watch, words)
     if outcome is None:
         return None
@@ -236,7 +246,7 @@ def measure(
     if kept:
         kept.write_tallies(parts)
     return Measurement(
-        _result(task, published_text, protocol, computed, parts, report, outcome.nll_sha256), parts
+        _result(task, published_text, protocol, identity, parts, report, outcome.nll_sha256), parts
     )
 
 
@@ -249,7 +259,7 @@ def prepare(
     """The passages that a task makes of records, in fair text; the report counts each record's text once."""
     join = {"newline": "\n", "space": " "}[task.join]
     return [
-        fair(
+        detokenize_passage(
             passage,
             detokenizer,
             join=join,
@@ -263,11 +273,9 @@ def prepare(
 
 def _encode(model: Model, task: Task, passages: Sequence[Passage]) -> tuple[list[Encoded], bool]:
     """The passages' tokens; `eot+own` puts the token that the tokenizer adds by itself before each, to be scored like any."""
-    encode = (
-        getattr(model, "encode_specials", model.encode)
-        if task.specials == "tokens"
-        else model.encode
-    )
+    encode = model.encode
+    if task.specials == "tokens" and isinstance(model, EncodesSpecials):
+        encode = model.encode_specials
     encodings = [encode(passage.text) for passage in passages]
     own = protocols.added(model) if task.start == "eot+own" else None
     added = np.array([] if own is None else [own], np.int32)
@@ -281,41 +289,44 @@ def _encode(model: Model, task: Task, passages: Sequence[Passage]) -> tuple[list
 def _result(
     task: Task,
     published_text: Corpus,
-    protocol: Mapping[str, str | int | None],
-    computed: Mapping[str, str],
+    protocol: ProtocolFields,
+    identity: ModelIdentity,
     parts: Sequence[Tally],
     report: RoundTrip,
     nll_sha256: str,
 ) -> Result:
-    numbers = [metrics.measure(name, parts, task.unit) for name in task.metrics]
+    estimates = [metrics.measure(name, parts, task.unit) for name in task.metrics]
     return Result(
         task=task.name,
         variant=task.variant,
         title=task.title,
-        metrics=tuple(
-            Measured(n, signature(task.full_name, protocol, n, computed, __version__))
-            for n in numbers
-        ),
+        metrics={
+            e.name: e.signed(
+                signature(
+                    task.full_name,
+                    protocol.stated(),
+                    f"{e.unit}@{e.units}",
+                    identity,
+                    __version__,
+                )
+            )
+            for e in estimates
+        },
         tally=Tally.total(parts),
         nll_sha256=nll_sha256,
-        model=computed,
-        data={
-            "sha256": published_text.sha256,
-            "published": published_text.published,
-            "origin": published_text.origin,
-        },
-        detokenizer={
-            name: getattr(report, name) for name in ("lines", "changed", "edits", "dropped", "kept")
-        },
+        model=identity,
+        data=DataIdentity(published_text.sha256, published_text.published, published_text.origin),
+        detokenizer=RoundTripCounts(
+            report.lines, report.changed, report.edits, report.dropped, report.kept
+        ),
         protocol=protocol,
         published=tuple(Figures(p.source, p.metric, p.rows) for p in task.published),
-        row=next(
-            (
-                row
-                for row, shape in loader.load_suite(PAPER).models.items()
-                if shape == computed.get("shape")
-            ),
-            "",
-        ),
+        row=_published_row(identity.shape),
         version=__version__,
     )
+
+
+def _published_row(shape: str) -> str:
+    """Return the row of the published table whose model has a shape, or ""."""
+    rows = loader.load_suite(PAPER).models
+    return next((row for row, published in rows.items() if published == shape), "")

@@ -6,9 +6,9 @@ Positions are characters of a text, log-probabilities are natural logarithms, un
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,12 +99,44 @@ class TokenScores(NamedTuple):
     is_best_word: NDArray[np.bool_] = np.zeros(0, np.bool_)
 
 
-class Model(Protocol):
-    """A backend: text to tokens, requests to log-probabilities. It never sees tasks, spans or windows.
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """The facts about a model that decide its numbers; an empty string means that a fact does not apply.
 
-    `context` is the longest input; `start` the token that a text may be begun with, if there is one. A backend may
-    also have `added`: the token that its own tokenizer puts before every text, if it does (`encode` never does), and
-    `encode_specials`: `encode` for tools that read `<unk>` and the like in a text as tokens.
+    `name` is how the model was requested; `label` replaces it in signatures, so that none contains a local
+    path. `revision` is the Hub's or the beginning of `weights`, a hash. `tokenizer` is a fingerprint.
+    `shape` is the architecture with its sizes, `step` the training step, `peft` an adapter, `code` the origin
+    of code that came with the model, `quant` the quantization, `gemm` the kernel library, `map` the spread
+    over devices, and `batch` the tokens in a forward pass.
+    """
+
+    name: str
+    revision: str
+    tokenizer: str
+    dtype: str
+    attn: str
+    device: str
+    weights: str = ""
+    label: str = ""
+    shape: str = ""
+    step: str = ""
+    peft: str = ""
+    code: str = ""
+    quant: str = ""
+    gemm: str = ""
+    map: str = ""
+    batch: str = ""
+
+    def stated(self) -> dict[str, str]:
+        """Return the fields that are not empty."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name))}
+
+
+class Model(Protocol):
+    """A backend: encodes text and scores requests. It never sees tasks, spans or windows.
+
+    `context` is the longest input in tokens; `start` is the token that may begin a text, or None. A backend
+    may also implement `AddsToken`, `EncodesSpecials` and `FindsBestWords`.
     """
 
     @property
@@ -117,21 +149,38 @@ class Model(Protocol):
 
     def score(self, batch: Sequence[Request]) -> TokenScores: ...
 
-    def identity(self) -> Mapping[str, str]:
-        """`name`, `revision` (or a hash of the weights), `tokenizer`, `dtype`, `attn`, `device`, and `shape` if known."""
+    def identity(self) -> ModelIdentity:
+        """Return the model's identity. A mapping with the same names is accepted and converted."""
         ...
 
 
-class BestWords(Protocol):
-    """What a backend may have besides, as `best_words`: for each prefix the likeliest whole word that is not `banned`.
+@runtime_checkable
+class AddsToken(Protocol):
+    """A backend whose own tokenizer may put a token before every text; `Model.encode` never does."""
 
-    `width` beginnings of words are followed, of at most `depth` tokens; see `models/words.py`. Words are compared
-    lower-cased; "" stands for none.
-    """
+    @property
+    def added(self) -> int | None: ...
 
-    def __call__(
+
+@runtime_checkable
+class EncodesSpecials(Protocol):
+    """A backend that can read `<unk>` and similar strings in a text as special tokens."""
+
+    def encode_specials(self, text: str) -> Encoding: ...
+
+
+@runtime_checkable
+class FindsBestWords(Protocol):
+    """A backend that searches for whole words."""
+
+    def best_words(
         self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int
-    ) -> list[str]: ...
+    ) -> list[str]:
+        """Return for each prefix the most likely whole word that is not in `banned`, or "" where there is none.
+
+        The beam keeps `width` beginnings of at most `depth` tokens. Words are compared in lower case.
+        """
+        ...
 
 
 class Filter(NamedTuple):

@@ -159,7 +159,7 @@ def test_scores_are_the_servers(standing: StandIn, takes_ids: bool, adds_start: 
     model = load(standing)
     ids = WORDS.encode(TEXT, add_special_tokens=False).ids
     assert model.start == (None if adds_start else 0)
-    assert model.identity()["attn"] == ("server+bos" if adds_start else "server")
+    assert model.identity().attn == ("server+bos" if adds_start else "server")
     row = np.array([0, *ids], np.int32)
     requests = [Request(row[:2], (row[2:],)), Request(row[:5], (row[5:9], row[7:8]))]
     if adds_start:
@@ -205,8 +205,8 @@ def test_a_task_and_its_signature(standing: StandIn, tmp_path: Path) -> None:
     made = evaluate(
         model, ["text8", "cbt_cn"], data=demo.data(), out=tmp_path, settings=Settings(limit=3)
     )
-    assert "attn:server" in made[0].metrics[0].signature
-    assert "|ctx:64|" in made[0].metrics[0].signature
+    assert "attn:server" in made[0].signature
+    assert "|ctx:64|" in made[0].signature
     text = demo.data()["text8"].read_text()
     assert made[0].tally.units.chars <= len(text)
     asked = len(standing.asked)
@@ -307,15 +307,15 @@ CASES: dict[str, tuple[Callable[[int, Answer], Answer], str]] = {
         "no log-probability of token 2",
     ),
     "text": (edited(token_logprobs=lambda t: [*t[:2], "-1", *t[3:]]), "is -1; expected a number"),
-    "no tokens": (without("tokens"), "no 'tokens' in its answer; expected"),
-    "no tops": (without("top_logprobs"), "no 'top_logprobs' in its answer"),
+    "no tokens": (without("tokens"), "no 'tokens' in the answer; expected"),
+    "no tops": (without("top_logprobs"), "no 'top_logprobs' in the answer"),
     "no echo": (generated_only, "a prompt of 3 tokens came back as 0; expected"),
-    "no logprobs": (no_logprobs, "in its answer; expected choices"),
-    "no choices": (lambda _, answer: {"choices": []}, "in its answer; expected choices"),
+    "no logprobs": (no_logprobs, "no usable logprobs in the answer; expected choices"),
+    "no choices": (lambda _, answer: {"choices": []}, "in the answer; expected choices"),
     "one off": (edited(token_logprobs=one_off, top_logprobs=one_off), ""),
     "other tokens": (
         edited(tokens=lambda t: [t[0], *("zzz" for _ in t[1:])]),
-        r"is 'zzz' there, .* here",
+        r"is 'zzz' on the server, .* in the tokenizer",
     ),
 }
 
@@ -344,7 +344,7 @@ def test_misplaced_log_probabilities_are_noticed(standing: StandIn) -> None:
     standing.spoil = shifted
     with pytest.raises(
         UsageError,
-        match="is not its most likely one: its log-probabilities stand beside other tokens",
+        match="is not its most likely token, so its log-probabilities belong to other tokens",
     ):
         load(standing)
 
@@ -358,7 +358,7 @@ def test_a_cache_that_changes_scores_is_noticed(standing: StandIn) -> None:
     standing.spoil = cached
     with pytest.raises(
         UsageError,
-        match=r"asked for again, differ by 0.200 nats; expected a server without prefix caching",
+        match=r"same tokens again differs by 0.200 nats; expected a server without prefix caching",
     ):
         load(standing)
 
@@ -372,7 +372,7 @@ def test_addresses_keys_and_tokenizers(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
         UsageError,
-        match=r"no tokenizer of that name, and the server tells none .*; expected --tokenizer",
+        match=r"no tokenizer of that name, and the server offers none .*; expected --tokenizer",
     ):
         registry.load_model(standing.name, LoadOptions())
     standing.key = "secret"
@@ -450,7 +450,7 @@ def test_llama_cpp(real: str, words: str | None) -> None:
         evaluate(m, ["lambada"], data=demo.data(), settings=Settings(limit=3))[0]
         for m in (model, ours)
     )
-    assert made.metrics[0].metric.value == pytest.approx(wanted.metrics[0].metric.value, rel=5e-3)
+    assert made.primary.value == pytest.approx(wanted.primary.value, rel=5e-3)
     plain = model.encode("was a bright cold day in April, and the clocks").ids
     within = [Request(plain[:3], (plain[3:],))]  # whose echo is one place off there
     np.testing.assert_allclose(model.score(within).logprobs, ours.score(within).logprobs, atol=5e-3)

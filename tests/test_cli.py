@@ -156,12 +156,12 @@ def test_run_prints_the_table_and_writes_the_results(gpt2eval: Run, tmp_path: Pa
         "toy-uniform-bytes/lm1b/stream/result.json",
     }
     by_task = {result.full_name: result for result in results.read_results([tmp_path])}
-    assert by_task["text8"].metrics[0].metric.value == pytest.approx(8, rel=1e-15)
-    assert "|limit:5|model:toy:uniform-bytes@" in by_task["lm1b/stream"].metrics[0].signature
+    assert by_task["text8"].primary.value == pytest.approx(8, rel=1e-15)
+    assert "|limit:5|model:toy:uniform-bytes@" in by_task["lm1b/stream"].signature
     rows = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
     assert [row["metric"] for row in rows] == ["ppl", "nats_per_token", "bpc", "nats_per_token"]
     assert {row["signature"] for row in rows} == {
-        m.signature for r in by_task.values() for m in r.metrics
+        m.signature for r in by_task.values() for m in r.metrics.values()
     }
 
 
@@ -172,7 +172,7 @@ def test_run_takes_several_models_into_one_table(gpt2eval: Run, tmp_path: Path) 
         line.split("|")[1].strip() for line in ended.out.splitlines() if line.startswith("| toy:")
     ]
     assert (ended.code, rows) == (0, ["toy:unigram", "toy:uniform-bytes"])
-    assert {result.model["name"] for result in results.read_results([tmp_path])} == set(rows)
+    assert {result.model.name for result in results.read_results([tmp_path])} == set(rows)
 
 
 def test_run_takes_every_model_at_every_revision(
@@ -324,7 +324,7 @@ metrics: [bpb]
         ("note: 2019-02-31", "{file}: not readable as YAML"),
         (
             "ask: choices",
-            "{file}: ask: choices: does not go with format lines; choices and candidate go with cbt",
+            "{file}: ask: choices: not compatible with format lines; choices and candidate require",
         ),
         ("note: [", "{file}: not readable as YAML"),
     ],

@@ -22,10 +22,8 @@ def result(
     (made,) = evaluate(
         "toy:uniform-bytes", ["ptb"], data=demo.data(), settings=Settings(limit=limit)
     )
-    ppl = made.metrics[0]
-    return replace(
-        made, metrics=(replace(ppl, metric=ppl.metric._replace(value=value, low=low, high=high)),)
-    )
+    interval = None if low is None or high is None else (low, high)
+    return replace(made, metrics={"ppl": replace(made.primary, value=value, interval=interval)})
 
 
 PTB = Panel("ptb", "ppl", "word+eol")
@@ -52,7 +50,7 @@ def test_every_metric_has_a_panel() -> None:
     (made,) = evaluate("toy:unigram", ["lambada"], data=demo.data(), settings=Settings(limit=3))
     panels = plots.lines([Point(HERE, 1, made)])
     assert [(panel.metric, panel.unit) for panel in panels] == [
-        (m.metric.name, m.metric.unit) for m in made.metrics
+        (m.name, m.unit) for m in made.metrics.values()
     ]
     shown = texts(plots.svg([Point(HERE, 1, made)]))
     assert {"lambada", "training step", "perplexity per word", "accuracy in % of records"} <= set(

@@ -45,7 +45,7 @@ def test_a_tokenizer_built_anew_is_noticed(folder: Path, monkeypatch: pytest.Mon
 def test_what_agrees_needs_no_choice_and_depends_on_what_it_does_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = registry.load_model("demo", LoadOptions()).identity()["tokenizer"]
+    plain = registry.load_model("demo", LoadOptions()).identity().tokenizer
     content = json.loads((folder / "tokenizer.json").read_text())
     content["truncation"] = {
         "direction": "Right",
@@ -54,9 +54,9 @@ def test_what_agrees_needs_no_choice_and_depends_on_what_it_does_alone(
         "stride": 0,
     }
     (folder / "tokenizer.json").write_text(json.dumps(content))
-    assert registry.load_model(str(folder), LoadOptions()).identity()["tokenizer"] == plain
+    assert registry.load_model(str(folder), LoadOptions()).identity().tokenizer == plain
     assert (
-        registry.load_model(str(folder), LoadOptions(tokenizer="file")).identity()["tokenizer"]
+        registry.load_model(str(folder), LoadOptions(tokenizer="file")).identity().tokenizer
         == plain
     )
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

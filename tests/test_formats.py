@@ -163,7 +163,7 @@ def test_nanogpt(gpt2: Any, words: Path, tmp_path: Path, prefix: str) -> None:
     agree(f"nanogpt-tanh:{path}", gpt2, words)
     exact = random_model(GPT2Config(**gpt2.config.to_dict() | {"activation_function": "gelu"}))
     agree(f"nanogpt:{path}", exact, words)
-    assert backends.load_model(f"nanogpt:{path}").identity()["step"] == "2000"
+    assert backends.load_model(f"nanogpt:{path}").identity().step == "2000"
 
 
 def test_nanogpt_without_biases(gpt2: Any, words: Path, tmp_path: Path) -> None:
@@ -274,8 +274,8 @@ def test_llmc(gpt2: Any, words: Path, tmp_path: Path, version: int) -> None:
     name = f"llmc:{llmc(model, tmp_path / 'model_00000300.bin', version)}"
     agree(name, model, words, tokenizer=str(words / "tokenizer.json"))
     identity = backends.load_model(name, LoadOptions(tokenizer=str(words))).identity()
-    assert identity["step"] == "300"
-    assert identity["shape"] == f"gpt2-{LAYERS}x{WIDTH}-{VOCABULARY}"
+    assert identity.step == "300"
+    assert identity.shape == f"gpt2-{LAYERS}x{WIDTH}-{VOCABULARY}"
 
 
 # -- OpenAI --------------------------------------------------------------------------------------------------------
@@ -581,7 +581,7 @@ def test_an_adapter(gpt2: Any, words: Path, tmp_path: Path) -> None:
     identity = backends.load_model(
         str(tmp_path / "base"), LoadOptions(peft=str(tmp_path / "adapter"))
     ).identity()
-    assert identity["peft"].startswith(f"{tmp_path / 'adapter'}@")
+    assert identity.peft.startswith("adapter@")
     with pytest.raises(
         UsageError, match=r"--peft .*nowhere: .*; expected an adapter for this model"
     ):

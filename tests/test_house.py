@@ -48,7 +48,7 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "matplotlib": "report.plots",
     "yaml": ("config.", "text.loader", "models.formats.litgpt"),
     "tensorflow": "models.formats.openai",
-    "peft": "models.formats.hf",
+    "peft": "models.formats.adapter",
     "httpx2": ("models.server.client", "data.download"),
     "tenacity": ("http", "models.server.client", "data.download"),
     "sacremoses": "text.moses",

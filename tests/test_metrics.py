@@ -27,8 +27,7 @@ def run(model: str, task: str) -> Result:
 
 
 def value(result: Result, name: str) -> float:
-    (found,) = [m.metric.value for m in result.metrics if m.metric.name == name]
-    return found
+    return result.metrics[name].value
 
 
 @pytest.mark.parametrize(("task", "metric"), [("enwik8", "bpb"), ("text8", "bpc")])
@@ -36,8 +35,7 @@ def test_uniform_bytes_cost_8_bits(task: str, metric: str) -> None:
     result = run("toy:uniform-bytes", task)
     assert value(result, metric) == pytest.approx(8, abs=1e-12)
     assert value(result, "nats_per_token") == pytest.approx(math.log(256), abs=1e-12)
-    (interval,) = [(m.metric.low, m.metric.high) for m in result.metrics if m.metric.name == metric]
-    assert interval == pytest.approx((8, 8), abs=1e-12)
+    assert result.metrics[metric].interval == pytest.approx((8, 8), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +46,7 @@ def test_the_perplexity_of_uniform_bytes_is_256_to_the_bytes_per_unit(task: str)
     units = len(text.split()) + text.count("\n")
     result = run("toy:uniform-bytes", task)
     assert value(result, "ppl") == pytest.approx(256 ** (len(text.encode()) / units), rel=1e-12)
-    assert [m.metric.units for m in result.metrics if m.metric.name == "ppl"] == [units]
+    assert result.metrics["ppl"].units == units
     assert result.tally.nats == pytest.approx(len(text.encode()) * math.log(256), rel=1e-12)
 
 
@@ -219,7 +217,7 @@ def test_wilsons_bounds_solve_their_equation(asked: int, data: st.DataObject) ->
 
 def test_accuracy_has_wilsons_interval_in_percent() -> None:
     found = measure("acc", [Tally(records=1, correct=i < 81) for i in range(263)], "word")
-    assert (found.low, found.high) == pytest.approx((25.53, 36.62), abs=5e-3)
+    assert found.interval == pytest.approx((25.53, 36.62), abs=5e-3)
 
 
 def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -233,24 +231,24 @@ def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
             for n, u in zip(nats.tolist(), units.tolist(), strict=True)
         ]
         found = measure("ppl", parts, "word")
-        assert found.low is not None
-        assert found.high is not None
-        assert found.low < found.value < found.high
-        covered += found.low <= math.exp(3) <= found.high
+        assert found.interval
+        low, high = found.interval
+        assert low < found.value < high
+        covered += low <= math.exp(3) <= high
     assert 0.87 <= covered / trials < 1
 
 
 def test_the_bootstrap_is_as_wide_as_the_standard_error() -> None:
     nats = np.random.default_rng(5).normal(10, 2, size=400)
     found = measure("nats_per_token", [Tally(float(n), 1) for n in nats], "word")
-    assert found.low is not None
-    assert found.high is not None
-    assert found.high - found.low == pytest.approx(2 * intervals.Z95 * nats.std() / 20, rel=0.1)
+    assert found.interval
+    low, high = found.interval
+    assert high - low == pytest.approx(2 * intervals.Z95 * nats.std() / 20, rel=0.1)
 
 
 def test_one_part_has_no_interval() -> None:
     found = measure("bpb", [Tally(10.0, 1, Units(bytes=10))], "byte")
-    assert (found.low, found.high) == (None, None)
+    assert found.interval is None
 
 
 def test_an_interval_is_the_same_every_time() -> None:

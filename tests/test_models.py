@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from gpt2eval.models.formats import hf
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.pipeline import Settings
 from gpt2eval.scoring import plan
-from gpt2eval.scoring.execute import Work
+from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.text.detokenizer import RoundTrip
 from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.passages import head
@@ -82,7 +83,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
 def gpt2(folders: Mapping[str, Path], request: pytest.FixtureRequest) -> CausalModel:
     """The same model in both engines."""
     model = load(folders["gpt2"], attn=request.param)
-    assert model.identity()["attn"] == request.param
+    assert model.identity().attn == request.param
     return model
 
 
@@ -92,7 +93,7 @@ def load(folder: Path, dtype: str = "float32", attn: str | None = None) -> Causa
     return model
 
 
-# -- the oracle ----------------------------------------------------------------------------------------------------
+# -- the oracle ----------------------------------------------------------------------------------
 
 
 class Naive:
@@ -181,7 +182,7 @@ def scored(
     passages = passages_of(task, records)
     encoded = [Encoded(p, *model.encode(p.text)[:2]) for p in passages]
     window = plan.Window(model.context, stride, model.start if task.start == "eot" else None)
-    outcome = Work.of(task, encoded, window, batch * 64).score(model)
+    outcome = TaskWork.for_task(task, encoded, window, batch * 64).score(model)
     assert outcome is not None
     return outcome.passages
 
@@ -200,7 +201,7 @@ def some(name: str, limit: int, **changes: Any) -> tuple[Task, Sequence[Record]]
     )
 
 
-# -- against the oracle --------------------------------------------------------------------------------------------
+# -- against the oracle --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("start", ["eot", "none"])
@@ -316,7 +317,7 @@ def test_another_architecture_equals_a_loop(folders: Mapping[str, Path], stride:
     )
 
 
-# -- invariance ----------------------------------------------------------------------------------------------------
+# -- invariance ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -349,7 +350,7 @@ def test_the_same_run_gives_the_same_bits(gpt2: CausalModel) -> None:
 def test_bfloat16_is_close_but_not_equal(folders: Mapping[str, Path], gpt2: CausalModel) -> None:
     task, records = some("text8", 1)
     half = load(folders["gpt2"], dtype="bfloat16")
-    assert half.identity()["dtype"] == "bfloat16"
+    assert half.identity().dtype == "bfloat16"
     found, expected = nats(scored(half, task, records)), nats(scored(gpt2, task, records))
     assert found == pytest.approx(expected, rel=0.01)
     assert found != expected
@@ -363,7 +364,7 @@ def test_float64_agrees_with_float32(folders: Mapping[str, Path], gpt2: CausalMo
     )
 
 
-# -- the whole job -------------------------------------------------------------------------------------------------
+# -- the whole job -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -440,7 +441,7 @@ def test_a_revision_in_the_name(
         for name, options in (("a/b@main", LoadOptions()), ("hf:a/b", LoadOptions(revision="main")))
     ]
     assert asked == [("a/b", "main")] * 6
-    said = [(model.identity()["name"], model.identity()["revision"]) for model in made]
+    said = [(model.identity().name, model.identity().revision) for model in made]
     assert said == [("a/b@main", "607a30d7"), ("a/b", "607a30d7")]
 
 
@@ -455,7 +456,7 @@ def test_a_revision_where_there_is_none_or_another(folders: Mapping[str, Path]) 
 
 def test_another_name_in_results(gpt2: CausalModel) -> None:
     model = registry.renamed(gpt2, "mine")
-    assert model.identity() == {**gpt2.identity(), "name": "mine"}
+    assert model.identity() == replace(gpt2.identity(), name="mine")
     assert (model.context, model.start, getattr(model, "added", 0)) == (
         gpt2.context,
         gpt2.start,
@@ -490,5 +491,5 @@ def test_a_factory_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (result,) = pipeline.evaluate(
         "my_own_backend:Mine", "text8", data=dict(demo.data()), settings=Settings(limit=1)
     )
-    assert result.model["name"] == "mine"
-    assert result.metrics[0].metric.value == pytest.approx(8, abs=1e-12)
+    assert result.model.name == "mine"
+    assert result.primary.value == pytest.approx(8, abs=1e-12)

@@ -1,5 +1,4 @@
-"""8-gram counts against sets of tuples, the filter against its bound, metrics against their runs.
-"""
+"""8-gram counts against sets of tuples, the filter against its bound, metrics against their runs."""
 
 import bz2
 import csv
@@ -416,7 +415,7 @@ def test_without_overlap_the_metric_is_unchanged(out: Path, tmp_path: Path) -> N
     nothing.write_text("zq " * 50)
     rows = report.overlap(MEASURED, [nothing], DATA, out=out)
     made = results.read_results([out])
-    expected = {f"{r.full_name} {m.metric.name}": m.metric.value for r in made for m in r.metrics}
+    expected = {f"{r.full_name} {m.name}": m.value for r in made for m in r.metrics.values()}
     assert values(rows, "value") == values(rows, "value_without") == expected
     assert len(expected) > len(MEASURED)
 
@@ -435,7 +434,7 @@ def test_one_retained_record_gives_the_metric_of_that_record(
     alone = pipeline.evaluate("toy:unigram", [name], data=DATA, settings=Settings(limit=1))[0]
     short = sum(len(naive(record.text)) == 0 for record in records[1:])
     if rows[0]["left"] == 1:
-        expected = {m.metric.name: m.metric.value for m in alone.metrics}
+        expected = {m.name: m.value for m in alone.metrics.values()}
         assert {row["metric"]: row["value_without"] for row in rows} == pytest.approx(
             expected, rel=1e-12
         )
@@ -456,10 +455,11 @@ def test_metrics_without_overlap_are_sums_over_the_retained(out: Path) -> None:
         assert groups is not None
         retained = [group for group in groups if random_.random() < 0.3]
         flat = [tally for group in retained for tally in group]
-        for measured in result.metrics:
-            name = measured.metric.name
+        for measured in result.metrics.values():
+            name = measured.name
             made = remeasure.metric_without(name, groups, retained, task.unit, "m")
-            assert (made.metric, made.retained) == (measured.metric, len(retained))
+            assert made.metric.signed(measured.signature) == measured
+            assert made.retained == len(retained)
             assert made.value_without == metrics.measure(name, flat, task.unit).value
             assert remeasure.metric_without(name, groups, [], task.unit, "m").value_without is None
             if name == "acc_unfiltered":
@@ -474,7 +474,7 @@ def test_the_limit_of_a_run_is_respected(tmp_path: Path) -> None:
             "toy:unigram", [name], data=DATA, out=tmp_path, settings=Settings(limit=7)
         )[0]
         row = report.overlap(name, [DATA["ptb"]], DATA, out=tmp_path)[0]
-        assert row["value"] == made.metrics[0].metric.value
+        assert row["value"] == made.primary.value
         assert row["left"] == {"wikitext2": 4, "lambada": 7}[name], (
             "seven lines are four blocks of whole lines"
         )

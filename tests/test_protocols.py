@@ -28,7 +28,7 @@ from transformers import (
 from gpt2eval import demo, evaluate
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.data.formats import PARSERS
-from gpt2eval.metrics.result import Metric
+from gpt2eval.metrics.result import MetricValue
 from gpt2eval.scoring.windows import SPANS
 from gpt2eval.text.loader import load_detokenizer
 
@@ -62,11 +62,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     return made
 
 
-def ours(folder: Path, task: str, data: Path) -> dict[str, Metric]:
+def ours(folder: Path, task: str, data: Path) -> Mapping[str, MetricValue]:
     base = task.partition("/")[0]
-    return {
-        m.metric.name: m.metric for m in evaluate(str(folder), [task], data={base: data})[0].metrics
-    }
+    return {m.name: m for m in evaluate(str(folder), [task], data={base: data})[0].metrics.values()}
 
 
 def loaded(folder: Path) -> tuple[Any, Any]:
@@ -186,7 +184,7 @@ def test_the_recipe_of_the_transformers_documentation(
     result = evaluate(
         str(folder), [task], data={"wikitext2": WIKITEXT}, settings=Settings(stride=stride)
     )[0]
-    made = result.metrics[0].metric
+    made = result.primary
     assert made.units == count
     assert result.tally.nats == pytest.approx(total, rel=1e-5)
 

@@ -38,18 +38,18 @@ def test_every_protocol_reads_back_and_runs_again(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (result,) = evaluate("toy:unigram", [name], **TOY)
-    for measured in result.metrics:
+    for measured in result.metrics.values():
         fields = read(measured.signature)
         assert written(fields) == measured.signature
         assert fields["task"] == name
         (again,) = rerun(measured.signature, data=DATA)
         assert again.metrics == result.metrics
     (again,) = rerun(
-        f"{name} column, toy: 12.3 [1, 2] {protocol_of(result.metrics[0].signature)}",
+        f"{name} column, toy: 12.3 [1, 2] {protocol_of(result.signature)}",
         "toy:unigram",
         data=DATA,
     )
-    assert [m.metric.value for m in again.metrics] == [m.metric.value for m in result.metrics]
+    assert [m.value for m in again.metrics.values()] == [m.value for m in result.metrics.values()]
 
 
 def test_the_command_runs_again_what_run_printed(
@@ -92,15 +92,18 @@ def test_the_command_runs_again_what_run_printed(
         (("start:eot", "start:none"), "start: none there, eot here"),
         (("|ask:", "|ask"), "expected key:value"),
         (("task:", "tusk:"), "not a signature"),
-        (("model:toy:unigram@", "model:toy:unigram@0"), "not its model: model: toy:unigram@0"),
-        (("tok:bytes", "tok:words"), "tok: words there, bytes here"),
-        (("|v:", "|v:0."), "v: 0.0.1.0 there, 0.1.0 here"),
-        (("|dtype:", "|quant:gptq|dtype:"), "quant: gptq there, (none) here"),
+        (
+            ("model:toy:unigram@", "model:toy:unigram@0"),
+            "not its model: model: the signature has toy:unigram@0",
+        ),
+        (("tok:bytes", "tok:words"), "tok: the signature has words, this model bytes"),
+        (("|v:", "|v:0."), "v: the signature has 0.0.1.0, this is 0.1.0"),
+        (("|dtype:", "|quant:gptq|dtype:"), "quant: the signature has gptq, this model (none)"),
     ],
 )
 def test_what_cannot_be_run_again_is_one_line(edit: tuple[str, str], expected: str) -> None:
     (result,) = evaluate("toy:unigram", ["ptb"], **TOY)
-    line = result.metrics[0].signature
+    line = result.signature
     assert edit[0] in line
     with pytest.raises(UsageError) as caught:
         rerun(line.replace(*edit), data=demo.data())
@@ -111,7 +114,7 @@ def test_what_cannot_be_run_again_is_one_line(edit: tuple[str, str], expected: s
 def test_a_protocol_without_a_model_asks_for_one() -> None:
     (result,) = evaluate("toy:unigram", ["ptb"], **TOY)
     with pytest.raises(UsageError, match="names no model; expected --model"):
-        rerun(protocol_of(result.metrics[0].signature), data=demo.data())
+        rerun(protocol_of(result.signature), data=demo.data())
 
 
 BASE = "task:ptb|data:aa|ask:everything|unit:word+eol@9|ctx:1024|model:a@1|tok:11|dtype:float32|batch:1024|v:0.1.0"

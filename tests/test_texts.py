@@ -1,5 +1,4 @@
-"""Local texts and documents: every way to give one, equal numbers for equal texts, one-line errors.
-"""
+"""Local texts and documents: every way to give one, equal numbers for equal texts, one-line errors."""
 
 import csv
 import gzip
@@ -56,7 +55,7 @@ def one(*given: str | Path | custom.Text, model: str | Model = UNIFORM, **rest: 
 
 
 def numbers(result: Result) -> dict[str, float]:
-    return {measured.metric.name: measured.metric.value for measured in result.metrics}
+    return {measured.name: measured.value for measured in result.metrics.values()}
 
 
 class Watched:
@@ -121,7 +120,8 @@ def test_a_text_scores_as_an_equivalent_task_file(tmp_path: Path, detokenizer: s
     assert (by_text.nll_sha256, numbers(by_text)) == (by_file.nll_sha256, numbers(by_file))
     assert (by_text.data, by_text.detokenizer) == (by_file.data, by_file.detokenizer)
     signatures = [
-        [m.signature.partition("|")[2] for m in result.metrics] for result in (by_text, by_file)
+        [m.signature.partition("|")[2] for m in result.metrics.values()]
+        for result in (by_text, by_file)
     ]
     assert signatures[0] == signatures[1]
 
@@ -159,10 +159,10 @@ def test_every_storage_form_gives_the_same_text(tmp_path: Path) -> None:
     assert len({text.content for text in loaded}) == 1
     made = [one(text, model="toy:unigram") for text in (loaded[0], loaded[1], loaded[5])]
     assert (
-        len({(r.nll_sha256, r.data["sha256"], r.tally.records, *numbers(r).values()) for r in made})
+        len({(r.nll_sha256, r.data.sha256, r.tally.records, *numbers(r).values()) for r in made})
         == 1
     )
-    assert made[0].data["sha256"] == sha256(loaded[0].content).hexdigest()
+    assert made[0].data.sha256 == sha256(loaded[0].content).hexdigest()
 
 
 @given(
@@ -192,7 +192,7 @@ def test_a_plain_text_is_never_changed(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbfna\xefve\r\n\0caf\xc3\xa9"
     path = write(tmp_path / "a.txt", content)
     result = one(custom.load_text(path, "byte"))
-    assert (result.tally.units.bytes, result.data["sha256"]) == (
+    assert (result.tally.units.bytes, result.data.sha256) == (
         len(content),
         sha256(content).hexdigest(),
     )
@@ -281,7 +281,7 @@ def test_a_repeated_run_scores_nothing_and_shards_add_up(tmp_path: Path) -> None
     ]
     assert (made[0], [r.nll_sha256 for r in made[1]]) == ([], [first.nll_sha256])
     limited = one(f"{path}:text", model=Watched(), settings=Settings(limit=2))
-    assert (limited.tally.records, "|limit:2|" in limited.metrics[0].signature) == (2, True)
+    assert (limited.tally.records, "|limit:2|" in limited.signature) == (2, True)
 
 
 # -- WebText ---------------------------------------------------------------------------------------
@@ -323,10 +323,8 @@ def test_webtext_reads_its_documents(development_data: Path) -> None:
         sum(len(d.encode()) for d in documents),
     )
     assert numbers(result) == pytest.approx({"ppl": 256, "bpb": 8, "nats_per_token": math.log(256)})
-    assert "|data:" in result.metrics[0].signature
-    assert (
-        "!|ask:everything|records:documents|detok:none|unit:token@" in result.metrics[0].signature
-    )
+    assert "|data:" in result.signature
+    assert "!|ask:everything|records:documents|detok:none|unit:token@" in result.signature
     assert one(f"{path}:text").nll_sha256 == result.nll_sha256
 
 
@@ -375,11 +373,9 @@ def test_different_texts_have_different_names(tmp_path: Path) -> None:
 
 def test_the_word_eol_unit_is_that_of_the_task(tmp_path: Path) -> None:
     path = demo.data()["wikitext2"]
-    of_task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].metrics[0].metric
+    of_task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].primary
     assert (
-        evaluate(UNIFORM, texts=[custom.load_text(path, "word+eol", "wikitext")])[0]
-        .metrics[0]
-        .metric
+        evaluate(UNIFORM, texts=[custom.load_text(path, "word+eol", "wikitext")])[0].primary
         == of_task
     )
 
@@ -469,14 +465,14 @@ def test_run_prints_the_metrics_and_signatures_of_a_text(gpt2eval: Run, tmp_path
         "run", "--model", UNIFORM, "--text", "my.txt", "--shard", "2/2", "--out", "other"
     )
     assert (shard.code, shard.out) == (0, "")
-    assert "units missing: 0; the same command does them" in shard.err
+    assert "chunks missing: 0; the same command does them" in shard.err
 
 
 def test_rerun_and_diff_of_a_texts_signature(gpt2eval: Run, tmp_path: Path) -> None:
     write(tmp_path / "my.txt", "one two\n")
     gpt2eval("run", "--model", UNIFORM, "--text", "my.txt")
     (result,) = results.read_results([tmp_path / "results"])
-    signature = result.metrics[0].signature
+    signature = result.signature
     ended = gpt2eval("rerun", signature)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert (

@@ -1,6 +1,6 @@
 """gpt2eval's side: the whole job of a task (passages, tokens, plan, scores, tally, interval) on text in memory."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from timed import Job, Request, Score, Work, measure
 
@@ -9,7 +9,7 @@ from gpt2eval.config.schema import File, Source, Task
 from gpt2eval.data.records import Corpus
 from gpt2eval.models import options, registry
 from gpt2eval.text.passages import BLANK
-from gpt2eval.types import Encoding, Model, Record, TokenScores, Units
+from gpt2eval.types import Encoding, Model, ModelIdentity, Record, TokenScores, Units
 
 
 class Summed:
@@ -23,7 +23,7 @@ class Summed:
     def encode(self, text: str) -> Encoding:
         return self._model.encode(text)
 
-    def identity(self) -> Mapping[str, str]:
+    def identity(self) -> ModelIdentity:
         return self._model.identity()
 
     def score(self, batch: Sequence) -> TokenScores:

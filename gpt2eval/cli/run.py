@@ -213,13 +213,12 @@ def watch(
         bars=bars,
     )
     for model, step, results in scored:
-        for measured in (measured for result in results for measured in result.metrics):
-            name, value = measured.metric[:2]
+        for measured in (metric for result in results for metric in result.metrics.values()):
             print(
                 "" if step is None else step,
                 model,
-                name,
-                f"{value:.4f}",
+                measured.name,
+                f"{measured.value:.4f}",
                 measured.signature,
                 sep="\t",
                 flush=True,
@@ -296,26 +295,21 @@ def explain(
     include: Include = None,
 ) -> None:
     """Set every known protocol's perplexity of one model on one text side by side, and what each difference is worth."""
-    from gpt2eval import demo
-    from gpt2eval.analysis import explain as why
+    from gpt2eval.analysis import explain as explaining
     from gpt2eval.cli.progress import bars
-    from gpt2eval.models import registry
     from gpt2eval.models.options import LoadOptions
     from gpt2eval.pipeline import Settings
-    from gpt2eval.report import results
 
-    files = files_of(data, include or ()) or (demo.data() if model == "demo" else None)
-    results.check_writable(out)
-    backend = registry.load_model(model, LoadOptions(dtype, device, revision, tokenizer=tokenizer))
-    with bars() as watch:
-        rows = why.explain(
-            backend,
+    with bars() as show_progress:
+        explanation = explaining.explain(
+            model,
             task,
-            files,
+            data=files_of(data, include or ()),
             protocols=protocols.split(",") if protocols else (),
-            include=include or (),
+            out=out,
             settings=Settings(limit=limit, cache=cache),
-            folder=results.result_folder(out, backend.identity()["name"], task) / "explained",
-            watch=watch,
+            options=LoadOptions(dtype, device, revision, tokenizer=tokenizer),
+            include=include or (),
+            progress=show_progress,
         )
-    print(why.rendered(rows))
+    print(explanation)

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.intervals import resampled_rates, wilson
-from gpt2eval.metrics.result import Metric
+from gpt2eval.metrics.result import Estimate
 from gpt2eval.types import Scored, Tally
 
 ACCURACIES = {"acc": "correct", "acc_unfiltered": "unfiltered"}
@@ -85,7 +85,7 @@ def count(tally: Tally, unit: str) -> int:
     }[unit]
 
 
-def measure(name: str, parts: Sequence[Tally], unit: str) -> Metric:
+def measure(name: str, parts: Sequence[Tally], unit: str) -> Estimate:
     """One metric of a task from its tallies.
 
     - `ppl`: exp(nats / units), natural logarithm; `byte_ppl`: exp(nats / bytes)
@@ -109,22 +109,16 @@ def measure(name: str, parts: Sequence[Tally], unit: str) -> Metric:
     if name in ACCURACIES:
         correct = sum(getattr(t, ACCURACIES[name]) for t in parts)
         low, high = wilson(correct, units)
-        return Metric(name, 100 * correct / units, 100 * low, 100 * high, unit, units)
+        return Estimate(name, 100 * correct / units, (100 * low, 100 * high), unit, units)
     rates = resampled_rates(
         np.array([t.nats for t in parts]), np.array([count(t, unit) for t in parts])
     )
     value = nats / units
     if rates is None:
-        return Metric(name, _scaled(name, value), None, None, unit, units)
+        return Estimate(name, _scaled(name, value), None, unit, units)
     low, high = (float(rate) for rate in np.percentile(rates, [2.5, 97.5]))
-    return Metric(
-        name,
-        _scaled(name, value),
-        _scaled(name, min(low, value)),
-        _scaled(name, max(high, value)),
-        unit,
-        units,
-    )
+    interval = (_scaled(name, min(low, value)), _scaled(name, max(high, value)))
+    return Estimate(name, _scaled(name, value), interval, unit, units)
 
 
 def _scaled(name: str, rate: float) -> float:

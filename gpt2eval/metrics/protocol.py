@@ -1,6 +1,7 @@
 """What a task becomes on a model: its windows, and the signature's fields that say by which protocol a number was made."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 from gpt2eval.config.schema import Task
 from gpt2eval.data.records import Corpus
@@ -8,7 +9,37 @@ from gpt2eval.errors import UsageError
 from gpt2eval.metrics.signature import differences
 from gpt2eval.scoring.windows import Window
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps
-from gpt2eval.types import Filter, Model
+from gpt2eval.types import AddsToken, Filter, Model
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolFields:
+    """The protocol of a number, in the order of a signature; None leaves a field out of the signature.
+
+    `data` is the hash of the text, with `!` where it is not the published text. The unit of the metric stands
+    after `detok` in a signature; it is not part of the protocol because it differs between metrics.
+    """
+
+    data: str
+    ask: str
+    records: str | None
+    detok: str
+    lead: str | None
+    join: str | None
+    norm: str | None
+    filter: str | None
+    ctx: int
+    stride: int | None
+    windows: str | None
+    start: str
+    specials: str | None
+    tokens: str | None
+    limit: int | None
+
+    def stated(self) -> dict[str, str]:
+        """Return the fields that are not None, as text."""
+        return {key: str(value) for key, value in asdict(self).items() if value is not None}
+
 
 KIND = {(Detokenizer, False): "(one-way)", (OneWaySteps, False): "(published,one-way)"}
 
@@ -35,8 +66,8 @@ def window(
 
 
 def added(model: Model) -> int | None:
-    """The token that the model's tokenizer puts before a text by itself, if it does."""
-    return getattr(model, "added", None)
+    """Return the token that the model's own tokenizer puts before every text, or None."""
+    return model.added if isinstance(model, AddsToken) else None
 
 
 def fields(
@@ -48,37 +79,33 @@ def fields(
     words: Filter | None,
     *,
     lossy: bool,
-) -> dict[str, str | int | None]:
-    """The signature's fields before the model's, in order; None is left out (`unit` is filled in per metric)."""
+) -> ProtocolFields:
+    """Return the protocol by which a task is measured."""
     filtered = f"{words.name}.w{words.width}.d{words.depth}" if words else "none"
-    return {
-        "data": read.sha256[:8] + ("" if read.published else "!"),
-        "ask": task.ask,
-        "records": task.format if task.ask == "everything" and task.format != "stream" else None,
-        "detok": detokenizer.name + KIND.get((type(detokenizer), detokenizer.invertible), "")
+    return ProtocolFields(
+        data=read.sha256[:8] + ("" if read.published else "!"),
+        ask=task.ask,
+        records=task.format if task.ask == "everything" and task.format != "stream" else None,
+        detok=detokenizer.name + KIND.get((type(detokenizer), detokenizer.invertible), "")
         if detokenizer
         else "none",
-        "unit": None,
-        "lead": None if task.lead is None else repr(task.lead).strip("'"),
-        "join": task.join if task.join != "newline" else None,
-        "norm": task.normalize if task.normalize != "none" else None,
-        "filter": filtered if "acc" in task.metrics else None,
-        "ctx": window.context,
-        "stride": window.stride if task.ask == "everything" else None,
-        "windows": window.kind if window.kind != "regular" else None,
-        "start": "none" if task.start == "eot" and window.start is None else task.start,
-        "specials": task.specials if task.specials != "text" else None,
-        "tokens": "lossy-tokenizer" if lossy else None,
-        "limit": limit,
-    }
+        lead=None if task.lead is None else repr(task.lead).strip("'"),
+        join=task.join if task.join != "newline" else None,
+        norm=task.normalize if task.normalize != "none" else None,
+        filter=filtered if "acc" in task.metrics else None,
+        ctx=window.context,
+        stride=window.stride if task.ask == "everything" else None,
+        windows=window.kind if window.kind != "regular" else None,
+        start="none" if task.start == "eot" and window.start is None else task.start,
+        specials=task.specials if task.specials != "text" else None,
+        tokens="lossy-tokenizer" if lossy else None,
+        limit=limit,
+    )
 
 
-def check(
-    task: Task, protocol: Mapping[str, str | int | None], expected: Mapping[str, str]
-) -> None:
-    """Raise UsageError, naming the fields, where a protocol is not the one expected."""
-    found = {key: str(value) for key, value in protocol.items() if value is not None}
-    if apart := differences(expected, found):
+def check(task: Task, protocol: ProtocolFields, expected: Mapping[str, str]) -> None:
+    """Raise UsageError, naming the fields, where a protocol is not the expected one."""
+    if apart := differences(expected, protocol.stated()):
         said = "; ".join(
             f"{key}: {x or '(none)'} there, {y or '(none)'} here" for key, x, y in apart
         )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gpt2eval.errors import UsageError
-from gpt2eval.metrics.result import Metric
+from gpt2eval.types import ModelIdentity
 
 MODEL = ("model", "peft", "code", "tok", "dtype", "quant", "attn", "gemm", "map", "batch", "v")
 TELLING = re.compile(r"[%|\s'\"]")  # what would end a value, or the line
@@ -35,29 +35,29 @@ class Difference(NamedTuple):
 
 
 def signature(
-    task: str,
-    protocol: Mapping[str, str | int | None],
-    metric: Metric,
-    computed: Mapping[str, str],
-    version: str,
+    task: str, protocol: Mapping[str, str], unit: str, model: ModelIdentity, version: str
 ) -> str:
-    """Fields in fixed order; those before `model:` are the protocol. None is left out.
+    """Return the signature of a metric; fields have a fixed order, and those before `model:` are the protocol.
 
-    >>> by = {"name": "gpt2", "revision": "607a30d", "tokenizer": "1f2e3d4c", "dtype": "float32", "attn": "packed"}
-    >>> signature("ptb", {"data": "dd65dff3", "unit": None}, Metric("ppl", 65.85, None, None, "word+eol", 82430), by, "0.1.0")
-    'task:ptb|data:dd65dff3|unit:word+eol@82430|model:gpt2@607a30d|tok:1f2e3d4c|dtype:float32|attn:packed|v:0.1.0'
+    `unit` is the denominator with its count; it stands after `detok`.
+
+    >>> model = ModelIdentity("gpt2", "607a30d", "1f2e3d4c", "float32", "packed", "cpu")
+    >>> signature("ptb", {"data": "dd65dff3", "detok": "ptb.1"}, "word+eol@82430", model, "0.1.0")
+    'task:ptb|data:dd65dff3|detok:ptb.1|unit:word+eol@82430|model:gpt2@607a30d|tok:1f2e3d4c|dtype:float32|attn:packed|v:0.1.0'
     """
-    fields: dict[str, str | int | None] = (
-        {"task": task} | dict(protocol) | {"unit": f"{metric.unit}@{metric.units}"}
-    )
-    told = {
-        **computed,
-        "model": f"{computed['name']}@{computed['revision']}",
-        "tok": computed["tokenizer"],
-        "v": version,
-    }
-    fields |= {key: told.get(key) for key in MODEL}
-    return written({key: str(value) for key, value in fields.items() if value is not None})
+    fields = {"task": task}
+    for key, value in protocol.items():
+        fields[key] = value
+        if key == "detok":
+            fields["unit"] = unit
+    computed = model_fields(model) | {"v": version}
+    return written(fields | {key: computed[key] for key in MODEL if key in computed})
+
+
+def model_fields(model: ModelIdentity) -> dict[str, str]:
+    """Return the fields of a signature that name the model; a local model appears by its label, not its path."""
+    named = f"{model.label or model.name}@{model.revision}"
+    return model.stated() | {"model": named, "tok": model.tokenizer}
 
 
 def written(fields: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from gpt2eval.config.schema import Suite
-from gpt2eval.metrics.result import Measured, Result
+from gpt2eval.metrics.result import MetricValue, Result
 
 
 class Verdict(NamedTuple):
@@ -16,24 +16,20 @@ class Verdict(NamedTuple):
     reason: str = ""
 
 
-def judged(result: Result, measured: Measured, suite: Suite) -> Verdict:
+def judged(result: Result, measured: MetricValue, suite: Suite) -> Verdict:
     """A number of a model that is one of the published table's against its figure there.
 
     |value - target| <= tolerance is `within`; a metric's tolerance is absolute or a share of the target. There is no
     target where nothing is published, for data that are not the published ones, and for a part of them. The tolerances
     and known reasons are the suite's. Source: issue 4.
     """
-    name, value = measured.metric.name, measured.metric.value
+    name = measured.name
+    value = measured.value
     figure = result.figure(name, result.row)
     allowed = next(
         (tolerance for metric, tolerance in suite.tolerances.items() if metric == name), None
     )
-    if (
-        figure is None
-        or allowed is None
-        or not result.data["published"]
-        or result.protocol.get("limit")
-    ):
+    if figure is None or allowed is None or not result.data.published or result.protocol.limit:
         return Verdict("no target")
     target = figure[0]
     tolerance = (allowed.absolute or 0.0) + (allowed.relative or 0.0) * target

@@ -63,11 +63,11 @@ def lines(points: Iterable[Point]) -> dict[Panel, dict[str, list[Dot]]]:
     found: dict[Panel, dict[tuple[str, str], dict[int, Dot]]] = {}
     given = list(points)
     for series, step, result in given:
-        for (name, value, low, high, unit, _), line in (
-            (m.metric, m.signature) for m in result.metrics
-        ):
-            panel = found.setdefault(Panel(result.full_name, name, unit), {})
-            panel.setdefault((series, protocol_of(line)), {})[step] = Dot(step, value, low, high)
+        for metric in result.metrics.values():
+            low, high = metric.interval or (None, None)
+            panel = found.setdefault(Panel(result.full_name, metric.name, metric.unit), {})
+            line = panel.setdefault((series, protocol_of(metric.signature)), {})
+            line[step] = Dot(step, metric.value, low, high)
     short = _shortened({point.series for point in given})
     return {
         panel: {

@@ -8,7 +8,7 @@ import pandas as pd
 
 from gpt2eval.config.schema import Suite
 from gpt2eval.errors import UsageError
-from gpt2eval.metrics.result import Measured, Result
+from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.metrics.signature import protocol_of
 from gpt2eval.metrics.verdict import judged
 from gpt2eval.report.render import check_format
@@ -65,7 +65,7 @@ def render(
     )
 
 
-Cells = dict[str, dict[str, tuple[Result, Measured]]]
+Cells = dict[str, dict[str, tuple[Result, MetricValue]]]
 
 
 def _cells(results: Sequence[Result], suite: Suite) -> Cells:
@@ -74,11 +74,11 @@ def _cells(results: Sequence[Result], suite: Suite) -> Cells:
     cells: Cells = {}
     for result in results:
         label = _label(result, results)
-        named = {m.metric.name: _title(result, m.metric.name, titles) for m in result.metrics}
-        for measured in result.metrics:
-            title = named[measured.metric.name]
+        named = {name: _title(result, name, titles) for name in result.metrics}
+        for measured in result.metrics.values():
+            title = named[measured.name]
             if title or len(result.metrics) == 1 or not any(named.values()):
-                title = title or f"{result.full_name} {measured.metric.name}"
+                title = title or f"{result.full_name} {measured.name}"
                 cells.setdefault(_free(cells, label, title, measured), {})[title] = (
                     result,
                     measured,
@@ -94,7 +94,7 @@ def _title(result: Result, metric: str, titles: Mapping[tuple[str, str], str]) -
     return f"{title} /{result.variant}" if title and result.variant else title
 
 
-def _free(cells: Cells, label: str, title: str, measured: Measured) -> str:
+def _free(cells: Cells, label: str, title: str, measured: MetricValue) -> str:
     """The row for a number: the model's own, or a numbered one if another protocol's number stands there."""
     rows = (label if n == 1 else f"{label} ({n})" for n in count(1))
     protocol = protocol_of(measured.signature)
@@ -107,11 +107,15 @@ def _free(cells: Cells, label: str, title: str, measured: Measured) -> str:
 
 def _label(result: Result, results: Sequence[Result]) -> str:
     """The model's name, with its revision and dtype where the name alone stands for several."""
-    name = result.model["name"]
+    name = result.model.name
     keys = ("revision", "dtype", "attn")
-    if len({tuple(r.model[k] for k in keys) for r in results if r.model["name"] == name}) == 1:
+    if (
+        len({tuple(getattr(r.model, k) for k in keys) for r in results if r.model.name == name})
+        == 1
+    ):
         return name
-    return f"{name}@{result.model['revision']} {result.model['dtype']} {result.model['attn']}"
+    model = result.model
+    return f"{name}@{model.revision} {model.dtype} {model.attn}"
 
 
 def _check_one_protocol(cells: Cells) -> None:
@@ -133,8 +137,7 @@ def _frame(cells: Cells, suite: Suite) -> pd.DataFrame:
     known = [row for row in (_paper_row(cells, label) for label in cells) if row]
     for label, row in cells.items():
         rows.append(
-            {"model": label}
-            | {c: _cell(row[c][1].metric.value) if c in row else "" for c in columns}
+            {"model": label} | {c: _cell(row[c][1].value) if c in row else "" for c in columns}
         )
         if paper := _paper_row(cells, label):
             rows += _published(paper, cells, columns)
@@ -155,7 +158,7 @@ def _published(paper: str, cells: Cells, columns: Sequence[str]) -> list[dict[st
     row: dict[str, str] = {}
     for column in columns:
         result, measured = next(cells[label][column] for label in cells if column in cells[label])
-        figure = result.figure(measured.metric.name, paper)
+        figure = result.figure(measured.name, paper)
         if figure:
             row[column] = max(f"{figure[0]:.2f}", f"{figure[0]:g}", key=len)
     return (
@@ -166,7 +169,7 @@ def _published(paper: str, cells: Cells, columns: Sequence[str]) -> list[dict[st
 
 
 def _verdicts(
-    row: Mapping[str, tuple[Result, Measured]], columns: Sequence[str], suite: Suite
+    row: Mapping[str, tuple[Result, MetricValue]], columns: Sequence[str], suite: Suite
 ) -> list[dict[str, str]]:
     """Difference from the published row, tolerance and verdict."""
     judgements = {column: judged(*cell, suite) for column, cell in row.items()}
@@ -192,14 +195,12 @@ def _signatures(cells: Cells) -> dict[str, dict[str, str]]:
     }
 
 
-def _line(measured: Measured) -> str:
-    metric = measured.metric
-    interval = (
-        ""
-        if metric.low is None or metric.high is None
-        else f" [{_cell(metric.low)}, {_cell(metric.high)}]"
-    )
-    return f"{metric.value:.4f}{interval} {measured.signature}"
+def _line(measured: MetricValue) -> str:
+    interval = ""
+    if measured.interval:
+        low, high = measured.interval
+        interval = f" [{_cell(low)}, {_cell(high)}]"
+    return f"{measured.value:.4f}{interval} {measured.signature}"
 
 
 def _reasons(cells: Cells, suite: Suite) -> list[str]:
@@ -218,17 +219,14 @@ def _reasons(cells: Cells, suite: Suite) -> list[str]:
 
 def _notes(results: Sequence[Result]) -> list[str]:
     """What a reader must know that the numbers do not say."""
-    other = sorted(
-        {f"{r.full_name} ({r.data['origin']})" for r in results if not r.data["published"]}
-    )
+    other = sorted({f"{r.full_name} ({r.data.origin})" for r in results if not r.data.published})
     unscored = [
         f"{r.full_name}: {r.tally.unscored} tokens unscored" for r in results if r.tally.unscored
     ]
     plain = [
-        f"{r.full_name}, {r.model['name']}: the model finds no words, so its ACC is without the list of stop words"
+        f"{r.full_name}, {r.model.name}: the model finds no words, so its ACC is without the list of stop words"
         for r in results
-        if r.protocol.get("filter") == "none"
-        and any(m.metric.name == "acc_unfiltered" for m in r.metrics)
+        if r.protocol.filter == "none" and "acc_unfiltered" in r.metrics
     ]
     straddling = [
         f"{r.full_name}: {r.tally.straddling} tokens straddle the scored span"

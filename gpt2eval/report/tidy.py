@@ -5,28 +5,29 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from gpt2eval.metrics.metrics import by_record, measure
-from gpt2eval.metrics.result import Measured, Result
+from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.types import Tally
 
 
 def tidy(results: Iterable[Result]) -> pd.DataFrame:
     """A row per model, task and metric; `units` counts `unit`, `published` and `source` are those of the model's row."""
     return pd.DataFrame(
-        [_tidy_row(result, measured) for result in results for measured in result.metrics]
+        [_tidy_row(result, metric) for result in results for metric in result.metrics.values()]
     )
 
 
-def _tidy_row(result: Result, measured: Measured) -> Mapping[str, object]:
-    metric, tally = measured.metric, result.tally
+def _tidy_row(result: Result, metric: MetricValue) -> Mapping[str, object]:
+    tally = result.tally
+    low, high = metric.interval or (None, None)
     published, source = result.figure(metric.name, result.row) or (None, "")
     return {
-        "model": result.model["name"],
+        "model": result.model.name,
         "task": result.task,
         "variant": result.variant,
         "metric": metric.name,
         "value": metric.value,
-        "ci_low": metric.low,
-        "ci_high": metric.high,
+        "ci_low": low,
+        "ci_high": high,
         "nats": tally.nats,
         "unit": metric.unit,
         "units": metric.units,
@@ -38,7 +39,7 @@ def _tidy_row(result: Result, measured: Measured) -> Mapping[str, object]:
         "records": tally.records,
         "published": published,
         "source": source,
-        "signature": measured.signature,
+        "signature": metric.signature,
     }
 
 

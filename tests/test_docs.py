@@ -1,0 +1,80 @@
+"""The documentation: its examples run, and it names every command, option, task, detokenizer and result field."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from gpt2eval.config import catalog, loader
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))] if DOCS.is_dir() else []
+# A fenced block, with the HTML comment directly before it, if there is one.
+FENCE = re.compile(
+    r"(?P<skip><!-- not run: [^\n]*-->\s*)?^```(?P<language>bash|python)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+class Block(NamedTuple):
+    """An example of a page: its language, its code, and whether the page says that it cannot run offline."""
+
+    language: str
+    code: str
+    skipped: bool
+
+
+def blocks(page: Path) -> list[Block]:
+    """The shell and Python examples of a page, in order."""
+    text = page.read_text(encoding="utf-8")
+    return [Block(m["language"], m["code"], bool(m["skip"])) for m in FENCE.finditer(text)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_examples_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
+    examples = [block for block in blocks(page) if not block.skipped]
+    if not examples:
+        pytest.skip("this page has no example that runs offline")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    for block in examples:
+        command = ["bash", "-euo", "pipefail", "-c", block.code]
+        if block.language == "python":
+            command = [sys.executable, "-c", block.code]
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, f"{block.code}\n{ended.stdout}\n{ended.stderr}"
+
+
+def reference(name: str) -> str:
+    """A page of the reference."""
+    page = DOCS / "reference" / name
+    if not page.is_file():
+        pytest.skip("the documentation is not part of this copy")
+    return page.read_text(encoding="utf-8")
+
+
+def test_every_task_and_variant_is_documented() -> None:
+    page = reference("tasks.md")
+    for name in catalog.files("tasks"):
+        assert f"`{name}`" in page
+        for variant in loader.load_task(name).variants:
+            assert re.search(rf"`({re.escape(name)})?/?{re.escape(variant)}`", page), (
+                f"{name}/{variant}"
+            )
+
+
+def test_every_detokenizer_is_documented() -> None:
+    page = reference("detokenizers.md")
+    assert [name for name in catalog.files("detokenizers") if f"`{name}`" not in page] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
