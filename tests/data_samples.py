@@ -13,7 +13,10 @@ from doubles import Done, StandIn
 
 WIKITEXT = " \n = Homarus <unk> = \n \n It is caught in lobster pots . \n"
 PTB = " no it was n't black monday \n but while the <unk> fell N points \n"
-LAMBADA = '{"text": "\\u201cWait,\\u201d he said.\\n\\nShe did not wait"}\n{"text": "A lamp, a bed and a chair"}\n'
+LAMBADA = (
+    '{"text": "\\u201cWait,\\u201d he said.\\n\\nShe did not wait"}\n'
+    '{"text": "A lamp, a bed and a chair"}\n'
+)
 QUESTION = (
     "21 He said `` the XXXXX is gone '' .\tdog\t\tcat|cow|dog|ear|fig|gem|hat|ink|jar|key\n\n"
 )
@@ -134,7 +137,7 @@ def at_publisher(hub: StandIn, name: str, content: bytes, **keys: Any) -> dict[s
 
 
 def refused(done: Done, *messages: str) -> str:
-    """Check that a command failed with a one-line error that contains some messages; return the line."""
+    """Check that a command failed with one line that contains the messages; return the line."""
     assert done.code == 2, done
     lines = [line for line in done.err.splitlines() if line.startswith("gpt2eval: ")]
     assert len(lines) == 1, done.err

@@ -1,4 +1,4 @@
-"""Stand-ins for the Hub and publishers' servers on 127.0.0.1, with faults, and a command line that uses them."""
+"""Stand-ins for the Hub and publishers' servers, with faults, and a command line that uses them."""
 
 import json
 import os
@@ -270,8 +270,11 @@ class Done(NamedTuple):
 
 DRIVER = """
 import json, os, sys, io, time
-import datasets, huggingface_hub, pyarrow.parquet, datasets.packaged_modules.parquet.parquet
-from gpt2eval import pipeline; from gpt2eval.cli import main as cli; from gpt2eval.data import manage as data
+import datasets, huggingface_hub, pyarrow.parquet
+import datasets.packaged_modules.parquet.parquet
+from gpt2eval import pipeline
+from gpt2eval.cli import main as cli
+from gpt2eval.data import manage
 from contextlib import redirect_stdout, redirect_stderr
 huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE = 1 << 12
 sleep = time.sleep

@@ -78,7 +78,7 @@ def test_a_stream_is_one_record_and_each_line_is_one(tmp_path: Path) -> None:
 def test_lambada_is_json_lines_or_plain(tmp_path: Path) -> None:
     as_json = corpus.load_corpus(task("lambada"), write(tmp_path / "a.jsonl", LAMBADA))
     assert [r.text for r in as_json.records] == [
-        "“Wait,” he message.\n\nShe did not wait",
+        "“Wait,” he said.\n\nShe did not wait",
         "A lamp, a bed and a chair",
     ]
     plain = corpus.load_corpus(task("lambada"), write(tmp_path / "b.txt", "one two\nthree four\n"))
@@ -88,7 +88,7 @@ def test_lambada_is_json_lines_or_plain(tmp_path: Path) -> None:
 def test_cbt_sentences_and_questions_lose_their_numbers(tmp_path: Path) -> None:
     first, second = corpus.load_corpus(task("cbt"), write(tmp_path / "cbt.txt", CBT + CBT)).records
     assert first.text.startswith("It  was day 1 .\nIt  was day 2 .\n")
-    assert first.text.endswith("It  was day 20 .\nHe message `` the XXXXX is gone '' .")
+    assert first.text.endswith("It  was day 20 .\nHe said `` the XXXXX is gone '' .")
     assert (first.answer, first.options[0], len(first.options)) == ("dog", "cat", 10)
     assert (second.index, second.text) == (1, first.text)
 
@@ -167,7 +167,7 @@ def test_a_folder_stands_for_the_published_file_in_it(tmp_path: Path) -> None:
     assert corpus.load_corpus(load_task("ptb"), tmp_path).records[0].text == PTB
     with pytest.raises(
         UsageError,
-        match=r"^--data text8=.*/text8: no such file; expected text8, or an archive that contains it$",
+        match=r"^--data text8=.*/text8: no such file; expected text8, or an archive that contains",
     ):
         corpus.load_corpus(load_task("text8"), tmp_path)
 
@@ -299,7 +299,7 @@ def test_real_files_are_restored_from_rows(development_data: Path) -> None:
 def test_a_task_without_a_source_asks_for_the_file(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError,
-        match=r"^task made_up has no download source; give the file: --data made_up=PATH/TO/text\.txt$",
+        match=r"^task made_up has no download source; give the file: --data made_up=PATH/TO/text",
     ):
         corpus.load_corpus(task(), cache=tmp_path)
 

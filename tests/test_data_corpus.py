@@ -55,8 +55,8 @@ def test_hub_layouts_restore_the_published_file(
     branch = source.hub.revision or "main"
     assert provenance.revision == hub.repository(source.hub.id).branches[branch]
     assert (
-        f"NOT the published file (marked ! in signatures), from {provenance.origin} at {provenance.revision[:12]}"
-        in done.out
+        "NOT the published file (marked ! in signatures), "
+        f"from {provenance.origin} at {provenance.revision[:12]}" in done.out
     )
     assert not [
         path

@@ -163,8 +163,8 @@ def test_verify_checks_checksums_counts_and_round_trips(
     done = run("data", "verify", *include)
     assert done.code == 0, done.err
     assert (
-        "; stream: 1 records, 12,000 words, 2,000 lines, 176,890 chars; ptb.1: 2,000 lines pass the round trip"
-        in done.out
+        "; stream: 1 records, 12,000 words, 2,000 lines, 176,890 chars; "
+        "ptb.1: 2,000 lines pass the round trip" in done.out
     )
     include = define_task(on_hub(hub), detokenizer="ptb", expect=counts | {"words": 7})
     refused(run("data", "verify", *include), "12000 words; the published file has 7")

@@ -1,4 +1,4 @@
-"""8-gram counts against sets of tuples, the filter against its bound, metrics against their runs."""
+"""8-gram counts against Python sets, the filter against its bound, metrics against their runs."""
 
 import bz2
 import csv
@@ -115,7 +115,7 @@ def absent(count: int) -> np.ndarray:
 
 
 def test_random_strings_keep_the_false_positive_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At P = 1e-3 about as many match as the set bits predict, at 1e-8 none; added items always match."""
+    """Added items always match; others as often as the set bits predict, and never at 1e-8."""
     monkeypatch.undo()
     absent_hashes = absent(1_000_000)
     assert len(np.unique(absent_hashes)) == 1_000_000

@@ -1,10 +1,11 @@
-"""Local texts and documents: every way to give one, equal numbers for equal texts, one-line errors."""
+"""Local texts and documents: every storage form, equal numbers for equal texts, errors."""
 
 import csv
 import gzip
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -371,13 +372,11 @@ def test_different_texts_have_different_names(tmp_path: Path) -> None:
     assert [result.full_name for result in evaluate(UNIFORM, texts=str(a))] == [f"text/x.txt-{one}"]
 
 
-def test_the_word_eol_unit_is_that_of_the_task(tmp_path: Path) -> None:
+def test_the_word_eol_unit_is_that_of_the_task() -> None:
     path = demo.data()["wikitext2"]
-    of_task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].primary
-    assert (
-        evaluate(UNIFORM, texts=[custom.load_text(path, "word+eol", "wikitext")])[0].primary
-        == of_task
-    )
+    by_task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].primary
+    by_text = one(custom.load_text(path, "word+eol", "wikitext")).primary
+    assert replace(by_text, signature=by_task.signature) == by_task
 
 
 @pytest.mark.parametrize(
@@ -476,7 +475,7 @@ def test_rerun_and_diff_of_a_texts_signature(gpt2eval: Run, tmp_path: Path) -> N
     ended = gpt2eval("rerun", signature)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert (
-        "signature: task: text/my.txt-2dbb4a50 is a text of somebody's own; expected gpt2eval run --text"
+        "signature: task: text/my.txt-2dbb4a50 is a custom text; expected gpt2eval run --text"
         in ended.err
     )
     assert gpt2eval("diff", signature, "results").out == "comparable: yes, one protocol\n"
