@@ -228,7 +228,7 @@ def status(code: int, headers: Mapping[str, str] | None = None) -> Fault:
 
 
 def cut(after: int, *, ranges: bool = True) -> Fault:
-    """Send some bytes of the requested content, and hang up; `ranges`: honour the requested range."""
+    """Send some bytes of the requested content, and hang up; `ranges`: honour a range request."""
 
     def fault(handler: Handler, content: bytes, head: bool) -> bool | None:
         if head or not content:
@@ -306,7 +306,7 @@ for line in sys.stdin:
 
 
 class CommandLine:
-    """`gpt2eval` with HF_ENDPOINT set: a process with everything imported, forked for each command."""
+    """`gpt2eval` with HF_ENDPOINT set: a process with all imports done, forked per command."""
 
     def __init__(self, endpoint: str, home: Path) -> None:
         environment = os.environ | {

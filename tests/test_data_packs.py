@@ -216,7 +216,7 @@ def test_unpacking_neither_replaces_nor_rewrites_cached_files(
     target, _ = filled_cache(tmp_path / "target", {"a.txt": b"other"})
     with pytest.raises(
         UsageError,
-        match=r"checksum mismatch: .* has \w{8}, the pack \w{8}; delete that folder, or use another",
+        match=r"checksum mismatch: .* has \w{8}, the pack \w{8}; delete that folder, or use",
     ):
         packs.unpack(tmp_path / "pack.tar.gz", target)
     previous = target.get(sources[0])

@@ -212,6 +212,16 @@ def test_all_training_formats_have_the_same_documents(
     assert len(training_files([tmp_path, tmp_path / "some.txt"])) == 11
 
 
+def test_training_files_take_a_key(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"body": "in a body"}\n')
+    pq.write_table(pa.table({"meta": [{"body": "in a struct"}]}), tmp_path / "a.parquet")
+    places = [Path(f"{tmp_path}/a.jsonl:body"), Path(f"{tmp_path}/a.parquet:meta.body")]
+    documents = [
+        "".join(document) for file in training_files(places) for document in stream_documents(file)
+    ]
+    assert documents == ["in a body", "in a struct"]
+
+
 def test_words_of_large_files_are_sampled(tmp_path: Path) -> None:
     content = ngrams.random_text(600_000).encode()
     (tmp_path / "a.txt").write_bytes(content)

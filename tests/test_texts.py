@@ -1,8 +1,10 @@
 """Local texts and documents: every storage form, equal numbers for equal texts, errors."""
 
+import bz2
 import csv
 import gzip
 import json
+import lzma
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -198,6 +200,13 @@ def test_a_plain_text_is_never_changed(tmp_path: Path) -> None:
         sha256(content).hexdigest(),
     )
     assert custom.load_text(write(tmp_path / "b.txt", PLAIN)).content == PLAIN.encode()
+    compressed = {".bz2": bz2.compress, ".xz": lzma.compress}
+    compressed[".zst"] = lambda data: pyarrow.Codec("zstd").compress(data, asbytes=True)
+    for suffix, compress in compressed.items():
+        file = write(tmp_path / f"c.txt{suffix}", compress(PLAIN.encode()))
+        assert custom.load_text(file).content == PLAIN.encode()
+        lines = write(tmp_path / f"c.jsonl{suffix}", compress(b'{"text": "a b"}\n'))
+        assert custom.load_text(f"{lines}:text").content == b'{"text": "a b"}\n'
     assert (
         custom.load_text(write(tmp_path / "b.txt.gz", gzip.compress(PLAIN.encode()))).content
         == PLAIN.encode()
@@ -433,8 +442,8 @@ def test_run_prints_the_metrics_and_signatures_of_a_text(gpt2eval: Run, tmp_path
     )
     assert "| toy:uniform-bytes | 8.00 " in alone.out
     assert (
-        "\ntext/my.txt-byte-2dbb4a50 bpb, toy:uniform-bytes: 8.0000 task:text/my.txt-byte-2dbb4a50|data:"
-        in alone.out
+        "\ntext/my.txt-byte-2dbb4a50 bpb, toy:uniform-bytes: 8.0000 "
+        "task:text/my.txt-byte-2dbb4a50|data:" in alone.out
     )
     assert "|unit:byte@8|" in alone.out
     again = gpt2eval("table", "results")
@@ -506,7 +515,8 @@ def test_rerun_and_diff_of_a_texts_signature(gpt2eval: Run, tmp_path: Path) -> N
         ("--text bare", "--text bare: contains no files (hidden files are ignored)"),
         (
             "--text folder",
-            "--text folder: folder/b.jsonl: contains several texts; give it separately as folder/b.jsonl:KEY",
+            "--text folder: folder/b.jsonl: contains several texts; "
+            "give it separately as folder/b.jsonl:KEY",
         ),
         ("--text latin", "latin/a.txt: line 1: byte 0xef is not UTF-8"),
         ("--text latin/a.txt", "latin/a.txt: line 1: byte 0xef is not UTF-8"),
