@@ -446,7 +446,7 @@ def test_a_revision_in_the_name(
 
 def test_a_revision_that_cannot_apply_is_refused(folders: Mapping[str, Path]) -> None:
     with pytest.raises(
-        UsageError, match="is a folder, which has no revisions; expected a Hub id before the @"
+        UsageError, match="is a folder and has no revisions; expected a Hub id before the @"
     ):
         registry.load_model(f"{folders['gpt2']}@main")
     with pytest.raises(UsageError, match="model a/b@main, --revision other: expected one revision"):
@@ -455,7 +455,7 @@ def test_a_revision_that_cannot_apply_is_refused(folders: Mapping[str, Path]) ->
 
 def test_a_model_can_be_renamed_in_results(gpt2: CausalModel) -> None:
     model = registry.renamed(gpt2, "mine")
-    assert model.identity() == replace(gpt2.identity(), name="mine")
+    assert model.identity() == replace(gpt2.identity(), name="mine", label="")
     assert (model.context, model.start, getattr(model, "added", 0)) == (
         gpt2.context,
         gpt2.start,
