@@ -140,14 +140,15 @@ def _load_tokenizer(name: str, options: LoadOptions, gguf: str | None) -> Loaded
 
 def _load_weights(name: str, options: LoadOptions, how: Mapping[str, Any]) -> Any:
     """Load a model's weights and check that all were loaded."""
+    attention = None if options.attn == "packed" else options.attn
     with expected_errors(
-        f"model {name}",
+        f"model {name}, --attn {attention}" if attention else f"model {name}",
         *(OSError, ValueError, ImportError, SafetensorError, pickle.UnpicklingError),
-        expectation=EXPECTATION,
+        expectation="complete weights, and options that the model supports",
     ):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             name,
-            attn_implementation=None if options.attn == "packed" else options.attn,
+            attn_implementation=attention,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # check_loaded_weights names them
             **how,
