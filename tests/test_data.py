@@ -868,7 +868,7 @@ def test_key_tells_sources_apart() -> None:
 def test_verify_checks_hash_counts_and_round_trips(
     hub: StandIn, run: Callable[..., Done], mine: Callable[..., Any], tmp_path: Path
 ) -> None:
-    assert "nothing of these tasks is in the cache" in run("data", "verify").err
+    assert "the cache holds no data of these tasks" in run("data", "verify").err
     counts = {"records": 1, "words": 12000, "lines": 2000, "chars": len(BOOK)}
     include = mine(on_hub(hub), detokenizer="ptb", expect=counts)
     run("data", "fetch", "mine", *include)

@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
-from gpt2eval.models.engine.causal import CausalModel, assembled, dtype_of
+from gpt2eval.models.engine.causal import CausalModel, assemble, dtype_of
 from gpt2eval.models.formats import safe
 from gpt2eval.models.formats.adapter import merge_adapter
 from gpt2eval.models.formats.checks import (
@@ -86,7 +86,7 @@ def load(
         identity |= {"name": called, "label": called}
     elif not gguf:
         identity["name"] = requested
-    return assembled(model, tokenizer, identity, options)
+    return assemble(model, tokenizer, identity, options)
 
 
 def load_demo(_: str, options: LoadOptions) -> CausalModel:
@@ -133,7 +133,7 @@ def _load_tokenizer(name: str, options: LoadOptions, gguf: str | None) -> Loaded
         *(f"model {name}", OSError, ValueError, ImportError),
         expectation="a tokenizer beside the model, or --tokenizer",
     ):
-        return loading.asked_for(options.tokenizer) or loading.of_place(
+        return loading.requested_tokenizer(options.tokenizer) or loading.from_place(
             own, options.tokenizer, **_source(options)
         )
 
