@@ -64,7 +64,9 @@ def shape_of(folder: Path) -> dict[str, int]:
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "pt") as weights:
             shapes = [
-                weights.get_slice(name).get_shape() for name in weights.keys() if BLOCK.search(name)
+                weights.get_slice(name).get_shape()
+                for name in weights.keys()
+                if BLOCK.search(name)  # noqa: SIM118
             ]
             matrices += sum(shape[0] * shape[1] for shape in shapes if len(shape) == 2)
     layers, width = config.num_hidden_layers, config.hidden_size

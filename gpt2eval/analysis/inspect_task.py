@@ -11,9 +11,7 @@ from gpt2eval import pipeline
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus
-from gpt2eval.data.records import Corpus
-from gpt2eval.data import corpus, records
-from gpt2eval.data.records import scored_lines, scored_texts
+from gpt2eval.data.records import Corpus, scored_lines, scored_texts
 from gpt2eval.errors import UsageError
 from gpt2eval.text import passages
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gpt2eval.config.schema import Task
 from gpt2eval.data.records import Corpus
 from gpt2eval.metrics import metrics
-from gpt2eval.metrics.result import Metric, Result
+from gpt2eval.metrics.result import Estimate, Result
 from gpt2eval.notices import notify
 from gpt2eval.overlap.bloom import Bloom
 from gpt2eval.overlap.counts import OverlapCounts, count_overlap, is_in_blocks
@@ -28,7 +28,7 @@ class MetricWithoutOverlap(NamedTuple):
     """
 
     model: str
-    metric: Metric
+    metric: Estimate
     value_without: float | None
     retained: int
     measured: int
@@ -46,12 +46,12 @@ def metrics_without_overlap(
         result = results.read_results([path])[0]
         if result.full_name != task.full_name:
             continue
-        digest = str(result.data["sha256"])
+        digest = result.data.sha256
         if digest != corpus.sha256:
             notify(f"{path}: skipped: its data is {digest[:8]}, not {corpus.sha256[:8]}")
             continue
         run_counts = counts
-        if limit := result.protocol.get("limit"):
+        if limit := result.protocol.limit:
             records = passages.head(corpus.records, int(limit), stream=task.format == "stream")
             run_counts = count_overlap(task, records, training)
         groups = read_tallies(path.parent, result, blocks=is_in_blocks(task))
@@ -66,10 +66,8 @@ def metrics_without_overlap(
             for group, item in zip(groups, run_counts.items, strict=True)
             if item.share <= above
         ]
-        for measured in result.metrics:
-            yield metric_without(
-                measured.metric.name, groups, retained, task.unit, result.model["name"]
-            )
+        for name in result.metrics:
+            yield metric_without(name, groups, retained, task.unit, result.model.name)
 
 
 def read_tallies(folder: Path, result: Result, *, blocks: bool) -> list[list[Tally]] | None:

@@ -14,8 +14,6 @@ from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus, documents
 from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
-from gpt2eval.metrics import metrics
-from gpt2eval.metrics.result import Estimate, Result
 from gpt2eval.notices import notify
 from gpt2eval.overlap import bloom
 from gpt2eval.overlap.counts import OverlapCounts, OverlapItem, count_overlap
