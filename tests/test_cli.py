@@ -361,7 +361,11 @@ def test_bad_task_file(
             "na\u00efve\n".encode("latin-1"),
             "data: line 1: byte 0xef is not UTF-8; expected UTF-8 text",
         ),
-        ("ptb", DATA["ptb"].read_bytes().replace(b"\n", b"\r\n"), "data: line 1: CRLF line endings"),
+        (
+            "ptb",
+            DATA["ptb"].read_bytes().replace(b"\n", b"\r\n"),
+            "data: line 1: CRLF line endings",
+        ),
         (
             "lm1b",
             b"\xef\xbb\xbf" + DATA["lm1b"].read_bytes(),

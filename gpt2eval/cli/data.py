@@ -104,8 +104,9 @@ def pack(
 
     entries, licences = manage.pack(file, [tasks] if tasks else (), cache, include or ())
     for entry in entries:
-        file_facts = entry.provenance
-        print(f"{file_facts.name}, {file_facts.bytes:,} bytes, sha256 {file_facts.sha256}")
+        print(
+            f"{entry.provenance.name}, {entry.provenance.bytes:,} bytes, sha256 {entry.provenance.sha256}"
+        )
     for licence in licences:
         notify(f"licence of {licence}")
 

@@ -37,8 +37,7 @@ class MetricWithoutOverlap(NamedTuple):
 def metrics_without_overlap(
     task: Task, corpus: Corpus, counts: OverlapCounts, training: Bloom, out: Path, above: float
 ) -> Iterator[MetricWithoutOverlap]:
-    """Yield the metrics of each finished run of a task below `out`, with and without overlapping
-    items.
+    """Yield the metrics of each finished run below `out`, with and without overlapping items.
 
     Skips a run on other data, or whose journal does not have its tallies, with a notice.
     """
@@ -52,7 +51,7 @@ def metrics_without_overlap(
             continue
         run_counts = counts
         if limit := result.protocol.limit:
-            records = passages.head(corpus.records, int(limit), stream=task.format == "stream")
+            records = passages.head(corpus.records, limit, stream=task.format == "stream")
             run_counts = count_overlap(task, records, training)
         groups = read_tallies(path.parent, result, blocks=is_in_blocks(task))
         if groups is None or len(groups) != len(run_counts.items):
