@@ -1,5 +1,6 @@
 """Evaluation from within training: the numbers of a saved checkpoint, and a training run that does not notice."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def small(kind: str = "gpt2") -> Any:
     )
 
 
-def nats(results: list[Result]) -> list[float]:
+def nats(results: Sequence[Result]) -> list[float]:
     return [result.tally.nats for result in results]
 
 

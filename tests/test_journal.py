@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def run(
     out: Path | None, model: Counting, tasks: Sequence[str] = TASKS, **settings: Any
 ) -> dict[str, str]:
     """Task to `nll_sha256` of what was completed."""
-    chosen = Settings(batch_size=2)._replace(**settings)
+    chosen = replace(Settings(batch_size=2), **settings)
     made = pipeline.evaluate(model, tasks, data=dict(demo.data()), out=out, settings=chosen)
     return {result.task: result.nll_sha256 for result in made}
 

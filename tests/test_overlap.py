@@ -30,7 +30,7 @@ from gpt2eval.metrics import metrics
 from gpt2eval.overlap import bloom, estimate, index, ngrams, report
 from gpt2eval.overlap.bloom import Bloom
 from gpt2eval.pipeline import Settings
-from gpt2eval.report import results
+from gpt2eval.report import store
 from gpt2eval.scoring import journal
 from gpt2eval.types import Tally, Units
 
@@ -397,7 +397,7 @@ def test_nothing_left_out_is_the_result(out: Path, tmp_path: Path) -> None:
     nothing = tmp_path / "a.txt"
     nothing.write_text("zq " * 50)
     rows = report.overlap(MEASURED, [nothing], DATA, out=out)
-    made = results.read_results([out])
+    made = store.read_results(out)
     expected = {f"{r.full_name} {m.name}": m.value for r in made for m in r.metrics.values()}
     assert values(rows, "value") == values(rows, "value_without") == expected
     assert len(expected) > len(MEASURED)
@@ -427,8 +427,8 @@ def test_all_but_one_left_out_is_the_run_of_that_one(out: Path, tmp_path: Path, 
 def test_blocks_and_records_left_out_are_the_sums_of_the_others(out: Path) -> None:
     """Every metric from the tallies that are kept, the accuracies too; and none where nothing is."""
     random_ = random.Random(3)
-    for result in results.read_results([out]):
-        folder = results.result_folder(out, "toy:unigram", result.full_name)
+    for result in store.read_results(out):
+        folder = store.result_folder(out, "toy:unigram", result.full_name)
         task = loader.load_task(result.full_name)
         groups = report.tallies(
             folder, result, blocks=task.format == "stream" and task.ask == "everything"

@@ -5,6 +5,7 @@ import gzip
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.pipeline import Settings, evaluate
-from gpt2eval.report import results
+from gpt2eval.report import store
 from gpt2eval.types import Encoding, Model, Request, TokenScores, Worker
 
 UNIFORM = "toy:uniform-bytes"
@@ -363,7 +364,7 @@ def test_no_text_overwrites_another(tmp_path: Path) -> None:
     one, two = (sha256(text).hexdigest()[:8] for text in (b"one", b"two"))
     for text in (a, b, c, custom.load(a, "byte"), custom.load(a, "word+eol", "ptb+one")):
         evaluate(UNIFORM, texts=[text], out=tmp_path / "out")
-    names = {result.full_name for result in results.read_results([tmp_path / "out"])}
+    names = {result.full_name for result in store.read_results(tmp_path / "out")}
     assert names == {
         f"text/x.txt-{n}" for n in (one, two, f"byte-{one}", f"word+eol-ptb+one-{one}")
     }
@@ -373,10 +374,9 @@ def test_no_text_overwrites_another(tmp_path: Path) -> None:
 
 def test_words_and_line_ends_are_the_tasks_unit(tmp_path: Path) -> None:
     path = demo.data()["wikitext2"]
-    of_task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].primary
-    assert (
-        evaluate(UNIFORM, texts=[custom.load(path, "word+eol", "wikitext")])[0].primary == of_task
-    )
+    task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].primary
+    text = evaluate(UNIFORM, texts=[custom.load(path, "word+eol", "wikitext")])[0].primary
+    assert text == replace(task, signature=text.signature)
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def test_the_name_of_a_text_is_a_folder_and_reads_back(
     assert first == result
     called = f"{called}-{sha256(b'some words' + bytes([10])).hexdigest()[:8]}"
     assert result.full_name == f"text/{called}"
-    assert results.read_results([tmp_path / "out"]) == [result]
+    assert [*store.read_results(tmp_path / "out")] == [result]
     assert (tmp_path / "out" / "toy-uniform-bytes" / "text" / called / "result.json").is_file()
 
 
@@ -474,7 +474,7 @@ def test_run_prints_the_numbers_of_a_text_with_their_signatures(
 def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> None:
     write(tmp_path / "my.txt", "one two\n")
     gpt2eval("run", "--model", UNIFORM, "--text", "my.txt")
-    (result,) = results.read_results([tmp_path / "results"])
+    (result,) = store.read_results(tmp_path / "results")
     signature = result.signature
     ended = gpt2eval("rerun", signature)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)

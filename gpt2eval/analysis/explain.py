@@ -6,21 +6,22 @@ to the difference. What two protocols ask of the model alike is asked once. It d
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tabulate import tabulate
 
-from gpt2eval import pipeline
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Expect, Task
 from gpt2eval.data import formats
 from gpt2eval.data.corpus import file_of, load_corpus
 from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError, unknown
+from gpt2eval.measurement import measure
 from gpt2eval.metrics import metrics
+from gpt2eval.settings import Settings
 from gpt2eval.text import passages
 from gpt2eval.types import Model, Progress, Tally, Units
 
@@ -63,7 +64,7 @@ def explain(
     *,
     protocols: Sequence[str] = (),
     include: Sequence[Path] = (),
-    settings: pipeline.Settings = pipeline.Settings(),
+    settings: Settings = Settings(),
     folder: Path | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> list[Explained]:
@@ -177,7 +178,7 @@ class Bench:
     model: Model
     files: Mapping[str, Path] | None
     include: Sequence[Path]
-    settings: pipeline.Settings
+    settings: Settings
     folder: Path | None
     watch: Callable[[Progress], None]
     texts: dict[tuple[str, str], Corpus] = field(default_factory=dict)
@@ -196,8 +197,8 @@ class Bench:
             }
         ).model_dump_json()
         if key not in self.measured:
-            settings = self.settings._replace(limit=None, allow_lossy=True)
-            made = pipeline.measure(
+            settings = replace(self.settings, limit=None, allow_lossy=True)
+            made = measure(
                 self.model,
                 task.model_copy(
                     update={"metrics": ("nats_per_token",), "published": (), "filter": "none"}
@@ -206,7 +207,7 @@ class Bench:
                 settings,
                 self.include,
                 journal=self.folder,
-                watch=self.watch,
+                progress=self.watch,
             )
             assert made, "one worker leaves nothing out"
             self.measured[key] = made.result.tally

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gpt2eval import pipeline
+from gpt2eval import measurement
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus, records
@@ -97,7 +97,7 @@ def show(
     detokenizer = load_detokenizer(task.detokenizer, include) if task.detokenizer else None
     before = next(p for p in passages.ASK[task.ask](read.records[0]) if p.right)
     after = next(
-        p for p in pipeline.prepare(task, read.records[:1], detokenizer, RoundTrip()) if p.right
+        p for p in measurement.prepare(task, read.records[:1], detokenizer, RoundTrip()) if p.right
     )
     return f"{text}\n# -- first record of {len(read.records)}, as published\n{_marked(before)}\n\n# -- as scored\n{_marked(after)}"
 

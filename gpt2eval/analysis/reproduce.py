@@ -8,10 +8,10 @@ from gpt2eval import demo, pipeline
 from gpt2eval.config import catalog, loader
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import signature
-from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.report import results
+from gpt2eval.report import store
+from gpt2eval.report.results import Results
 from gpt2eval.types import Model, Progress
 from gpt2eval.version import __version__
 
@@ -34,7 +34,7 @@ def rerun(
     options: LoadOptions | None = None,
     include: Sequence[Path] = (),
     watch: Callable[[Progress], None] = lambda progress: None,
-) -> list[Result]:
+) -> Results:
     """Measure the task of a signature by just its protocol, on its own model if none is given.
 
     Context, stride, limit, and where they are given dtype and batch, are the signature's; all else is what the task's
@@ -49,10 +49,10 @@ def rerun(
         )
     task = loader.load_task(fields["task"], include)
     given = {name: _number(fields, key) for key, name in NUMBERS.items() if key in fields}
-    settings = settings._replace(
-        **({"tokens": None} | given if settings.batch_size is None else {**given, "tokens": None})
-    )
-    settings = settings._replace(allow_lossy=settings.allow_lossy or "tokens" in fields)
+    tokens = given.pop("tokens", None) if settings.batch_size is None else None
+    given.pop("tokens", None)
+    allow_lossy = settings.allow_lossy or "tokens" in fields
+    settings = replace(settings, tokens=tokens, allow_lossy=allow_lossy, **given)
     protocol = {
         key: value for key, value in fields.items() if key not in signature.FREE and key != "unit"
     }
@@ -79,10 +79,10 @@ def rerun(
         [task.full_name],
         data=data,
         out=out,
-        settings=settings._replace(expected=protocol),
+        settings=replace(settings, expected=protocol),
         options=options,
         include=include,
-        watch=watch,
+        progress=watch,
     )
     units = [f"{m.unit}@{m.units}" for result in made for m in result.metrics.values()]
     if "unit" in fields and fields["unit"] not in units:
@@ -135,7 +135,7 @@ def _line(which: str) -> str:
     """A signature, or that of the first metric of the result in a place."""
     if "task:" in which or not _is_place(which):
         return which
-    found = results.read_results([Path(which)])
+    found = store.read_results(which)
     if len(found) > 1:
         raise UsageError(f"{which}: holds {len(found)} results; expected one")
     return found[0].signature

@@ -116,13 +116,13 @@ def table(
 ) -> None:
     """Set results beside the published figures, signatures below."""
     from gpt2eval.config.loader import load_suite
-    from gpt2eval.report.results import read_results
+    from gpt2eval.report.store import read_results
     from gpt2eval.report.table import render
     from gpt2eval.scoring.journal import incomplete
 
     for line in incomplete(results):
         notify(line)
-    print(render(read_results(results), load_suite(suite, include or ()), form, mixed=mixed))
+    print(render(read_results(*results), load_suite(suite, include or ()), form, mixed=mixed))
 
 
 app.command(epilog="Example: gpt2eval rerun 'task:ptb|data:dd65dff3|...' --model gpt2-large")(

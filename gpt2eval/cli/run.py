@@ -146,8 +146,8 @@ def run(
                 settings=settings,
                 options=options,
                 include=include or (),
-                watch=watch,
-                meet=(lambda: False) if shard or tp else workers.wait_for_workers,
+                progress=watch,
+                wait=(lambda: False) if shard or tp else workers.wait_for_workers,
             )
     if not first:
         return
@@ -301,10 +301,10 @@ def explain(
     from gpt2eval.models import registry
     from gpt2eval.models.options import LoadOptions
     from gpt2eval.pipeline import Settings
-    from gpt2eval.report import results
+    from gpt2eval.report import store
 
     files = files_of(data, include or ()) or (demo.data() if model == "demo" else None)
-    results.check_writable(out)
+    store.check_writable(out)
     backend = registry.load_model(model, LoadOptions(dtype, device, revision, tokenizer=tokenizer))
     with bars() as watch:
         rows = why.explain(
@@ -314,8 +314,7 @@ def explain(
             protocols=protocols.split(",") if protocols else (),
             include=include or (),
             settings=Settings(limit=limit, cache=cache),
-            folder=results.result_folder(out, registry.identity_of(backend).name, task)
-            / "explained",
+            folder=store.result_folder(out, registry.identity_of(backend).name, task) / "explained",
             watch=watch,
         )
     print(why.rendered(rows))

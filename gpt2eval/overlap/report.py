@@ -23,7 +23,7 @@ from gpt2eval.metrics.result import Estimate, Result
 from gpt2eval.notices import notify
 from gpt2eval.overlap import bloom, index, ngrams
 from gpt2eval.overlap.bloom import Bloom
-from gpt2eval.report import results
+from gpt2eval.report import store
 from gpt2eval.scoring import journal
 from gpt2eval.text import passages
 from gpt2eval.types import Progress, Record, Tally
@@ -87,7 +87,7 @@ def overlap(
         raise UsageError(f"--false-positives {bound:g}: expected {bloom.LEAST:g} to {bloom.MOST:g}")
     chosen = loader.select_tasks(names, include)
     texts = [corpus.load_corpus(task, corpus.file_of(task, files), cache=cache) for task in chosen]
-    results.check_writable(out)
+    store.check_writable(out)
     known = index.build_index(documents.files(train), bound, watch)
     if known.odds > bound:
         notify(
@@ -152,9 +152,9 @@ def measurements(
 
     One of other data, or without sums that are its own, is left out, and stderr says why.
     """
-    for path in sorted(out.rglob("result.json")):
-        result = results.read_results([path])[0]
-        if result.full_name != task.full_name:
+    for path in store.paths_below(out):
+        result = store.read_or_notify(path)
+        if result is None or result.full_name != task.full_name:
             continue
         if result.data.sha256 != read.sha256:
             notify(f"{path}: left out: its data is {result.data.sha256[:8]}, not {read.sha256[:8]}")

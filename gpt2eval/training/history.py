@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
 from gpt2eval.metrics.result import Result
-from gpt2eval.report import results
+from gpt2eval.report import store
 from gpt2eval.training.checkpoints import TrainingCheckpoint
 
 Asked = Mapping[str, str | int | None]
@@ -87,7 +87,7 @@ def write(out: Path, record: HistoryEntry) -> None:
         ):
             record = replace(record, tasks={**old.tasks, **record.tasks})
     content = json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n"
-    write_atomic(results.result_folder(out, record.model, "") / "checkpoint.json", content.encode())
+    write_atomic(store.result_folder(out, record.model, "") / "checkpoint.json", content.encode())
 
 
 def unscored(
@@ -119,5 +119,5 @@ def name(out: Path, checkpoint: TrainingCheckpoint, step: int | None, revision: 
 
 def of_model(out: Path, model: str) -> list[Result]:
     """The results of a model."""
-    folder = results.result_folder(out, model, "")
-    return results.read_results([folder]) if any(folder.rglob("result.json")) else []
+    folder = store.result_folder(out, model, "")
+    return list(store.readable(folder))

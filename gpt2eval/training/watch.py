@@ -16,12 +16,12 @@ from gpt2eval.config import loader
 from gpt2eval.data import corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
-from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.notices import notify
 from gpt2eval.pipeline import Settings
-from gpt2eval.report import plots, results
+from gpt2eval.report import plots, store
+from gpt2eval.report.results import Results
 from gpt2eval.training import checkpoints, history
 from gpt2eval.training.checkpoints import Stamp, TrainingCheckpoint
 from gpt2eval.types import Progress
@@ -50,7 +50,7 @@ class ScoredCheckpoint(NamedTuple):
 
     model: str
     step: int | None
-    results: list[Result]
+    results: Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Job:
         """What the numbers depend on besides the checkpoint, the tasks and their data."""
         return {
             key: value
-            for key, value in (self.settings._asdict() | asdict(self.options)).items()
+            for key, value in (asdict(self.settings) | asdict(self.options)).items()
             if key in ASKED
         }
 
@@ -143,7 +143,7 @@ def watch(
     looks = Looks(folder)
     looks.again()
     job = Job(_hashes(tasks, data, settings, include), data, out, settings, options, include, bars)
-    results.check_writable(out)
+    store.check_writable(out)
     _draw(out)
     if not once:
         notify(f"watching {folder}, every {every:g} s; Ctrl-C ends it")
@@ -185,7 +185,7 @@ def _attempt(job: Job, looks: Looks, checkpoint: TrainingCheckpoint) -> ScoredCh
                 return None
         looks.scored[path] = checkpoint.stamp
     except UsageError as error:
-        results.check_writable(job.out)  # which would be no fault of the checkpoint
+        store.check_writable(job.out)  # which would be no fault of the checkpoint
         looks.say(
             path, f"{error if name in str(error) else f'{name}: {error}'}; skipped until it changes"
         )
@@ -220,7 +220,7 @@ def _score(
             out=job.out,
             settings=job.settings,
             include=job.include,
-            watch=bar,
+            progress=bar,
         )
     history.write(job.out, history.HistoryEntry.of(checkpoint, name, step, job.asked(), job.tasks))
     _draw(job.out)

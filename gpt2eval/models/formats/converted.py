@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-from transformers.utils import logging
 
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel, assembled, dtype_of
 from gpt2eval.models.formats.devices import device_of
+from gpt2eval.models.formats.quiet import quiet
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
 
@@ -82,6 +82,7 @@ def gpt2_config(
     )
 
 
+@quiet()
 def load_converted(
     scheme: str, checkpoint: ConvertedCheckpoint, tokenizer: LoadedTokenizer, options: LoadOptions
 ) -> CausalModel:
@@ -94,8 +95,6 @@ def load_converted(
     options.refuse(name, "revision", "device_map", "tp", "peft", "quantization")
     kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(checkpoint.config)]
     _check(checkpoint, kind)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     plain = None if options.attn == "packed" else options.attn
     try:
         # copied, because what is mapped from a file changes when training writes the next checkpoint into it

@@ -14,17 +14,16 @@ from warnings import catch_warnings
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
-from transformers.utils import logging
 
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel, assembled, dtype_of
 from gpt2eval.models.formats import safe
 from gpt2eval.models.formats.devices import device_of, quantized, spread
+from gpt2eval.models.formats.quiet import quiet
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
 
@@ -47,6 +46,7 @@ LOADING = (  # what the libraries raise for what is not there, is no model, or i
 )
 
 
+@quiet()
 def load(
     name: str, options: LoadOptions, *, called: str = "", gguf: str | None = None
 ) -> CausalModel:
@@ -64,9 +64,6 @@ def load(
         )
     hub, options = _at_revision(name, options)
     name, called = hub, called or (name if name != hub else "")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    hub_logging.set_verbosity_error()
     laid = quantized(options) | spread(options)
     source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     reading: dict[str, Any] = {"gguf_file": gguf} if gguf else {}
