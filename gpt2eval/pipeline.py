@@ -1,5 +1,6 @@
 """The main job: measure tasks on a model, and write each result as soon as it exists."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,13 +36,19 @@ class Job(NamedTuple):
 
 
 @contextmanager
-def kept_filters() -> Iterator[None]:
-    """Restore the caller's warning filters, to which libraries add their own when they are imported."""
+def undisturbed() -> Iterator[None]:
+    """Restore warning filters and torch's environment variables, which libraries set when they load."""
+    before = set(os.environ)
     with catch_warnings():
-        yield
+        try:
+            yield
+        finally:
+            for name in set(os.environ) - before:
+                if name.startswith("TORCH"):
+                    del os.environ[name]
 
 
-@kept_filters()
+@undisturbed()
 def evaluate(
     model: str | Model = "demo",
     tasks: str | Sequence[str] | None = None,

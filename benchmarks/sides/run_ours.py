@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from timed import Job, Request, Score, Work, measure
 
 from gpt2eval import measurement
-from gpt2eval.settings import Settings
 from gpt2eval.config.schema import File, Source, Task
 from gpt2eval.data.records import Corpus
 from gpt2eval.models import options, registry
+from gpt2eval.settings import Settings
 from gpt2eval.text.passages import BLANK
 from gpt2eval.types import Encoding, Model, ModelIdentity, Record, TokenScores, Units
 

@@ -9,7 +9,7 @@ from gpt2eval.analysis import explain as protocols_explained
 from gpt2eval.analysis.explain import Explained
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.pipeline import kept_filters
+from gpt2eval.pipeline import undisturbed
 from gpt2eval.report import store
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress
@@ -41,7 +41,7 @@ class Explanation(Sequence[Explained]):
         return f"<Explanation: {', '.join(row.name for row in self._rows)}>"
 
 
-@kept_filters()
+@undisturbed()
 def explain(
     model: str | Model = "demo",
     task: str = "wikitext103",
