@@ -29,9 +29,11 @@ def generate(path: Path, size: int) -> None:
             file.write("".join(f"{' '.join(row)}.\n" for row in drawn.tolist()).title())
 
 
-def naive(paths: list[Path], most: int) -> tuple[float, int]:
+def naive(files: list[documents.Location], most: int) -> tuple[float, int]:
     """Seconds for tuples of eight words in a Python set, at most so many; and how many words."""
-    pieces = chain.from_iterable(chain.from_iterable(documents.documents(path) for path in paths))
+    pieces = chain.from_iterable(
+        chain.from_iterable(documents.stream_documents(file) for file in files)
+    )
     started, known, last, count = time.perf_counter(), set[tuple[str, ...]](), list[str](), 0
     for piece in pieces:
         words = last + list(islice(re.findall(r"[a-z0-9]+", piece.lower()), most - count))
@@ -61,10 +63,10 @@ def main() -> None:
     if given.generate:
         generate(given.at, int(given.generate * 1e9))
     try:
-        paths = documents.files(given.files or [given.at])
-        size = sum(path.stat().st_size for path in paths)
+        files = documents.training_files(given.files or [given.at])
+        size = sum(file.path.stat().st_size for file in files)
         started, cpu = time.perf_counter(), time.process_time()
-        made = index.build_index(paths, given.false_positives)
+        made = index.build_index(files, given.false_positives)
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         bits = made.filter.bits / 8
@@ -74,7 +76,7 @@ def main() -> None:
         wall, alone = made.ngrams / seconds / 1e6, made.ngrams / cpu / 1e6
         print(f"gpt2eval: {seconds:.1f} s, {wall:.2f} M words/s ({alone:.2f} by CPU time)")
         print(f"peak RSS {peak / 1e9:.2f} GB, {(peak - bits) / 1e9:.2f} GB besides the filter")
-        took, count = naive(paths, given.naive)
+        took, count = naive(files, given.naive)
         print(
             f"plain Python, a set of tuples: {count / 1e6:.1f} M words, {count / took / 1e6:.2f} M words/s"
         )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gpt2eval.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from gpt2eval.analysis.explanation import explain as explain
+    from gpt2eval.analysis.explain import explain as explain
     from gpt2eval.errors import UsageError as UsageError
     from gpt2eval.metrics.result import Result as Result
     from gpt2eval.models.options import LoadOptions as LoadOptions
@@ -47,7 +47,7 @@ _MODULES = {
     "Settings": "gpt2eval.settings",
     "UsageError": "gpt2eval.errors",
     "evaluate": "gpt2eval.pipeline",
-    "explain": "gpt2eval.analysis.explanation",
+    "explain": "gpt2eval.analysis.explain",
     "read_results": "gpt2eval.report.store",
 }
 

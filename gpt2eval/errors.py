@@ -1,4 +1,4 @@
-"""The one error a user can mend: a line that says what, where, and what was expected."""
+"""Errors that a user can correct: one line that says where, what, and what was expected."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -9,11 +9,15 @@ if TYPE_CHECKING:
 
 
 class UsageError(Exception):
-    """Bad input; the command line prints it as one line and exits with status 2."""
+    """Invalid input; the command line prints it as one line and exits with status 2."""
+
+
+class LoadError(UsageError):
+    """An unexpected exception while a model loads; `__cause__` is the original exception."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is not there, with the nearest one that is.
+    """Return the error for an unknown name, with the nearest known name or a list of all.
 
     >>> str(unknown("task", "wikitxt2", ["ptb", "wikitext2"]))
     "unknown task 'wikitxt2'; did you mean 'wikitext2'?"
@@ -27,5 +31,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
 def first_problem(error: "ValidationError") -> str:
     """Return the first problem that pydantic reports, as `path.to.key: what is wrong`."""
     first = error.errors()[0]
-    place = ".".join(map(str, first["loc"])) or "content"
-    return f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    location = ".".join(map(str, first["loc"])) or "content"
+    message = first["msg"].removeprefix("Value error, ")  # raised by a validator of ours
+    return f"{location}: {message[0].lower()}{message[1:]}"

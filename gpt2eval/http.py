@@ -1,17 +1,21 @@
-"""HTTP rules shared by downloads and model servers: which answers are transient, and how long to wait before a retry."""
+"""HTTP rules shared by downloads and model servers.
+
+They decide which responses are transient, and how long to wait before a retry.
+"""
 
 from collections.abc import Callable
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-# Request timeout, conflict, too early, too many requests, and the gateway errors: the same request may succeed later.
+# Request timeout, conflict, too early, too many requests, and server or gateway errors: the same
+# request may succeed later.
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 
 class TransientError(Exception):
     """A failure that may pass, such as a busy server or a dropped connection.
 
-    `retry_after` is the number of seconds that the server asks the client to wait, if it says.
+    `retry_after` is the number of seconds that the server asks the client to wait, or None.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -34,10 +38,10 @@ def retrying(
     longest: float,
     before_sleep: Callable[[RetryCallState], None] | None = None,
 ) -> Retrying:
-    """Return a caller that repeats a function after each `TransientError`, at most `attempts` times.
+    """Return a caller that runs a function again after each `TransientError`.
 
-    Waits for the longer of `backoff` and the server's `Retry-After`, and never longer than `longest` seconds.
-    Re-raises the last error.
+    Makes at most `attempts` attempts, and raises the error of the last one. Between attempts it
+    waits for the longer of `backoff` and the server's `Retry-After`, but at most `longest` seconds.
     """
 
     def wait(state: RetryCallState) -> float:

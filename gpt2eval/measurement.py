@@ -18,12 +18,13 @@ from gpt2eval.metrics.protocol import ProtocolFields
 from gpt2eval.metrics.result import DataIdentity, Figures, Result, RoundTripCounts
 from gpt2eval.metrics.signature import signature
 from gpt2eval.models import registry
-from gpt2eval.scoring.execute import Work
+from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.settings import Settings
-from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip, fair
+from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
 from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.passages import ASK, head
+from gpt2eval.text.prepare import detokenize_passage
 from gpt2eval.types import (
     Encoded,
     EncodesSpecials,
@@ -77,7 +78,7 @@ def measure(
     if settings.expected is not None:
         protocols.check(task, protocol, settings.expected)
     identity = replace(identity, batch=str(budget))
-    work = Work.of(task, encoded, window, budget)
+    work = TaskWork.for_task(task, encoded, window, budget)
     opened = _open_journal(journal, task, work, words, protocol, identity) if journal else None
     outcome = work.score(model, opened, settings.worker, progress, words)
     if outcome is None:
@@ -92,7 +93,7 @@ def measure(
 def _open_journal(
     folder: Path,
     task: Task,
-    work: Work,
+    work: TaskWork,
     words: Filter | None,
     protocol: ProtocolFields,
     identity: ModelIdentity,
@@ -129,7 +130,7 @@ def prepare(
     """Return the passages of a task in detokenized text; the report counts each record's text once."""
     join = {"newline": "\n", "space": " "}[task.join]
     return [
-        fair(
+        detokenize_passage(
             passage,
             detokenizer,
             join=join,

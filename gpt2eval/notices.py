@@ -1,7 +1,7 @@
-"""Notices: short lines that are neither data nor errors, such as "chunk 3 is corrupt and will be scored again".
+"""Notices: short lines that are neither results nor errors.
 
-The library logs them to the logger `gpt2eval` and prints nothing; the command line shows them on
-stderr. This is the only module that does either.
+An example is "chunk 3 is corrupt and will be scored again". The library logs notices to the logger
+`gpt2eval` and prints nothing; the command line shows them on stderr. No other module does either.
 """
 
 import logging
@@ -20,7 +20,11 @@ def notify(message: str) -> None:
 
 @contextmanager
 def shown_on_stderr(level: int = logging.WARNING) -> Iterator[None]:
-    """Print notices of `level` and above on stderr as `gpt2eval: <message>` while the context is open."""
+    """Print notices on stderr as `gpt2eval: <message>` while the context is open.
+
+    Args:
+        level: The lowest level of `logging` that is printed.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("gpt2eval: %(message)s"))
     previous = LOGGER.level

@@ -13,7 +13,7 @@ from gpt2eval.config.loader import PAPER, select_tasks
 from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus
 from gpt2eval.data.corpus import file_of
-from gpt2eval.data.custom import Text, gathered
+from gpt2eval.data.custom import Text, load_texts
 from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.files import write_atomic
@@ -148,7 +148,7 @@ def _jobs(
     for task in tasks:
         path = file_of(task, files)
         jobs.append(Job(task, corpus.load_corpus(task, path, strict=strict, cache=settings.cache)))
-    jobs += [Job(text.task, text.read(strict=strict)) for text in gathered(texts, include)]
+    jobs += [Job(text.task, text.read(strict=strict)) for text in load_texts(texts, include)]
     names: set[str] = set()
     for job in jobs:
         if job.task.full_name in names:

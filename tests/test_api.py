@@ -307,15 +307,15 @@ CASES: dict[str, tuple[Callable[[int, Answer], Answer], str]] = {
         "no log-probability of token 2",
     ),
     "text": (edited(token_logprobs=lambda t: [*t[:2], "-1", *t[3:]]), "is -1; expected a number"),
-    "no tokens": (without("tokens"), "no 'tokens' in its answer; expected"),
-    "no tops": (without("top_logprobs"), "no 'top_logprobs' in its answer"),
+    "no tokens": (without("tokens"), "no 'tokens' in the answer; expected"),
+    "no tops": (without("top_logprobs"), "no 'top_logprobs' in the answer"),
     "no echo": (generated_only, "a prompt of 3 tokens came back as 0; expected"),
-    "no logprobs": (no_logprobs, "in its answer; expected choices"),
-    "no choices": (lambda _, answer: {"choices": []}, "in its answer; expected choices"),
+    "no logprobs": (no_logprobs, "no usable logprobs in the answer; expected choices"),
+    "no choices": (lambda _, answer: {"choices": []}, "in the answer; expected choices"),
     "one off": (edited(token_logprobs=one_off, top_logprobs=one_off), ""),
     "other tokens": (
         edited(tokens=lambda t: [t[0], *("zzz" for _ in t[1:])]),
-        r"is 'zzz' there, .* here",
+        r"is 'zzz' on the server, .* in the tokenizer",
     ),
 }
 
@@ -344,7 +344,7 @@ def test_misplaced_log_probabilities_are_noticed(standing: StandIn) -> None:
     standing.spoil = shifted
     with pytest.raises(
         UsageError,
-        match="is not its most likely one: its log-probabilities stand beside other tokens",
+        match="is not its most likely token, so its log-probabilities belong to other tokens",
     ):
         load(standing)
 
@@ -358,7 +358,7 @@ def test_a_cache_that_changes_scores_is_noticed(standing: StandIn) -> None:
     standing.spoil = cached
     with pytest.raises(
         UsageError,
-        match=r"asked for again, differ by 0.200 nats; expected a server without prefix caching",
+        match=r"same tokens again differs by 0.200 nats; expected a server without prefix caching",
     ):
         load(standing)
 
@@ -372,7 +372,7 @@ def test_addresses_keys_and_tokenizers(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
         UsageError,
-        match=r"no tokenizer of that name, and the server tells none .*; expected --tokenizer",
+        match=r"no tokenizer of that name, and the server offers none .*; expected --tokenizer",
     ):
         registry.load_model(standing.name, LoadOptions())
     standing.key = "secret"

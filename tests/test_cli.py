@@ -326,7 +326,7 @@ metrics: [bpb]
         ("note: 2019-02-31", "{file}: not readable as YAML"),
         (
             "ask: choices",
-            "{file}: ask: choices: does not go with format lines; choices and candidate go with cbt",
+            "{file}: ask: choices: not compatible with format lines; choices and candidate require",
         ),
         ("note: [", "{file}: not readable as YAML"),
     ],

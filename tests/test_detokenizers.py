@@ -1,4 +1,4 @@
-"""Detokenizer files: their examples, round trips on made-up and on real text, and how much they leave undone."""
+"""Detokenizer files: examples, round trips on random and real text, and few dropped edits."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt2eval.config import catalog
-from gpt2eval.config.schema import Example
-from gpt2eval.text.detokenizer import Detokenizer, RoundTrip, apply, detokenize
+from gpt2eval.config.detokenizer_schema import Example
+from gpt2eval.text.detokenizer import Detokenizer, RoundTrip
+from gpt2eval.text.edits import apply_edits
 from gpt2eval.text.loader import load_detokenizer, load_detokenizer_file
+from gpt2eval.text.prepare import detokenize
 
 FILES = {
     name: load_detokenizer_file(path)
@@ -24,32 +26,38 @@ EXAMPLES = [
 
 
 def invertible(name: str) -> Detokenizer:
-    made = load_detokenizer(name)
-    assert isinstance(made, Detokenizer)
-    return made
+    detokenizer = load_detokenizer(name)
+    assert isinstance(detokenizer, Detokenizer)
+    return detokenizer
+
+
+def names(scheme: str) -> list[str]:
+    """A scheme without options, with each option alone, and with all options."""
+    options = FILES[scheme].options
+    single = [f"{scheme}+{option}" for option in options]
+    return [scheme, *single, "+".join([scheme, *options])]
 
 
 INVERTIBLE = {
-    name: invertible(name)
-    for scheme, file in FILES.items()
-    if file.invertible
-    for name in [
-        scheme,
-        *(f"{scheme}+{option}" for option in file.options),
-        "+".join([scheme, *file.options]),
-    ]
+    name: invertible(name) for scheme in FILES if FILES[scheme].invertible for name in names(scheme)
 }
 
+# Tokens on which the rules of each scheme depend.
 TOKENS = {
     "cbt": "`` '' ` ' n't 's 'll -LRB- -RRB- -LSB- -RSB- -- I can not 'T is Mr. A. 'em",
-    "lambada_standard": "`` '' ` ' n't 's i. -lrb- -rrb- -- - ´ s ... ?! mr. gon na 9:00 24,000 ol'",
+    "lambada_standard": (
+        "`` '' ` ' n't 's i. -lrb- -rrb- -- - ´ s ... ?! mr. gon na 9:00 24,000 ol'"
+    ),
     "lm1b": "\" ' 's 't -- - ( ) [ ] $ £ % US No. U.S. Mr. / & A # 1,000 http .. don",
     "moses": "\" ' 's 't ( ) $ % No. U.S. / & don -",
     "ptb": "<unk> N $ # 's ' n't c$ us$ \\* a\\/b can not 1 ? mr. s&p",
-    "wikitext": "\" ' 's 't <unk> @-@ @,@ @.@ – — ‑ “ ” ‘ ’ ( ) [ ] $ £ % ° ′ No. U.S. Mr. / & A = US K",
+    "wikitext": (
+        "\" ' 's 't <unk> @-@ @,@ @.@ – — ‑ “ ” ‘ ’ ( ) [ ] $ £ % ° ′ No. U.S. Mr. / & A = US K"
+    ),
 }
 COMMON = ", . : ; ! ? ... word Name boys 5 98"
-LIMITS = {  # files, at most this share of edits dropped, and this share of lines kept as published
+# Files, the largest share of dropped edits, and the largest share of lines left as published.
+LIMITS = {
     "cbt": (["cbt/cbt_valid.txt"], 0.02, 0.01),
     "lambada_standard": (["lambada/lambada_development_plain_text.txt"], 0.02, 0.01),
     "lm1b": (["lm1b/news.en.heldout-00010-and-00011.txt"], 0.05, 0.03),
@@ -60,18 +68,18 @@ LIMITS = {  # files, at most this share of edits dropped, and this share of line
 
 
 def token_lines(name: str) -> st.SearchStrategy[str]:
-    """Lines of telling tokens, blanks between most of them, with or without outer blanks."""
+    """Lines of such tokens with spaces between most of them, and sometimes one at the start."""
     tokens = st.sampled_from([*TOKENS[name].split(), *COMMON.split()])
     pairs = st.lists(st.tuples(tokens, st.sampled_from([" ", " ", " ", ""])), max_size=14)
     body = pairs.map(lambda pairs: "".join(token + blank for token, blank in pairs))
     return st.tuples(st.sampled_from(["", " "]), body).map("".join)
 
 
-def check(detokenizer: Detokenizer, line: str) -> None:
-    fair = detokenizer.do(line)
-    assert detokenizer.undo(fair.text) == line
-    assert apply(line, fair.edits) == fair.text
-    assert all(a.end <= b.start for a, b in pairwise(fair.edits))
+def check_round_trip(detokenizer: Detokenizer, line: str) -> None:
+    detokenized = detokenizer.do(line)
+    assert detokenizer.undo(detokenized.text) == line
+    assert apply_edits(line, detokenized.edits) == detokenized.text
+    assert all(a.end <= b.start for a, b in pairwise(detokenized.edits))
 
 
 def scheme(name: str) -> str:
@@ -79,7 +87,7 @@ def scheme(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_has_telling_examples_and_explains_every_option(name: str) -> None:
+def test_file_has_examples_and_explains_every_option(name: str) -> None:
     file = FILES[name]
     assert len(file.examples) >= (1 if file.steps else 6)
     assert {rule.option for rule in (*file.do, *file.undo, *file.steps)} <= {None, *file.options}
@@ -96,36 +104,36 @@ def test_examples_hold_in_both_directions(name: str, example: Example) -> None:
 
 @pytest.mark.parametrize("name", INVERTIBLE)
 @given(line=st.text(st.characters(exclude_characters="\n"), max_size=40))
-def test_any_line_comes_back(name: str, line: str) -> None:
-    check(INVERTIBLE[name], line)
+def test_any_line_survives_the_round_trip(name: str, line: str) -> None:
+    check_round_trip(INVERTIBLE[name], line)
 
 
 @pytest.mark.parametrize("name", INVERTIBLE)
 @given(data=st.data())
-def test_lines_of_telling_tokens_come_back(name: str, data: st.DataObject) -> None:
-    check(INVERTIBLE[name], data.draw(token_lines(scheme(name))))
+def test_lines_of_telling_tokens_survive_the_round_trip(name: str, data: st.DataObject) -> None:
+    check_round_trip(INVERTIBLE[name], data.draw(token_lines(scheme(name))))
 
 
 @pytest.mark.parametrize(
     ("name", "file"), [(name, file) for name in INVERTIBLE for file in LIMITS[scheme(name)][0]]
 )
-def test_real_text_comes_back_with_few_edits_dropped(
+def test_real_text_survives_the_round_trip_with_few_dropped_edits(
     name: str, file: str, development_data: Path
 ) -> None:
     with (development_data / file).open(encoding="utf-8", newline="") as lines:
         text = lines.read()
-    report, detokenizer = RoundTrip(), INVERTIBLE[name]
-    fair = detokenize(text, detokenizer, report)
-    assert [
-        detokenizer.undo(line) for line in fair.text.removesuffix("\n").split("\n")
-    ] == text.removesuffix("\n").split("\n")
-    _, dropped, kept = LIMITS[scheme(name)]
-    assert report.dropped <= dropped * (report.edits + report.dropped)
-    assert report.kept <= kept * report.lines
+    report = RoundTrip()
+    detokenizer = INVERTIBLE[name]
+    detokenized = detokenize(text, detokenizer, report).text.removesuffix("\n").split("\n")
+    restored = [detokenizer.undo(line) for line in detokenized]
+    assert restored == text.removesuffix("\n").split("\n")
+    _, dropped_share, as_published_share = LIMITS[scheme(name)]
+    assert report.dropped <= dropped_share * (report.edits + report.dropped)
+    assert report.kept <= as_published_share * report.lines
     assert report.changed > 0.6 * report.lines
 
 
-def test_one_way_detokenizer_does_not_claim_to_be_undone() -> None:
+def test_one_way_detokenizers_are_declared_as_such() -> None:
     one_way = [name for name, file in FILES.items() if not file.invertible]
     assert one_way == ["hf_docs", "lambada", "llama_cpp", "megatron", "megatron_lambada"]
     assert [name for name in one_way if not FILES[name].steps] == ["lambada"]

@@ -1,4 +1,4 @@
-"""The packed engine against the padded one: equal scores, fewer computations, and a way out where it does not apply."""
+"""The packed engine against the padded one: equal scores, less work, and a safe fallback."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -26,7 +26,7 @@ from gpt2eval.models.engine.layout import lay_out
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
 from gpt2eval.models.engine.scores import score_targets
-from gpt2eval.scoring.execute import Work
+from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.plan import Window
 from gpt2eval.types import Encoded, Model, Part, Passage, Request, TokenScores, Units
 
@@ -46,7 +46,7 @@ MODELS: dict[str, Callable[[], Any]] = {
 
 
 def random_model(kind: str, dtype: torch.dtype = torch.float32) -> Any:
-    """A causal LM with random weights, large enough that tokens differ."""
+    """Return a causal LM with random weights, large enough that scores differ between tokens."""
     torch.manual_seed(1)
     model = MODELS[kind]().eval()
     for parameter in model.parameters():
@@ -59,11 +59,11 @@ def engines(
 ) -> tuple[PackedEngine | None, PaddedEngine]:
     padded = PaddedEngine(random_model(kind, dtype))
     model = random_model(kind, dtype)
-    return PackedEngine.of(model, PaddedEngine(model)), padded
+    return PackedEngine.if_equivalent(model, PaddedEngine(model)), padded
 
 
 def requests(seed: int) -> list[Request]:
-    """Forks with branches of one token and more, lone tokens, and runs of equal and of other lengths."""
+    """Return forks with short and long branches, single tokens, and runs of several lengths."""
     random = np.random.default_rng(seed)
 
     def ids(length: int) -> np.ndarray:
@@ -73,20 +73,21 @@ def requests(seed: int) -> list[Request]:
         Request(ids(n), tuple(ids(k) for k in random.integers(1, 6, 4)))
         for n in random.integers(1, 20, 3)
     ]
-    alone = [Request(ids(1), (ids(1),)), Request(ids(4), (ids(1), ids(1)))]
+    single = [Request(ids(1), (ids(1),)), Request(ids(4), (ids(1), ids(1)))]
     runs = [Request(ids(n), (ids(12 - n),)) for n in (1, 5, 9)]
-    return [*forks, *runs, *alone, *runs]
+    return [*forks, *runs, *single, *runs]
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 @pytest.mark.parametrize("seed", range(3))
-def test_packed_scores_are_the_padded_ones(kind: str, seed: int) -> None:
+def test_packed_scores_equal_padded_scores(kind: str, seed: int) -> None:
     fast, padded = engines(kind)
     assert fast is not None
-    got, expected = fast.score(requests(seed)), padded.score(requests(seed))
-    assert np.abs(got.logprobs - expected.logprobs).max() < 1e-5
-    assert (got.is_greedy == expected.is_greedy).all()
-    assert np.ptp(expected.logprobs) > 1, "there is something to tell apart"
+    scores = fast.score(requests(seed))
+    expected = padded.score(requests(seed))
+    assert np.abs(scores.logprobs - expected.logprobs).max() < 1e-5
+    assert (scores.is_greedy == expected.is_greedy).all()
+    assert np.ptp(expected.logprobs) > 1, "the scores differ enough for a comparison"
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
@@ -99,11 +100,11 @@ def test_bfloat16_stays_close(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bloom", "mistral"])
-def test_other_architectures_stay_padded_and_unharmed(kind: str) -> None:
+def test_other_architectures_stay_padded_and_keep_their_function(kind: str) -> None:
     fast, padded = engines(kind)
     assert fast is None
     model = random_model(kind)
-    assert PackedEngine.of(model, PaddedEngine(model)) is None
+    assert PackedEngine.if_equivalent(model, PaddedEngine(model)) is None
     again = PaddedEngine(model).score(requests(0))
     assert np.abs(again.logprobs - padded.score(requests(0)).logprobs).max() < 1e-5
 
@@ -118,32 +119,37 @@ def test_no_prefix_is_computed_twice_and_nothing_is_padded() -> None:
     assert layout.positions.max() < max(len(p) + max(map(len, bs)) for p, bs in batch)
 
 
-def test_the_last_block_and_the_projection_see_only_what_is_read(
+def test_the_last_mlp_and_the_projection_see_scored_positions_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fast, padded = engines("gpt2")
     assert fast is not None
-    assert fast._last is not None
+    assert fast._last_mlp is not None
     seen: list[int] = []
-    fast._last.block.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
+    fast._last_mlp.block.register_forward_hook(
+        lambda _, inputs, __: seen.append(inputs[0].shape[1])
+    )
     rows: list[int] = []
     scores = score_targets
     monkeypatch.setattr(packed, "ROWS", {"cpu": 7})
     monkeypatch.setattr(
-        packed, "score_targets", lambda logits, to: rows.append(len(logits)) or scores(logits, to)
+        packed,
+        "score_targets",
+        lambda logits, targets: rows.append(len(logits)) or scores(logits, targets),
     )
     batch = [Request(np.arange(60, dtype=np.int32), (np.arange(9, dtype=np.int32),))]
-    got = fast.score(batch)
+    result = fast.score(batch)
     assert (seen, rows) == ([9], [7, 2])
-    assert np.abs(got.logprobs - padded.score(batch).logprobs).max() < 1e-5
+    assert np.abs(result.logprobs - padded.score(batch).logprobs).max() < 1e-5
 
 
-class Small(PackedEngine):
-    """An engine whose memory holds only so many requests."""
+class SmallMemory(PackedEngine):
+    """An engine that runs out of memory above `holds` requests."""
 
     def __init__(self, holds: int) -> None:
         super().__init__(random_model("gpt2"))
-        self.holds, self.calls = holds, list[int]()
+        self.holds = holds
+        self.calls: list[int] = []
 
     def _score(self, batch: Sequence[Request]) -> TokenScores:
         self.calls.append(len(batch))
@@ -153,24 +159,27 @@ class Small(PackedEngine):
 
 
 def test_a_batch_that_does_not_fit_is_halved() -> None:
-    small, batch = Small(holds=3), requests(0)
-    got = small.score(batch)
+    small = SmallMemory(holds=3)
+    batch = requests(0)
+    scores = small.score(batch)
     assert max(size for size in small.calls if size <= 3) == 3
-    assert np.abs(got.logprobs - Small(holds=99).score(batch).logprobs).max() < 1e-5
+    assert np.abs(scores.logprobs - SmallMemory(holds=99).score(batch).logprobs).max() < 1e-5
 
 
-def test_a_record_that_does_not_fit_is_named() -> None:
+def test_a_record_that_does_not_fit_is_reported() -> None:
     passage = Passage(41, "abc", (Part(1, 3, Units()),))
     ids = np.array([1, 2, 3], np.int32)
-    work = Work.of(load_task("lambada"), [Encoded(passage, ids, ids)], Window(16, 16, 0), budget=64)
+    work = TaskWork.for_task(
+        load_task("lambada"), [Encoded(passage, ids, ids)], Window(16, 16, 0), budget=64
+    )
     with pytest.raises(
         UsageError, match=r"task lambada, record 41: its 3 tokens do not fit into memory"
     ):
-        work.score(cast(Model, Small(holds=0)))
+        work.score(cast(Model, SmallMemory(holds=0)))
 
 
-def test_positions_that_depend_on_the_length_are_not_mixed() -> None:
-    """Phi-3's long context turns positions otherwise in a long input: a short one beside it is scored as if alone."""
+def test_inputs_do_not_share_a_pass_if_positions_depend_on_length() -> None:
+    """Phi-3 rotates positions differently in a long input, which must not affect a short one."""
     torch.manual_seed(0)
     factors = torch.linspace(1, 3, 4).tolist()
     rope = {
@@ -193,12 +202,12 @@ def test_positions_that_depend_on_the_length_are_not_mixed() -> None:
     )
     model = Phi3ForCausalLM(config).eval()
     padded = PaddedEngine(model)
-    assert PackedEngine.of(model, padded) is None
+    assert PackedEngine.if_equivalent(model, padded) is None
     random = np.random.default_rng(0)
-    short, long = (
-        Request(ids[:1], (ids[1:],))
-        for n in (11, 149)
-        for ids in [random.integers(1, 100, n).astype(np.int32)]
-    )
-    alone, beside = padded.score([short]), padded.score([short, long])
-    np.testing.assert_allclose(beside.logprobs[:10], alone.logprobs, atol=1e-5)
+    short_ids = random.integers(1, 100, 11).astype(np.int32)
+    long_ids = random.integers(1, 100, 149).astype(np.int32)
+    short = Request(short_ids[:1], (short_ids[1:],))
+    long = Request(long_ids[:1], (long_ids[1:],))
+    alone = padded.score([short])
+    together = padded.score([short, long])
+    np.testing.assert_allclose(together.logprobs[:10], alone.logprobs, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The same bits for any number of threads, in activations and in whole models of odd sizes."""
+"""Bit-identical results for any number of threads, in activations and in models of odd sizes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig
 
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.models import registry
-from gpt2eval.models.engine.thread_invariant import GRAIN, VECTORS, Even, whole
+from gpt2eval.models.engine.thread_invariant import GRAIN, VECTORS, ThreadInvariant, aligned_count
 from gpt2eval.types import Request
 
 
@@ -26,16 +26,16 @@ def threads() -> Iterator[None]:
 
 
 def with_threads(function: Callable[[], Any]) -> list[Any]:
-    made = []
+    results = []
     for number in (1, 2, 3):
         torch.set_num_threads(number)
-        made.append(function())
-    return made
+        results.append(function())
+    return results
 
 
 @given(st.integers(0, 10**7), st.integers(1, 65))
-def test_every_threads_run_is_whole_vectors(count: int, threads: int) -> None:
-    main = whole(count, threads)
+def test_every_thread_processes_complete_vectors(count: int, threads: int) -> None:
+    main = aligned_count(count, threads)
     started = max(1, min(threads, -(-main // GRAIN)))
     assert count - main < VECTORS * threads
     assert started == 1 or main % (VECTORS * started) == 0
@@ -45,17 +45,17 @@ def test_every_threads_run_is_whole_vectors(count: int, threads: int) -> None:
     "activation", [nn.SiLU(), nn.GELU(), nn.GELU(approximate="tanh"), nn.Tanh()]
 )
 @pytest.mark.parametrize("shape", [(1, 765, 352), (1023, 100), (333, 307), (5, 7)])
-def test_an_activation_is_itself_for_any_number_of_threads(
+def test_an_activation_has_the_same_bits_for_any_number_of_threads(
     activation: nn.Module, shape: tuple[int, ...]
 ) -> None:
     x: Tensor = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    made = with_threads(lambda: Even(activation)(x))
-    assert all(torch.equal(made[0], other) for other in made)
-    torch.testing.assert_close(made[0], activation(x))
+    results = with_threads(lambda: ThreadInvariant(activation)(x))
+    assert all(torch.equal(results[0], other) for other in results)
+    torch.testing.assert_close(results[0], activation(x))
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_a_model_gives_the_same_bits_for_any_number_of_threads(kind: str, tmp_path: Path) -> None:
+def test_a_model_has_the_same_bits_for_any_number_of_threads(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     odd: dict[str, Any] = {
         "num_hidden_layers": 2,
@@ -63,14 +63,14 @@ def test_a_model_gives_the_same_bits_for_any_number_of_threads(kind: str, tmp_pa
         "vocab_size": 33001,
         "hidden_size": 100,
     }
-    made: Any = (
+    original: Any = (
         LlamaForCausalLM(
             LlamaConfig(**odd, num_key_value_heads=2, intermediate_size=309, head_dim=20)
         )
         if kind == "llama"
         else GPT2LMHeadModel(GPT2Config(**odd, n_inner=309))
     )
-    made.save_pretrained(tmp_path)
+    original.save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(str(DEMO / "model")).save_pretrained(tmp_path)
     random = np.random.default_rng(0)
 

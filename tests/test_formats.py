@@ -581,7 +581,7 @@ def test_an_adapter(gpt2: Any, words: Path, tmp_path: Path) -> None:
     identity = backends.load_model(
         str(tmp_path / "base"), LoadOptions(peft=str(tmp_path / "adapter"))
     ).identity()
-    assert identity.peft.startswith(f"{tmp_path / 'adapter'}@")
+    assert identity.peft.startswith("adapter@")
     with pytest.raises(
         UsageError, match=r"--peft .*nowhere: .*; expected an adapter for this model"
     ):

@@ -1,4 +1,4 @@
-"""Resume, sharing out and damage: the same hash however a run came to its end, and no unit done twice."""
+"""Resuming, sharding and corrupt files: the hash never changes, and no chunk is scored twice."""
 
 import errno
 import json
@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
@@ -24,29 +25,28 @@ from gpt2eval.models import options, registry
 from gpt2eval.pipeline import Settings
 from gpt2eval.scoring import execute, journal
 from gpt2eval.scoring.workers import worker_of_launcher, worker_of_shard
-from gpt2eval.types import Model, Request, TokenScores, Worker
+from gpt2eval.types import Model, Request, Tally, TokenScores, Worker
 
 TASKS = ["text8", "lambada"]
 
 
 @pytest.fixture(autouse=True)
-def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Units of one batch each, so that there are many."""
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put one batch in each chunk, so that there are many chunks."""
     monkeypatch.setattr(execute.plan, "chunks", lambda batches: [[batch] for batch in batches])
 
 
 class Counting:
-    """A toy model that counts what it is asked, and stops when told to."""
+    """A toy model that counts its batches and raises KeyboardInterrupt after `stop_after`."""
 
     def __init__(self, name: str = "toy:unigram", stop_after: int = 10**9) -> None:
         self.model: Model = registry.load_model(name)
-        self.context, self.start, self.encode, self.identity = (
-            1024,
-            self.model.start,
-            self.model.encode,
-            self.model.identity,
-        )
-        self.calls, self.stop_after = 0, stop_after
+        self.context = 1024
+        self.start = self.model.start
+        self.encode = self.model.encode
+        self.identity = self.model.identity
+        self.calls = 0
+        self.stop_after = stop_after
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         self.calls += 1
@@ -58,10 +58,15 @@ class Counting:
 def run(
     out: Path | None, model: Counting, tasks: Sequence[str] = TASKS, **settings: Any
 ) -> dict[str, str]:
-    """Task to `nll_sha256` of what was completed."""
-    chosen = replace(Settings(batch_size=2), **settings)
-    made = pipeline.evaluate(model, tasks, data=dict(demo.data()), out=out, settings=chosen)
-    return {result.task: result.nll_sha256 for result in made}
+    """Return the `nll_sha256` of each task that the run completed."""
+    results = pipeline.evaluate(
+        model,
+        tasks,
+        data=dict(demo.data()),
+        out=out,
+        settings=replace(Settings(batch_size=2), **settings),
+    )
+    return {result.task: result.nll_sha256 for result in results}
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +74,19 @@ def whole() -> Mapping[str, str]:
     return run(None, Counting())
 
 
-def test_the_same_run_again_does_no_work(tmp_path: Path, whole: Mapping[str, str]) -> None:
-    first, second = Counting(), Counting()
+def test_a_repeated_run_scores_nothing(tmp_path: Path, whole: Mapping[str, str]) -> None:
+    first = Counting()
+    second = Counting()
     assert run(tmp_path, first) == run(tmp_path, second) == whole
-    assert (first.calls > 10, second.calls) == (True, 0)
+    assert first.calls > 10
+    assert second.calls == 0
 
 
 @pytest.mark.parametrize("stop", [1, 5, 20])
-def test_a_stopped_run_goes_on(tmp_path: Path, whole: Mapping[str, str], stop: int) -> None:
-    complete, stopped, resumed = Counting(), Counting(stop_after=stop), Counting()
+def test_a_stopped_run_resumes(tmp_path: Path, whole: Mapping[str, str], stop: int) -> None:
+    complete = Counting()
+    stopped = Counting(stop_after=stop)
+    resumed = Counting()
     run(None, complete)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, stopped)
@@ -95,67 +104,122 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_another_run_reuses_nothing(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_run_with_other_settings_reuses_no_chunk(tmp_path: Path, change: dict[str, Any]) -> None:
     run(tmp_path, Counting())
     settings = {key: value for key, value in change.items() if key != "name"}
-    alone, beside = (Counting(change.get("name", "toy:unigram")) for _ in range(2))
+    name = change.get("name", "toy:unigram")
+    alone = Counting(name)
+    beside = Counting(name)
     run(None, alone, ["text8"], **settings)
     run(tmp_path, beside, ["text8"], **settings)
     assert beside.calls == alone.calls > 0
 
 
-@pytest.mark.parametrize("damage", ["cut", "altered", "emptied"])
-def test_a_damaged_unit_is_scored_again(
+@pytest.mark.parametrize("damage", ["truncated", "altered", "emptied"])
+def test_a_corrupt_chunk_is_scored_again(
     tmp_path: Path, whole: Mapping[str, str], damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(tmp_path, Counting())
-    unit = sorted(tmp_path.rglob("*.safetensors"))[3]
-    content = bytearray(unit.read_bytes())
+    chunk = sorted(tmp_path.rglob("*.safetensors"))[3]
+    content = bytearray(chunk.read_bytes())
     content[-3] ^= 1
-    unit.write_bytes(
-        {"cut": bytes(content[:-40]), "altered": bytes(content), "emptied": b""}[damage]
+    chunk.write_bytes(
+        {"truncated": bytes(content[:-40]), "altered": bytes(content), "emptied": b""}[damage]
     )
     again = Counting()
     assert run(tmp_path, again) == whole
     assert again.calls == 1
-    assert caplog.text.count(f"{unit}: cut short or altered; unit") == 1
+    assert caplog.text.count(f"of {chunk} is corrupt and will be scored again") == 1
 
 
-def test_a_unit_of_another_number_is_no_unit(tmp_path: Path, whole: Mapping[str, str]) -> None:
+@pytest.mark.parametrize("array", ["logprobs", "is_greedy"])
+def test_a_chunk_without_an_array_is_corrupt(
+    tmp_path: Path, array: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    chunks = journal.Journal.open(tmp_path, {"task": "text8"}, 1)
+    arrays = {"logprobs": np.zeros(3, np.float32), "is_greedy": np.ones(3, np.bool_)}
+    del arrays[array]
+    journal._write_arrays(chunks.path(0), arrays)
+    assert chunks.read(0) is None
+    assert f"chunk 0 of {chunks.path(0)} is corrupt and will be scored again" in caplog.text
+    assert not chunks.path(0).exists()
+
+
+def test_tallies_without_a_count_are_incomplete(tmp_path: Path) -> None:
+    chunks = journal.Journal.open(tmp_path, {"task": "text8"}, 1)
+    chunks.write_tallies([Tally(nats=2.0)])
+    assert chunks.read_tallies() == [Tally(nats=2.0)]
+    counts = load_file(chunks.tallies_path())
+    del counts["records"]
+    journal._write_arrays(chunks.tallies_path(), counts)
+    assert chunks.read_tallies() is None
+
+
+def test_the_journal_of_an_older_version_is_scored_again(
+    tmp_path: Path, whole: Mapping[str, str]
+) -> None:
+    """Format 1 counted `units`, had no format number, and gave the chunks another key."""
+    run(tmp_path, Counting())
+    for header in tmp_path.rglob("journal.json"):
+        content = json.loads(header.read_text())
+        for chunk in header.parent.glob("*.safetensors"):
+            chunk.rename(chunk.with_name("0" * 20 + chunk.name[20:]))
+        old = {"key": "0" * 20, "units": content["chunks"], "decided_by": content["decided_by"]}
+        header.write_text(json.dumps(old))
+        assert journal.of_folder(header.parent) is None
+    assert journal.incomplete([tmp_path]) == [], "each has its result"
+    next(tmp_path.rglob("text8/result.json")).unlink()
+    (line,) = journal.incomplete([tmp_path])
+    assert line.endswith("text8: its journal has the format of another version")
+    complete = Counting()
+    run(None, complete)
+    again = Counting()
+    assert (run(tmp_path, again), again.calls) == (whole, complete.calls)
+
+
+def test_the_format_of_the_journal_is_part_of_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = journal.Journal.open(tmp_path, {"task": "text8"}, 1).key
+    monkeypatch.setattr(journal, "FORMAT", journal.FORMAT + 1)
+    assert journal.Journal.open(tmp_path, {"task": "text8"}, 1).key != key
+
+
+def test_a_chunk_under_another_number_is_corrupt(tmp_path: Path, whole: Mapping[str, str]) -> None:
     run(tmp_path, Counting())
     first, second = sorted(tmp_path.rglob("text8/journal/*.safetensors"))[:2]
     second.write_bytes(first.read_bytes())
     again = Counting()
     assert (run(tmp_path, again), again.calls) == (whole, 1)
     arrays = load_file(first)
-    save_file(arrays, second)  # as another program would, without its hash
+    save_file(arrays, second)  # as another program would write it, without a checksum
     again = Counting()
     assert (run(tmp_path, again), again.calls) == (whole, 1)
 
 
-def test_a_damaged_list_of_units_is_said_and_no_hindrance(
+def test_an_unreadable_journal_is_reported_and_replaced(
     tmp_path: Path, whole: Mapping[str, str]
 ) -> None:
     run(tmp_path, Counting())
-    listed = next(tmp_path.rglob("text8/journal/journal.json"))
-    listed.write_text("{")
-    assert journal.incomplete([tmp_path]) == [f"{listed}: cannot be read"]
+    header = next(tmp_path.rglob("text8/journal/journal.json"))
+    header.write_text("{")
+    assert journal.incomplete([tmp_path]) == [f"{header}: cannot be read"]
     assert run(tmp_path, Counting()) == whole
     assert journal.incomplete([tmp_path]) == []
 
 
-def test_units_without_a_result_are_named(tmp_path: Path) -> None:
+def test_chunks_without_a_result_are_reported(tmp_path: Path) -> None:
     run(tmp_path, Counting())
     result = next(tmp_path.rglob("text8/result.json"))
     result.unlink()
     assert [line.partition(": ")[2] for line in journal.incomplete([tmp_path])] == [
-        "all 20 units are there, and no result"
+        "all 20 chunks are complete, but there is no result"
     ]
     assert journal.incomplete([tmp_path], lambda decides: decides["task"] == "lambada") == []
 
 
-def test_shards_at_the_same_time_make_the_result(tmp_path: Path, whole: Mapping[str, str]) -> None:
-    """One shard does all its units while the other is at its first: the last to end finds all of them."""
+def test_concurrent_shards_produce_the_result(tmp_path: Path, whole: Mapping[str, str]) -> None:
+    """One shard finishes during the first batch of the other; the last to end sees all chunks."""
     other: list[Mapping[str, str]] = []
 
     class Slow(Counting):
@@ -169,49 +233,51 @@ def test_shards_at_the_same_time_make_the_result(tmp_path: Path, whole: Mapping[
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("environment", "message"),
     [
-        ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK=x WORLD_SIZE=2: expected numbers"),
-        ({"RANK": "2", "WORLD_SIZE": "2"}, "expected numbers"),
+        (
+            {"RANK": "x", "WORLD_SIZE": "2"},
+            "RANK=x WORLD_SIZE=2: expected both as torchrun sets them",
+        ),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "with RANK below WORLD_SIZE"),
         ({"RANK": "0", "WORLD_SIZE": "2"}, "without MASTER_ADDR: expected torchrun"),
     ],
 )
-def test_half_a_launcher_is_one_line(
-    environment: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+def test_an_incomplete_launcher_environment_is_one_line(
+    environment: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         worker_of_launcher()
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
-def test_shards_in_any_order_make_the_same_result(
+def test_shards_in_any_order_produce_the_same_result(
     tmp_path: Path, whole: Mapping[str, str], order: tuple[int, ...]
 ) -> None:
-    calls, found = 0, {}
+    calls = 0
+    hashes: dict[str, str] = {}
     for number in order:
         shard = Counting()
-        found = run(tmp_path, shard, worker=worker_of_shard(f"{number}/3"))
+        hashes = run(tmp_path, shard, worker=worker_of_shard(f"{number}/3"))
         calls += shard.calls
         missing = journal.incomplete([tmp_path])
-        assert bool(missing) == (not found), (
-            "until the last shard is done, what is missing is named"
-        )
+        assert bool(missing) == (not hashes), "missing chunks are reported until the last shard"
     complete = Counting()
     run(None, complete)
-    assert (found, calls) == (whole, complete.calls)
+    assert (hashes, calls) == (whole, complete.calls)
 
 
-def test_shards_are_counted_from_one() -> None:
+def test_shards_count_from_one() -> None:
     assert worker_of_shard("2/8") == Worker(1, 8)
     for wrong in ("0/3", "4/3", "x/3", "2", "1/0", "-1/2"):
         with pytest.raises(UsageError, match="expected I/N"):
             worker_of_shard(wrong)
 
 
-def test_a_full_disk_is_one_line_and_no_loss(
+def test_a_full_disk_is_one_line_and_loses_no_chunk(
     tmp_path: Path, whole: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = 0
@@ -224,11 +290,11 @@ def test_a_full_disk_is_one_line_and_no_loss(
 
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(
-        UsageError, match=r"cannot be written: No space left on device; the same command goes on"
+        UsageError, match=r"cannot be written: No space left on device; once that is fixed"
     ):
         run(tmp_path, Counting())
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()], (
-        "nothing half-written is left"
+        "no temporary file remains"
     )
     monkeypatch.undo()
     monkeypatch.setattr(execute.plan, "chunks", lambda batches: [[batch] for batch in batches])
@@ -236,15 +302,16 @@ def test_a_full_disk_is_one_line_and_no_loss(
     assert run(tmp_path, again) == whole
 
 
-def test_records_of_every_token_are_kept(tmp_path: Path) -> None:
+def test_chunks_hold_the_end_and_the_record_of_every_token(tmp_path: Path) -> None:
     run(tmp_path, Counting())
-    units = [load_file(path) for path in sorted(tmp_path.rglob("text8/journal/*.safetensors"))]
-    assert sum(len(unit["logprobs"]) for unit in units) == 40000
-    assert {end for unit in units for end in unit["ends"].tolist()} == set(range(1, 40001))
-    assert all(set(unit) == {"logprobs", "is_greedy", "ends", "records"} for unit in units)
+    chunks = [load_file(path) for path in sorted(tmp_path.rglob("text8/journal/*.safetensors"))]
+    ends = np.concatenate([chunk["ends"] for chunk in chunks])
+    assert sum(len(chunk["logprobs"]) for chunk in chunks) == 40000
+    assert set(ends.tolist()) == set(range(1, 40001))
+    assert all(set(chunk) == {"logprobs", "is_greedy", "ends", "records"} for chunk in chunks)
 
 
-# -- processes -----------------------------------------------------------------------------------------------------
+# -- processes -----------------------------------------------------------------------------------
 
 COMMAND = [
     sys.executable,
@@ -266,12 +333,12 @@ SINGLE = {
 
 
 def hashes(out: Path) -> dict[str, str]:
-    found = {
+    by_task = {
         path.parent.name: json.loads(path.read_text())["nll_sha256"]
         for path in out.rglob("result.json")
     }
-    assert set(found) == set(TASKS)
-    return found
+    assert set(by_task) == set(TASKS)
+    return by_task
 
 
 @pytest.fixture(scope="module")
@@ -281,28 +348,27 @@ def demo_hashes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return hashes(out)
 
 
-def wait_for_a_unit(out: Path) -> None:
+def wait_for_a_chunk(out: Path) -> None:
     deadline = time.monotonic() + 60
     while not list(out.rglob("*.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert list(out.rglob("*.safetensors"))
 
 
-def test_a_killed_process_goes_on(tmp_path: Path, demo_hashes: dict[str, str]) -> None:
+def test_a_killed_process_resumes(tmp_path: Path, demo_hashes: dict[str, str]) -> None:
     process = subprocess.Popen(
         [*COMMAND, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=SINGLE
     )
-    wait_for_a_unit(tmp_path)
+    wait_for_a_chunk(tmp_path)
     process.send_signal(signal.SIGKILL)
     process.wait()
     subprocess.run([*COMMAND, str(tmp_path)], check=True, capture_output=True, env=SINGLE)
     assert hashes(tmp_path) == demo_hashes
 
 
-def test_an_interrupted_process_says_how_to_go_on(tmp_path: Path) -> None:
-    def heed() -> (
-        None
-    ):  # even where the tests themselves run in the background, which ignores SIGINT
+def test_an_interrupted_process_says_how_to_resume(tmp_path: Path) -> None:
+    def accept_sigint() -> None:
+        # The child inherits "ignore" where the tests themselves run in the background.
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     process = subprocess.Popen(
@@ -311,19 +377,16 @@ def test_an_interrupted_process_says_how_to_go_on(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env=SINGLE,
-        preexec_fn=heed,
+        preexec_fn=accept_sigint,
     )
-    wait_for_a_unit(tmp_path)
+    wait_for_a_chunk(tmp_path)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert (
-        said.splitlines()[-1]
-        == "gpt2eval: interrupted; the same command goes on from the last finished unit"
-    )
+    assert stderr.splitlines()[-1].startswith("gpt2eval: interrupted; the same command ")
 
 
-def test_two_ranks_make_the_same_result(tmp_path: Path, demo_hashes: dict[str, str]) -> None:
+def test_two_ranks_produce_the_same_result(tmp_path: Path, demo_hashes: dict[str, str]) -> None:
     launcher = [
         sys.executable,
         "-m",
@@ -344,7 +407,7 @@ def test_two_ranks_make_the_same_result(tmp_path: Path, demo_hashes: dict[str, s
     assert hashes(tmp_path) == demo_hashes
 
 
-def test_two_ranks_meet_once_for_each_model(tmp_path: Path) -> None:
+def test_two_ranks_wait_for_each_other_once_per_model(tmp_path: Path) -> None:
     launcher = [
         sys.executable,
         "-m",
@@ -382,7 +445,7 @@ def test_two_ranks_meet_once_for_each_model(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small random LLaMA, whose architecture has a plan for splitting its tensors, with the demo's tokenizer."""
+    """A small random LLaMA with the demo's tokenizer; transformers can shard its tensors."""
     folder = tmp_path_factory.mktemp("llama")
     torch.manual_seed(0)
     config: dict[str, Any] = {
@@ -408,9 +471,9 @@ def nats(out: Path) -> float:
         (["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"], ["--tp", "2"]),
         ([], ["--device-map", "auto"]),
     ],
-    ids=["tensors over two processes", "layers over devices"],
+    ids=["tensor parallel", "device map"],
 )
-def test_a_model_laid_over_several_devices(
+def test_a_model_distributed_over_several_devices(
     tmp_path: Path, llama: Path, launcher: list[str], spread: list[str]
 ) -> None:
     pytest.importorskip("accelerate")
@@ -439,7 +502,7 @@ def test_a_model_laid_over_several_devices(
     assert nats(tmp_path / "many") == pytest.approx(nats(tmp_path / "one"), rel=1e-6)
 
 
-def test_tensors_are_split_over_as_many_processes_as_there_are(llama: Path) -> None:
+def test_tensor_parallelism_needs_as_many_processes(llama: Path) -> None:
     with pytest.raises(
         UsageError, match="--tp 2: there are 1 processes; expected 'torchrun --nproc-per-node N"
     ):

@@ -27,7 +27,7 @@ from gpt2eval.models.formats import hf
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.pipeline import Settings
 from gpt2eval.scoring import plan
-from gpt2eval.scoring.execute import Work
+from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.text.detokenizer import RoundTrip
 from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.passages import head
@@ -93,7 +93,7 @@ def load(folder: Path, dtype: str = "float32", attn: str | None = None) -> Causa
     return model
 
 
-# -- the oracle ----------------------------------------------------------------------------------------------------
+# -- the oracle ----------------------------------------------------------------------------------
 
 
 class Naive:
@@ -182,7 +182,7 @@ def scored(
     passages = passages_of(task, records)
     encoded = [Encoded(p, *model.encode(p.text)[:2]) for p in passages]
     window = plan.Window(model.context, stride, model.start if task.start == "eot" else None)
-    outcome = Work.of(task, encoded, window, batch * 64).score(model)
+    outcome = TaskWork.for_task(task, encoded, window, batch * 64).score(model)
     assert outcome is not None
     return outcome.passages
 
@@ -201,7 +201,7 @@ def some(name: str, limit: int, **changes: Any) -> tuple[Task, Sequence[Record]]
     )
 
 
-# -- against the oracle --------------------------------------------------------------------------------------------
+# -- against the oracle --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("start", ["eot", "none"])
@@ -317,7 +317,7 @@ def test_another_architecture_equals_a_loop(folders: Mapping[str, Path], stride:
     )
 
 
-# -- invariance ----------------------------------------------------------------------------------------------------
+# -- invariance ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ def test_float64_agrees_with_float32(folders: Mapping[str, Path], gpt2: CausalMo
     )
 
 
-# -- the whole job -------------------------------------------------------------------------------------------------
+# -- the whole job -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

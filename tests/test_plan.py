@@ -1,4 +1,4 @@
-"""Windows, branches, batches and folding, against the contracts written out naively."""
+"""Windows, branches, batches and folding against naive implementations of their contracts."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gpt2eval.errors import UsageError
 from gpt2eval.scoring import plan
-from gpt2eval.scoring.plan import Planned, Target, Window
+from gpt2eval.scoring.plan import PlannedRequest, Target, Window
 from gpt2eval.scoring.sheet import Sheet, check_finite
 from gpt2eval.types import Encoded, Ids, Part, Passage, Request, TokenScores, Units
 
@@ -24,17 +24,17 @@ def ids(*tokens: int) -> Ids:
 def encoded(
     tokens: Sequence[int], ends: Sequence[int], bounds: Sequence[int], *, record: int = 0
 ) -> Encoded:
-    """A passage of adjacent parts between `bounds`, and its tokens."""
+    """Return a passage with adjacent parts between `bounds`, and its tokens."""
     parts = tuple(Part(a, b, Units()) for a, b in pairwise(bounds))
     return Encoded(Passage(record, "x" * max(ends, default=0), parts), ids(*tokens), ids(*ends))
 
 
 def question(*choices: Sequence[int], asked: int = 0, until: int | None = None) -> list[Encoded]:
-    """Passages of one record with a character per token, asked from `asked` on."""
+    """Return passages of one record, one character per token, scored from `asked` on."""
     return [encoded(c, range(1, len(c) + 1), [asked, until or len(c)], record=7) for c in choices]
 
 
-# -- windows -------------------------------------------------------------------------------------------------------
+# -- windows -------------------------------------------------------------------------------------
 
 windows = st.integers(1, 20).flatmap(
     lambda context: st.builds(
@@ -48,18 +48,21 @@ windows = st.integers(1, 20).flatmap(
 
 
 def contract(x: list[int], context: int, stride: int) -> list[tuple[list[int], list[int]]]:
-    """The design's windows word by word: the inputs of every pass and what it newly scores."""
-    passes, end, done = [], context, 1
+    """Return the inputs of each pass and the tokens it newly scores, by the definition."""
+    passes = []
+    end = context
+    done = 1
     while done < len(x):
         inputs = x[max(0, end - context) : end]
         scored = [*x[end - context + 1 : end + 1]][done - (end - context + 1) :]
         passes.append((inputs[: len(x) - 1 - (end - context)], scored))
-        done, end = end + 1, end + stride
+        done = end + 1
+        end += stride
     return passes
 
 
 @given(st.integers(0, 90), windows)
-def test_windows_are_the_contract(length: int, window: Window) -> None:
+def test_windows_follow_the_definition(length: int, window: Window) -> None:
     x = [*([] if window.start is None else [START]), *range(length)]
     planned = [item.request for item in plan.rolling(0, ids(*range(length)), window)]
     passes = [
@@ -70,13 +73,15 @@ def test_windows_are_the_contract(length: int, window: Window) -> None:
 
 
 @given(st.integers(1, 90), windows)
-def test_every_token_is_scored_once_from_what_is_before_it(length: int, window: Window) -> None:
+def test_every_token_is_scored_once_given_the_tokens_before_it(length: int, window: Window) -> None:
     first = 0 if window.start == START else 1
     seen: list[int] = []
     for request, targets, _ in plan.rolling(5, ids(*range(length)), window):
         (branch,) = request.branches
         text = [t for t in [*request.prefix.tolist(), *branch.tolist()] if t != START]
-        assert text == [*range(text[0], text[0] + len(text))], "a window is a stretch of the text"
+        assert text == [*range(text[0], text[0] + len(text))], (
+            "a window is a contiguous part of the text"
+        )
         assert len(request.prefix) >= 1
         assert len(request.prefix) + len(branch) - 1 <= window.context
         assert len(request.prefix) >= min(branch[0] + 1 - first, window.context - window.stride + 1)
@@ -94,7 +99,7 @@ def test_without_a_start_token_one_token_is_unscored_and_counted(
     sheet = Sheet([length])
     for item in planned:
         sheet.fill([item], constant(item, -1.0))
-    scored = sheet.fold(0, stream, plan.wanted(stream))
+    scored = sheet.fold(0, stream, plan.scored_range(stream))
     missing = 0 if window.start == START else 1
     assert (scored.unscored, scored.tokens.sum(), scored.nats.sum()) == (
         missing,
@@ -104,7 +109,7 @@ def test_without_a_start_token_one_token_is_unscored_and_counted(
     assert sheet.scored.tolist() == [i >= missing for i in range(length)]
 
 
-# -- branches ------------------------------------------------------------------------------------------------------
+# -- branches ------------------------------------------------------------------------------------
 
 tokens = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
@@ -123,7 +128,7 @@ def test_choices_share_their_longest_common_prefix(
         (i for i, column in enumerate(zip(*texts, strict=False)) if len(set(column)) > 1),
         min(map(len, texts)),
     )
-    common = min(common, *(len(t) - 1 for t in texts))  # of each at least its last token is scored
+    common = min(common, *(len(t) - 1 for t in texts))  # each has its last token scored
     shared = [*([] if start is None else [start]), *texts[0][:common]]
     longest = max(len(t) - common for t in texts)
     group = question(*texts, asked=len(before))
@@ -138,11 +143,11 @@ def test_choices_share_their_longest_common_prefix(
     assert targets == tuple(Target(3 + i, common) for i in range(len(texts)))
     assert prefix == shared[-len(prefix) :]
     assert len(prefix) == len(shared) or len(prefix) + longest - 1 == context, (
-        "cut only where the context is full"
+        "the prefix loses tokens only if the context is full"
     )
 
 
-def test_one_passage_is_asked_for_its_parts_or_its_last_token() -> None:
+def test_a_single_passage_has_its_parts_or_its_last_token_scored() -> None:
     group = question([5, 6, 7, 8, 9], asked=2)
     window = Window(10, 10, START)
     ranges, (request, *_) = plan.branching(0, group, window)
@@ -156,7 +161,7 @@ def test_one_passage_is_asked_for_its_parts_or_its_last_token() -> None:
     assert (ranges, targets) == ([range(4, 5)], (Target(0, 4),))
 
 
-def test_a_choice_asked_alone_ends_where_its_part_ends() -> None:
+def test_a_choice_without_its_continuation_ends_with_its_part() -> None:
     _, (request, *_) = plan.branching(
         0, question([1, 2, 3, 9], [1, 4, 3, 9], asked=1, until=2), Window(10, 10, None)
     )
@@ -164,7 +169,7 @@ def test_a_choice_asked_alone_ends_where_its_part_ends() -> None:
 
 
 @pytest.mark.parametrize(("context", "fits"), [(3, True), (2, False)])
-def test_what_is_scored_must_fit(context: int, fits: bool) -> None:
+def test_the_scored_tokens_must_fit_into_the_context(context: int, fits: bool) -> None:
     group = question([1, 2, 3, 4], asked=1)
     if fits:
         assert plan.branching(0, group, Window(context, 1, START))[1].request.prefix.tolist() == [1]
@@ -175,33 +180,33 @@ def test_what_is_scored_must_fit(context: int, fits: bool) -> None:
             plan.branching(0, group, Window(context, 1, START))
 
 
-def test_a_choice_that_ends_inside_a_token_is_not_scored_as_nothing() -> None:
+def test_a_choice_that_ends_inside_a_token_is_an_error() -> None:
     group = [encoded([1, 2], [1, 4], [1, 3], record=7), encoded([1, 3], [1, 3], [1, 3], record=7)]
-    with pytest.raises(UsageError, match="record 7: no token ends in what is scored"):
+    with pytest.raises(UsageError, match="record 7: no token ends in the scored text"):
         plan.branching(0, group, Window(8, 8, START))
 
 
-def test_something_must_precede_what_is_scored() -> None:
+def test_a_token_must_precede_the_scored_text() -> None:
     with pytest.raises(UsageError, match="record 7: nothing precedes"):
         plan.branching(0, question([1, 2, 3]), Window(8, 8, None))
 
 
-# -- batches -------------------------------------------------------------------------------------------------------
+# -- batches -------------------------------------------------------------------------------------
 
 shapes = st.lists(
     st.tuples(st.integers(1, 6), st.lists(st.integers(1, 5), min_size=1, max_size=10)), max_size=30
 )
 
 
-def request_of(number: int, shape: tuple[int, list[int]]) -> Planned:
+def request_of(number: int, shape: tuple[int, list[int]]) -> PlannedRequest:
     branches = tuple(ids(*[number] * length) for length in shape[1])
-    return Planned(
+    return PlannedRequest(
         Request(ids(*[0] * shape[0]), branches), tuple(Target(number, 0) for _ in branches)
     )
 
 
 @given(shapes, st.integers(1, 30))
-def test_batches_hold_each_request_once_longest_first(
+def test_batches_contain_each_request_once_longest_first(
     shape: list[tuple[int, list[int]]], budget: int
 ) -> None:
     planned = [request_of(i, s) for i, s in enumerate(shape)]
@@ -212,77 +217,84 @@ def test_batches_hold_each_request_once_longest_first(
     keys = [
         (-plan.tokens_fed(item.request), number) for item, number in zip(flat, numbers, strict=True)
     ]
-    assert keys == sorted(keys), "longest first, equals in the order they came"
+    assert keys == sorted(keys), "longest first, equal lengths in their original order"
     fed = [[plan.tokens_fed(item.request) for item in batch] for batch in batches]
     assert all(len(batch) == 1 or sum(batch) <= budget for batch in fed), (
-        "what exceeds the budget stands alone"
+        "a request above the budget forms its own batch"
     )
-    assert all(sum(a) + b[0] > budget for a, b in pairwise(fed)), "no batch ends early"
+    assert all(sum(a) + b[0] > budget for a, b in pairwise(fed)), "no batch ends too early"
 
 
-def test_a_branchs_last_token_is_not_fed() -> None:
+def test_the_last_token_of_a_branch_is_not_an_input() -> None:
     assert plan.tokens_fed(Request(ids(1, 2, 3), (ids(4), ids(5, 6)))) == 4
 
 
 @given(shapes, st.integers(1, 30), st.integers(1, 90))
-def test_units_hold_each_batch_once_in_order(
+def test_chunks_contain_each_batch_once_in_order(
     shape: list[tuple[int, list[int]]], budget: int, size: int
 ) -> None:
     batches = plan.batches([request_of(i, s) for i, s in enumerate(shape)], budget)
-    units = plan.chunks(batches, size)
-    assert [batch for unit in units for batch in unit] == batches
-    fed = [sum(plan.tokens_fed(item.request) for batch in unit for item in batch) for unit in units]
-    assert all(len(unit) == 1 or tokens <= size for unit, tokens in zip(units, fed, strict=True))
+    chunks = plan.chunks(batches, size)
+    assert [batch for chunk in chunks for batch in chunk] == batches
+    for chunk in chunks:
+        fed = sum(plan.tokens_fed(item.request) for batch in chunk for item in batch)
+        assert len(chunk) == 1 or fed <= size
 
 
 def test_batches_do_not_depend_on_the_order_of_records() -> None:
     planned = [request_of(i, (i + 1, [1])) for i in range(20)]
-    there, back = plan.batches(planned, 3), plan.batches(planned[::-1], 3)
-    assert [[i.targets for i in b] for b in there] == [[i.targets for i in b] for b in back]
+    forwards = plan.batches(planned, 3)
+    backwards = plan.batches(planned[::-1], 3)
+    targets = [[item.targets for item in batch] for batch in forwards]
+    assert targets == [[item.targets for item in batch] for batch in backwards]
 
 
-# -- scores --------------------------------------------------------------------------------------------------------
+# -- scores --------------------------------------------------------------------------------------
 
 
-def constant(item: Planned, logprob: float) -> TokenScores:
+def constant(item: PlannedRequest, logprob: float) -> TokenScores:
     count = sum(len(b) for b in item.request.branches)
     return TokenScores(np.full(count, logprob, np.float32), np.zeros(count, np.bool_))
 
 
 @pytest.mark.parametrize(("bad", "name"), [(np.nan, "nan"), (-np.inf, "-inf"), (np.inf, "inf")])
-def test_a_score_that_is_no_number_is_named(bad: float, name: str) -> None:
-    item = Planned(Request(ids(0), (ids(1, 1), ids(2, 2, 2))), (Target(0, 4), Target(1, 4)))
+def test_a_score_that_is_not_finite_is_reported(bad: float, name: str) -> None:
+    item = PlannedRequest(Request(ids(0), (ids(1, 1), ids(2, 2, 2))), (Target(0, 4), Target(1, 4)))
+    passages = [encoded([1], [1], [0, 1], record=record) for record in (30, 31)]
     logprobs = np.array([-1, -1, -1, bad, -1], np.float32)
     with pytest.raises(
         UsageError, match=rf"record 31, token 5: the model's log-probability is {name};"
     ):
-        check_finite([item], TokenScores(logprobs, np.zeros(5, np.bool_)), [30, 31])
+        check_finite([item], TokenScores(logprobs, np.zeros(5, np.bool_)), passages)
 
 
 @st.composite
 def folded(draw: st.DrawFn) -> tuple[Encoded, list[float], list[bool]]:
-    """A text in adjacent parts, tokens that tile it (some end inside a character of many), and their scores."""
+    """Draw a text in adjacent parts, tokens that tile it, and their scores.
+
+    Several tokens may end at the same character.
+    """
     ends = sorted(draw(st.lists(st.integers(1, 30), min_size=1, max_size=25)))
     cuts = draw(st.lists(st.integers(0, ends[-1]), min_size=2, max_size=6, unique=True))
     logprobs = draw(st.lists(st.floats(-20, 0), min_size=len(ends), max_size=len(ends)))
-    hits = draw(st.lists(st.booleans(), min_size=len(ends), max_size=len(ends)))
-    return encoded(range(len(ends)), ends, sorted(cuts)), logprobs, hits
+    greedy = draw(st.lists(st.booleans(), min_size=len(ends), max_size=len(ends)))
+    return encoded(range(len(ends)), ends, sorted(cuts)), logprobs, greedy
 
 
 @given(folded(), st.integers(0, 3))
 def test_tokens_belong_to_the_part_in_which_they_end(
     case: tuple[Encoded, list[float], list[bool]], offset: int
 ) -> None:
-    passage, logprobs, hits = case
+    passage, logprobs, greedy = case
     sheet = Sheet([offset, len(logprobs)])
-    item = Planned(Request(ids(0), (passage.ids,)), (Target(1, 0),))
-    sheet.fill([item], TokenScores(np.array(logprobs), np.array(hits)))
-    scored = sheet.fold(1, passage, plan.wanted(passage))
+    item = PlannedRequest(Request(ids(0), (passage.ids,)), (Target(1, 0),))
+    sheet.fill([item], TokenScores(np.array(logprobs), np.array(greedy)))
+    scored = sheet.fold(1, passage, plan.scored_range(passage))
 
     ends, parts = passage.ends.tolist(), passage.passage.parts
     inside = [[i for i, end in enumerate(ends) if part.start < end <= part.end] for part in parts]
     assert scored.tokens.tolist() == [len(part) for part in inside]
-    assert scored.greedy_tokens.tolist() == [sum(hits[i] for i in part) for part in inside]
+    assert scored.greedy_tokens.tolist() == [sum(greedy[i] for i in part) for part in inside]
     assert scored.nats == pytest.approx(
         [-sum(logprobs[i] for i in part) for part in inside], abs=1e-9
     )
@@ -294,10 +306,10 @@ def test_tokens_belong_to_the_part_in_which_they_end(
     )
 
 
-def test_the_first_part_of_a_question_takes_all_tokens_after_the_common_prefix() -> None:
+def test_a_questions_tokens_before_its_part_count_to_the_part() -> None:
     passage = encoded([1, 2, 3], [3, 5, 9], [7, 9])
     sheet = Sheet([3])
-    item = Planned(Request(ids(1), (ids(2, 3),)), (Target(0, 1),))
+    item = PlannedRequest(Request(ids(1), (ids(2, 3),)), (Target(0, 1),))
     sheet.fill([item], TokenScores(np.array([-1.0, -2.0]), np.array([True, False])))
     scored = sheet.fold(0, passage, range(1, 3))
     assert (scored.nats.tolist(), scored.tokens.tolist(), scored.greedy_tokens.tolist()) == (
@@ -312,7 +324,7 @@ def test_log_probabilities_are_summed_in_float64() -> None:
     count = 100_000
     passage = encoded(range(count), range(1, count + 1), [0, count])
     sheet = Sheet([count])
-    item = Planned(Request(ids(0), (passage.ids,)), (Target(0, 0),))
+    item = PlannedRequest(Request(ids(0), (passage.ids,)), (Target(0, 0),))
     sheet.fill([item], constant(item, -0.1))
     assert sheet.fold(0, passage, range(count)).nats[0] == pytest.approx(
         count * float(np.float32(0.1)), rel=1e-12

@@ -92,10 +92,13 @@ def test_the_command_runs_again_what_run_printed(
         (("start:eot", "start:none"), "start: none there, eot here"),
         (("|ask:", "|ask"), "expected key:value"),
         (("task:", "tusk:"), "not a signature"),
-        (("model:toy:unigram@", "model:toy:unigram@0"), "not its model: model: toy:unigram@0"),
-        (("tok:bytes", "tok:words"), "tok: words there, bytes here"),
-        (("|v:", "|v:0."), "v: 0.0.1.0 there, 0.1.0 here"),
-        (("|dtype:", "|quant:gptq|dtype:"), "quant: gptq there, (none) here"),
+        (
+            ("model:toy:unigram@", "model:toy:unigram@0"),
+            "not its model: model: the signature has toy:unigram@0",
+        ),
+        (("tok:bytes", "tok:words"), "tok: the signature has words, this model bytes"),
+        (("|v:", "|v:0."), "v: the signature has 0.0.1.0, this is 0.1.0"),
+        (("|dtype:", "|quant:gptq|dtype:"), "quant: the signature has gptq, this model (none)"),
     ],
 )
 def test_what_cannot_be_run_again_is_one_line(edit: tuple[str, str], expected: str) -> None:

@@ -468,7 +468,7 @@ def test_run_prints_the_numbers_of_a_text_with_their_signatures(
         "run", "--model", UNIFORM, "--text", "my.txt", "--shard", "2/2", "--out", "other"
     )
     assert (shard.code, shard.out) == (0, "")
-    assert "units missing: 0; the same command does them" in shard.err
+    assert "chunks missing: 0; the same command does them" in shard.err
 
 
 def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> None:

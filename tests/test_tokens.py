@@ -200,7 +200,7 @@ def test_ends_of_bytes_are_ends_of_their_characters(text: str) -> None:
     assert char_ends(text, np.arange(size + 1)).tolist() == naive_ends(text, range(size + 1))
 
 
-# -- tokens that do not tile ---------------------------------------------------------------------------------------
+# -- tokens that do not tile ---------------------------------------------------------------------
 
 
 class OneIn500(ByteModel):
@@ -255,7 +255,7 @@ def test_ends_of_a_lossy_tokenizer_do_not_decrease(text: str) -> None:
     assert max(encoding.ends.tolist(), default=0) <= len(text)
 
 
-# -- real tokenizers -----------------------------------------------------------------------------------------------
+# -- real tokenizers -----------------------------------------------------------------------------
 
 
 def development_texts(folder: Path) -> Mapping[str, str]:

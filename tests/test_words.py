@@ -1,4 +1,4 @@
-"""The stop-word filter: the beam search against all words there are, and the rule by which a passage counts."""
+"""The stop-word filter: the beam search against an exhaustive search, and the rule for answers."""
 
 import itertools
 import math
@@ -40,19 +40,21 @@ PIECES = [
 ]
 END = PIECES.index(b"<end>")
 VOCABULARY = Vocabulary(dict(enumerate(PIECES)), [END], len(PIECES), torch.device("cpu"))
-BEGINS, GOES_ON, ENDS = {0, 1, 4, 8, 11}, {2, 3, 9}, {0, 1, 4, 5, 6, 7, 8, 10, 11, 12}
+STARTS = {0, 1, 4, 8, 11}
+CONTINUES = {2, 3, 9}
+ENDS = {0, 1, 4, 5, 6, 7, 8, 10, 11, 12}
 
 
-def test_signs_of_several_pieces_end_a_word() -> None:
-    """GPT-2 writes ’ and ” as a piece that both begin with, and one for the last byte."""
+def test_punctuation_split_into_pieces_ends_a_word() -> None:
+    """GPT-2 splits ’ and ” into a common first piece and a piece for the last byte."""
     pieces = [b" home", b"\xe2\x80", b"\x99", b"s", b".", b"\xc3", b"\xe2"]
     masks = Vocabulary(dict(enumerate(pieces)), [], len(pieces), torch.device("cpu"))
     assert masks.ends.tolist() == [True, True, False, False, True, False, False]
-    assert masks.goes_on.tolist() == [False, False, True, True, False, True, True]
+    assert masks.continues.tolist() == [False, False, True, True, False, True, True]
 
 
 def random_model(seed: int) -> dict[tuple[int, ...], np.ndarray]:
-    """log P of the next piece after each sequence of up to three pieces."""
+    """Return log P of the next piece after each sequence of up to three pieces."""
     random = np.random.default_rng(seed)
     sequences = [s for n in range(4) for s in itertools.product(range(len(PIECES)), repeat=n)]
     rows = random.normal(0, 2, (len(sequences), len(PIECES)))
@@ -60,10 +62,11 @@ def random_model(seed: int) -> dict[tuple[int, ...], np.ndarray]:
 
 
 def exhaustive(model: dict[tuple[int, ...], np.ndarray], banned: frozenset[str], depth: int) -> str:
-    best, word = -math.inf, ""
+    best = -math.inf
+    word = ""
     for n in range(1, depth + 1):
         for pieces in itertools.product(range(len(PIECES)), repeat=n):
-            if pieces[0] not in BEGINS or not set(pieces[1:]) <= GOES_ON:
+            if pieces[0] not in STARTS or not set(pieces[1:]) <= CONTINUES:
                 continue
             try:
                 text = b"".join(PIECES[i] for i in pieces).decode().strip(" ")
@@ -75,13 +78,14 @@ def exhaustive(model: dict[tuple[int, ...], np.ndarray], banned: frozenset[str],
                 np.exp(model[pieces][list(ENDS)]).sum()
             )
             if score > best:
-                best, word = score, text
+                best = score
+                word = text
     return word
 
 
-def test_the_masks_are_the_rule() -> None:
-    masks = (VOCABULARY.begins, VOCABULARY.goes_on, VOCABULARY.ends)
-    assert [set(mask.nonzero().flatten().tolist()) for mask in masks] == [BEGINS, GOES_ON, ENDS]
+def test_the_masks_follow_the_rule() -> None:
+    masks = (VOCABULARY.starts, VOCABULARY.continues, VOCABULARY.ends)
+    assert [set(mask.nonzero().flatten().tolist()) for mask in masks] == [STARTS, CONTINUES, ENDS]
 
 
 @settings(max_examples=30)
@@ -90,27 +94,26 @@ def test_the_masks_are_the_rule() -> None:
     st.sets(st.sampled_from(["a", "b", "é", "aa", "ab", "ba", "bb", "aab"])),
     st.integers(1, 3),
 )
-def test_a_wide_beam_finds_the_best_of_all_words(seed: int, banned: set[str], depth: int) -> None:
+def test_a_wide_beam_equals_an_exhaustive_search(seed: int, banned: set[str], depth: int) -> None:
     models_ = [random_model(seed), random_model(seed + 1)]
     prefixes = [np.array([0], np.int32), np.array([1], np.int32)]
 
-    def follows(batch: Sequence[Request]) -> torch.Tensor:
-        return torch.from_numpy(
-            np.stack(
-                [
-                    models_[prefix[0]][tuple(b[:-1].tolist())]
-                    for prefix, branches in batch
-                    for b in branches
-                ]
-            )
-        )
+    def next_token_logprobs(batch: Sequence[Request]) -> torch.Tensor:
+        rows = [
+            models_[prefix[0]][tuple(branch[:-1].tolist())]
+            for prefix, branches in batch
+            for branch in branches
+        ]
+        return torch.from_numpy(np.stack(rows))
 
-    found = best_words(prefixes, frozenset(banned), follows, VOCABULARY, 200, depth)
-    assert found == [exhaustive(model, frozenset(banned), depth) for model in models_]
+    words = best_words(
+        prefixes, frozenset(banned), next_token_logprobs, VOCABULARY, width=200, depth=depth
+    )
+    assert words == [exhaustive(model, frozenset(banned), depth) for model in models_]
 
 
 @pytest.mark.parametrize(("name", "count"), [("nltk127", 127), ("nltk179", 179), ("spacy", 326)])
-def test_the_lists_are_those_they_are_named_for(name: str, count: int) -> None:
+def test_the_lists_have_the_length_in_their_name(name: str, count: int) -> None:
     content = catalog.find("tasks/stopwords", name).read_text(encoding="utf-8").splitlines()
     assert content[0].startswith("# source: ")
     assert content[1].startswith("# licence: ")
@@ -121,23 +124,24 @@ def test_the_lists_are_those_they_are_named_for(name: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("attn", ["packed", "eager"])
-def test_what_follows_is_what_a_plain_pass_gives(attn: str) -> None:
+def test_next_token_logprobs_equal_a_plain_forward_pass(attn: str) -> None:
     model = registry.load_model("demo", LoadOptions(attn=attn))
     engine: PackedEngine | PaddedEngine = model._engine  # type: ignore[attr-defined]
     ids = model.encode("It was the best of times, it was the worst of times, it was the age of").ids
     batch = [Request(ids[:9], (ids[9:10],)), Request(ids[:12], (ids[12:15], ids[3:5], ids[5:9]))]
-    made, row = engine.following(batch), 0
+    logprobs = engine.next_token_logprobs(batch)
+    row = 0
     plain = registry.load_model("demo", LoadOptions(attn="eager"))._engine.model  # type: ignore[attr-defined]
     for prefix, branches in batch:
         for branch in branches:
             inputs = torch.from_numpy(np.concatenate([prefix, branch[:-1]]).astype(np.int64))[None]
             with torch.inference_mode():
                 expected = plain(input_ids=inputs).logits[0, -1].log_softmax(0)
-            assert (made[row] - expected).abs().max() < 1e-4
+            assert (logprobs[row] - expected).abs().max() < 1e-4
             row += 1
 
 
-def test_one_prefix_or_many_give_the_same_words() -> None:
+def test_one_prefix_or_several_give_the_same_words() -> None:
     model = registry.load_model("demo", LoadOptions())
     texts = ["\nHe opened the", "\nShe looked at him and", "\nThere was nothing in the old"]
     prefixes = [model.encode(text).ids for text in texts]
@@ -152,7 +156,7 @@ def test_one_prefix_or_many_give_the_same_words() -> None:
 
 
 @pytest.mark.parametrize("list_", ["lambada", "lambada/spacy"])
-def test_the_filter_costs_no_more_than_the_answers_in_the_list(list_: str, tmp_path: Path) -> None:
+def test_the_filter_costs_at_most_the_answers_in_the_list(list_: str, tmp_path: Path) -> None:
     made = evaluate("demo", [list_, "lambada/no_filter"], out=tmp_path)
     filtered, plain = ({m.name: m.value for m in result.metrics.values()} for result in made)
     words = load_filter(load_task(list_))
@@ -169,14 +173,14 @@ def test_the_filter_costs_no_more_than_the_answers_in_the_list(list_: str, tmp_p
     assert again.tally == made[0].tally
 
 
-def test_a_backend_that_knows_no_words_reports_the_plain_accuracy() -> None:
+def test_a_backend_without_best_words_reports_the_plain_accuracy() -> None:
     result = evaluate("toy:unigram", ["lambada"], data=demo.data())[0]
     accuracies = {m.name: m.value for m in result.metrics.values() if m.name.startswith("acc")}
     assert accuracies["acc"] == accuracies["acc_unfiltered"]
     assert "|filter:none|" in result.metrics["acc"].signature
 
 
-def test_a_filter_goes_with_words_alone(tmp_path: Path) -> None:
+def test_a_filter_requires_last_word(tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
     text = (
         catalog.find("tasks", "lambada")
@@ -185,6 +189,6 @@ def test_a_filter_goes_with_words_alone(tmp_path: Path) -> None:
     )
     (tmp_path / "tasks" / "lambada.yaml").write_text(text)
     with pytest.raises(
-        UsageError, match="filter: nltk127: does not go with ask last_token; expected last_word"
+        UsageError, match="filter: nltk127: not compatible with ask last_token; expected last_word"
     ):
         load_task("lambada/last_token", [tmp_path])

@@ -1,1 +1,1 @@
-"""Reading and checking tasks and protocols: inspect, explain, reproduce."""
+"""Examine tasks, signatures and protocols: inspect_task, reproduce, explain."""

@@ -1,4 +1,7 @@
-"""Looking at a task without a model: its detokenizer over the whole file and back, and its first record up close."""
+"""Inspect a task without a model: check its detokenizer's round trip, or show its first record.
+
+Does not score anything.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,8 +10,8 @@ from pathlib import Path
 from gpt2eval import measurement
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Task
-from gpt2eval.data import corpus, records
-from gpt2eval.data.records import _texts, lines_of
+from gpt2eval.data import corpus
+from gpt2eval.data.records import Corpus, scored_lines, scored_texts
 from gpt2eval.errors import UsageError
 from gpt2eval.text import passages
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
@@ -16,7 +19,7 @@ from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.roundtrip import RoundTripCheck, check_round_trip
 from gpt2eval.types import Passage
 
-SHOWN = 600  # characters of a text that `show` prints on either side of what matters
+EXCERPT_LENGTH = 600  # characters of a passage that `show` prints before and after a cut
 
 
 def check(
@@ -27,52 +30,61 @@ def check(
     *,
     cache: Path | None = None,
 ) -> str:
-    """Run a task's detokenizer over every line of its file, there and back, and say what it did.
+    """Run a task's detokenizer over every line of its text and back, and report the outcome.
 
-    Raises UsageError for a task without a detokenizer. A line that does not come back is a defect: AssertionError.
+    Args:
+        name: a task or task/variant.
+        files: local files by task; the published file by default.
+        include: folders with further tasks and detokenizers.
+        sample: the number of detokenized lines to print, spread evenly over the file.
+        cache: the folder of downloaded files.
+
+    Raises:
+        UsageError: if the task has no detokenizer, or its data cannot be read.
+        AssertionError: if a line fails the round trip, which is a defect of the detokenizer.
     """
-    task, read = _load(name, files, include, cache)
+    task = loader.load_task(name, include)
     if not task.detokenizer:
         raise UsageError(
             f"task {task.full_name} has no detokenizer; its text is scored as published"
         )
+    text = _load_corpus(task, files, cache)
     detokenizer = load_detokenizer(task.detokenizer, include)
     by_line = isinstance(detokenizer, Detokenizer)
-    checked = check_round_trip(
-        lines_of(task, read) if by_line else _texts(task, read), detokenizer, sample
-    )
-    text = "\n".join(
-        [
-            f"{task.full_name}: {read.origin}, detokenizer {detokenizer.name}",
-            *_lines(checked, detokenizer),
-        ]
-    )
-    assert not checked.failures, text
-    return text
+    pieces = scored_lines(task, text) if by_line else scored_texts(task, text)
+    outcome = check_round_trip(pieces, detokenizer, sample)
+    title = f"{task.full_name}: {text.origin}, detokenizer {detokenizer.name}"
+    report = "\n".join([title, *_report_lines(outcome, detokenizer)])
+    assert not outcome.failures, report
+    return report
 
 
-def _lines(checked: RoundTripCheck, detokenizer: Detokenizer | OneWaySteps) -> list[str]:
-    report, chars = checked.report, checked.chars
-
-    def share(part: int, whole: int) -> str:
-        return f"{part:,} ({100 * part / max(whole, 1):.2f} %)"
-
-    back = f"{chars / checked.seconds_back / 1e6:.2f} back" if detokenizer.invertible else "one-way"
+def _report_lines(outcome: RoundTripCheck, detokenizer: Detokenizer | OneWaySteps) -> list[str]:
+    counts = outcome.report
+    speed = f"{outcome.chars / outcome.do_seconds / 1e6:.2f} M characters/s forward"
+    if detokenizer.invertible:
+        speed += f", {outcome.chars / outcome.undo_seconds / 1e6:.2f} back"
+        one_way = ""
+    else:
+        one_way = " (a one-way detokenizer has no round trip)"
     return [
-        f"  lines                {report.lines:,}",
-        f"  lines that change    {share(report.changed, report.lines)}",
-        f"  edits made           {report.edits:,}",
-        f"  edits dropped        {share(report.dropped, report.edits + report.dropped)}",
-        f"  kept as published    {share(report.kept, report.lines)}",
-        f"  round-trip failures  {checked.failures}"
-        + ("" if detokenizer.invertible else " (one-way by design: nothing is undone)"),
-        f"  speed                {chars / checked.seconds_there / 1e6:.2f} M characters/s there, {back}",
+        f"  lines                {counts.lines:,}",
+        f"  lines changed        {_with_share(counts.changed, counts.lines)}",
+        f"  edits applied        {counts.edits:,}",
+        f"  edits dropped        {_with_share(counts.dropped, counts.edits + counts.dropped)}",
+        f"  kept as published    {_with_share(counts.kept, counts.lines)}",
+        f"  round-trip failures  {outcome.failures}{one_way}",
+        f"  speed                {speed}",
         *(
             f"  dropped {n:6,} x     {json.dumps(edit, ensure_ascii=False)}"
-            for edit, n in report.most_dropped.most_common(5)
+            for edit, n in counts.most_dropped.most_common(5)
         ),
-        *(f"  | {line}" for line in checked.sample),
+        *(f"  | {line}" for line in outcome.sample),
     ]
+
+
+def _with_share(part: int, total: int) -> str:
+    return f"{part:,} ({100 * part / max(total, 1):.2f} %)"
 
 
 def show(
@@ -82,38 +94,54 @@ def show(
     *,
     cache: Path | None = None,
 ) -> str:
-    """A task's resolved file, and its first record as published and as scored, the scored span between [[ and ]].
+    """Return a task's resolved YAML and its first record, as published and as scored.
 
-    Where no file is given and the published one cannot be had, the resolved file alone, and why.
+    The scored span stands between [[ and ]]. If no local file is given and the published one is
+    unavailable, a comment states the reason in place of the record.
+
+    Args:
+        name: a task or task/variant.
+        files: local files by task; the published file by default.
+        include: folders with further tasks and detokenizers.
+        cache: the folder of downloaded files.
+
+    Raises:
+        UsageError: if there is no such task, or the local file cannot be read.
     """
     task = loader.load_task(name, include)
-    text = loader.dump_task(task)
+    yaml = loader.dump_task(task)
     try:
-        task, read = _load(name, files, include, cache)
+        text = _load_corpus(task, files, cache)
     except UsageError as error:
         if corpus.file_of(task, files):
             raise
-        return f"{text}\n# no record to show: {error}"
+        return f"{yaml}\n# no record to show: {error}"
     detokenizer = load_detokenizer(task.detokenizer, include) if task.detokenizer else None
-    before = next(p for p in passages.ASK[task.ask](read.records[0]) if p.right)
-    after = next(
-        p for p in measurement.prepare(task, read.records[:1], detokenizer, RoundTrip()) if p.right
+    first = text.records[0]
+    published = next(p for p in passages.ASK[task.ask](first) if p.right)
+    detokenized = measurement.prepare(task, [first], detokenizer, RoundTrip())
+    scored = next(p for p in detokenized if p.right)
+    return (
+        f"{yaml}\n# -- first record of {len(text.records)}, as published\n"
+        f"{_mark_scored_span(published)}\n\n# -- as scored\n{_mark_scored_span(scored)}"
     )
-    return f"{text}\n# -- first record of {len(read.records)}, as published\n{_marked(before)}\n\n# -- as scored\n{_marked(after)}"
 
 
-def _marked(passage: Passage) -> str:
-    """The text with its scored span marked, long stretches cut out."""
-    start, end = passage.parts[0].start, passage.parts[-1].end
-    pieces = passage.text[:start], passage.text[start:end], passage.text[end:]
-    before, scored, after = (
-        p if len(p) <= 2 * SHOWN else f"{p[:SHOWN]} [...] {p[-SHOWN:]}" for p in pieces
-    )
+def _mark_scored_span(passage: Passage) -> str:
+    """Put the scored span between [[ and ]], and cut the middle out of long stretches."""
+    start = passage.parts[0].start
+    end = passage.parts[-1].end
+    before = _shorten(passage.text[:start])
+    scored = _shorten(passage.text[start:end])
+    after = _shorten(passage.text[end:])
     return f"{before}[[{scored}]]{after}"
 
 
-def _load(
-    name: str, files: Mapping[str, Path] | None, include: Sequence[Path], cache: Path | None
-) -> tuple[Task, records.Corpus]:
-    task = loader.load_task(name, include)
-    return task, corpus.load_corpus(task, corpus.file_of(task, files), cache=cache)
+def _shorten(text: str) -> str:
+    if len(text) <= 2 * EXCERPT_LENGTH:
+        return text
+    return f"{text[:EXCERPT_LENGTH]} [...] {text[-EXCERPT_LENGTH:]}"
+
+
+def _load_corpus(task: Task, files: Mapping[str, Path] | None, cache: Path | None) -> Corpus:
+    return corpus.load_corpus(task, corpus.file_of(task, files), cache=cache)

@@ -1,27 +1,48 @@
-"""Signatures at work: run exactly the protocol that one names, and say in which fields two differ."""
+"""Work with signatures: measure with the protocol that one names, and compare two of them.
+
+Knows which fields settings can reproduce. Does not know how a protocol is scored.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from gpt2eval import demo, pipeline
 from gpt2eval.config import catalog, loader
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import signature
+from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.report import store
 from gpt2eval.report.results import Results
+from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress
 from gpt2eval.version import __version__
 
-IDENTITY = ("model", "peft", "code", "tok", "quant")
-NUMBERS = {
-    "ctx": "context",
-    "stride": "stride",
-    "limit": "limit",
-    "batch": "tokens",
-}  # fields that settings can take over
+# Fields that must match when the signature chooses the model.
+MODEL_FIELDS = ("model", "peft", "code", "tok", "quant")
+# Signature fields with a number, and the settings that reproduce them.
+NUMERIC_SETTINGS = {"ctx": "context", "stride": "stride", "limit": "limit", "batch": "tokens"}
+
+
+class Comparison(NamedTuple):
+    """The fields in which two signatures differ, and whether their numbers may be compared."""
+
+    differences: tuple[signature.Difference, ...]
+    is_comparable: bool
+    reason: str
+
+    def __str__(self) -> str:
+        """One line per differing field, then the verdict."""
+        lines = [
+            f"{field}: {first or '(none)'} != {second or '(none)'}"
+            for field, first, second in self.differences
+        ]
+        return "\n".join(
+            [*lines, f"comparable: {'yes' if self.is_comparable else 'no'}, {self.reason}"]
+        )
 
 
 def rerun(
@@ -30,112 +51,169 @@ def rerun(
     *,
     data: Mapping[str, Path | str] | None = None,
     out: Path | str | None = None,
-    settings: pipeline.Settings = pipeline.Settings(),
+    settings: Settings = Settings(),
     options: LoadOptions | None = None,
     include: Sequence[Path] = (),
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Results:
-    """Measure the task of a signature by just its protocol, on its own model if none is given.
+    """Measure the task of a signature with exactly the protocol that the signature names.
 
-    Context, stride, limit, and where they are given dtype and batch, are the signature's; all else is what the task's
-    file says, and must agree. Raises UsageError, before anything is scored, for a signature that is none, names no task
-    or no model, or says other than the task, the data or the model do, naming the fields. Source: issue 4.
+    Context, stride and limit come from the signature; so do dtype and batch unless they are given.
+    All other fields come from the task's file and must agree with the signature.
+
+    Args:
+        line: a signature, complete or only its protocol part, or a line that contains one.
+        model: a model name or backend; by default the signature's model.
+        The other arguments are those of `evaluate`.
+
+    Returns:
+        The results of the task.
+
+    Raises:
+        UsageError: if the line is not a signature, names an unknown task or no model, or disagrees
+            with the task, the data or the model. The message names the fields. Only a disagreement
+            about the unit is found after scoring.
+
+    Example:
+        rerun("task:ptb|data:dd65dff3|...", "gpt2-large", data={"ptb": "ptb.test.txt"})
     """
     fields = signature.read(line)
-    if fields["task"].startswith("text/") and "text" not in catalog.files("tasks", include):
-        raise UsageError(
-            f"signature: task: {fields['task']} is a text of somebody's own; expected gpt2eval run --text with that text, and "
-            "the --unit, --detokenizer, --context, --stride and --limit of the line; gpt2eval diff compares the two"
-        )
-    task = loader.load_task(fields["task"], include)
-    given = {name: _number(fields, key) for key, name in NUMBERS.items() if key in fields}
-    tokens = given.pop("tokens", None) if settings.batch_size is None else None
-    given.pop("tokens", None)
-    allow_lossy = settings.allow_lossy or "tokens" in fields
-    settings = replace(settings, tokens=tokens, allow_lossy=allow_lossy, **given)
+    task = loader.load_task(_task_name(fields, include), include)
     protocol = {
         key: value for key, value in fields.items() if key not in signature.FREE and key != "unit"
     }
-    named = fields.get("model", "").rpartition("@")[0]
+    settings = replace(_apply_signature(settings, fields), expected=protocol)
     options = options or LoadOptions(dtype=fields.get("dtype", "float32"))
     if model is None:
-        if not named:
-            raise UsageError("the signature names no model; expected --model")
-        adapter = fields.get("peft", "").rpartition("@")[0] or fields.get("peft")
-        options = replace(
-            options,
-            peft=options.peft or adapter,
-            quantization=options.quantization or fields.get("quant"),
-        )
-        data = demo.data() if data is None and named == "demo" else data
-        model = registry.load_model(named, options)
-        _check_model(model, fields)
+        model_name = fields.get("model", "").rpartition("@")[0]
+        model = _load_signature_model(model_name, fields, options)
+        data = demo.data() if data is None and model_name == "demo" else data
     if fields.get("v", __version__) != __version__:
         raise UsageError(
-            f"signature: v: {fields['v']} there, {__version__} here; expected that version, or the line without v:"
+            f"signature: v: the signature has {fields['v']}, this is {__version__}; "
+            "expected the same version, or a signature without v:"
         )
-    made = pipeline.evaluate(
-        model if model is not None else named,
+    measured = pipeline.evaluate(
+        model,
         [task.full_name],
         data=data,
         out=out,
-        settings=replace(settings, expected=protocol),
+        settings=settings,
         options=options,
         include=include,
         progress=watch,
     )
-    units = [f"{m.unit}@{m.units}" for result in made for m in result.metrics.values()]
-    if "unit" in fields and fields["unit"] not in units:
+    _check_unit(fields, measured)
+    return measured
+
+
+def _task_name(fields: Mapping[str, str], include: Sequence[Path]) -> str:
+    """Return the task of a signature; raise UsageError for a custom text, which has no file."""
+    name = fields["task"]
+    if name.startswith("text/") and "text" not in catalog.files("tasks", include):
         raise UsageError(
-            f"signature: unit: {fields['unit']}; the task has {', '.join(dict.fromkeys(units))}"
+            f"signature: task: {name} is a custom text; expected gpt2eval run --text with that "
+            "text and the --unit, --detokenizer, --context, --stride and --limit of the signature; "
+            "gpt2eval diff compares the two"
         )
-    return made
+    return name
+
+
+def _apply_signature(settings: Settings, fields: Mapping[str, str]) -> Settings:
+    """Return settings with the signature's numbers; a given batch size overrides its batch."""
+    numbers = {
+        name: _number(fields, key) for key, name in NUMERIC_SETTINGS.items() if key in fields
+    }
+    tokens = numbers.pop("tokens", None) if settings.batch_size is None else None
+    numbers.pop("tokens", None)
+    settings = replace(settings, **numbers)
+    # The signature records that a lossy tokenizer was allowed.
+    allow_lossy = settings.allow_lossy or "tokens" in fields
+    return replace(settings, tokens=tokens, allow_lossy=allow_lossy)
+
+
+def _load_signature_model(name: str, fields: Mapping[str, str], options: LoadOptions) -> Model:
+    """Load the model that a signature names; raise UsageError if it is another model by now."""
+    if not name:
+        raise UsageError("the signature names no model; expected --model")
+    adapter = fields.get("peft", "").rpartition("@")[0] or fields.get("peft")
+    options = replace(
+        options,
+        peft=options.peft or adapter,
+        quantization=options.quantization or fields.get("quant"),
+    )
+    model = registry.load_model(name, options)
+    _check_model(model, fields)
+    return model
 
 
 def _check_model(model: Model, fields: Mapping[str, str]) -> None:
-    """Raise UsageError, naming the fields, where a model is not the one that a signature names."""
-    found = signature.model_fields(registry.identity_of(model))
-    apart = [
-        (key, fields[key], found.get(key, "(none)"))
-        for key in IDENTITY
-        if key in fields and fields[key] != found.get(key)
+    """Raise UsageError, naming the fields, if a model is not the one in a signature."""
+    actual = signature.model_fields(registry.identity_of(model))
+    differences = [
+        f"{key}: the signature has {fields[key]}, this model {actual.get(key, '(none)')}"
+        for key in MODEL_FIELDS
+        if key in fields and fields[key] != actual.get(key)
     ]
-    if apart:
-        listed = "; ".join(f"{key}: {there} there, {here} here" for key, there, here in apart)
-        raise UsageError(f"signature: not its model: {listed}; expected the same, or --model")
+    if differences:
+        raise UsageError(
+            f"signature: not its model: {'; '.join(differences)}; expected the same, or --model"
+        )
+
+
+def _check_unit(fields: Mapping[str, str], measured: Sequence[Result]) -> None:
+    """Raise UsageError if no metric has the unit of a signature; it is known only after scoring."""
+    metrics = [metric for result in measured for metric in result.metrics.values()]
+    units = dict.fromkeys(f"{metric.unit}@{metric.units}" for metric in metrics)
+    if "unit" in fields and fields["unit"] not in units:
+        raise UsageError(
+            f"signature: unit: {fields['unit']}; expected one of the task's: {', '.join(units)}"
+        )
 
 
 def _number(fields: Mapping[str, str], key: str) -> int:
-    """A field's number. Raises UsageError if it is none."""
     if not fields[key].isdecimal():
         raise UsageError(f"signature: {key}: {fields[key]!r}; expected a whole number")
     return int(fields[key])
 
 
-def _is_place(which: str) -> bool:
-    """Whether there is a file or folder of that name; a long signature can be none."""
-    try:
-        return Path(which).exists()
-    except OSError:
-        return False
+def compare(first: str, second: str) -> Comparison:
+    """Compare two signatures or results.
+
+    Args:
+        first: a signature, a `result.json`, or a folder with exactly one result.
+        second: the same.
+
+    Raises:
+        UsageError: if one of them is none of these.
+
+    Example:
+        compare("results/gpt2/ptb", "results/gpt2-large/ptb").is_comparable
+    """
+    first_fields = signature.read(_read_signature(first))
+    second_fields = signature.read(_read_signature(second))
+    is_comparable, reason = signature.comparable(first_fields, second_fields)
+    differences = tuple(signature.differences(first_fields, second_fields))
+    return Comparison(differences, is_comparable, reason)
 
 
 def diff(first: str, second: str) -> str:
-    """The fields in which two signatures or results (files, or folders with one) differ, and whether they compare."""
-    a, b = (signature.read(_line(which)) for which in (first, second))
-    apart = [
-        f"{field}: {x or '(none)'} != {y or '(none)'}"
-        for field, x, y in signature.differences(a, b)
-    ]
-    yes, why = signature.comparable(a, b)
-    return "\n".join([*apart, f"comparable: {'yes' if yes else 'no'}, {why}"])
+    """Return the comparison of two signatures or results as text; see `compare`."""
+    return str(compare(first, second))
 
 
-def _line(which: str) -> str:
-    """A signature, or that of the first metric of the result in a place."""
-    if "task:" in which or not _is_place(which):
-        return which
-    found = store.read_results(which)
-    if len(found) > 1:
-        raise UsageError(f"{which}: holds {len(found)} results; expected one")
-    return found[0].signature
+def _read_signature(argument: str) -> str:
+    """Return a signature as it is, and for a path that of the first metric of its one result."""
+    if "task:" in argument or not _is_existing_path(argument):
+        return argument
+    stored = store.read_results(argument)
+    if len(stored) > 1:
+        raise UsageError(f"{argument}: holds {len(stored)} results; expected one")
+    return stored[0].signature
+
+
+def _is_existing_path(argument: str) -> bool:
+    try:
+        return Path(argument).exists()
+    except OSError:  # a signature can be too long for a path
+        return False

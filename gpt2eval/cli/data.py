@@ -86,7 +86,9 @@ def pack(
 
     entries, licences = manage.pack(file, [tasks] if tasks else (), cache, include or ())
     for entry in entries:
-        print(f"{entry.known.name}, {entry.known.bytes:,} bytes, sha256 {entry.known.sha256}")
+        print(
+            f"{entry.provenance.name}, {entry.provenance.bytes:,} bytes, sha256 {entry.provenance.sha256}"
+        )
     for licence in licences:
         notify(f"licence of {licence}")
 
@@ -122,9 +124,9 @@ def passport(
     ] = "utf-8",
 ) -> None:
     """Print a new task's passport: hashes, counts and where they come from, to be pasted into its file."""
-    from gpt2eval.data.passport import of_file
+    from gpt2eval.data.passport import file_passport
 
-    print(of_file(file, form, encoding), end="")
+    print(file_passport(file, form, encoding), end="")
 
 
 def overlap(

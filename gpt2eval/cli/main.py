@@ -66,10 +66,10 @@ def show(
     """Show a task's resolved file, and its first record before and after detokenizing, the scored span marked."""
     from gpt2eval.analysis import inspect_task
     from gpt2eval.config.loader import select_tasks
-    from gpt2eval.data.passport import of_task
+    from gpt2eval.data.passport import task_passport
 
     if passport:
-        print("\n\n".join(map(of_task, select_tasks(task, include or ()))))
+        print("\n\n".join(map(task_passport, select_tasks(task, include or ()))))
     else:
         print(inspect_task.show(task, files_of(data, include or ()), include or (), cache=cache))
 

@@ -123,6 +123,6 @@ def texts_of(
         return []
     from gpt2eval.data import custom
 
-    return custom.gathered(
-        [custom.load(text, unit or "word", detokenizer, include) for text in where]
+    return custom.load_texts(
+        [custom.load_text(text, unit or "word", detokenizer, include) for text in where]
     )

@@ -295,26 +295,21 @@ def explain(
     include: Include = None,
 ) -> None:
     """Set every known protocol's perplexity of one model on one text side by side, and what each difference is worth."""
-    from gpt2eval import demo
-    from gpt2eval.analysis import explain as why
+    from gpt2eval.analysis import explain as explaining
     from gpt2eval.cli.progress import bars
-    from gpt2eval.models import registry
     from gpt2eval.models.options import LoadOptions
     from gpt2eval.pipeline import Settings
-    from gpt2eval.report import store
 
-    files = files_of(data, include or ()) or (demo.data() if model == "demo" else None)
-    store.check_writable(out)
-    backend = registry.load_model(model, LoadOptions(dtype, device, revision, tokenizer=tokenizer))
-    with bars() as watch:
-        rows = why.explain(
-            backend,
+    with bars() as show_progress:
+        explanation = explaining.explain(
+            model,
             task,
-            files,
+            data=files_of(data, include or ()),
             protocols=protocols.split(",") if protocols else (),
-            include=include or (),
+            out=out,
             settings=Settings(limit=limit, cache=cache),
-            folder=store.result_folder(out, registry.identity_of(backend).name, task) / "explained",
-            watch=watch,
+            options=LoadOptions(dtype, device, revision, tokenizer=tokenizer),
+            include=include or (),
+            progress=show_progress,
         )
-    print(why.rendered(rows))
+    print(explanation)

@@ -1,1 +1,1 @@
-"""Task files: what they may say, how they are read, and where they lie."""
+"""Task, suite and detokenizer files: where they are, how to read them, and what they may hold."""

@@ -1,7 +1,8 @@
-"""Where the files of a name live: `--include` folders, `GPT2EVAL_PATH`, plug-ins, the wheel or the checkout.
+"""Find task, suite, stop-word and detokenizer files by name.
 
-A *catalog folder* holds `tasks/*.yaml`, `tasks/suites/*.yaml`, `tasks/stopwords/*.txt` and `detokenizers/*.yaml`.
-Earlier folders shadow later ones. This room finds files; it does not read them.
+A *catalog folder* holds `tasks/*.yaml`, `tasks/suites/*.yaml`, `tasks/stopwords/*.txt` and
+`detokenizers/*.yaml`. The search order is `--include`, `GPT2EVAL_PATH`, plug-ins, and the files
+shipped with the package; earlier folders shadow later ones. This module does not read the files.
 """
 
 import os
@@ -17,7 +18,7 @@ Kind = Literal["tasks", "tasks/suites", "tasks/stopwords", "detokenizers"]
 KINDS: dict[Kind, str] = {
     "tasks": "task",
     "tasks/suites": "suite",
-    "tasks/stopwords": "list of words",
+    "tasks/stopwords": "stop-word list",
     "detokenizers": "detokenizer",
 }
 PACKAGE = Path(__file__).parents[1]
@@ -25,28 +26,33 @@ DEMO = PACKAGE / "demo"
 
 
 def folders(include: Sequence[Path] = ()) -> list[Path]:
-    """Every catalog folder, in the order searched.
+    """Return every catalog folder, in search order.
 
-    Plug-ins name a package that holds the folders, in the entry-point group `gpt2eval.catalog`.
-    Raises UsageError for an `include` that is not a folder.
+    A plug-in names the package that holds its folders in the entry-point group `gpt2eval.catalog`.
+
+    Raises:
+        UsageError: An `include` is not a folder.
     """
     for folder in include:
         if not folder.is_dir():
             raise UsageError(
-                f"--include {folder}: no such folder; expected one with tasks/ or detokenizers/ inside"
+                f"--include {folder}: no such folder; expected one with tasks/ or detokenizers/ "
+                "inside"
             )
-    listed = [Path(part) for part in os.environ.get("GPT2EVAL_PATH", "").split(os.pathsep) if part]
-    packaged = [
-        Path(place)
-        for point in entry_points(group="gpt2eval.catalog")
-        for place in _package(point.value)
+    search_path = os.environ.get("GPT2EVAL_PATH", "").split(os.pathsep)
+    from_environment = [Path(folder) for folder in search_path if folder]
+    from_plugins = [
+        Path(location)
+        for entry_point in entry_points(group="gpt2eval.catalog")
+        for location in _package_folders(entry_point.value)
     ]
+    # A wheel carries the files inside the package, a checkout beside it.
     own = PACKAGE if (PACKAGE / "tasks").is_dir() else PACKAGE.parent
-    return [*include, *listed, *packaged, own]
+    return [*include, *from_environment, *from_plugins, own]
 
 
-def _package(name: str) -> Iterable[str]:
-    """The folders of a package, found without importing it; none where it is gone."""
+def _package_folders(name: str) -> Iterable[str]:
+    """Return the folders of a package without importing it; none if it is not installed."""
     try:
         spec = find_spec(name)
     except ModuleNotFoundError:
@@ -55,18 +61,21 @@ def _package(name: str) -> Iterable[str]:
 
 
 def files(kind: Kind, include: Sequence[Path] = ()) -> dict[str, Path]:
-    """Name to path of every file of a kind; the first folder that has a name wins."""
-    found: dict[str, Path] = {}
+    """Map names to paths for every file of a kind; the first folder that has a name wins."""
+    pattern = "*.txt" if kind == "tasks/stopwords" else "*.yaml"
+    paths: dict[str, Path] = {}
     for folder in folders(include):
-        for path in sorted(
-            (folder / kind).glob("*.txt" if kind == "tasks/stopwords" else "*.yaml")
-        ):
-            found.setdefault(path.stem, path)
-    return found
+        for path in sorted((folder / kind).glob(pattern)):
+            paths.setdefault(path.stem, path)
+    return paths
 
 
 def find(kind: Kind, name: str, include: Sequence[Path] = ()) -> Path:
-    """The file of a name. Raises UsageError, with the nearest name, when there is none."""
+    """Return the path of a named file.
+
+    Raises:
+        UsageError: There is no such file; the message suggests the nearest name.
+    """
     known = files(kind, include)
     if name not in known:
         raise unknown(KINDS[kind], name, known)

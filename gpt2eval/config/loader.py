@@ -1,6 +1,7 @@
-"""Task, suite and detokenizer files, read strictly: a key that is not known, or of the wrong type, is an error.
+"""Read task, suite and detokenizer files strictly: an unknown key or a wrong type is an error.
 
-The only room that knows YAML. It turns a name into a frozen `Task`; after that nothing reads configuration.
+This package is the only one that reads YAML configuration. It turns a name into a frozen `Task`;
+nothing reads configuration after that.
 """
 
 import json
@@ -12,22 +13,25 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from gpt2eval.config import catalog, loader
+from gpt2eval.config import catalog
 from gpt2eval.config.schema import Suite, Task
-from gpt2eval.errors import UsageError, unknown
+from gpt2eval.errors import UsageError, first_problem, unknown
 from gpt2eval.types import Filter
+
+PAPER = "gpt2-paper"  # the suite with the table of the GPT-2 paper
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def load_task(name: str, include: Sequence[Path] = ()) -> Task:
-    """The task of a name, `task` or `task/variant`; a variant's keys replace the task's.
+    """Load a task by name, `task` or `task/variant`; the variant's keys replace those of the task.
 
-    Raises UsageError for an unknown name or variant, or a file that does not read as a task.
+    Raises:
+        UsageError: The task or variant is unknown, or the file is not a valid task.
     """
     base, _, variant = name.partition("/")
     path = catalog.find("tasks", base, include)
-    content = _read(path)
+    content = read_yaml(path)
     variants = content.pop("variants", None) or {}
     if not isinstance(variants, dict) or not all(isinstance(key, str) for key in variants):
         raise UsageError(f"{path}: variants: expected a mapping of names to overrides")
@@ -36,39 +40,49 @@ def load_task(name: str, include: Sequence[Path] = ()) -> Task:
     overrides = (variants[variant] or {}) if variant else {}
     if not isinstance(overrides, dict):
         raise UsageError(
-            f"{path}: variants.{variant}: expected a mapping of keys to override, found {overrides!r:.60}"
+            f"{path}: variants.{variant}: expected a mapping of keys to override, "
+            f"found {overrides!r:.60}"
         )
     merged = content | overrides | {"name": base, "variant": variant, "variants": tuple(variants)}
-    task = _validate(Task, merged, path)
-    if (task.ask in ("choices", "candidate")) != (task.format == "cbt"):
-        raise UsageError(
-            f"{path}: ask: {task.ask}: does not go with format {task.format}; choices and candidate go with cbt"
-        )
-    if task.filter != "none" and task.ask not in ("last_word", "after_last_blank"):
-        raise UsageError(
-            f"{path}: filter: {task.filter}: does not go with ask {task.ask}; expected last_word"
-        )
+    task = validate(Task, merged, path)
+    _check_combinations(task, path)
     return task
 
 
+def _check_combinations(task: Task, path: Path) -> None:
+    """Raise UsageError for keys that are valid by themselves but not together."""
+    if (task.ask in ("choices", "candidate")) != (task.format == "cbt"):
+        raise UsageError(
+            f"{path}: ask: {task.ask}: not compatible with format {task.format}; "
+            "choices and candidate require format cbt, and format cbt requires one of them"
+        )
+    if task.filter != "none" and task.ask not in ("last_word", "after_last_blank"):
+        raise UsageError(
+            f"{path}: filter: {task.filter}: not compatible with ask {task.ask}; expected last_word"
+        )
+
+
 def dump_task(task: Task) -> str:
-    """A resolved task as YAML."""
+    """Return a resolved task as YAML."""
     return as_yaml(task.model_dump(mode="json", exclude_none=True))
 
 
 def as_yaml(content: Mapping[str, Any]) -> str:
-    """A mapping as it stands in a task's file."""
+    """Return a mapping in the YAML style of task files."""
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
 def load_suite(name: str, include: Sequence[Path] = ()) -> Suite:
-    """The suite of a name."""
+    """Load a suite by name."""
     path = catalog.find("tasks/suites", name, include)
-    return _validate(Suite, _read(path) | {"name": name}, path)
+    return validate(Suite, read_yaml(path) | {"name": name}, path)
 
 
 def load_filter(task: Task, include: Sequence[Path] = ()) -> Filter | None:
-    """The words that a task leaves out, from `tasks/stopwords/NAME.txt`: one a line, after lines of `#`."""
+    """Load the stop words of a task, or None if it has none.
+
+    `tasks/stopwords/NAME.txt` holds one word per line, after comment lines that begin with `#`.
+    """
     if task.filter == "none":
         return None
     content = catalog.find("tasks/stopwords", task.filter, include).read_text(encoding="utf-8")
@@ -81,19 +95,43 @@ def load_filter(task: Task, include: Sequence[Path] = ()) -> Filter | None:
     return Filter(task.filter, banned, task.filter_width, task.filter_depth, digest)
 
 
+def select_tasks(names: str | Sequence[str], include: Sequence[Path] = ()) -> list[Task]:
+    """Load tasks by name, in order and without duplicates; a suite stands for all its tasks.
+
+    Args:
+        names: Names of tasks, variants and suites, as a sequence or separated by commas.
+        include: Catalog folders to search first.
+    """
+    suites = catalog.files("tasks/suites", include)
+    full_names: list[str] = []
+    for name in names.split(",") if isinstance(names, str) else names:
+        if name in suites:
+            full_names += [column.task for column in load_suite(name, include).columns]
+        else:
+            full_names.append(name)
+    return [load_task(name, include) for name in dict.fromkeys(full_names)]
+
+
 class UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key given twice is an error."""
+    """A YAML loader that rejects duplicate keys, which YAML otherwise resolves silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping, or raise for a key that occurs twice."""
         keys = [key.value for key, _ in node.value]
-        if twice := [key for key in keys if keys.count(key) > 1]:
+        duplicates = [key for key in keys if keys.count(key) > 1]
+        if duplicates:
             raise yaml.constructor.ConstructorError(
-                None, None, f"key {twice[0]!r} is given twice", node.start_mark
+                None, None, f"duplicate key {duplicates[0]!r}", node.start_mark
             )
         return super().construct_mapping(node, deep)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        UsageError: The file cannot be read, is not YAML, or holds something else.
+    """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
     except (yaml.YAMLError, ValueError, OSError) as error:
@@ -103,50 +141,39 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _validate(model: type[Schema], content: dict[str, Any], path: Path) -> Schema:
+def validate(model: type[Schema], content: dict[str, Any], path: Path) -> Schema:
+    """Check the content of a file against its schema.
+
+    Raises:
+        UsageError: Names the file, the key, what was expected and what was found; for an unknown
+            key, the nearest valid key.
+    """
     try:
+        # In JSON mode a list is accepted for a tuple, although the schema is strict.
         return model.model_validate_json(json.dumps(content, default=str))
     except ValidationError as error:
         first = error.errors()[0]
-        *place, key = first["loc"] or ("",)
-        where = f"{path}: {'.'.join(map(str, place))}".rstrip(": ")
         if first["type"] == "extra_forbidden":
-            raise UsageError(f"{where}: {unknown('key', str(key), _keys(model, place))}") from None
-        what = f"{first['msg'][0].lower()}{first['msg'][1:]}"
-        raise UsageError(
-            f"{where}: {key}: {what}; found {json.dumps(first['input'], default=str):.60}"
-        ) from None
+            *parents, key = first["loc"]
+            where = ": ".join([str(path), *filter(None, [".".join(map(str, parents))])])
+            raise UsageError(
+                f"{where}: {unknown('key', str(key), _keys(model, parents))}"
+            ) from None
+        given = f"{json.dumps(first['input'], default=str):.60}"
+        raise UsageError(f"{path}: {first_problem(error)}; found {given}") from None
 
 
-def _keys(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
-    """The keys that a file may have at a place inside it."""
-    for step in place:
-        if isinstance(step, str) and step in model.model_fields:
-            found = [
-                t for t in _parts(model.model_fields[step].annotation) if issubclass(t, BaseModel)
-            ]
-            model = found[0] if found else model
+def _keys(model: type[BaseModel], parents: Sequence[int | str]) -> list[str]:
+    """Return the keys that a schema allows below the given parent keys."""
+    for parent in parents:
+        # An index into a list does not change the schema.
+        if isinstance(parent, str) and parent in model.model_fields:
+            classes = _classes(model.model_fields[parent].annotation)
+            model = next((c for c in classes if issubclass(c, BaseModel)), model)
     return list(model.model_fields)
 
 
-def _parts(annotation: Any) -> list[type]:
-    """The classes inside an annotation such as `tuple[Rule, ...] | None`."""
-    inner = [part for argument in get_args(annotation) for part in _parts(argument)]
+def _classes(annotation: Any) -> list[type]:
+    """Return the classes inside an annotation such as `tuple[Rule, ...] | None`."""
+    inner = [cls for argument in get_args(annotation) for cls in _classes(argument)]
     return inner or ([annotation] if isinstance(annotation, type) else [])
-
-
-PAPER = "gpt2-paper"
-
-
-def select_tasks(names: str | Sequence[str], include: Sequence[Path] = ()) -> list[Task]:
-    """The tasks of names, suites resolved into theirs, each once."""
-    listed = names.split(",") if isinstance(names, str) else names
-    suites = catalog.files("tasks/suites", include)
-    full = [
-        task
-        for name in listed
-        for task in (
-            [c.task for c in loader.load_suite(name, include).columns] if name in suites else [name]
-        )
-    ]
-    return [loader.load_task(name, include) for name in dict.fromkeys(full)]

@@ -1,4 +1,4 @@
-"""What a task, suite or detokenizer file may say: every key, its type and its default; does no work."""
+"""The keys of a task or suite file, their types and defaults. Does no work."""
 
 from typing import Annotated, Literal
 
@@ -6,15 +6,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Strict(BaseModel):
-    """A mapping in a file: an unknown key, or a value of another type, is an error."""
+    """A mapping in a file; an unknown key or a value of the wrong type is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Hub(Strict):
-    """A data set on the Hub, and how its rows give back the publisher's file.
+    """A data set on the Hugging Face Hub; most keys are arguments of `datasets.load_dataset`.
 
-    `part`: they give only the part of it that is scored, so that no hash can tell whether it is right.
+    Attributes:
+        column: The column that holds the text.
+        part: The split holds only the scored part of the publisher's file, so its content cannot
+            be checked against the file's hash.
+        restore: How to rebuild the publisher's file from the rows.
     """
 
     id: str
@@ -28,10 +32,15 @@ class Hub(Strict):
 
 
 class Archive(Strict):
-    """The publisher's archive: its address, its hash, and the file inside; without a `member` it is the file itself.
+    """The publisher's download.
 
-    `stream`: a .tar.gz too large to be kept is read as it comes: up to the member, where that has a hash of its own, else
-    to its end, to know its hash.
+    Attributes:
+        url: Its address.
+        sha256: The hash of the download.
+        member: The file inside the archive; without it, the download is the file itself.
+        stream: Read a large .tar.gz while downloading instead of storing it. Reading stops at the
+            member if the file has a hash of its own, and otherwise continues to the end of the
+            archive to check the archive's hash.
     """
 
     url: str
@@ -41,7 +50,7 @@ class Archive(Strict):
 
 
 class File(Strict):
-    """The publisher's file: its name, and what identifies its content."""
+    """The publisher's file: its name, and the hashes and size that identify its content."""
 
     name: str
     sha256: str | None = None
@@ -51,32 +60,35 @@ class File(Strict):
 
     @property
     def hash(self) -> str:
-        """What its content is known by, "" where nothing is."""
+        """The strongest hash known for the content, or "" if there is none."""
         return self.sha256 or self.md5 or self.git_blob or ""
 
 
 class Source(Strict):
-    """Where the published text comes from: `hub`, else `archive` (the other way where the Hub has only a part)."""
+    """Where to get the published text.
+
+    The Hub is tried first and then the archive; the order is reversed if the Hub holds only a part.
+    """
 
     hub: Hub | None = None
     archive: Archive | None = None
     file: File
 
     @model_validator(mode="after")
-    def checked(self) -> "Source":
-        if self.archive and self.archive.stream and not self.archive.member:
+    def _archive_can_be_checked(self) -> "Source":
+        archive = self.archive
+        if archive is None:
+            return self
+        if archive.stream and not archive.member:
             raise ValueError("archive: stream: expected a member")
-        if (
-            self.archive
-            and self.archive.member
-            and not (self.archive.sha256 or (self.archive.stream and self.file.hash))
-        ):
+        checked_by_file = archive.stream and self.file.hash
+        if archive.member and not (archive.sha256 or checked_by_file):
             raise ValueError("archive: expected its sha256")
         return self
 
 
 class Expect(Strict):
-    """Counts of the published file, checked when its hash matches."""
+    """Counts of the published file, checked if its hash matches."""
 
     records: int | None = None
     words: int | None = None
@@ -89,7 +101,7 @@ MetricName = Literal["ppl", "acc", "bpb", "bpc", "byte_ppl", "nats_per_token", "
 
 
 class PublishedFigures(Strict):
-    """Figures that somebody published for one metric of this task."""
+    """Published values of one metric of this task: the source, and a value per model."""
 
     source: str
     metric: MetricName
@@ -100,10 +112,38 @@ UnitName = Literal["word", "word+eol", "piece", "blank", "byte", "char", "token"
 
 
 class Task(Strict):
-    """One benchmark under one protocol: the text, how it is made fair, what is asked, and in which units.
+    """One benchmark under one protocol.
 
-    `ends` says where the file may end: a file of lines that stops inside one was cut short, unless its task says
-    `anywhere`. `passport` says where figures of `source` and `expect` come from, by their names.
+    Attributes:
+        name: The file's name.
+        variant: The variant's name, or "" for the task itself.
+        citation: The paper or page that introduces the data.
+        licence: The licence of the data.
+        note: What a reader must know about this protocol.
+        version: Increase it when results change; it is part of every signature.
+        source: Where to get the published text.
+        format: How the file is split into records.
+        encoding: `utf-8`, or `bytes` if the file may begin or end inside a character.
+        ends: `line` if a file that stops inside a line must be incomplete, otherwise `anywhere`.
+        cut_last: Score only this many bytes at the end of a file that has `cut_whole` bytes.
+        expect: Counts to check.
+        passport: Where the figures of `source` and `expect` come from, by name.
+        ask: Which span of a record is scored; see `gpt2eval.text.passages`.
+        detokenizer: A detokenizer's name with options, such as `ptb+question`.
+        lead: Replaces the white space at the beginning of a text; None leaves it.
+        join: What replaces a newline in the scored text.
+        start: The tokens before a text: end-of-text, none, the tokenizer's own start token, or
+            end-of-text followed by the tokenizer's own, which is then scored.
+        specials: Whether `<unk>` and the like in a text are plain text or special tokens.
+        context: The window in tokens, limited by the model's own.
+        stride: The number of new tokens per window; None means disjoint windows.
+        windows: How windows are placed; see `gpt2eval.scoring.windows`.
+        normalize: `tokens` divides each choice's score by its number of tokens.
+        filter: The list of stop words that cannot be the answer.
+        filter_width: The beam width of the search for the best word.
+        filter_depth: The most tokens of a word in that search.
+        unit: The denominator of perplexities.
+        variants: The names of the task's variants.
     """
 
     name: str
@@ -156,14 +196,14 @@ class Column(Strict):
 
 
 class Tolerance(Strict):
-    """How far a number may be from its target: by so much, or by a share of the target."""
+    """The accepted distance from a target: absolute, or as a share of the target."""
 
     absolute: float | None = None
     relative: float | None = None
 
 
 class Known(Strict):
-    """Why a cell of the table is known not to be reached."""
+    """A cell of the published table that is known to be out of reach, and why."""
 
     task: str
     metric: MetricName
@@ -172,9 +212,12 @@ class Known(Strict):
 
 
 class Suite(Strict):
-    """A published table: its columns in order, and the models whose rows it has, by the shape of their weights.
+    """A published table.
 
-    `tolerances` are by metric; `known` says which cells cannot be expected to be reached, and why.
+    Attributes:
+        models: Its rows: the published name, and the shape of the weights that identifies a model.
+        tolerances: The tolerance of each metric.
+        known: Cells that cannot be expected to be reproduced.
     """
 
     name: str
@@ -184,50 +227,3 @@ class Suite(Strict):
     models: dict[str, str] = {}
     tolerances: dict[MetricName, Tolerance] = {}
     known: tuple[Known, ...] = ()
-
-
-class Rule(Strict):
-    """One rule of a detokenizer: cut the captured groups out (`glue`), or put a text for each match (`swap`, `by`)."""
-
-    glue: str | None = None
-    swap: str | None = None
-    by: str | None = None
-    option: str | None = None
-
-    @model_validator(mode="after")
-    def one_kind(self) -> "Rule":
-        if (self.glue is None) == (self.swap is None) or (self.swap is None) != (self.by is None):
-            raise ValueError("expected either 'glue: REGEX' or 'swap: REGEX' with 'by: TEXT'")
-        return self
-
-
-class Example(Strict):
-    """A published line and its fair form: a test."""
-
-    published: str
-    fair: str
-    options: tuple[str, ...] = ()
-
-
-class DetokenizerFile(Strict):
-    """`detokenizers/NAME.yaml`: both directions of one tokenization scheme, side by side.
-
-    Or `steps`: another tool's preparation of a whole text, swap after swap, which cannot be undone.
-    """
-
-    title: str
-    version: int
-    note: str = ""
-    invertible: bool = True
-    python: str | None = None
-    options: dict[str, str] = {}
-    do: tuple[Rule, ...] = ()
-    undo: tuple[Rule, ...] = ()
-    steps: tuple[Rule, ...] = ()
-    examples: tuple[Example, ...] = ()
-
-    @model_validator(mode="after")
-    def one_way_steps(self) -> "DetokenizerFile":
-        if self.steps and (self.do or self.undo or self.python or self.invertible):
-            raise ValueError("steps go with 'invertible: false', and not with do, undo or python")
-        return self

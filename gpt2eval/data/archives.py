@@ -1,4 +1,4 @@
-"""A file, or the one of a name inside an archive: .zip, .tar.gz, .tgz and .gz, told by their content."""
+"""Read a plain file, or a member of a .zip, .tar.gz or .gz; the content decides the type."""
 
 import gzip
 import tarfile
@@ -11,7 +11,8 @@ from typing import IO, Protocol, cast
 
 from gpt2eval.errors import UsageError
 
-DAMAGE = (
+# What the archive libraries raise for a truncated or corrupt file.
+CORRUPTION = (
     EOFError,
     zlib.error,
     tarfile.TarError,
@@ -23,15 +24,21 @@ DAMAGE = (
 
 
 class Readable(Protocol):
-    """What a stream must be able to."""
+    """A stream that can be read."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
-def unpack(path: Path, names: Iterable[str]) -> bytes:
-    """The content of a file, or of the first of `names` that an archive holds, in whatever folder of it.
+def unreadable(where: Path | str, error: Exception) -> UsageError:
+    """Return the error for a file whose content cannot be read."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return UsageError(f"{where}: cannot be read: {reason:.200}; truncated or corrupt?")
 
-    Raises UsageError for an archive that is damaged, or holds none of them.
+
+def unpack(path: Path, names: Iterable[str]) -> bytes:
+    """Return the content of a file, or of the first of `names` that an archive holds in any folder.
+
+    Raises UsageError for an archive that is corrupt, or holds none of the names.
     """
     try:
         with path.open("rb") as file:
@@ -39,50 +46,54 @@ def unpack(path: Path, names: Iterable[str]) -> bytes:
         if magic == b"PK\3\4":
             with zipfile.ZipFile(path) as archive:
                 files = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-                return archive.read(_member(path, files, names))
+                return archive.read(_select_member(path, files, names))
         if not magic.startswith(b"\x1f\x8b"):
             return path.read_bytes()
         if not tarfile.is_tarfile(path):
             return gzip.decompress(path.read_bytes())
         with tarfile.open(path) as archive:
             files = [entry.name for entry in archive.getmembers() if entry.isfile()]
-            member = archive.extractfile(_member(path, files, names))
+            member = archive.extractfile(_select_member(path, files, names))
             return member.read() if member else b""
-    except DAMAGE as error:
-        raise UsageError(f"{path}: cannot be read: {error}; truncated or damaged?") from None
+    except CORRUPTION as error:
+        raise unreadable(path, error) from None
 
 
-def _member(path: Path, listed: list[str], names: Iterable[str]) -> str:
-    found = [entry for name in names for entry in listed if PurePosixPath(entry).name == name]
-    if not found:
-        raise UsageError(
-            f"{path}: holds no {' or '.join(dict.fromkeys(names))}; it has {', '.join(listed[:5])}"
-        )
-    return found[0]
+def _select_member(path: Path, members: list[str], names: Iterable[str]) -> str:
+    wanted = list(dict.fromkeys(names))
+    for name in wanted:
+        for member in members:
+            if PurePosixPath(member).name == name:
+                return member
+    raise UsageError(
+        f"{path}: contains no {' or '.join(wanted)}; it contains {', '.join(members[:5])}"
+    )
 
 
-class Hashed:
-    """A file that is read once, and the sha256 of what was read of it."""
+class HashingReader:
+    """A stream that is read once, and computes the SHA-256 of what it has read."""
 
     def __init__(self, file: Readable) -> None:
-        self._file, self._digest = file, sha256()
+        self._file = file
+        self._digest = sha256()
 
     def read(self, size: int) -> bytes:
         content = self._file.read(size)
         self._digest.update(content)
         return content
 
-    def at_the_end(self) -> str:
-        """The hash of all of it, after the rest has been read."""
+    def digest_to_end(self) -> str:
+        """Read the rest, and return the SHA-256 of the complete stream."""
         while self.read(1 << 20):
             pass
         return self._digest.hexdigest()
 
 
-def member_of_stream(file: Readable, name: str, origin: str) -> bytes:
-    """The content of a regular file of a .tar.gz that is read once from its beginning, and no further than it takes.
+def extract_from_stream(file: Readable, name: str, origin: str) -> bytes:
+    """Return the content of a regular file in a .tar.gz stream, which is read no further than
+    needed.
 
-    Raises UsageError for an archive that is damaged, or ends without it.
+    Raises UsageError for an archive that is corrupt, or ends without the file.
     """
     wanted = PurePosixPath(name)
     try:
@@ -91,6 +102,6 @@ def member_of_stream(file: Readable, name: str, origin: str) -> bytes:
                 if PurePosixPath(member.name) == wanted and member.isfile():
                     content = archive.extractfile(member)
                     return content.read() if content else b""
-    except DAMAGE as error:
-        raise UsageError(f"{origin}: cannot be read: {error}; truncated or damaged?") from None
-    raise UsageError(f"{origin}: holds no {name}")
+    except CORRUPTION as error:
+        raise unreadable(origin, error) from None
+    raise UsageError(f"{origin}: contains no {name}")

@@ -1,8 +1,8 @@
-"""Published files kept on disk: one folder per source, whole or not there, shared by processes and machines.
+"""The cache of published files: one folder per source, shared by processes and machines.
 
-`<folder>/files/<key>/` holds a publisher's file as published and, written last, `origin.json`, without which it does
-not count as there. The key follows from what a task file says of its source. `<folder>/archives/` holds the
-publishers' archives as downloaded; it may be deleted.
+`<folder>/files/<key>/` holds the published file and `origin.json`. `origin.json` is written last,
+and a file without a valid one does not count as cached. The key is derived from the `source` of a
+task file. `<folder>/archives/` holds the publishers' archives as downloaded; it may be deleted.
 """
 
 import json
@@ -22,27 +22,33 @@ from gpt2eval.errors import UsageError, first_problem
 from gpt2eval.files import write_atomic
 from gpt2eval.notices import notify
 
-PlainName = Annotated[
-    str, Field(pattern=r"^[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$")
-]  # of a file or folder, and no path
-Printed = Annotated[
-    str, Field(pattern=r"^[ -~]*$", max_length=500)
-]  # what a terminal shows as it is
+# A plain file name: no separators, no control characters, not hidden.
+PlainName = Annotated[str, Field(pattern=r"^[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$")]
+# Printable ASCII only, so that a terminal cannot be controlled by a file from elsewhere.
+Printable = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=500)]
 LARGEST = 1 << 31  # bytes
 
 
-class Origin(Strict):
-    """What is known of a kept file: its name, what it is, and where it came from, at which commit of the Hub."""
+class Provenance(Strict):
+    """The content of `origin.json`: where a file came from, and its checksum and size."""
 
     name: PlainName
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     bytes: Annotated[int, Field(ge=0, le=LARGEST)]
-    origin: Printed
-    revision: Printed = ""
+    origin: Printable
+    revision: Printable = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedFile:
+    """A cached file whose content matches its recorded checksum."""
+
+    provenance: Provenance
+    content: bytes
 
 
 def is_published(content: bytes, file: File) -> bool:
-    """Whether a content has the hash that a task's file gives."""
+    """Return whether the content has the checksum that a task file gives."""
     if file.sha256:
         return sha256(content).hexdigest() == file.sha256
     if file.md5:
@@ -51,112 +57,101 @@ def is_published(content: bytes, file: File) -> bool:
 
 
 def git_blob(content: bytes) -> str:
-    """The id that git gives to a content: a sha1 over a header and it."""
+    """Return the id that git gives to a content: the SHA-1 of a header followed by the content."""
     return sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def key_of(source: Source) -> str:
-    """The name of a source's folder: its file's, and a hash of all that the task file says of where it is and what.
+    """Return the name of a source's folder: the file name and a hash of the whole `source` section.
 
     >>> from gpt2eval.config.schema import File
     >>> key_of(Source(file=File(name="ptb.test.txt")))
     'ptb.test.txt-6c394cf1'
     """
-    return f"{source.file.name}-{sha256(source.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:8]}"
+    description = source.model_dump_json(exclude_defaults=True).encode()
+    return f"{source.file.name}-{sha256(description).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """The kept files below a folder: by default the user's cache folder of the platform."""
+    """The cached files below a folder."""
 
     folder: Path
 
     @classmethod
     def at(cls, folder: Path | None = None) -> "Cache":
-        """The cache in a folder, or in the standard one."""
+        """Return the cache in a folder, by default in the platform's cache folder of the user."""
         return cls(folder or user_cache_path("gpt2eval"))
 
-    def place(self, source: Source) -> Path:
-        """The folder of a source's file."""
-        return self.folder / "files" / key_of(source)
+    def folder_of(self, source: Source) -> Path:
+        """Return the folder that holds a source's file."""
+        return self._folder(key_of(source))
 
-    def path(self, source: Source) -> Path:
-        """A source's file."""
-        return self.place(source) / source.file.name
+    def path_of(self, source: Source) -> Path:
+        """Return the path of a source's file."""
+        return self.folder_of(source) / source.file.name
 
-    def archive(self, name: str) -> Path:
-        """Where a publisher's archive is kept."""
+    def archive_path(self, name: str) -> Path:
+        """Return the path of a publisher's archive."""
         return self.folder / "archives" / name
 
-    def origin(self, source: Source) -> Origin | None:
-        """What is known of a source's file, None where it is not there, or not whole."""
-        known = self.origin_of(key_of(source))
-        return known if known and known.name == source.file.name else None
+    def get(self, source: Source) -> CachedFile | None:
+        """Return a source's file, or None where it is missing, incomplete or corrupt."""
+        cached = self.get_by_key(key_of(source))
+        return cached if cached and cached.provenance.name == source.file.name else None
 
-    def origin_of(self, key: str) -> Origin | None:
-        """The same by the name of its folder."""
-        place = self.folder / "files" / key
-        try:
-            known = Origin.model_validate_json((place / "origin.json").read_bytes())
-            return known if (place / known.name).stat().st_size == known.bytes else None
-        except (OSError, ValidationError):
+    def get_by_key(self, key: str) -> CachedFile | None:
+        """Return the file in the folder `key`, or None as `get` does."""
+        provenance = self._provenance(key)
+        if provenance is None:
             return None
-
-    def read(self, source: Source) -> bytes | None:
-        """A source's file, None where it is not there, or is not what was kept."""
-        return self.content_of(key_of(source)) if self.origin(source) else None
-
-    def content_of(self, key: str) -> bytes | None:
-        """The same by the name of its folder."""
-        known = self.origin_of(key)
         try:
-            content = (self.folder / "files" / key / known.name).read_bytes() if known else b""
+            content = (self._folder(key) / provenance.name).read_bytes()
         except OSError:
             return None
-        return content if known and sha256(content).hexdigest() == known.sha256 else None
+        if sha256(content).hexdigest() != provenance.sha256:
+            return None
+        return CachedFile(provenance, content)
 
-    def begun(self) -> list[Path]:
-        """The folders whose file is not whole: one that was not finished, or was damaged later."""
-        folders = sorted(
-            path
-            for path in (self.folder / "files").glob("*")
-            if path.is_dir() and any(path.iterdir())
-        )
-        return [path for path in folders if self.origin_of(path.name) is None]
+    def incomplete(self) -> list[Path]:
+        """Return the folders without a valid `origin.json`, or with a file of another size."""
+        folders = sorted((self.folder / "files").glob("*"))
+        used = [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
+        return [folder for folder in used if self._provenance(folder.name) is None]
 
-    def put(self, source: Source, content: bytes, origin: str, revision: str = "") -> None:
-        """Keep a source's file."""
-        digest, plain = (
-            sha256(content).hexdigest(),
-            origin.encode("ascii", "backslashreplace").decode()[:500],
-        )
+    def put(self, source: Source, content: bytes, origin: str, revision: str = "") -> CachedFile:
+        """Store a source's file and return it as cached."""
         try:
-            known = Origin(
+            provenance = Provenance(
                 name=source.file.name,
-                sha256=digest,
+                sha256=sha256(content).hexdigest(),
                 bytes=len(content),
-                origin=plain,
+                origin=origin.encode("ascii", "backslashreplace").decode()[:500],
                 revision=revision,
             )
         except ValidationError as error:
-            raise UsageError(
-                f"{source.file.name}: cannot be kept: {first_problem(error)}"
-            ) from None
-        self.keep(key_of(source), known, content)
+            message = f"{source.file.name}: cannot be cached: {first_problem(error)}"
+            raise UsageError(message) from None
+        cached = CachedFile(provenance, content)
+        self.put_by_key(key_of(source), cached)
+        return cached
 
-    def keep(self, key: str, known: Origin, content: bytes) -> None:
-        """Keep a file under a key: what is known of it last, and with its hash, so that half of it never counts."""
-        place = self.folder / "files" / key
-        write_atomic(place / known.name, content)
-        write_atomic(
-            place / "origin.json", (json.dumps(known.model_dump(), indent=1) + "\n").encode()
-        )
+    def put_by_key(self, key: str, cached: CachedFile) -> None:
+        """Store a file in the folder `key`.
+
+        Writes `origin.json` last, so that a partial file never counts.
+        """
+        folder = self._folder(key)
+        provenance = json.dumps(cached.provenance.model_dump(), indent=1) + "\n"
+        write_atomic(folder / cached.provenance.name, cached.content)
+        write_atomic(folder / "origin.json", provenance.encode())
 
     @contextmanager
     def lock(self, source: Source) -> Iterator[None]:
-        """What only one process at a time is in, for a source; who has to wait says so on stderr.
+        """Hold a source's lock, which excludes other processes; a process that has to wait reports
+        it.
 
-        Raises UsageError for a folder that cannot be written to.
+        Raises UsageError for a folder that is not writable.
         """
         lock = FileLock(self.folder / "locks" / f"{key_of(source)}.lock", timeout=1)
         try:
@@ -164,13 +159,29 @@ class Cache:
             try:
                 lock.acquire()
             except Timeout:
-                notify(f"another process fetches {source.file.name}; waiting for it")
+                notify(f"waiting for another process that is downloading {source.file.name}")
                 lock.acquire(timeout=-1)
         except OSError as error:
             raise UsageError(
-                f"{self.folder}: {error.strerror}; expected a cache folder that can be written to"
+                f"{self.folder}: {error.strerror}; expected a writable cache folder"
             ) from None
         try:
             yield
         finally:
             lock.release()
+
+    def _folder(self, key: str) -> Path:
+        return self.folder / "files" / key
+
+    def _provenance(self, key: str) -> Provenance | None:
+        """Read `origin.json`; None where it is invalid or the file has another size.
+
+        Does not read the file.
+        """
+        folder = self._folder(key)
+        try:
+            provenance = Provenance.model_validate_json((folder / "origin.json").read_bytes())
+            size = (folder / provenance.name).stat().st_size
+        except (OSError, ValidationError):
+            return None
+        return provenance if size == provenance.bytes else None

@@ -1,57 +1,76 @@
-"""Published records: from a local file, the cache, the Hub or the publisher's archive, always by way of the publisher's file.
+"""Load published records from a local file, the cache, the Hub or the publisher's archive.
 
-Whatever the source, the first thing made is the bytes of the file as published (Hub rows are laid back into it),
-so one hash, one parser and one set of complaints serve all. It does not know models or metrics.
+Every source first yields the bytes of the file as published (Hub rows are converted back into it),
+so that one checksum, one parser and one set of messages serve all sources. Knows no models or
+metrics.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from gpt2eval.config.schema import Archive, Source, Task
 from gpt2eval.data import download, hub
-from gpt2eval.data.archives import Hashed, member_of_stream, unpack
-from gpt2eval.data.cache import Cache, is_published, key_of
-from gpt2eval.data.records import Corpus, parse_corpus
+from gpt2eval.data.archives import HashingReader, extract_from_stream, unpack
+from gpt2eval.data.cache import Cache, CachedFile, is_published, key_of
+from gpt2eval.data.records import Corpus, checksum_mismatch, parse_corpus
 from gpt2eval.errors import UsageError
+
+
+class FetchedFile(NamedTuple):
+    """A task's file in the cache, and its records where the download has already parsed them."""
+
+    cached: CachedFile
+    corpus: Corpus | None
 
 
 def load_corpus(
     task: Task, path: Path | None = None, *, strict: bool = False, cache: Path | None = None
 ) -> Corpus:
-    """The records of a task: from a local file (or archive, or a folder with it) if `path` is given, else the published one.
+    """Load the records of a task.
 
-    That is taken from the `cache` folder (the standard one by default), where it is put first if need be. Raises
-    UsageError as `parse_corpus` does, and for a file that cannot be had.
+    Reads the local file, archive or folder at `path` if given. Otherwise reads the published file
+    from the `cache` folder (by default the platform's) and downloads it first if needed. Raises
+    UsageError as `parse_corpus` does, and for a file that is not available.
     """
     if path:
         file = path / task.source.file.name if path.is_dir() else path
-        return replace(
-            parse_corpus(task, _local(task, file), str(file), strict=strict), origin=file.name
-        )
-    return parse_corpus(task, *fetch(task, Cache.at(cache), strict=strict), strict=strict)
+        corpus = parse_corpus(task, _read_local(task, file), str(file), strict=strict)
+        return replace(corpus, origin=file.name)
+    cached, corpus = fetch(task, Cache.at(cache), strict=strict)
+    return corpus or parse_corpus(task, cached.content, cached.provenance.origin, strict=strict)
 
 
-# -- bytes ---------------------------------------------------------------------------------------------------------
+def file_of(task: Task, files: Mapping[str, Path] | None) -> Path | None:
+    """Return the local file given for a task: under its full name, else under its base name."""
+    return (files or {}).get(task.full_name) or (files or {}).get(task.name)
 
 
-def _local(task: Task, path: Path) -> bytes:
+def _read_local(task: Task, path: Path) -> bytes:
     source = task.source
     if not path.is_file():
         raise UsageError(
-            f"--data {task.name}={path}: no such file; expected {source.file.name}, or an archive with it"
+            f"--data {task.name}={path}: no such file; "
+            f"expected {source.file.name}, or an archive that contains it"
         )
     member = source.archive and source.archive.member
-    return unpack(path, [source.file.name, *([PurePosixPath(member).name] if member else [])])
+    names = [source.file.name]
+    if member:
+        names.append(PurePosixPath(member).name)
+    return unpack(path, names)
 
 
-class MissingError(UsageError):
-    """A task's file that cannot be had; `said` is why, without what to do."""
+# -- fetching --------------------------------------------------------------------------------------
 
-    def __init__(self, said: str, mend: str) -> None:
-        super().__init__(f"{said}; {mend}")
-        self.said = said
+
+class MissingDataError(UsageError):
+    """A task's file is not available. `reason` says why, without the remedy."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason = reason
 
 
 def fetch(
@@ -61,108 +80,101 @@ def fetch(
     *,
     strict: bool = False,
     again: bool = False,
-) -> tuple[bytes, str]:
-    """A task's published file and where it came from: from the cache, else from its Hub data set or archive, then kept.
+) -> FetchedFile:
+    """Return a task's published file from the cache, or download it into the cache.
 
-    A source that fails, or gives another file than the published one, is followed by the next; another file is taken
-    only where none gives the published one, and never if `strict`. A `mirror` is an address below which archives are
-    looked for, first of all. `again` asks them though the file is there. Raises MissingError, with what each said and
-    what to do, where none gives it.
+    The sources are the Hub data set and the publisher's archive. A source that fails, or yields a
+    file with another checksum, is followed by the next one. A file with another checksum is
+    accepted only where no source yields the published one, and never if `strict`. `mirror` is a
+    base URL where archives are looked for first. `again` downloads the file even if it is cached.
+    Raises MissingDataError with the failure of each source and the remedy.
     """
-    found = None if again else _kept(task, cache, strict=strict)
-    if found is None:
-        with cache.lock(task.source):
-            found = None if again else _kept(task, cache, strict=strict)
-            found = found or _fetched(task, cache, mirror, strict=strict)
-    return found
+    if not again and (cached := _cached(task, cache, strict=strict)):
+        return FetchedFile(cached, None)
+    with cache.lock(task.source):
+        # Another process may have downloaded the file while this one waited for the lock.
+        if not again and (cached := _cached(task, cache, strict=strict)):
+            return FetchedFile(cached, None)
+        return _download(task, cache, mirror, strict=strict)
 
 
-def _kept(task: Task, cache: Cache, *, strict: bool) -> tuple[bytes, str] | None:
-    known, content = cache.origin(task.source), cache.read(task.source)
-    if known is None or content is None or (strict and not is_published(content, task.source.file)):
+def _cached(task: Task, cache: Cache, *, strict: bool) -> CachedFile | None:
+    cached = cache.get(task.source)
+    if cached and strict and not is_published(cached.content, task.source.file):
         return None
-    return content, known.origin
+    return cached
 
 
-def _fetched(task: Task, cache: Cache, mirror: str | None, *, strict: bool) -> tuple[bytes, str]:
-    said, other = list[str](), list[tuple[bytes, str, str]]()
-    for origin, source in _sources(task, cache, mirror):
+def _download(task: Task, cache: Cache, mirror: str | None, *, strict: bool) -> FetchedFile:
+    failures: list[str] = []
+    unpublished: list[tuple[hub.SourceFile, Corpus]] = []
+    for origin, read_source in _sources(task, cache, mirror):
         try:
-            content, revision = source()
-            parsed = parse_corpus(task, content, origin)
+            file = read_source()
+            corpus = parse_corpus(task, file.content, origin)
         except (download.UnreachableError, UsageError) as error:
-            said.append(str(error) if str(error).startswith(origin) else f"{origin}: {error}")
+            message = str(error)
+            failures.append(message if message.startswith(origin) else f"{origin}: {message}")
             continue
-        if parsed.published or not (strict or task.source.file.hash):
-            cache.put(task.source, content, origin, revision)
-            return content, origin
-        other.append((content, origin, revision))
-        said.append(f"{origin}: its hash is not that of the published {task.source.file.name}")
-    if published := _kept(task, cache, strict=True):
-        return published
-    if other and not strict:
-        cache.put(task.source, *other[0])
-        return other[0][:2]
-    give = f"give the file: --data {task.full_name}=PATH/TO/{task.source.file.name}"
-    if not said:
-        raise MissingError(f"task {task.full_name} has no address", give)
-    give += ", or a pack made where there is a network: gpt2eval data unpack FILE"
-    raise MissingError(
-        f"task {task.full_name}: its data could not be loaded: {'; '.join(said)}", give
-    )
+        if corpus.published or not (strict or task.source.file.hash):
+            return FetchedFile(cache.put(task.source, file.content, origin, file.revision), corpus)
+        unpublished.append((file, corpus))
+        failures.append(f"{origin}: {checksum_mismatch(task)}")
+    if published := _cached(task, cache, strict=True):
+        return FetchedFile(published, None)
+    if unpublished and not strict:
+        file, corpus = unpublished[0]
+        cached = cache.put(task.source, file.content, corpus.origin, file.revision)
+        return FetchedFile(cached, corpus)
+    remedy = f"give the file: --data {task.full_name}=PATH/TO/{task.source.file.name}"
+    if not failures:
+        raise MissingDataError(f"task {task.full_name} has no download source", remedy)
+    reason = f"task {task.full_name}: its data could not be loaded: {'; '.join(failures)}"
+    remedy += ", or a pack from a machine with a network: gpt2eval data unpack FILE"
+    raise MissingDataError(reason, remedy)
 
 
 def _sources(
     task: Task, cache: Cache, mirror: str | None
-) -> Iterator[tuple[str, Callable[[], hub.Restored]]]:
-    """Where the file may be had, in the order in which it is tried: the Hub, the archive; the other way with a mirror."""
+) -> Iterator[tuple[str, Callable[[], hub.SourceFile]]]:
+    """Yield the sources in the order in which they are tried: the Hub, then the archive.
+
+    The archive comes first with a mirror, and where the Hub has only a part of the file.
+    """
     source = task.source
-    of_hub = [(f"hub:{source.hub.id}", partial(hub.restored, source.hub))] if source.hub else []
-    of_archive = (
-        [
-            (url, partial(_from_archive, source.archive, source, url, cache))
-            for url in download.mirrored(source.archive.url, mirror)
-        ]
-        if source.archive
-        else []
-    )
+    from_hub: list[tuple[str, Callable[[], hub.SourceFile]]] = []
+    if source.hub:
+        from_hub.append((f"hub:{source.hub.id}", partial(hub.read_source, source.hub)))
+    from_archive: list[tuple[str, Callable[[], hub.SourceFile]]] = []
+    if source.archive:
+        for url in download.mirrored(source.archive.url, mirror):
+            read_source = partial(_read_archive, source.archive, source, url, cache)
+            from_archive.append((url, read_source))
     archive_first = mirror or (source.hub and source.hub.part)
-    yield from of_archive + of_hub if archive_first else of_hub + of_archive
+    yield from from_archive + from_hub if archive_first else from_hub + from_archive
 
 
-def _from_archive(archive: Archive, source: Source, url: str, cache: Cache) -> hub.Restored:
-    """The publisher's file from the archive at an address; what has another hash than it should is thrown away."""
+def _read_archive(archive: Archive, source: Source, url: str, cache: Cache) -> hub.SourceFile:
+    """Read the published file from the archive at a URL. Discards content with a wrong checksum."""
     file = source.file
     if archive.stream and archive.member:
         with download.stream(url) as body:
-            hashed = Hashed(body)
-            content = member_of_stream(hashed, archive.member, url)
-            if not is_published(content, file) and archive.sha256 not in (
-                None,
-                found := hashed.at_the_end(),
-            ):
-                raise UsageError(
-                    f"{url}: sha256 {found[:8]}, expected {str(archive.sha256)[:8]}; thrown away, try again"
-                )
+            reader = HashingReader(body)
+            content = extract_from_stream(reader, archive.member, url)
+            # The rest of a large archive is read only where nothing else identifies the file.
+            if not is_published(content, file) and archive.sha256:
+                digest = reader.digest_to_end()
+                if digest != archive.sha256:
+                    raise UsageError(download.mismatch(url, digest, archive.sha256))
     elif archive.member:
-        path = cache.archive(str(archive.sha256))
+        path = cache.archive_path(str(archive.sha256))
         download.download(url, path, archive.sha256)
         content = unpack(path, [PurePosixPath(archive.member).name])
     else:
-        path = cache.archive(key_of(source))
+        path = cache.archive_path(key_of(source))
         download.download(url, path, archive.sha256 or file.sha256)
         content = path.read_bytes()
         path.unlink()
     if file.hash and not is_published(content, file):
-        raise UsageError(
-            f"{url}: its {file.name} has another hash than the published one; thrown away"
-        )
-    return hub.Restored(content, "")
-
-
-# -- text ----------------------------------------------------------------------------------------------------------
-
-
-def file_of(task: Task, files: Mapping[str, Path] | None) -> Path | None:
-    """The local file given for a task: under its full name, or else under its base name."""
-    return (files or {}).get(task.full_name) or (files or {}).get(task.name)
+        raise UsageError(f"{url}: checksum mismatch: not the published {file.name}; discarded")
+    return hub.SourceFile(content, "")

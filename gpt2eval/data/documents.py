@@ -1,149 +1,229 @@
-"""Documents of files, folders, .jsonl and .parquet files, piece by piece."""
+"""Read documents from files and folders: plain text, JSON lines and parquet, compressed or not.
 
-import bz2
+`--text` reads complete documents and refuses what is not UTF-8. `--train` streams documents in
+pieces, in memory that does not depend on the file size, and replaces what is not UTF-8.
+"""
+
 import codecs
-import gzip
-import json
-import lzma
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, NamedTuple
 
-from gpt2eval.errors import UsageError
+from gpt2eval.data.archives import unpack, unreadable
+from gpt2eval.data.compression import CORRUPTION, MAGIC, PIECE, decompressed, text_suffix
+from gpt2eval.data.formats import json_text, value_of
+from gpt2eval.data.records import decode_text
+from gpt2eval.errors import UsageError, unknown
 from gpt2eval.files import files_below
 
-PIECE = 1 << 20  # bytes read at a time
+KEYS = {"jsonl": "KEY", "parquet": "COLUMN"}
+FORMS = (
+    "expected FILE, DIR, FILE.jsonl:KEY, FILE.parquet:COLUMN, jsonl:KEY:FILE or parquet:COLUMN:FILE"
+)
+# The first bytes of .zip, .gz, .parquet and .zst files, which are not text whatever their name
+# says.
+BINARY = (b"PK\3\4", b"\x1f\x8b", b"PAR1", b"\x28\xb5\x2f\xfd")
 
 
-OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+class Location(NamedTuple):
+    """Where documents are: a `file` or `folder`, or the `key` of a `jsonl` or `parquet` file."""
+
+    form: str
+    path: Path
+    key: str = ""
 
 
-NO_TEXT = (
-    b"PK\3\4",
-    b"\x1f\x8b",
-    b"PAR1",
-    b"\x28\xb5\x2f\xfd",
-)  # how .zip, .gz, .parquet and .zst begin
+def locate(where: str, option: str, default_key: str = "") -> Location:
+    """Parse the value of `--text` or `--train`. A path that exists is taken literally, colons
+    included.
 
-
-DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
-
-
-def files(places: Iterable[Path]) -> list[Path]:
-    """Files as given, and all files below folders that are not hidden, sorted; each once.
-
-    Raises UsageError where there is none, and for a folder that cannot be read.
+    Raises UsageError where nothing exists there, and for a `jsonl` or `parquet` file without a key
+    where there is no `default_key`.
     """
-    found: dict[Path, Path] = {}
-    for place in places:
-        below = files_below(place) if place.is_dir() else [place]
-        if not below or not below[0].is_file():
-            raise UsageError(
-                f"--train {place}: no such file, or no file in that folder that is not hidden"
-            )
-        for path in below:
-            found.setdefault(path.resolve(), path)
-    if not found:
-        raise UsageError("--train: expected files or folders with training text")
-    return list(found.values())
+    path = Path(where)
+    if where and _exists(path):
+        if path.is_dir():
+            return Location("folder", path)
+        form = form_of(path)
+        if form in KEYS and not default_key:
+            raise UsageError(f"{option} {where}: which of its texts? expected {where}:{KEYS[form]}")
+        return Location(form, path, default_key if form in KEYS else "")
+    form, _, rest = where.partition(":")
+    if form in KEYS:
+        key, _, file = rest.partition(":")
+    else:
+        file, _, key = where.rpartition(":")
+        form = form_of(Path(file))
+    path = Path(file)
+    if form not in KEYS or not key or not file or not _exists(path) or path.is_dir():
+        raise UsageError(f"{option} {where}: no such file or folder; {FORMS}")
+    return Location(form, path, key)
 
 
-def documents(path: Path, seen: Callable[[int], None] = lambda at: None) -> Iterator[Iterator[str]]:
-    """A file's documents, each in pieces, to be read in order; `seen` is told how far the file was read, in bytes.
+def _exists(path: Path) -> bool:
+    try:  # a name that is too long raises OSError
+        return path.is_file() or path.is_dir()
+    except OSError:
+        return False
 
-    Raises UsageError for a file that cannot be read, and, with its line, for JSON without a `text`.
-    """
-    form = _form(path)
+
+def form_of(path: Path) -> str:
+    """Return `jsonl` or `parquet` by a file's name, else `file`."""
+    form = text_suffix(path).removeprefix(".")
+    return form if form in KEYS else "file"
+
+
+def _files_in(folder: Path, option: str) -> list[Path]:
+    files = files_below(folder)
+    if not files:
+        raise UsageError(f"{option} {folder}: contains no files (hidden files are ignored)")
+    return files
+
+
+# -- complete documents, strictly ------------------------------------------------------------------
+
+
+def read_content(path: Path) -> bytes:
+    """Return a file's content, decompressed; of an archive, the member with its name."""
+    magic = MAGIC.get(path.suffix.lower())
     try:
-        if form == ".parquet":
-            yield from _rows(path, seen)
-            return
-        with ExitStack() as stack:
-            raw = stack.enter_context(path.open("rb"))
-            file = stack.enter_context(_unpacked(raw, _packing(path)))
-            if form == ".jsonl":
+        with path.open("rb") as raw:
+            if magic and raw.read(len(magic)) == magic:
+                raw.seek(0)
+                return decompressed(raw, path).read()
+    except CORRUPTION as error:
+        raise unreadable(path, error) from None
+    return unpack(path, [path.stem])
+
+
+def read_documents(location: Location) -> Iterator[str]:
+    """Yield the documents of a folder, or of a `jsonl` or `parquet` file.
+
+    Raises UsageError, with the line or row, for a document that is missing or not UTF-8 text.
+    """
+    path = location.path
+    if location.form == "jsonl":
+        text = decode_text(read_content(path), str(path))
+        for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
+            yield json_text(line, location.key, f"{path}: line {number}")
+    elif location.form == "parquet":
+        yield from _column(path, location.key)
+    else:
+        for file in _files_in(path, "--text"):
+            if (form := form_of(file)) in KEYS:
+                raise UsageError(
+                    f"--text {path}: {file}: contains several texts; "
+                    f"give it separately as {file}:{KEYS[form]}"
+                )
+            yield decode_text(read_content(file), str(file))
+
+
+# -- streamed documents, leniently -----------------------------------------------------------------
+
+
+def training_files(places: Iterable[Path]) -> list[Location]:
+    """Return the given files and all files below the given folders, sorted; each once.
+
+    The documents of a `jsonl` or `parquet` file are under `text` unless a key is given. Raises
+    UsageError for a place where no file exists.
+    """
+    files: dict[tuple[Path, str], Location] = {}
+    for place in places:
+        location = locate(str(place), "--train", "text")
+        below = [location]
+        if location.form == "folder":
+            below = [
+                Location(form_of(file), file, "text")
+                for file in _files_in(location.path, "--train")
+            ]
+        for file in below:
+            files.setdefault((file.path.resolve(), file.key), file)
+    if not files:
+        raise UsageError("--train: expected files or folders with training text")
+    return list(files.values())
+
+
+def stream_documents(
+    location: Location, on_read: Callable[[int], None] = lambda position: None
+) -> Iterator[Iterator[str]]:
+    """Yield the documents of a file, each as an iterator of pieces to be consumed in order.
+
+    Skips blank lines and empty rows. Calls `on_read` with the position in the file, in bytes.
+    Raises UsageError for a file that cannot be read, and, with the line or row, for a missing text.
+    """
+    path = location.path
+    if location.form == "parquet":
+        for text in _column(path, location.key, on_read, skip_empty=True):
+            yield iter([text])
+        return
+    try:
+        with path.open("rb") as raw, decompressed(raw, path) as file:
+            if location.form == "jsonl":
                 for number, line in enumerate(file, 1):
-                    seen(raw.tell())
+                    on_read(raw.tell())
                     if line.strip():
-                        yield iter([_text(line, f"{path}: line {number}")])
+                        text = line.decode("utf-8", "replace")
+                        where = f"{path}: line {number}"
+                        yield iter([json_text(text, location.key, where, lenient=True)])
             else:
-                yield _decoded(file, path, lambda: seen(raw.tell()))
-    except DAMAGE as error:
-        raise _damaged(path, error) from None
+                yield _decoded_pieces(file, path, lambda: on_read(raw.tell()))
+    except CORRUPTION as error:
+        raise unreadable(path, error) from None
 
 
-def _form(path: Path) -> str:
-    """The suffix that says how text lies in a file, without the one that says how it is packed; `_packing` is that one."""
-    return (
-        path.with_suffix("").suffix.lower()
-        if _packing(path) in (*OPENERS, ".zst")
-        else _packing(path)
-    )
-
-
-def _packing(path: Path) -> str:
-    return path.suffix.lower()
-
-
-def _damaged(path: Path, error: Exception) -> UsageError:
-    said = " ".join(str(error).split()) or type(error).__name__
-    return UsageError(f"{path}: cannot be read: {said:.200}; truncated or damaged?")
-
-
-def _unpacked(raw: IO[bytes], suffix: str) -> IO[bytes]:
-    if suffix == ".zst":
-        from pyarrow import input_stream
-
-        return BufferedReader(input_stream(raw, compression="zstd"), PIECE)
-    return OPENERS[suffix](raw) if suffix in OPENERS else raw
-
-
-def _decoded(file: IO[bytes], path: Path, seen: Callable[[], None]) -> Iterator[str]:
+def _decoded_pieces(file: IO[bytes], path: Path, on_read: Callable[[], None]) -> Iterator[str]:
+    # An incremental decoder keeps the bytes of a character that a piece boundary splits.
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     try:
         data = file.read(PIECE)
-        if data.startswith(NO_TEXT) or data[257:262] == b"ustar":
+        if data.startswith(BINARY) or data[257:262] == b"ustar":
             raise UsageError(
-                f"{path}: holds files or rows, and its name does not say so; expected text"
+                f"{path}: an archive or table whose name does not say so; expected text"
             )
         while data:
-            seen()
+            on_read()
             yield decoder.decode(data)
             data = file.read(PIECE)
-    except DAMAGE as error:
-        raise _damaged(path, error) from None
+    except CORRUPTION as error:
+        raise unreadable(path, error) from None
     yield decoder.decode(b"", final=True)
 
 
-def _text(line: bytes, where: str) -> str:
-    try:
-        text = json.loads(line.decode("utf-8", "replace"))["text"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        text = None
-    if not isinstance(text, str):
-        raise UsageError(
-            f'{where}: expected {{"text": "..."}}, found {line[:40].decode("utf-8", "replace")!r}'
-        )
-    return text
-
-
-def _rows(path: Path, seen: Callable[[int], None]) -> Iterator[Iterator[str]]:
+def _column(
+    path: Path,
+    column: str,
+    on_read: Callable[[int], None] = lambda position: None,
+    *,
+    skip_empty: bool = False,
+) -> Iterator[str]:
+    """Yield the texts of a parquet column; a dotted name leads into a struct."""
+    import pyarrow
     from pyarrow.parquet import ParquetFile
 
-    with ParquetFile(path) as file:
-        if "text" not in file.schema_arrow.names:
-            raise UsageError(
-                f"{path}: expected a column 'text', found {', '.join(file.schema_arrow.names[:5])}"
-            )
-        if "string" not in str(file.schema_arrow.field("text").type):
-            raise UsageError(
-                f"{path}: expected text in column 'text', found {file.schema_arrow.field('text').type}"
-            )
-        done = 0
-        for batch in file.iter_batches(1024, columns=["text"]):
-            done += batch.num_rows
-            seen(path.stat().st_size * done // max(file.metadata.num_rows, 1))
-            yield from (iter([text]) for text in batch.column(0).to_pylist() if text)
+    number = 0
+    try:
+        with ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if column not in names and column.partition(".")[0] not in names:
+                raise unknown(f"column of {path}", column, names)
+            size = path.stat().st_size
+            for batch in file.iter_batches(1024, columns=[column]):
+                read = number + batch.num_rows
+                on_read(size * read // max(file.metadata.num_rows, 1))
+                for row in batch.to_pylist():
+                    number += 1
+                    text = value_of(row, column)
+                    if skip_empty and not text and isinstance(text, str | None):
+                        continue
+                    if not isinstance(text, str):
+                        raise UsageError(
+                            f"{path}: row {number}: expected text in column {column}, "
+                            f"found {text!r:.40}"
+                        )
+                    yield text
+    except (KeyError, TypeError):
+        raise UsageError(
+            f"{path}: row {number}: expected text in column {column}, found none"
+        ) from None
+    except (pyarrow.ArrowException, *CORRUPTION) as error:
+        raise unreadable(path, error) from None

@@ -1,4 +1,4 @@
-"""A file at an address: taken up again where the connection broke, and checked before it counts."""
+"""Download files over HTTP: resume after a dropped connection, and verify the SHA-256."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -19,112 +19,110 @@ from gpt2eval.errors import UsageError
 from gpt2eval.http import TRANSIENT_STATUSES, TransientError, retry_after, retrying
 from gpt2eval.notices import notify
 
-ATTEMPTS = 5  # without a single byte in between
+ATTEMPTS = 5  # in a row that yield no byte
 BACKOFF = wait_exponential(multiplier=0.25)  # seconds
 LONGEST_WAIT = 30.0  # seconds before the next attempt
-REPORTED_WAIT = 5.0  # seconds from which a wait is reported
-TIMEOUT = httpx.Timeout(60, connect=10)  # seconds without a byte, and without a connection
+REPORTED_WAIT = 5.0  # seconds; a shorter wait is not reported
+TIMEOUT = httpx.Timeout(60, connect=10)  # seconds
 REFUSED = {
-    401: "access is refused (401)",
-    403: "access is refused (403)",
-    404: "there is no such file (404); it was moved or removed",
-    410: "there is no such file (410); it was removed",
+    401: "access denied (401)",
+    403: "access denied (403)",
+    404: "no such file (404); it was moved or removed",
+    410: "no such file (410); it was removed",
 }
 
 
 class UnreachableError(Exception):
-    """An address that does not give its file, and why."""
+    """A source cannot be reached or does not provide the file; the message says why."""
 
 
 class Body(io.RawIOBase):
-    """The bytes of an address from byte `at` on, read once; `total` is how many there are in all, where the server says so.
+    """The content of a URL from byte `offset` on, read once. Reconnects after a dropped connection.
 
-    Raises UnreachableError where they cannot be had, after as many attempts as may help.
+    `total` is the size of the complete file, or None where the server does not report it. Raises
+    UnreachableError once `ATTEMPTS` attempts in a row have yielded nothing.
     """
 
-    def __init__(self, url: str, at: int = 0) -> None:
-        self.url, self.at, self.total = url, at, None
+    def __init__(self, url: str, offset: int = 0) -> None:
+        self.url = url
+        self.offset = offset
+        self.total: int | None = None
         self._client = httpx.Client(
             timeout=TIMEOUT, follow_redirects=True, headers={"User-Agent": "gpt2eval"}
         )
         self._chunks: Iterator[bytes] | None = None
-        self._answered = False
-        self._next = self._more()
+        self._connected = False
+        self._next = self._next_chunk()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         if not self._next:
-            self._next = self._more()
-        taken, self._next = self._next[: len(buffer)], self._next[len(buffer) :]
-        buffer[: len(taken)] = taken
-        return len(taken)
+            self._next = self._next_chunk()
+        content = self._next[: len(buffer)]
+        self._next = self._next[len(buffer) :]
+        buffer[: len(content)] = content
+        return len(content)
 
     def close(self) -> None:
         self._client.close()
         super().close()
 
-    def _more(self) -> bytes:
-        """The next bytes; none are left when they are empty."""
+    def _next_chunk(self) -> bytes:
+        """Return the next bytes, or none at the end of the file."""
         try:
-            return retrying(ATTEMPTS, BACKOFF, LONGEST_WAIT, _said)(self._once)
+            return retrying(ATTEMPTS, BACKOFF, LONGEST_WAIT, _report_wait)(self._try_next_chunk)
         except TransientError as error:
             raise UnreachableError(f"{error}, {ATTEMPTS} times") from None
 
-    def _once(self) -> bytes:
+    def _try_next_chunk(self) -> bytes:
         try:
             if self._chunks is None:
-                self._chunks = self._connected()
+                self._chunks = self._request()
             chunk = next(self._chunks, b"")
         except httpx.TransportError as error:
             self._chunks = None
-            said = (
-                "no answer in time"
-                if isinstance(error, httpx.TimeoutException)
-                else str(error) or "the connection was cut"
-            )
-            if (
-                isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol)
-                and not self._answered
-            ):
-                raise UnreachableError(f"no connection: {said}") from None
-            raise TransientError(said) from None
+            message = str(error) or "the connection was dropped"
+            if isinstance(error, httpx.TimeoutException):
+                message = "timed out"
+            never_connected = isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol)
+            if never_connected and not self._connected:
+                raise UnreachableError(f"no connection: {message}") from None
+            raise TransientError(message) from None
         except (httpx.RequestError, httpx.InvalidURL) as error:
             raise UnreachableError(str(error)) from None
-        self.at += len(chunk)
+        self.offset += len(chunk)
         return chunk
 
-    def _connected(self) -> Iterator[bytes]:
-        headers = {"Accept-Encoding": "identity"} | (
-            {"Range": f"bytes={self.at}-"} if self.at else {}
-        )
-        answer = self._client.send(
-            self._client.build_request("GET", self.url, headers=headers), stream=True
-        )
-        self._answered = True
-        if answer.status_code == 416 and self.at:  # there is nothing after that byte
+    def _request(self) -> Iterator[bytes]:
+        """Request the file from the current offset on, and return its chunks."""
+        headers = {"Accept-Encoding": "identity"}
+        if self.offset:
+            headers["Range"] = f"bytes={self.offset}-"
+        request = self._client.build_request("GET", self.url, headers=headers)
+        response = self._client.send(request, stream=True)
+        self._connected = True
+        status = response.status_code
+        if status == 416 and self.offset:  # range not satisfiable: the file ends at this offset
             return iter(())
-        if answer.status_code in TRANSIENT_STATUSES:
-            after = retry_after(answer.headers.get("Retry-After", ""))
-            busy = f"the server is busy ({answer.status_code})"
-            if after and after > LONGEST_WAIT:
-                raise UnreachableError(f"{busy}, and asks to come back in {after:,.0f} seconds")
-            raise TransientError(busy, after)
-        if answer.status_code not in (200, 206):
-            raise UnreachableError(
-                REFUSED.get(answer.status_code, f"the server answers {answer.status_code}")
-            )
-        sent_before = self.at if answer.status_code == 206 else 0
-        if (length := answer.headers.get("Content-Length", "")).isdecimal():
-            self.total = sent_before + int(length)
-        return _after(
-            answer.iter_raw(), self.at - sent_before
-        )  # as they come: larger pieces are lost in a cut
+        if status in TRANSIENT_STATUSES:
+            wait = retry_after(response.headers.get("Retry-After", ""))
+            busy = f"the server is busy ({status})"
+            if wait and wait > LONGEST_WAIT:
+                raise UnreachableError(f"{busy} and asks to retry after {wait:,.0f} seconds")
+            raise TransientError(busy, wait)
+        if status not in (200, 206):
+            raise UnreachableError(REFUSED.get(status, f"unexpected HTTP status {status}"))
+        skipped = self.offset if status == 206 else 0
+        if (length := response.headers.get("Content-Length", "")).isdecimal():
+            self.total = skipped + int(length)
+        # iter_raw() yields bytes as they arrive; a larger buffer would be lost with the connection.
+        return _drop_first(response.iter_raw(), self.offset - skipped)
 
 
-def _after(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
-    """Chunks without their first bytes, which a server sends again that knows no ranges."""
+def _drop_first(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
+    """Drop the first `count` bytes, which a server without range support sends again."""
     for chunk in chunks:
         rest = chunk[count:]
         count -= len(chunk) - len(rest)
@@ -132,25 +130,24 @@ def _after(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
             yield rest
 
 
-def _said(state: RetryCallState) -> None:
-    """Say on stderr what is waited for, where that takes long."""
+def _report_wait(state: RetryCallState) -> None:
     if state.next_action and state.outcome and state.next_action.sleep >= REPORTED_WAIT:
-        notify(f"{state.outcome.exception()}; again in {state.next_action.sleep:.0f} s")
+        notify(f"{state.outcome.exception()}; retrying in {state.next_action.sleep:.0f} s")
 
 
 @contextmanager
-def stream(url: str, at: int = 0) -> Iterator[Any]:
-    """The bytes of an address as they come, with a bar on stderr where that is a terminal.
+def stream(url: str, offset: int = 0) -> Iterator[Any]:
+    """Open a URL as a binary file, with a progress bar on stderr if that is a terminal.
 
-    Raises UnreachableError where there are none, and where HF_HUB_OFFLINE says that there is no network.
+    Raises UnreachableError where the URL does not respond, and where HF_HUB_OFFLINE is set.
     """
     if constants.HF_HUB_OFFLINE:
         raise UnreachableError("HF_HUB_OFFLINE is set")
-    with Body(url, at) as body:
+    with Body(url, offset) as body:
         name = Path(urlsplit(url).path).name
         bar = {
             "total": body.total,
-            "initial": at,
+            "initial": offset,
             "desc": name,
             "unit": "B",
             "unit_scale": True,
@@ -161,9 +158,10 @@ def stream(url: str, at: int = 0) -> Iterator[Any]:
 
 
 def download(url: str, path: Path, sha256: str | None) -> None:
-    """The file of an address, whole or not there: one that was begun is gone on with, one of another hash is thrown away.
+    """Download `url` to `path` atomically. Resumes a partial download; discards a file whose
+    SHA-256 does not match.
 
-    Raises UnreachableError where it cannot be had, and UsageError for another hash.
+    Raises UnreachableError where the URL does not respond, and UsageError for a checksum mismatch.
     """
     part = path.with_name(f"{path.name}.part")
     try:
@@ -172,23 +170,26 @@ def download(url: str, path: Path, sha256: str | None) -> None:
             if sha256 and path.exists() and _digest(path) == sha256:
                 return
             if sha256 is None:
-                part.unlink(missing_ok=True)  # nothing would tell a mixture of two
-            with (
-                stream(url, part.stat().st_size if part.exists() else 0) as body,
-                part.open("ab") as file,
-            ):
+                part.unlink(
+                    missing_ok=True
+                )  # without a checksum, a mix of two files would go unnoticed
+            offset = part.stat().st_size if part.exists() else 0
+            with stream(url, offset) as body, part.open("ab") as file:
                 copyfileobj(body, file, 1 << 20)
-            found = _digest(part)
-            if sha256 not in (None, found):
+            digest = _digest(part)
+            if sha256 and digest != sha256:
                 part.unlink()
-                raise UsageError(
-                    f"{url}: sha256 {found[:8]}, expected {sha256[:8]}; thrown away, try again"
-                )
+                raise UsageError(mismatch(url, digest, sha256))
             part.replace(path)
     except OSError as error:
         raise UsageError(
-            f"{part}: {error.strerror}; the same command goes on once it can be written"
+            f"{part}: {error.strerror}; run the same command again once it is writable"
         ) from None
+
+
+def mismatch(where: str, digest: str, expected: str) -> str:
+    """Return the message for a download with a wrong SHA-256."""
+    return f"{where}: sha256 {digest[:8]}, expected {expected[:8]}; discarded, try again"
 
 
 def _digest(path: Path) -> str:
@@ -197,12 +198,14 @@ def _digest(path: Path) -> str:
 
 
 def mirrored(url: str, mirror: str | None) -> list[str]:
-    """Where to ask for a file: below a mirror's address by its name, then by host and path; and at its own address.
+    """Return the URLs to try for a file: below the mirror by name, then by host and path, then the
+    original.
 
     >>> mirrored("http://a.org/b/c.zip", "http://m")
     ['http://m/c.zip', 'http://m/a.org/b/c.zip', 'http://a.org/b/c.zip']
     """
     if mirror is None:
         return [url]
-    parts, base = urlsplit(url), mirror.rstrip("/")
+    parts = urlsplit(url)
+    base = mirror.rstrip("/")
     return [f"{base}/{Path(parts.path).name}", f"{base}/{parts.netloc}{parts.path}", url]

@@ -1,4 +1,7 @@
-"""The publishers' file formats: the text of a file to its records, with complaints that name the line; does no more."""
+"""Parsers of the publishers' file formats: the text of a file to its records.
+
+Errors name the line.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -11,16 +14,23 @@ from gpt2eval.text.passages import BLANK
 from gpt2eval.types import Record
 
 
-def under(row: Any, key: str) -> Any:
-    """What a row has under a key, or under each of its parts in turn (`meta.text`). Raises KeyError or TypeError."""
+def value_of(row: Any, key: str) -> Any:
+    """Return a row's value for a key, or for a dotted path (`meta.text`).
+
+    Raises KeyError or TypeError.
+    """
     return row[key] if key in row else reduce(getitem, key.split("."), row)
 
 
-def json_text(line: str, key: str, where: str) -> str:
-    """The text under a key of a JSON line. Raises UsageError where there is none, or one that is not Unicode."""
+def json_text(line: str, key: str, where: str, *, lenient: bool = False) -> str:
+    """Return the text for a key of a JSON line.
+
+    Raises UsageError where the key or the text is missing, and, unless `lenient`, for a text with
+    lone surrogates, which has no UTF-8 form.
+    """
     try:
-        text = under(json.loads(line), key)
-        text.encode()
+        text = value_of(json.loads(line), key)
+        text.encode(errors="surrogatepass" if lenient else "strict")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UsageError(f'{where}: expected {{"{key}": "..."}}, found {line[:40]!r}') from None
     return text
@@ -36,12 +46,16 @@ def _lines(text: str, _: str) -> Iterator[Record]:
 
 
 def _pages(text: str, _: str) -> Iterator[Record]:
-    """WikiText's articles: each begins with its heading and ends where the next one's line begins, without the line end.
+    """Split WikiText into articles. An article begins with its heading and ends before the next
+    one's line.
 
-    Source: EleutherAI/wikitext_document_level, what comes before the first heading is left out if it is blank.
+    The line ending before a heading belongs to no article, and neither does blank text before the
+    first heading. Source: the Hub data set EleutherAI/wikitext_document_level.
     """
-    index, page = 0, list[str]()
+    index = 0
+    page: list[str] = []
     for line in text.split("\n"):
+        # Two or more "=" pairs mark a section inside an article; only "= Title =" begins one.
         heading = line.replace("= = =", "===").replace("= =", "==").strip()
         if heading.startswith("= ") and heading.endswith(" ="):
             if "".join(page).strip():
@@ -53,32 +67,34 @@ def _pages(text: str, _: str) -> Iterator[Record]:
 
 
 def _lambada(text: str, origin: str) -> Iterator[Record]:
-    """A passage a line: `{"text": ...}` (OpenAI's file) or plain (the original)."""
+    """Parse one passage per line: `{"text": ...}` (OpenAI's file) or plain text (the original)."""
     as_json = text.startswith("{")
     for index, line in enumerate(text.removesuffix("\n").split("\n")):
-        where, passage = f"{origin}: line {index + 1}", line
-        if as_json:
-            passage = json_text(line, "text", where)
+        where = f"{origin}: line {index + 1}"
+        passage = json_text(line, "text", where) if as_json else line
         if len(passage.split()) < 2:
             raise UsageError(
-                f"{where}: expected a passage of two words or more, found {passage[:40]!r}"
+                f"{where}: expected a passage of two or more words, found {passage[:40]!r}"
             )
         yield Record(index, passage)
 
 
 def _documents(text: str, origin: str) -> Iterator[Record]:
-    """A document a line, `{"text": ...}` and whatever else is known of it; one may be empty, all of them may not."""
+    """Parse one document per line, `{"text": ...}`; other keys are ignored.
+
+    At least one has text.
+    """
     empty = True
     for index, line in enumerate(text.removesuffix("\n").split("\n")):
         document = json_text(line, "text", f"{origin}: line {index + 1}")
         empty = empty and not document
         yield Record(index, document)
     if empty:
-        raise UsageError(f"{origin}: every document in it is empty; expected text")
+        raise UsageError(f"{origin}: every document is empty; expected text")
 
 
 def _cbt(text: str, origin: str) -> Iterator[Record]:
-    """Blocks of 20 numbered sentences, a question with its blank, answer and options, and an empty line."""
+    """Parse blocks of 20 numbered sentences, a question with answer and options, and a blank line."""
     lines = text.removesuffix("\n").split("\n")
     while lines and not lines[-1]:
         lines.pop()
@@ -87,7 +103,8 @@ def _cbt(text: str, origin: str) -> Iterator[Record]:
         for number, line in enumerate(block[:21], 1):
             if not line.startswith(f"{number} "):
                 raise UsageError(
-                    f"{origin}: line {first + number}: expected sentence '{number} ...', found {line[:40]!r}"
+                    f"{origin}: line {first + number}: expected sentence '{number} ...', "
+                    f"found {line[:40]!r}"
                 )
         fields = block[20].removeprefix("21 ").split("\t") if len(block) > 20 else []
         options = tuple(fields[-1].split("|")) if fields else ()
@@ -97,9 +114,12 @@ def _cbt(text: str, origin: str) -> Iterator[Record]:
             or fields[1] not in options
             or len(set(options)) != 10
         ):
+            excerpt = block[-1][:40] if len(block) < 21 else block[20][-39:]
+            where = f"{origin}: line {first + min(len(block), 21)}"
             raise UsageError(
-                f"{origin}: line {first + min(len(block), 21)}: expected '21 question with {BLANK}', answer and ten "
-                f"different options, the answer among them, found {block[-1][:40] if len(block) < 21 else block[20][-39:]!r}"
+                f"{where}: expected '21 question with {BLANK}', "
+                "answer and ten different options that include the answer, "
+                f"found {excerpt!r}"
             )
         if len(block) > 21 and block[21]:
             raise UsageError(

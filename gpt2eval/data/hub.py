@@ -1,7 +1,7 @@
-"""Rows of a data set on the Hub, laid back into the publisher's file.
+"""Convert the rows of a Hub data set back into the publisher's file.
 
-Only the files of the split that is asked for are downloaded, each at the commit that the branch has now, and the
-large ones (by its own rules those in LFS) checked against the sha256 by which it names them.
+Downloads only the files of the requested split, at the current commit of the branch. The Hub names
+its large (LFS) files by their SHA-256; these are checked.
 """
 
 import json
@@ -13,21 +13,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpt2eval.config.schema import Hub
-from gpt2eval.data.download import UnreachableError
+from gpt2eval.data.download import UnreachableError, mismatch
 from gpt2eval.errors import UsageError
 
 
-class Restored(NamedTuple):
-    """The publisher's file as the rows give it back, and the commit they are of."""
+class SourceFile(NamedTuple):
+    """The publisher's file as a source yields it, and the Hub commit ("" for other sources)."""
 
     content: bytes
     revision: str
 
 
-def restored(hub: Hub) -> Restored:
-    """The file that a data set's rows give back.
+def read_source(hub: Hub) -> SourceFile:
+    """Download a data set's rows and return the publisher's file.
 
-    Raises UnreachableError where the Hub does not give them, and UsageError for a file of another hash than its name's.
+    Raises UnreachableError where the Hub does not provide the rows, and UsageError for a checksum
+    mismatch.
     """
     from huggingface_hub import constants
 
@@ -41,105 +42,99 @@ def restored(hub: Hub) -> Restored:
         raise
     except KeyError as error:
         raise UnreachableError(f"its rows have no column {error}") from None
-    except (
-        Exception
-    ) as error:  # whatever the network stack of the day raises has a reason for the user
+    except Exception as error:  # the network libraries raise many types; each becomes one line
         raise UnreachableError(_reason(error, hub)) from None
-    return Restored(content.encode(), revision)
+    return SourceFile(content.encode(), revision)
 
 
 def _rows(hub: Hub) -> tuple[Iterator[Mapping[str, Any]], str]:
-    """The rows of the split, read from its own files alone, and the commit they are of."""
+    """Return the rows of the split, read from its own files only, and their commit."""
     from datasets import load_dataset, load_dataset_builder
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()
     builder = load_dataset_builder(hub.id, hub.config, revision=hub.revision, data_dir=hub.data_dir)
     files: Mapping[str, list[str]] = {
-        str(split): found for split, found in (builder.config.data_files or {}).items()
+        str(split): paths for split, paths in (builder.config.data_files or {}).items()
     }
     if hub.split not in files:
         raise UnreachableError(f"it has no split {hub.split}; it has {', '.join(files) or 'none'}")
-    at = {_at(file) for file in files[hub.split]}
+    commits = {_commit(file) for file in files[hub.split]}
     paths = [str(_downloaded(file)) for file in files[hub.split]]
     rows = load_dataset(
         builder.name, data_files={hub.split: paths}, split=hub.split, streaming=True
     )
-    return iter(rows), ",".join(sorted(at))
+    return iter(rows), ",".join(sorted(commits))
 
 
-def _at(file: str) -> str:
-    """The commit in `hf://datasets/ID@COMMIT/PATH`."""
+def _commit(file: str) -> str:
+    """Return the commit in `hf://datasets/ID@COMMIT/PATH`."""
     return file.partition("@")[2].partition("/")[0]
 
 
 def _downloaded(file: str) -> Path:
-    """The file of `hf://datasets/ID@COMMIT/PATH` on disk; thrown away where its hash is not the one it is named by."""
+    """Download `hf://datasets/ID@COMMIT/PATH`.
+
+    Discards an LFS file whose SHA-256 does not match its name.
+    """
     from huggingface_hub import hf_hub_download
 
     repository, _, rest = file.removeprefix("hf://datasets/").partition("@")
     revision, _, path = rest.partition("/")
     local = Path(hf_hub_download(repository, path, revision=revision, repo_type="dataset"))
     blob = local.resolve()
-    if len(blob.name) == 64 and set(blob.name) <= set(
-        "0123456789abcdef"
-    ):  # by its sha256, as all large files are
+    # LFS files are stored under their SHA-256, small files under a shorter git hash.
+    if len(blob.name) == 64 and set(blob.name) <= set("0123456789abcdef"):
         with blob.open("rb") as content:
-            found = file_digest(content, "sha256").hexdigest()
-        if found != blob.name:
+            digest = file_digest(content, "sha256").hexdigest()
+        if digest != blob.name:
             local.unlink()
             blob.unlink()
-            raise UsageError(
-                f"hub:{repository}: {path}: sha256 {found[:8]}, expected {blob.name[:8]}; thrown away, try again"
-            )
+            raise UsageError(mismatch(f"hub:{repository}: {path}", digest, blob.name))
     return local
 
 
 def _reason(error: BaseException, hub: Hub) -> str:
-    """What went wrong, from the most telling error of the chain that was raised, and what may help."""
+    """Explain a failure by the most specific error of its chain, with a remedy where one exists."""
     from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub import constants, errors
 
     chain = [error]
-    while (
-        before := chain[-1].__cause__ or chain[-1].__context__
-    ) is not None and before not in chain:
-        chain.append(before)
-    for one in chain:
-        status = getattr(getattr(one, "response", None), "status_code", 0)
-        if isinstance(one, errors.GatedRepoError) or "is a gated dataset" in str(one):
-            return (
-                "it is gated: accept its terms on its page, and log in (hf auth login, or HF_TOKEN)"
-            )
-        if isinstance(one, errors.RevisionNotFoundError) or str(one).startswith("Revision "):
-            return f"it has no revision {hub.revision or 'main'} any more (404)"
-        if isinstance(one, errors.RepositoryNotFoundError | DatasetNotFoundError):
-            return "there is no such data set (404): it was moved or removed, or is private and needs a login (HF_TOKEN)"
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
+        chain.append(cause)
+    log_in = "log in (hf auth login, or HF_TOKEN)"
+    for link in chain:
+        status = getattr(getattr(link, "response", None), "status_code", 0)
+        if isinstance(link, errors.GatedRepoError) or "is a gated dataset" in str(link):
+            return f"it is gated: accept its terms on its page, and {log_in}"
+        if isinstance(link, errors.RevisionNotFoundError) or str(link).startswith("Revision "):
+            return f"revision {hub.revision or 'main'} no longer exists (404)"
+        if isinstance(link, errors.RepositoryNotFoundError | DatasetNotFoundError):
+            return f"no such data set (404): it was moved or removed, or is private: {log_in}"
         if status == 429:
-            return (
-                "too many requests (429): wait some minutes, or log in (hf auth login, or HF_TOKEN)"
-            )
+            return f"too many requests (429): wait some minutes, or {log_in}"
         if status >= 500:
             return f"the Hub is out of order ({status})"
-        if isinstance(one, OSError) and one.errno == ENOSPC:
-            return f"no space left in {constants.HF_HOME} (HF_HOME names another folder)"
-        if "ConnectError" in type(one).__name__:
+        if isinstance(link, OSError) and link.errno == ENOSPC:
+            return f"no space left in {constants.HF_HOME}; set HF_HOME to another folder"
+        if "ConnectError" in type(link).__name__:
             return "no connection"
-        if "Timeout" in type(one).__name__:
-            return "no answer in time (HF_HUB_DOWNLOAD_TIMEOUT is how many seconds it has)"
+        if "Timeout" in type(link).__name__:
+            return "timed out; set HF_HUB_DOWNLOAD_TIMEOUT to more seconds"
     return f"{' '.join(str(error).split()) or type(error).__name__:.200}"
 
 
-# -- rows to files -------------------------------------------------------------------------------------------------
+# -- rows to files ---------------------------------------------------------------------------------
 
 
 def _cbt_rows(row: Mapping[str, Any], _: str) -> str:
     lines = [f"{i} {sentence}\n" for i, sentence in enumerate(row["sentences"], 1)]
-    return (
-        "".join(lines) + f"21 {row['question']}\t{row['answer']}\t\t{'|'.join(row['options'])}\n\n"
-    )
+    options = "|".join(row["options"])
+    return "".join(lines) + f"21 {row['question']}\t{row['answer']}\t\t{options}\n\n"
 
 
+# By the `restore` rule of a task file: the function that converts a row back into its part of the
+# file.
 RESTORE: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
     "text": lambda row, column: row[column],
     "blank_lines": lambda row, column: row[column] or " \n",

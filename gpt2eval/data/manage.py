@@ -1,99 +1,63 @@
-"""Published data as a whole: what is needed, what is there, and whether it is what it should be.
+"""List, download, verify, pack and unpack published files. Does not know models.
 
-It does not know models. Each function takes the folder of the cache, or None for the standard one.
+Each function takes the folder of the cache, or None for the platform's.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from tabulate import tabulate
 
-from gpt2eval.config import catalog, loader
-from gpt2eval.config.schema import File, Source, Task
+from gpt2eval.config.schema import File, Source
 from gpt2eval.data import corpus, packs, records
-from gpt2eval.data.cache import Cache, is_published, key_of
+from gpt2eval.data.cache import Cache, CachedFile, is_published, key_of
+from gpt2eval.data.required import RequiredFile, required_files
 from gpt2eval.errors import UsageError
 from gpt2eval.text import roundtrip
 from gpt2eval.text.detokenizer import Detokenizer
 from gpt2eval.text.loader import load_detokenizer
 
-
-class Needed(NamedTuple):
-    """A publisher's file, and the tasks that are made of it."""
-
-    source: Source
-    tasks: tuple[Task, ...]
-
-    @property
-    def names(self) -> str:
-        """Its first task's name, and how many more there are."""
-        more = len(self.tasks) - 1
-        return self.tasks[0].full_name + (f" (+ {more})" if more else "")
-
-
-def needed(names: Sequence[str], include: Sequence[Path] = ()) -> list[Needed]:
-    """The files that tasks and suites are made of, each once; without names those of all tasks and variants."""
-    chosen = (
-        loader.select_tasks([part for name in names for part in name.split(",")], include)
-        if names
-        else _all(include)
-    )
-    by_key: dict[str, list[Task]] = {}
-    for task in chosen:
-        by_key.setdefault(key_of(task.source), []).append(task)
-    return [Needed(found[0].source, tuple(found)) for found in by_key.values()]
-
-
-def _all(include: Sequence[Path]) -> list[Task]:
-    bases = [loader.load_task(name, include) for name in catalog.files("tasks", include)]
-    return [
-        task
-        for base in bases
-        for task in (base, *(loader.load_task(f"{base.name}/{v}", include) for v in base.variants))
-    ]
+COLUMNS = ["file", "bytes", "cached", "hash", "task", "from", "licence"]
+INCOMPLETE = "incomplete or corrupt; run 'gpt2eval data fetch' or delete it"
 
 
 def listing(
     names: Sequence[str] = (), cache: Path | None = None, include: Sequence[Path] = ()
 ) -> str:
-    """A table of the files that are needed: size, whether they are there, hash, licence, origin, tasks."""
-    kept = Cache.at(cache)
-    rows = []
-    for item in needed(names, include):
-        file, known, content = item.source.file, kept.origin(item.source), kept.read(item.source)
-        there = "no" if content is None else "yes" if is_published(content, file) else "yes!"
-        size = known.bytes if known and content is not None else file.bytes
-        digest = known.sha256 if known and content is not None else file.hash
-        origin = known.origin if known and content is not None else _address(item.source)
-        licence = item.tasks[0].licence
-        rows.append(
-            [
-                file.name,
-                f"{size:,}" if size else "?",
-                there,
-                digest[:8] or "?",
-                item.names,
-                origin,
-                licence,
-            ]
-        )
-    table = tabulate(
-        rows,
-        ["file", "bytes", "there", "hash", "task", "from", "licence"],
-        "plain",
-        disable_numparse=True,
-    )
-    marked = (
-        "\nyes! = not the published file, or nothing to tell it by"
-        if any(row[2] == "yes!" for row in rows)
-        else ""
-    )
-    return table + marked
+    """Return a table of required files: size, cached or not, hash, tasks, origin, licence."""
+    store = Cache.at(cache)
+    rows = [_listing_row(file, store.get(file.source)) for file in required_files(names, include)]
+    table = tabulate(rows, COLUMNS, "plain", disable_numparse=True)
+    if any("yes!" in row for row in rows):
+        table += "\nyes! = not the published file, or no published checksum to compare with"
+    return table
 
 
-def _address(source: Source) -> str:
-    """Where a file is looked for first."""
+def _listing_row(required: RequiredFile, cached: CachedFile | None) -> list[str]:
+    file = required.source.file
+    if cached:
+        status = "yes" if is_published(cached.content, file) else "yes!"
+        size = cached.provenance.bytes
+        digest = cached.provenance.sha256
+        origin = cached.provenance.origin
+    else:
+        status = "no"
+        size = file.bytes
+        digest = file.hash
+        origin = _first_source(required.source)
+    return [
+        file.name,
+        f"{size:,}" if size else "?",
+        status,
+        digest[:8] or "?",
+        required.names,
+        origin,
+        required.tasks[0].licence,
+    ]
+
+
+def _first_source(source: Source) -> str:
+    """Return where a file is downloaded from, unless that fails."""
     if source.hub and not (source.hub.part and source.archive):
         return f"hub:{source.hub.id}"
     return source.archive.url if source.archive else "(--data)"
@@ -108,135 +72,154 @@ def fetch(
     again: bool = False,
     include: Sequence[Path] = (),
 ) -> Iterator[str]:
-    """Put the files of tasks into the cache; a line for each as soon as it is there. As `corpus.fetch`.
+    """Download the files that tasks require into the cache, and yield a line for each.
 
-    What fails does not keep the others from being fetched. Raises UsageError at the end, with all that failed.
+    A failure does not stop the other downloads. Raises UsageError at the end, with all failures.
+    The options are those of `corpus.fetch`.
     """
-    kept, failed = Cache.at(cache), list[UsageError]()
-    for item in needed(names, include):
+    store = Cache.at(cache)
+    failures: list[UsageError] = []
+    for required in required_files(names, include):
+        task = required.tasks[0]
         try:
-            content, _ = corpus.fetch(item.tasks[0], kept, mirror, strict=strict, again=again)
+            fetched = corpus.fetch(task, store, mirror, strict=strict, again=again)
         except UsageError as error:
-            failed.append(error)
+            failures.append(error)
             continue
-        yield _line(item, kept, content)
-    if len(failed) == 1:
-        raise failed[0]
-    if failed:
-        said = "; ".join(getattr(error, "said", str(error)) for error in failed)
+        yield _describe(required, fetched.cached)
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        reasons = "; ".join(getattr(error, "reason", str(error)) for error in failures)
         raise UsageError(
-            f"{said}; give the files: --data TASK=PATH, or a pack made elsewhere: gpt2eval data unpack FILE"
+            f"{reasons}; give the files: --data TASK=PATH, "
+            "or a pack from a machine with a network: gpt2eval data unpack FILE"
         )
 
 
-def _line(item: Needed, cache: Cache, content: bytes) -> str:
-    known = cache.origin(item.source)
-    published = (
-        "the published file"
-        if is_published(content, item.source.file)
-        else _why_not(item.source.file)
-    )
-    at = f" at {known.revision:.12}" if known and known.revision else ""
-    return f"{item.names}: {item.source.file.name}, {len(content):,} bytes, {published}, from {known and known.origin}{at}"
-
-
-def _why_not(file: File) -> str:
+def _describe(required: RequiredFile, cached: CachedFile) -> str:
+    provenance = cached.provenance
+    status = _status(cached.content, required.source.file)
+    commit = f" at {provenance.revision:.12}" if provenance.revision else ""
     return (
-        "NOT the published file (marked ! in signatures)"
-        if file.hash
-        else "no published hash to tell it by (!)"
+        f"{required.names}: {required.source.file.name}, {len(cached.content):,} bytes, {status}, "
+        f"from {provenance.origin}{commit}"
     )
+
+
+def _status(content: bytes, file: File) -> str:
+    if is_published(content, file):
+        return "the published file"
+    if file.hash:
+        return "NOT the published file (marked ! in signatures)"
+    return "no published checksum to compare with (marked ! in signatures)"
 
 
 def verify(
     names: Sequence[str] = (), cache: Path | None = None, include: Sequence[Path] = ()
 ) -> Iterator[str]:
-    """Check the files that are there: hash, counts, and every detokenizer of their tasks there and back; a line for each.
+    """Check the checksum, counts and detokenizer round trips of cached files, and yield a line for
+    each.
 
-    Raises UsageError at the end, naming what is damaged, not the published file, of other counts, or without a way
-    back; and for a task that was named and is not there.
+    Raises UsageError at the end for every file that is corrupt, not the published one, has other
+    counts, or fails the round trip, and for a named task whose file is not cached.
     """
-    kept = Cache.at(cache)
-    asked = needed(names, include)
-    keys = {key_of(item.source) for item in asked}
-    begun = {place.name: place for place in kept.begun() if not names or place.name in keys}
-    wrong = [
-        f"{place}: damaged, or not finished; expected 'gpt2eval data fetch', or it gone"
-        for place in begun.values()
-    ]
-    for item in asked:
-        if names and kept.origin(item.source) is None and key_of(item.source) not in begun:
-            wrong.append(f"{item.names}: {item.source.file.name} is not there")
-        elif kept.origin(item.source):
+    store = Cache.at(cache)
+    files = required_files(names, include)
+    keys = {key_of(required.source) for required in files}
+    incomplete = {
+        folder.name: folder for folder in store.incomplete() if not names or folder.name in keys
+    }
+    problems = [f"{folder}: {INCOMPLETE}" for folder in incomplete.values()]
+    for required in files:
+        cached = store.get(required.source)
+        path = store.path_of(required.source)
+        if cached:
             try:
-                yield _checked(item, kept, include)
+                yield _verified(required, cached, path, include)
             except UsageError as error:
-                wrong.append(f"{item.names}: {error}")
-    if wrong:
-        raise UsageError("; ".join(wrong))
+                problems.append(f"{required.names}: {error}")
+        elif key_of(required.source) in incomplete:
+            continue
+        elif path.exists():
+            task = required.tasks[0].full_name
+            problems.append(f"{required.names}: {path}: corrupt; run 'gpt2eval data fetch {task}'")
+        elif names:
+            problems.append(f"{required.names}: {required.source.file.name} is not in the cache")
+    if problems:
+        raise UsageError("; ".join(problems))
 
 
-def _checked(item: Needed, cache: Cache, include: Sequence[Path]) -> str:
-    """A line on a kept file whose hash, counts and round trips are right. Raises UsageError where they are not."""
-    content, path, source = cache.read(item.source), cache.path(item.source), item.source
-    if content is None:
-        raise UsageError(
-            f"{path}: damaged; expected 'gpt2eval data fetch {item.tasks[0].full_name}' again"
-        )
-    is_part = source.hub is not None and source.hub.part and len(content) == item.tasks[0].cut_last
+def _verified(
+    required: RequiredFile, cached: CachedFile, path: Path, include: Sequence[Path]
+) -> str:
+    """Describe a file whose checksum, counts and round trips are right.
+
+    Raises UsageError otherwise.
+    """
+    source = required.source
+    content = cached.content
+    # The Hub may have only the part of the file that the task scores.
+    is_part = bool(source.hub and source.hub.part) and len(content) == required.tasks[0].cut_last
     if source.file.hash and not is_published(content, source.file) and not is_part:
         raise UsageError(
-            f"{path}: not the published file; expected {source.file.hash[:8]} by its hash"
+            f"{path}: not the published file; expected one with the hash {source.file.hash[:8]}"
         )
-    said = [_line(item, cache, content)]
-    reads: dict[str, records.Corpus] = {}
-    for task in {
-        (task.format, task.expect.model_dump_json()): task for task in item.tasks
-    }.values():
-        read = reads[task.format] = records.parse_corpus(task, content, str(path))
-        records.check_counts(task, read)
-        units = read.units
-        said.append(
-            f"{task.format}: {len(read.records):,} records, {units.words:,} words, {units.lines:,} lines, {units.chars:,} chars"
+    facts = [_describe(required, cached)]
+    corpora: dict[str, records.Corpus] = {}
+    for task in {(t.format, t.expect.model_dump_json()): t for t in required.tasks}.values():
+        parsed = records.parse_corpus(task, content, str(path))
+        corpora[task.format] = parsed
+        records.check_counts(task, parsed)
+        units = parsed.units
+        facts.append(
+            f"{task.format}: {len(parsed.records):,} records, {units.words:,} words, "
+            f"{units.lines:,} lines, {units.chars:,} chars"
         )
-    for name, task in {task.detokenizer: task for task in item.tasks if task.detokenizer}.items():
+    for name, task in {t.detokenizer: t for t in required.tasks if t.detokenizer}.items():
         detokenizer = load_detokenizer(name, include)
         if isinstance(detokenizer, Detokenizer) and detokenizer.invertible:
-            lines = records.lines_of(task, reads[task.format])
+            lines = records.scored_lines(task, corpora[task.format])
             if failures := roundtrip.check_round_trip(lines, detokenizer).failures:
                 raise UsageError(
-                    f"detokenizer {detokenizer.name}: {failures} of {len(lines)} lines do not come back"
+                    f"detokenizer {detokenizer.name}: {failures} of {len(lines)} lines "
+                    "fail the round trip"
                 )
-            said.append(f"{detokenizer.name}: {len(lines):,} lines there and back")
-    return "; ".join(dict.fromkeys(said))
+            facts.append(f"{detokenizer.name}: {len(lines):,} lines pass the round trip")
+    return "; ".join(dict.fromkeys(facts))
 
 
 def pack(
     path: Path, names: Sequence[str] = (), cache: Path | None = None, include: Sequence[Path] = ()
-) -> tuple[list[packs.Entry], list[str]]:
-    """Write the files of tasks, or all that are there, into one archive; returns what it holds, and under which licences."""
-    kept = Cache.at(cache)
-    chosen = [item for item in needed(names, include) if names or kept.origin(item.source)]
-    if not names and (begun := kept.begun()):
-        raise UsageError(
-            f"{begun[0]}: damaged, or not finished; expected 'gpt2eval data fetch', or it gone"
-        )
-    if not chosen:
-        raise UsageError(f"nothing to pack in {kept.folder}; expected 'gpt2eval data fetch' first")
-    entries = packs.pack(path, kept, [item.source for item in chosen])
-    return entries, list(
-        dict.fromkeys(f"{item.source.file.name}: {item.tasks[0].licence}" for item in chosen)
-    )
+) -> tuple[list[packs.PackEntry], list[str]]:
+    """Write the files of tasks, by default all that are cached, into one archive.
+
+    Returns the entries, and the licences of the files.
+    """
+    store = Cache.at(cache)
+    if not names and (incomplete := store.incomplete()):
+        raise UsageError(f"{incomplete[0]}: {INCOMPLETE}")
+    files = required_files(names, include)
+    if not names:
+        files = [required for required in files if store.path_of(required.source).exists()]
+    if not files:
+        raise UsageError(f"nothing to pack in {store.folder}; run 'gpt2eval data fetch' first")
+    entries = packs.pack(path, store, [required.source for required in files])
+    licences = [f"{required.source.file.name}: {required.tasks[0].licence}" for required in files]
+    return entries, list(dict.fromkeys(licences))
 
 
 def unpack(path: Path, cache: Path | None = None, include: Sequence[Path] = ()) -> list[str]:
-    """Put the files of a pack into the cache, as `packs.unpack`; a line for each."""
-    kept, known = Cache.at(cache), {key_of(item.source): item for item in needed((), include)}
+    """Store the files of a pack in the cache, as `packs.unpack` does; return a line for each."""
+    store = Cache.at(cache)
+    by_key = {key_of(required.source): required for required in required_files((), include)}
     lines = []
-    for entry in packs.unpack(path, kept):
-        item, content = known.get(entry.key), kept.content_of(entry.key)
-        unknown = (
-            f"{entry.known.name}, {entry.known.bytes:,} bytes, of a task that is not known here"
-        )
-        lines.append(_line(item, kept, content) if item and content is not None else unknown)
+    for entry in packs.unpack(path, store):
+        required = by_key.get(entry.key)
+        cached = store.get_by_key(entry.key)
+        if required and cached:
+            lines.append(_describe(required, cached))
+        else:
+            provenance = entry.provenance
+            lines.append(f"{provenance.name}, {provenance.bytes:,} bytes, belongs to no known task")
     return lines

@@ -1,14 +1,15 @@
-"""Packs: the kept files of a cache in one archive, to be carried to a machine without network.
+"""Packs: cached files in one archive, to be carried to a machine without a network.
 
-A .tar.gz whose first member, `manifest.json`, names every other one with its size and hash. The same files make the
-same pack, byte for byte. Nothing of a pack is kept before all of it has been checked.
+A pack is a .tar.gz whose first member, `manifest.json`, lists every other member with its size and
+checksum. The same files give the same pack, byte for byte. Nothing is unpacked before everything is
+checked.
 """
 
 import gzip
 import io
 import os
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -17,67 +18,79 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, ValidationError
 
 from gpt2eval.config.schema import Source, Strict
-from gpt2eval.data.archives import DAMAGE
-from gpt2eval.data.cache import Cache, Origin, PlainName, key_of
+from gpt2eval.data.archives import CORRUPTION, unreadable
+from gpt2eval.data.cache import Cache, CachedFile, PlainName, Provenance, key_of
 from gpt2eval.errors import UsageError, first_problem
 
 LARGEST_MANIFEST = 1 << 24  # bytes
 
 
-class Entry(Strict):
-    """A packed file: its folder in the cache, and what is known of it."""
+class PackEntry(Strict):
+    """A file in a pack: its folder in the cache, and its provenance (`known` in the manifest)."""
 
     key: PlainName
-    known: Origin
+    provenance: Provenance = Field(alias="known")
 
     @property
     def member(self) -> str:
-        return f"files/{self.key}/{self.known.name}"
+        return f"files/{self.key}/{self.provenance.name}"
 
 
 class Manifest(Strict):
-    """What a pack holds."""
+    """The contents of a pack."""
 
     format: Annotated[int, Field(ge=1, le=1)] = 1
-    files: tuple[Entry, ...]
+    files: tuple[PackEntry, ...]
 
 
 class PackedFile(NamedTuple):
-    """A file of a pack, checked."""
+    """A file of a pack that matches its manifest entry."""
 
-    entry: Entry
+    entry: PackEntry
     content: bytes
 
 
-def pack(path: Path, cache: Cache, sources: Iterable[Source]) -> list[Entry]:
-    """Write the kept files of sources into a pack, whole or not at all, and return what it holds.
+def pack(path: Path, cache: Cache, sources: Iterable[Source]) -> list[PackEntry]:
+    """Write the cached files of sources into a pack atomically, and return its entries.
 
-    Raises UsageError where one is not there, or is damaged, and where the pack cannot be written.
+    Raises UsageError where a file is missing or corrupt, and where the pack cannot be written.
     """
-    found = [(source, cache.origin(source), cache.read(source)) for source in sources]
-    if absent := [source.file.name for source, _, content in found if content is None]:
+    cached: dict[str, CachedFile] = {}
+    missing: list[str] = []
+    for source in sources:
+        file = cache.get(source)
+        if file is None:
+            missing.append(source.file.name)
+        else:
+            cached[key_of(source)] = file
+    if missing:
         raise UsageError(
-            f"not in the cache: {', '.join(absent)}; expected 'gpt2eval data fetch' first"
+            f"not in the cache, or corrupt: {', '.join(missing)}; run 'gpt2eval data fetch' first"
         )
-    kept = {
-        key_of(s): PackedFile(Entry(key=key_of(s), known=k), c)
-        for s, k, c in found
-        if k and c is not None
-    }
-    files = [kept[key] for key in sorted(kept)]
+    files = [
+        PackedFile(PackEntry(key=key, known=cached[key].provenance), cached[key].content)
+        for key in sorted(cached)
+    ]
     manifest = Manifest(files=tuple(file.entry for file in files))
-    members = [("manifest.json", manifest.model_dump_json(indent=1).encode())]
-    members += [(entry.member, content) for entry, content in files]
+    members = [("manifest.json", manifest.model_dump_json(indent=1, by_alias=True).encode())]
+    members += [(file.entry.member, file.content) for file in files]
+    _write_archive(path, members)
+    return list(manifest.files)
+
+
+def _write_archive(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
     temporary = path.parent / f".{path.name}.{os.getpid()}"
     try:
         with (
             temporary.open("wb") as raw,
-            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as squeezed,
-            tarfile.open(fileobj=squeezed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+            # No name and no time in the gzip header, so that equal contents give equal bytes.
+            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as compressed,
+            tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as archive,
         ):
             for name, content in members:
                 member = tarfile.TarInfo(name)
-                member.size, member.mode = len(content), 0o644
+                member.size = len(content)
+                member.mode = 0o644
                 archive.addfile(member, io.BytesIO(content))
         temporary.replace(path)
     except OSError as error:
@@ -85,69 +98,68 @@ def pack(path: Path, cache: Cache, sources: Iterable[Source]) -> list[Entry]:
     finally:
         with suppress(OSError):
             temporary.unlink()
-    return list(manifest.files)
 
 
-def unpack(path: Path, cache: Cache) -> list[Entry]:
-    """Keep all files of a pack in a cache, and return what they are.
+def unpack(path: Path, cache: Cache) -> list[PackEntry]:
+    """Store all files of a pack in a cache, and return its entries.
 
-    Raises UsageError, before anything is kept, for an archive that is damaged or cut short, that has no manifest, or a
-    member that the manifest does not name (a link, a path outside), for a file of another size or hash, and for one
-    that the cache has already with another content.
+    Raises UsageError, before anything is stored, for an archive that is truncated or corrupt, that
+    has no manifest or a member that its manifest does not list (a link, a path outside), for a file
+    of another size or checksum, and for a file that the cache has with other content.
     """
-    entries = [packed.entry for packed in checked(path)]
+    entries = [file.entry for file in read_pack(path)]
     for entry in entries:
-        there = cache.origin_of(entry.key)
-        if there and there.sha256 != entry.known.sha256:
+        cached = cache.get_by_key(entry.key)
+        if cached and cached.provenance.sha256 != entry.provenance.sha256:
+            folder = cache.folder / "files" / entry.key
             raise UsageError(
-                f"{path}: {entry.known.name}: {cache.folder / 'files' / entry.key} has one of another hash, "
-                f"{there.sha256[:8]}, not {entry.known.sha256[:8]}; expected it gone, or another --cache"
+                f"{path}: {entry.provenance.name}: checksum mismatch: {folder} has "
+                f"{cached.provenance.sha256[:8]}, the pack {entry.provenance.sha256[:8]}; "
+                "delete that folder, or use another --cache"
             )
-    for entry, content in checked(path):
-        if cache.content_of(entry.key) != content:
-            cache.keep(entry.key, entry.known, content)
+    for entry, content in read_pack(path):
+        if cache.get_by_key(entry.key) is None:
+            cache.put_by_key(entry.key, CachedFile(entry.provenance, content))
     return entries
 
 
-def checked(path: Path) -> Iterator[PackedFile]:
-    """The files of a pack, each compared with the manifest; raises UsageError as `unpack` does."""
+def read_pack(path: Path) -> Iterator[PackedFile]:
+    """Yield the files of a pack, each compared with the manifest.
+
+    Raises UsageError as `unpack` does.
+    """
     try:
-        with gzip.open(path) as squeezed, tarfile.open(fileobj=squeezed, mode="r|") as archive:
-            first = archive.next()
-            if (
-                first is None
-                or first.name != "manifest.json"
-                or not first.isreg()
-                or first.size > LARGEST_MANIFEST
-            ):
-                raise UsageError(
-                    f"{path}: not a pack: expected manifest.json first, as 'gpt2eval data pack' writes it"
-                )
-            missing = {
-                entry.member: entry for entry in _manifest(_content(archive, first), path).files
-            }
+        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+            missing = {entry.member: entry for entry in _read_manifest(archive, path).files}
             while (member := archive.next()) is not None:
-                where, entry = f"{path}: {member.name!r:.80}", missing.pop(member.name, None)
+                where = f"{path}: {member.name!r:.80}"
+                entry = missing.pop(member.name, None)
                 if entry is None:
-                    raise UsageError(f"{where}: not a file that its manifest names, or there twice")
-                if not member.isreg():
-                    raise UsageError(f"{where}: a link, folder or device; expected a plain file")
-                if member.size != entry.known.bytes:
-                    raise UsageError(
-                        f"{where}: {member.size:,} bytes; its manifest says {entry.known.bytes:,}"
-                    )
-                content = _content(archive, member)
-                if sha256(content).hexdigest() != entry.known.sha256:
-                    raise UsageError(f"{where}: its hash is not the one that its manifest says")
-                yield PackedFile(entry, content)
-            while squeezed.read(1 << 20):  # to its end, where its own checksum is
+                    raise UsageError(f"{where}: not listed in the manifest, or a duplicate")
+                yield PackedFile(entry, _checked_content(archive, member, entry, where))
+            while stream.read(1 << 20):  # gzip verifies its own checksum at the end of the stream
                 pass
-    except DAMAGE as error:
-        raise UsageError(f"{path}: cannot be read: {error}; truncated or damaged?") from None
+    except CORRUPTION as error:
+        raise unreadable(path, error) from None
     if missing:
         raise UsageError(
-            f"{path}: lacks {', '.join(sorted(missing))}, which its manifest names; truncated?"
+            f"{path}: lacks {', '.join(sorted(missing))}, listed in its manifest; truncated?"
         )
+
+
+def _checked_content(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, entry: PackEntry, where: str
+) -> bytes:
+    if not member.isreg():
+        raise UsageError(f"{where}: a link, folder or device; expected a plain file")
+    if member.size != entry.provenance.bytes:
+        raise UsageError(
+            f"{where}: {member.size:,} bytes; its manifest says {entry.provenance.bytes:,}"
+        )
+    content = _content(archive, member)
+    if sha256(content).hexdigest() != entry.provenance.sha256:
+        raise UsageError(f"{where}: checksum mismatch with its manifest")
+    return content
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -155,8 +167,14 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return file.read() if file else b""
 
 
-def _manifest(content: bytes, path: Path) -> Manifest:
+def _read_manifest(archive: tarfile.TarFile, path: Path) -> Manifest:
+    member = archive.next()
+    is_manifest = member is not None and member.name == "manifest.json" and member.isreg()
+    if member is None or not is_manifest or member.size > LARGEST_MANIFEST:
+        raise UsageError(
+            f"{path}: not a pack; expected manifest.json first, as 'gpt2eval data pack' writes it"
+        )
     try:
-        return Manifest.model_validate_json(content)
+        return Manifest.model_validate_json(_content(archive, member))
     except ValidationError as error:
         raise UsageError(f"{path}: manifest.json: {first_problem(error)}") from None

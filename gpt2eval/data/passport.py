@@ -1,4 +1,4 @@
-"""Passports: what identifies a task's published file, its counts and its licence, and where each figure comes from."""
+"""Passports: the checksum, counts and licence of a published file, with a source for each."""
 
 from collections.abc import Mapping
 from hashlib import md5, sha256
@@ -25,26 +25,26 @@ CLAIMS = {
 }
 
 
-def of_task(task: Task) -> str:
-    """The passport in a task's file: a line per figure, and below it where it comes from."""
+def task_passport(task: Task) -> str:
+    """Return the passport in a task's file: a line per figure, and below it the figure's source."""
     lines = [f"{task.full_name}: {task.title}"]
     for name, figure in _figures(task).items():
         if figure is not None:
             shown = f"{figure:,}" if isinstance(figure, int) else str(figure)
             lines.append(f"  {name:14} {shown}")
         if figure is not None and name in CLAIMS:
-            lines.append(f"  {'':14} <- {task.passport.get(name, '(where from is not said)')}")
+            lines.append(f"  {'':14} <- {task.passport.get(name, '(no source given)')}")
     return "\n".join(lines)
 
 
 def _figures(task: Task) -> Mapping[str, str | int | None]:
-    """What a task's file says of its data, by the names that its `passport` uses."""
-    hub, archive, file = task.source.hub, task.source.archive, task.source.file
-    rows = (
-        ", ".join(filter(None, [hub.config, hub.data_dir, hub.split, hub.revision]))
-        if hub
-        else None
-    )
+    """Return what a task's file states about its data, by the names that its `passport` uses."""
+    hub = task.source.hub
+    archive = task.source.archive
+    file = task.source.file
+    rows = None
+    if hub:
+        rows = ", ".join(filter(None, [hub.config, hub.data_dir, hub.split, hub.revision]))
     counts = task.expect.model_dump()
     return {
         "licence": task.licence,
@@ -55,22 +55,24 @@ def _figures(task: Task) -> Mapping[str, str | int | None]:
         "member": archive and archive.member,
         "file": file.name,
         **{name: getattr(file, name) for name in ("sha256", "md5", "git_blob")},
-        "scored": task.cut_last and f"of {task.cut_whole:,} bytes the last {task.cut_last:,}",
+        "scored": task.cut_last and f"the last {task.cut_last:,} of {task.cut_whole:,} bytes",
         **counts,
         "bytes": file.bytes or counts["bytes"],
     }
 
 
-def of_file(path: Path, form: str, encoding: str = "utf-8") -> str:
-    """What a new task's file may say of its data: hash, counts, and that they were counted here; YAML, to be pasted.
+def file_passport(path: Path, form: str, encoding: str = "utf-8") -> str:
+    """Return a passport for a new task's file: checksum and counts, as YAML to paste into its task
+    file.
 
-    Raises UsageError for a file that is not there, or does not read as that format.
+    Raises UsageError for a file that does not exist, or is not in that format.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; expected the file as its publisher gives it")
-    content, said = path.read_bytes(), f"taken and counted by gpt2eval {__version__}"
+        raise UsageError(f"{path}: no such file; expected the file as published")
+    content = path.read_bytes()
+    counted = f"computed by gpt2eval {__version__}"
     if content.startswith((b"PK\3\4", b"\x1f\x8b")):
-        raise UsageError(f"{path}: an archive; expected the file that is inside it")
+        raise UsageError(f"{path}: an archive; expected the file inside it")
     source = Source(
         file=File(name=path.name, sha256=sha256(content).hexdigest(), bytes=len(content))
     )
@@ -89,12 +91,13 @@ def of_file(path: Path, form: str, encoding: str = "utf-8") -> str:
         "unit": "word",
         "metrics": ("ppl",),
     }
-    read = records.parse_corpus(Task.model_validate(keys | protocol), content, str(path))
-    found = {
-        "words": read.units.words,
-        "lines": read.units.lines,
+    corpus = records.parse_corpus(Task.model_validate(keys | protocol), content, str(path))
+    counts = {
+        "records": len(corpus.records),
+        "words": corpus.units.words,
+        "lines": corpus.units.lines,
         "bytes": len(content),
-        "chars": read.units.chars,
+        "chars": corpus.units.chars,
     }
     snippet = loader.as_yaml(
         {
@@ -102,9 +105,9 @@ def of_file(path: Path, form: str, encoding: str = "utf-8") -> str:
             "source": {"file": source.file.model_dump(exclude_none=True)},
             "format": form,
             "encoding": encoding,
-            "expect": {"records": len(read.records)} | found,
-            "passport": {"licence": "..."} | dict.fromkeys(["sha256", "records", *found], said),
+            "expect": counts,
+            "passport": {"licence": "..."} | dict.fromkeys(["sha256", *counts], counted),
         }
     )
     hashes = f"md5 {md5(content).hexdigest()}, git blob {git_blob(content)}"
-    return f"# {path.name}: {hashes}: compare them with what its publisher gives\n{snippet}"
+    return f"# {path.name}: {hashes}: compare them with the published ones\n{snippet}"

@@ -1,4 +1,7 @@
-"""The bytes of a published file to checked records."""
+"""Parse the bytes of a published file into checked records.
+
+Does not know where the bytes come from.
+"""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,7 +16,10 @@ from gpt2eval.types import Record, Units
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The records of a task, the hash of the bytes they were load_corpus from, and whether those are the published ones."""
+    """The records of a task, and the identity of the bytes that they were parsed from.
+
+    `published` is whether the bytes have the published checksum; `origin` is where they came from.
+    """
 
     records: tuple[Record, ...]
     units: Units
@@ -23,92 +29,99 @@ class Corpus:
 
 
 def parse_corpus(task: Task, content: bytes, origin: str, *, strict: bool = False) -> Corpus:
-    """The records of a task's file. A file of exactly `cut_whole` bytes is cut to its last `cut_last`.
+    """Parse the content of a task's file. A file of exactly `cut_whole` bytes is cut to its last
+    `cut_last`.
 
-    Raises UsageError for content that is damaged or of another format (with the line), for counts that differ although
-    the hash matched, and, if `strict`, for a hash that is not the published one.
+    Raises UsageError for content that is corrupt or in another format (with the line), for counts
+    that differ although the checksum matches, and, if `strict`, for content that is not the
+    published one.
     """
     published = is_published(content, task.source.file)
     if strict and not published:
-        raise UsageError(
-            f"{origin}: its hash is not that of the published {task.source.file.name} (--strict-data)"
-        )
+        raise UsageError(f"{origin}: {checksum_mismatch(task)} (--strict-data)")
     if len(content) == task.cut_whole:
         content = content[-(task.cut_last or 0) :]
     text = _decode_task_file(content, task, origin)
     records = tuple(formats.PARSERS[task.format](text, origin))
     units = sum((passages.units(record.text) for record in records), Units())
-    load_corpus = Corpus(records, units, sha256(content).hexdigest(), published, origin)
+    corpus = Corpus(records, units, sha256(content).hexdigest(), published, origin)
     if published:
-        check_counts(task, load_corpus, len(content))
-    return load_corpus
+        check_counts(task, corpus, len(content))
+    return corpus
 
 
-def check_counts(task: Task, load_corpus: Corpus, size: int | None = None) -> None:
-    """Raise UsageError where a text does not have the counts that its task expects."""
-    units = load_corpus.units
-    found = {
-        "records": len(load_corpus.records),
-        "words": units.words,
-        "lines": units.lines,
+def checksum_mismatch(task: Task) -> str:
+    """Return the message that a content is not the task's published file."""
+    return f"checksum mismatch: not the published {task.source.file.name}"
+
+
+def check_counts(task: Task, corpus: Corpus, size: int | None = None) -> None:
+    """Raise UsageError where a corpus does not have the counts that its task expects."""
+    counts = {
+        "records": len(corpus.records),
+        "words": corpus.units.words,
+        "lines": corpus.units.lines,
         "bytes": size,
-        "chars": units.chars,
+        "chars": corpus.units.chars,
     }
     for name, expected in task.expect.model_dump(exclude_none=True).items():
-        if found[name] not in (None, expected):
+        if counts[name] not in (None, expected):
             raise UsageError(
-                f"{load_corpus.origin}: {found[name]} {name}; the published file has {expected}"
+                f"{corpus.origin}: {counts[name]} {name}; the published file has {expected}"
             )
 
 
 def _decode_task_file(content: bytes, task: Task, origin: str) -> str:
-    """The text of a task's file."""
     if not content or (task.encoding == "utf-8" and not content.strip()):
         raise UsageError(f"{origin}: empty; expected {task.source.file.name}")
     if task.encoding == "bytes":
         return content.decode("utf-8", "surrogateescape")
     text = decode_text(content, origin)
     if task.ends == "line" and "\n" in text and not text.endswith("\n"):
-        raise UsageError(
-            f"{origin}: line {_line(content, len(content))}: has no line end; truncated?"
-        )
+        line = _line_number(content, len(content))
+        raise UsageError(f"{origin}: line {line}: no line ending; truncated?")
     return text
 
 
 def decode_text(content: bytes, origin: str) -> str:
-    """The text of plain UTF-8 with LF line ends. Raises UsageError, which names the line, for any other bytes."""
-    for sign, problem in (
+    """Decode plain UTF-8 text with LF line endings.
+
+    Raises UsageError with the line for other bytes.
+    """
+    expected = "expected plain UTF-8 text with LF line endings"
+    for mark, problem in (
         (b"\xef\xbb\xbf", "begins with a byte-order mark"),
         (b"\0", "binary"),
-        (b"\r\n", "CRLF line ends"),
+        (b"\r\n", "CRLF line endings"),
     ):
-        at = content.find(sign)
-        if at == 0 or (at > 0 and sign != b"\xef\xbb\xbf"):
-            raise UsageError(
-                f"{origin}: line {_line(content, at)}: {problem}; expected plain UTF-8 text with LF line ends"
-            )
+        position = content.find(mark)
+        # The bytes of a byte-order mark are an ordinary character anywhere but at the beginning.
+        if position == 0 or (position > 0 and mark != b"\xef\xbb\xbf"):
+            line = _line_number(content, position)
+            raise UsageError(f"{origin}: line {line}: {problem}; {expected}")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = _line(content, error.start)
+        line = _line_number(content, error.start)
+        byte = f"byte 0x{content[error.start]:02x}"
         raise UsageError(
-            f"{origin}: line {line}: byte 0x{content[error.start]:02x} is not UTF-8; expected UTF-8 text"
+            f"{origin}: line {line}: {byte} is not UTF-8; expected UTF-8 text"
         ) from None
 
 
-def _line(content: bytes, at: int) -> int:
-    return content.count(b"\n", 0, at) + 1
+def _line_number(content: bytes, position: int) -> int:
+    return content.count(b"\n", 0, position) + 1
 
 
-def lines_of(task: Task, load_corpus: Corpus) -> list[str]:
-    """The lines of what a task asks of a text, each as a detokenizer gets it."""
+def scored_texts(task: Task, corpus: Corpus) -> list[str]:
+    """Return the text of each record's right passage, as published."""
     return [
-        line for text in _texts(task, load_corpus) for line in text.removesuffix("\n").split("\n")
+        next(passage for passage in passages.ASK[task.ask](record) if passage.right).text
+        for record in corpus.records
     ]
 
 
-def _texts(task: Task, load_corpus: Corpus) -> list[str]:
-    return [
-        next(p for p in passages.ASK[task.ask](record) if p.right).text
-        for record in load_corpus.records
-    ]
+def scored_lines(task: Task, corpus: Corpus) -> list[str]:
+    """Return the lines of the scored texts, which a detokenizer transforms one at a time."""
+    texts = scored_texts(task, corpus)
+    return [line for text in texts for line in text.removesuffix("\n").split("\n")]

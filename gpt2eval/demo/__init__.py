@@ -1,4 +1,7 @@
-"""The embedded default: a small trained model, and a few records of every column in the publishers' own formats."""
+"""The embedded demo: a small trained model, and a few records of every column.
+
+The records have the publishers' own formats.
+"""
 
 from pathlib import Path
 
@@ -16,5 +19,5 @@ FILES = {
 
 
 def data() -> dict[str, Path]:
-    """Task to file of its embedded records."""
+    """Map each task to the file of its embedded records."""
     return {task: Path(__file__).parent / "data" / name for task, name in FILES.items()}

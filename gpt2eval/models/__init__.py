@@ -1,1 +1,1 @@
-"""Backends: anything that keeps the `Model` protocol of `gpt2eval.types`."""
+"""Backends: every kind of model behind the `Model` protocol of `gpt2eval.types`."""

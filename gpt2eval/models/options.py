@@ -7,7 +7,24 @@ from gpt2eval.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How to load a model; a backend uses what applies to it."""
+    """How to load a model. A backend uses the options that apply to it and rejects the others.
+
+    Args:
+        dtype: The precision of weights and arithmetic: float32, float16, bfloat16 or float64.
+        device: `auto` (the GPU if there is one, else the CPU) or a device of PyTorch's.
+        revision: A branch, tag or commit on the Hub.
+        attn: The attention implementation: `packed`, or one of transformers'.
+        trust_remote_code: Whether code that comes with the checkpoint may run.
+        device_map: How transformers distributes layers over devices, such as `auto`.
+        tp: The number of processes for tensor parallelism.
+        tokenizer: `auto`, `file`, or a folder, file or Hub id to load the tokenizer from.
+        peft: An adapter folder or Hub id to merge into the weights.
+        quantization: A method that stores weights in fewer bits.
+        api_key_file: A file with the key of a model server.
+
+    >>> LoadOptions(dtype="bfloat16", device="cuda:1").dtype
+    'bfloat16'
+    """
 
     dtype: str = "float32"
     device: str = "auto"
@@ -21,9 +38,11 @@ class LoadOptions:
     quantization: str | None = None
     api_key_file: str | None = None
 
-    def refuse(self, name: str, *options: str) -> None:
-        """Raise UsageError where one of these is asked for, which a kind of model has no use for."""
-        if asked := [option for option in options if getattr(self, option)]:
+    def reject_unsupported(self, model_name: str, *unsupported: str) -> None:
+        """Raise UsageError if an option that a model does not support is set."""
+        option = next((option for option in unsupported if getattr(self, option)), None)
+        if option is not None:
             raise UsageError(
-                f"--{asked[0].replace('_', '-')}: no use for {name}; expected it with a model of transformers (hf:)"
+                f"--{option.replace('_', '-')}: does not apply to {model_name}; "
+                "expected a transformers model (hf:)"
             )

@@ -1,6 +1,10 @@
-"""`scheme:rest` to a backend; a backend is anything that keeps the `Model` protocol of `gpt2eval.types`."""
+"""Model names to backends: `scheme:rest`, a folder, a Hub id, or `module:Factory`.
 
-from collections.abc import Mapping
+A backend is any object that implements the `Model` protocol of `gpt2eval.types`.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -9,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gpt2eval.errors import UsageError, unknown
+from gpt2eval.models.formats.naming import plain_name
+from gpt2eval.models.load_errors import load_failure
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.types import AddsToken, EncodesSpecials, FindsBestWords, Model, ModelIdentity
 
@@ -24,13 +30,11 @@ SCHEMES = {
     "toy": "gpt2eval.models.toy:load",
     "demo": "gpt2eval.models.formats.hf:load_demo",
 }
-
-
 REQUIRED = ("name", "revision", "tokenizer", "dtype", "attn", "device")
 
 
 class Identified:
-    """A backend with a fixed identity. Has the optional capabilities of the backend, and no others."""
+    """A backend with a fixed identity and the same optional capabilities as the original."""
 
     def __init__(self, model: Model, identity: ModelIdentity) -> None:
         self._identity = identity
@@ -50,80 +54,105 @@ class Identified:
 
 
 def identity_of(model: Model) -> ModelIdentity:
-    """Return a backend's identity; converts a mapping and ignores keys that `ModelIdentity` does not have.
+    """Return a backend's identity, converted if it is a mapping; unknown keys are ignored.
 
-    Raises UsageError for a mapping that lacks a required key.
+    Raises:
+        UsageError: If a required key is missing from the mapping.
     """
     identity: Any = model.identity()
     if isinstance(identity, ModelIdentity):
         return identity
-    if lacking := [key for key in REQUIRED if key not in identity]:
+    if missing := [key for key in REQUIRED if key not in identity]:
         raise UsageError(
             f"model {identity.get('name', type(model).__name__)}: its identity() lacks "
-            f"{', '.join(lacking)}; expected {', '.join(REQUIRED)}"
+            f"{', '.join(missing)}; expected {', '.join(REQUIRED)}"
         )
     known = {field.name for field in fields(ModelIdentity)}
-    return ModelIdentity(**{key: str(value) for key, value in identity.items() if key in known})
+    stated = {key: plain_name(value) for key, value in identity.items() if key in known}
+    return ModelIdentity(**stated)
 
 
 def renamed(model: Model, name: str) -> Model:
-    """Return the same backend under another name in results."""
+    """Return the same backend under another name in results and signatures."""
     return Identified(model, replace(identity_of(model), name=name, label=""))
 
 
 def schemes() -> Mapping[str, str]:
-    """Scheme to `module:function`, the built-in ones and those of the entry-point group `gpt2eval.models`."""
-    return {point.name: point.value for point in entry_points(group="gpt2eval.models")} | SCHEMES
+    """Return every scheme and its `module:function`.
+
+    These are the built-in schemes and the entry points in the group `gpt2eval.models`; a built-in
+    scheme takes precedence.
+    """
+    plugins = {point.name: point.value for point in entry_points(group="gpt2eval.models")}
+    return plugins | SCHEMES
 
 
 def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
-    """The model of a name: `scheme:rest`, a folder or Hub id (scheme `hf`), `demo`, or `module:Factory`.
+    """Load the model that a name stands for.
 
-    A scheme's function is called with the rest and the options, a factory with nothing. Raises UsageError for a
-    name that is none of these, and for a model that does not load.
+    Args:
+        name: `scheme:rest`, a folder or Hub id (the scheme `hf`), `demo`, or `module:Factory`.
+            A scheme's function is called with the rest and the options, a factory with nothing.
+        options: How to load the model.
+
+    Returns:
+        The backend, ready to score.
+
+    Raises:
+        UsageError: If the name stands for no model, or the model does not load.
+        LoadError: If loading raises an exception that no backend expects; it is the `__cause__`.
+
+    >>> load_model("toy:uniform-bytes").identity().name
+    'toy:uniform-bytes'
     """
     scheme, colon, rest = name.partition(":")
     known = schemes()
     if scheme in known and (colon or scheme == "demo"):
-        return _loaded(name, known[scheme], rest, options)
+        function = _import_reference(known[scheme])
+        return _load(name, options, lambda: function(rest, options))
     if not colon or Path(name).exists():
-        return _loaded(name, known["hf"], name, options)
-    if not _is_module(scheme):
+        function = _import_reference(known["hf"])
+        return _load(name, options, lambda: function(name, options))
+    if not _module_exists(scheme):
         raise unknown("model scheme", scheme, known)
-    factory = _named(name)
+    factory = _import_reference(name)
+    _check_factory(name, factory)
+    return _load(name, options, factory)
+
+
+def _load(name: str, options: LoadOptions, load: Callable[[], Model]) -> Model:
+    """Call `load`; report any exception but UsageError as one line that keeps its cause."""
     try:
-        return factory()
+        return load()
+    except UsageError:
+        raise
+    except Exception as error:
+        raise load_failure(name, options.dtype, error) from error
+
+
+def _check_factory(name: str, factory: Any) -> None:
+    """Raise UsageError for an object that cannot be called without arguments."""
+    try:
+        inspect.signature(factory).bind()
     except TypeError as error:
         raise UsageError(
             f"model {name}: {error}; expected a factory that takes no arguments"
         ) from None
+    except ValueError:
+        return  # a callable without an inspectable signature
 
 
-def _loaded(name: str, reference: str, rest: str, options: LoadOptions) -> Model:
-    """What a scheme's function makes of the rest; whatever a damaged file makes a library raise is one line."""
-    function = _named(reference)
-    try:
-        return function(rest, options)
-    except UsageError:
-        raise
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UsageError(
-            f"model {name}: {reason:.200}; expected a checkpoint that can be read"
-        ) from error
-
-
-def _is_module(module: str) -> bool:
-    """Whether there is a module of that name."""
+def _module_exists(module: str) -> bool:
     try:
         return find_spec(module) is not None
     except (ModuleNotFoundError, ValueError):
         return False
 
 
-def _named(reference: str) -> Any:
+def _import_reference(reference: str) -> Any:
+    """Import the object that `module:name` refers to."""
     module, _, name = reference.partition(":")
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise UsageError(f"model {reference}: {error}; expected 'module:Factory'") from None
+        raise UsageError(f"model {reference}: {error}; expected 'module:Factory'") from error

@@ -1,4 +1,4 @@
-"""Models whose scores are known in closed form: every byte a token, every byte independent of the others."""
+"""Models with closed-form scores: every byte is a token, independent of all other bytes."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -17,7 +17,11 @@ START = 256
 
 
 class ByteModel:
-    """A fixed distribution over the 256 bytes, whatever came before; `probabilities` has shape `[256]` and sums to 1."""
+    """The same distribution over bytes after every prefix.
+
+    `probabilities` has shape `[256]` and sums to 1. A text of n bytes b has the negative
+    log-likelihood -sum log probabilities[b].
+    """
 
     context: int = 1 << 20
     start: int | None = START
@@ -28,7 +32,7 @@ class ByteModel:
         self._best = int(np.argmax(probabilities))
 
     def encode(self, text: str) -> Encoding:
-        """A token per UTF-8 byte; those of one character all end where it ends."""
+        """Encode a text as one token per UTF-8 byte; each ends where its character ends."""
         ids = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8).astype(np.int32)
         return Encoding(ids, char_ends(text, np.arange(1, len(ids) + 1)), lossy=False)
 
@@ -49,9 +53,11 @@ class ByteModel:
 
 
 def load(rest: str, options: LoadOptions) -> ByteModel:
-    """`uniform-bytes`: 256 equally likely bytes. `unigram[:FILE]`: byte frequencies of a file (or of a demo text), plus one.
+    """Load `toy:uniform-bytes` or `toy:unigram[:FILE]`.
 
-    Raises UsageError for another name or a file that cannot be read.
+    `uniform-bytes` gives every byte the probability 1/256. `unigram` uses the byte counts of a
+    file, by default of a demo text, plus one. Raises UsageError for an unknown name or a file that
+    cannot be read.
     """
     kind, _, path = rest.partition(":")
     if kind == "uniform-bytes":

@@ -1,7 +1,8 @@
-"""A Bloom filter of a stated false-positive bound over 64-bit hashes: its size beforehand, and its bound afterwards.
+"""A Bloom filter over 64-bit hashes: its size for a false-positive bound, and the bound once it is
+filled.
 
-The filter itself is fastbloom-rs. It does not know what was hashed. Source: Bloom 1970; Kirsch and Mitzenmacher 2006 for
-k hashes made of two.
+The filter itself is fastbloom-rs. Does not know what the hashes stand for. Source: Bloom 1970;
+Kirsch and Mitzenmacher 2006 for k hashes made from two.
 """
 
 import math
@@ -11,75 +12,91 @@ import numpy as np
 from fastbloom_rs import BloomFilter
 from numpy.typing import NDArray
 
-LEAST, MOST = 1e-9, 0.1  # below, two hashes do not do; above, the number of hashes is too coarse
-SLICE = 1 << 16  # hashes handed over at a time
-LOOKS = 1_000_000  # bits looked at for the share that is set; the library's own count is wrong above 2^32 bits
+from gpt2eval.metrics.intervals import Z95
+
+LOWEST_BOUND = 1e-9  # below, positions made from two hashes are not independent enough
+HIGHEST_BOUND = 0.1  # above, the whole number of hash functions is too coarse
+BATCH = 1 << 16  # hashes handed to the filter at a time
+SAMPLED_BITS = 1_000_000  # bits read to estimate the fill; the library miscounts above 2^32 bits
 SEED = 2019
-Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
 class Bloom:
-    """A set of hashes; `bits` and `hashes` are those of its filter."""
+    """A set of hashes, and the number of bits and hash functions of its filter."""
 
     bits: int
     hashes: int
     filter: BloomFilter
 
     @classmethod
-    def of(cls, items: int, bound: float) -> "Bloom":
-        """An empty filter for `items` distinct hashes; its memory is taken as it fills."""
-        made = BloomFilter(enough(items, bound), bound)
-        return cls(made.config().size(), made.hashes(), made)
+    def empty(cls, items: int, bound: float) -> "Bloom":
+        """Return an empty filter for `items` distinct hashes. Memory is allocated as it fills."""
+        filter_ = BloomFilter(capacity(items, bound), bound)
+        return cls(filter_.config().size(), filter_.hashes(), filter_)
 
     def add(self, hashes: NDArray[np.uint64]) -> None:
-        """Put hashes in."""
-        for at in range(0, len(hashes), SLICE):
-            self.filter.add_int_batch(hashes[at : at + SLICE].view(np.int64).tolist())
+        """Add hashes to the set."""
+        for start in range(0, len(hashes), BATCH):
+            self.filter.add_int_batch(_as_ints(hashes[start : start + BATCH]))
 
-    def found(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """For each hash, whether it is in: always for one that was put in, for another at most with odds of `bound()`."""
-        slices = (
-            hashes[at : at + SLICE].view(np.int64).tolist() for at in range(0, len(hashes), SLICE)
-        )
-        return np.array(
-            [known for part in slices for known in self.filter.contains_int_batch(part)], np.bool_
-        )
+    def contains(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return for each hash whether it is present: true if it was added, rarely otherwise."""
+        answers: list[bool] = []
+        for start in range(0, len(hashes), BATCH):
+            answers += self.filter.contains_int_batch(_as_ints(hashes[start : start + BATCH]))
+        return np.array(answers, np.bool_)
 
-    def fill(self) -> float:
-        """The share of bits that are set, from `LOOKS` random ones (seed 2019): the upper end of Wilson's 95 % interval."""
-        places = np.random.default_rng(SEED).integers(self.bits, size=LOOKS).tolist()
-        share = sum(self.filter.contains_hash_indices([place]) for place in places) / LOOKS
-        z2 = Z95**2 / LOOKS
-        return min(
-            (share + z2 / 2 + math.sqrt(z2 * (share * (1 - share) + z2 / 4))) / (1 + z2), 1.0
-        )
+    def fill_bound(self) -> float:
+        """Return an upper bound of the share of set bits: the upper end of Wilson's 95 % interval.
+
+        The sample is `SAMPLED_BITS` random bits (seed 2019).
+        """
+        places = np.random.default_rng(SEED).integers(self.bits, size=SAMPLED_BITS).tolist()
+        share = sum(self.filter.contains_hash_indices([place]) for place in places) / SAMPLED_BITS
+        # `metrics.intervals.wilson` rounds differently in the last digit; recorded bounds come from
+        # here.
+        z2 = Z95**2 / SAMPLED_BITS
+        half = math.sqrt(z2 * (share * (1 - share) + z2 / 4))
+        return min((share + z2 / 2 + half) / (1 + z2), 1.0)
 
 
-def odds(fill: float, items: float, bits: int, hashes: int) -> float:
-    """The odds that a hash that was not put in is found: fill^k + n / 2^64 + (1 + 8 n / m) / m.
+def _as_ints(hashes: NDArray[np.uint64]) -> list[int]:
+    """Return hashes as the signed integers that the filter takes."""
+    return hashes.view(np.int64).tolist()
 
-    The second is that of sharing a hash with an item. The third is what k positions made of two hashes cost, a + i b
-    mod m: those of a step that m is a small multiple of are few, and an item's of the same step may be nearly the same.
+
+def false_positive_bound(fill: float, items: float, bits: int, hashes: int) -> float:
+    """Return the probability that a hash that was not added is reported as present.
+
+    fill^k + n / 2^64 + (1 + 8 n / m) / m. The second term is a collision with the hash of an item.
+    The third is the price of k positions made from two hashes, a + i b mod m: few steps b have m as
+    a small multiple, and the positions of an item with the same step may nearly coincide.
     """
     return min(fill**hashes + items / 2**64 + (1 + 8 * items / bits) / bits, 1.0)
 
 
-def bits(items: int, bound: float) -> int:
-    """Bits of a filter: m = -n ln P / (ln 2)^2, a whole number of 64."""
+def filter_bits(items: int, bound: float) -> int:
+    """Return the bits of a filter: m = -n ln P / (ln 2)^2, rounded up to a multiple of 64."""
     return -(-math.ceil(-items * math.log(bound) / math.log(2) ** 2) // 64) * 64
 
 
-def enough(items: int, bound: float) -> int:
-    """The number of items to make a filter for: some to spare, and at least 4 / P bits, for the third of the `odds`."""
-    per_item = -math.log(bound) / math.log(2) ** 2
-    return max(items + items // 20, math.ceil(4 / (per_item * bound)), 10_000)
+def capacity(items: int, bound: float) -> int:
+    """Return the number of items to size a filter for.
+
+    Adds 5 % to spare, and at least 4 / P bits for the third term of `false_positive_bound`.
+    """
+    bits_per_item = -math.log(bound) / math.log(2) ** 2
+    return max(items + items // 20, math.ceil(4 / (bits_per_item * bound)), 10_000)
 
 
-def affordable(items: int, available: int) -> float:
-    """The least false-positive bound that so many bytes allow for so many items: exp(-8 bytes / n (ln 2)^2), or 4 / bits."""
+def lowest_bound(items: int, available: int) -> float:
+    """Return the lowest false-positive bound for some items in some bytes of memory.
+
+    exp(-8 bytes / n (ln 2)^2), or 4 / bits if that is more.
+    """
     return max(
-        LEAST,
+        LOWEST_BOUND,
         4 / (8 * available),
         math.exp(-8 * available / max(items + items // 20, 1) * math.log(2) ** 2),
     )

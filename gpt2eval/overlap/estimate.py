@@ -1,92 +1,112 @@
-"""Training text on disk: which files, their documents piece by piece, and about how many words there are.
-
-A file is a document; of `.jsonl` every line's `text` is one, of `.parquet` every row's. Either but parquet may be
-compressed (`.gz`, `.bz2`, `.xz`, `.zst`). Memory does not depend on a file's size, only on the longest JSON line. What
-is not UTF-8 is no error. It does not know what the text is for.
-"""
+"""Estimate from samples how many words training files have, to size a filter beforehand."""
 
 import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
-from gpt2eval.data.documents import (
-    DAMAGE,
-    OPENERS,
+from gpt2eval.data.archives import unreadable
+from gpt2eval.data.compression import (
+    CORRUPTION,
     PIECE,
-    _damaged,
-    _form,
-    _packing,
-    _unpacked,
-    documents,
+    decompressed,
+    is_compressed,
+    text_suffix,
 )
-from gpt2eval.overlap.ngrams import words
+from gpt2eval.data.documents import Location, stream_documents
+from gpt2eval.overlap.ngrams import count_words
 
-SAMPLED_FILES, PLACES, PLACE = 256, 16, 1 << 18
-PACKED = 1 << 21  # bytes of a compressed file, of which its reader may be 128 kB ahead
-SPARE = 1.1  # what a sample of a text may miss
+SAMPLED_FILES = 256
+PLACES = 16  # samples of a large plain file
+PLACE = 1 << 18  # bytes of a sample
+SAMPLED_BYTES = 1 << 21  # of a compressed file, whose reader may be 128 kB ahead
+SAMPLED_DOCUMENTS = 4096  # of a parquet file
+MARGIN = 1.1  # for what a sample may miss
 
 
-# -- how much ------------------------------------------------------------------------------------------------------
+class _Sample(NamedTuple):
+    """The words of a sample, and the bytes of the file that the sample covers."""
+
+    words: int
+    bytes: int
 
 
-def expected_words(paths: Sequence[Path]) -> int:
-    """About how many words files have, rather too many: words per byte of samples, by form, times bytes, and a tenth.
+def expected_words(files: Sequence[Location]) -> int:
+    """Estimate how many words files have, with a margin of 10 %.
 
-    Of up to 256 files at even distances: small ones whole, plain ones at 16 places, compressed ones the beginning.
+    Words per byte of samples, for each kind of file, times bytes. Samples up to 256 evenly spaced
+    files: small ones completely, plain ones at 16 places, compressed ones at their beginning.
     """
-    found: dict[tuple[str, str], list[int]] = {}
-    for path in paths[:: -(-len(paths) // SAMPLED_FILES)]:
-        counts = found.setdefault((_form(path), _packing(path)), [0, 0])
-        for i, count in enumerate(_sample(path)):
-            counts[i] += count
-    everything = [sum(column) for column in zip(*found.values(), strict=True)]
+    samples: dict[tuple[str, ...], _Sample] = {}
+    for file in files[:: -(-len(files) // SAMPLED_FILES)]:  # rounded up: at most SAMPLED_FILES
+        previous = samples.setdefault(_kind(file), _Sample(0, 0))
+        sample = _sample(file)
+        samples[_kind(file)] = _Sample(previous.words + sample.words, previous.bytes + sample.bytes)
+    overall = _Sample(
+        sum(sample.words for sample in samples.values()),
+        sum(sample.bytes for sample in samples.values()),
+    )
     total = 0.0
-    for path in paths:
-        counted, size = found.get((_form(path), _packing(path)), everything)
-        total += path.stat().st_size * counted / max(size, 1)
-    return int(SPARE * total) + 1
+    for file in files:
+        words, size = samples.get(_kind(file), overall)
+        total += file.path.stat().st_size * words / max(size, 1)
+    return int(MARGIN * total) + 1
 
 
-def _sample(path: Path) -> tuple[int, int]:
-    """Words found, and the bytes of the file that they are of."""
+def _kind(file: Location) -> tuple[str, ...]:
+    """Return what files must share for a sample of one to stand for another."""
+    return file.form, text_suffix(file.path), file.path.suffix.lower()
+
+
+def _sample(file: Location) -> _Sample:
+    path = file.path
     size = path.stat().st_size
+    if file.form == "parquet":
+        return _sample_parquet(file)
     try:
         with path.open("rb") as raw:
-            if _packing(path) == ".parquet":
-                read = 0
-
-                def seen(at: int) -> None:
-                    nonlocal read
-                    read = at
-
-                count = sum(
-                    words(text)
-                    for document in islice(documents(path, seen), 4096)
-                    for text in document
-                )
-                return count, read
-            if _packing(path) in (*OPENERS, ".zst"):
-                with _unpacked(raw, _packing(path)) as file:
-                    count = 0
-                    while data := file.read(PIECE):
-                        count += words(data.decode("utf-8", "replace"))
-                        if raw.tell() >= PACKED:
-                            return count, raw.tell()
-                    return count, size
+            if is_compressed(path):
+                return _sample_compressed(raw, path, size)
             if size <= PLACES * PLACE:
-                return words(raw.read().decode("utf-8", "replace")), size
-            count = 0
+                return _Sample(_count(raw.read()), size)
+            words = 0
             for i in range(PLACES):
                 raw.seek(i * (size - PLACE) // (PLACES - 1))
-                count += words(raw.read(PLACE).decode("utf-8", "replace"))
-            return count, PLACES * PLACE
-    except DAMAGE as error:
-        raise _damaged(path, error) from None
+                words += _count(raw.read(PLACE))
+            return _Sample(words, PLACES * PLACE)
+    except CORRUPTION as error:
+        raise unreadable(path, error) from None
 
 
-def memory() -> int:
-    """Bytes of memory that may be taken: what the system says is available, or else all there is."""
+def _sample_parquet(file: Location) -> _Sample:
+    position = 0
+
+    def on_read(bytes_read: int) -> None:
+        nonlocal position
+        position = bytes_read
+
+    documents = islice(stream_documents(file, on_read), SAMPLED_DOCUMENTS)
+    words = sum(count_words(piece) for document in documents for piece in document)
+    return _Sample(words, position)
+
+
+def _sample_compressed(raw: BinaryIO, path: Path, size: int) -> _Sample:
+    words = 0
+    with decompressed(raw, path) as content:
+        while data := content.read(PIECE):
+            words += _count(data)
+            if raw.tell() >= SAMPLED_BYTES:
+                return _Sample(words, raw.tell())
+    return _Sample(words, size)
+
+
+def _count(data: bytes) -> int:
+    return count_words(data.decode("utf-8", "replace"))
+
+
+def available_memory() -> int:
+    """Return the available memory in bytes, or all of it where the system does not say."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(
@@ -94,11 +114,10 @@ def memory() -> int:
         )
     except (OSError, StopIteration, ValueError):
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:  # a container's own limit
-        most, used = (
-            int((Path("/sys/fs/cgroup") / name).read_text())
-            for name in ("memory.max", "memory.current")
-        )
+    control_group = Path("/sys/fs/cgroup")  # the limit of a container
+    try:
+        limit = int((control_group / "memory.max").read_text())
+        used = int((control_group / "memory.current").read_text())
     except (OSError, ValueError):
         return free
-    return min(free, max(most - used, 0))
+    return min(free, max(limit - used, 0))

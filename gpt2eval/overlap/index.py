@@ -1,77 +1,105 @@
-"""The 8-grams of training text, put into a filter that is checked. It does not know what is looked up in it."""
+"""Index the 8-grams of training text in a Bloom filter, and check the filter.
+
+Does not know the tasks.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from pathlib import Path
 from typing import NamedTuple
 
-from gpt2eval.data import documents
+from gpt2eval.data.compression import PIECE
+from gpt2eval.data.documents import Location, stream_documents
 from gpt2eval.errors import UsageError
 from gpt2eval.notices import notify
 from gpt2eval.overlap import bloom, estimate, ngrams
 from gpt2eval.overlap.bloom import Bloom
 from gpt2eval.types import Progress
 
-CHECKED = 1_000_000  # random 8-grams that the filter is asked for
+CHECKED = 1_000_000  # random 8-grams that the filter is checked with
 
 
 class TrainingIndex(NamedTuple):
-    """The 8-grams of training text; the `odds` of a false positive, and how many of a million `random` ones were found."""
+    """The 8-grams of training text.
+
+    `ngrams` is how many were added, `false_positives` the bound on the probability of a false
+    positive, and `random_matches` how many of `CHECKED` random 8-grams the filter reports as
+    present.
+    """
 
     filter: Bloom
     ngrams: int
-    odds: float
-    random: int
+    false_positives: float
+    random_matches: int
 
 
 def build_index(
-    paths: Sequence[Path], bound: float, watch: Callable[[Progress], None] = lambda progress: None
+    files: Sequence[Location],
+    bound: float,
+    watch: Callable[[Progress], None] = lambda progress: None,
 ) -> TrainingIndex:
-    """Put the 8-grams of training files into a filter, and see what it says of a million random ones.
+    """Add the 8-grams of training files to a filter, and look up a million random ones.
 
-    Raises UsageError, with the bound that would fit, where the filter exceeds the memory available.
+    Raises UsageError, with the lowest bound that fits, where the filter exceeds the available
+    memory.
     """
-    expected = estimate.expected_words(paths)
-    items, available = bloom.enough(expected, bound), estimate.memory()
-    size = bloom.bits(items, bound) // 8
-    notify(
-        f"about {expected:,} training 8-grams; the filter takes {size / 1e6:,.0f} MB of {available / 1e6:,.0f} MB available"
-    )
-    if size > available:
-        least = bloom.affordable(expected, int(0.9 * available))
-        raise UsageError(
-            f"--false-positives {bound:g}: its filter of {size / 1e9:.1f} GB does not fit into the {available / 1e9:.1f} GB of "
-            f"memory available; expected {f'{least:.2g} or more' if least <= bloom.MOST else 'more memory, no bound fits'}"
-        )
-    made = Bloom.of(expected, bound)
+    expected = estimate.expected_words(files)
+    _check_memory(expected, bound)
+    index = Bloom.empty(expected, bound)
     count = 0
-    for grams in ngrams.grams(_watched(paths, watch)):
-        made.add(grams.hashes)
+    for grams in ngrams.grams(_stream_with_progress(files, watch)):
+        index.add(grams.hashes)
         count += len(grams.hashes)
     if not count:
         raise UsageError(
-            "--train: these files have no 8-gram, no eight words in a row; expected training text"
+            "--train: these files contain no 8-gram (eight words in a row); expected training text"
         )
-    odds = bloom.odds(made.fill(), count, made.bits, made.hashes)
-    text = ngrams.random_text(CHECKED + ngrams.N - 1)
-    random = sum(int(made.found(grams.hashes).sum()) for grams in ngrams.grams([[text]]))
-    notify(
-        f"{count:,} 8-grams in {made.bits:,} bits by {made.hashes} hashes: false positives at most {odds:.3g}"
+    false_positives = bloom.false_positive_bound(
+        index.fill_bound(), count, index.bits, index.hashes
     )
-    notify(f"of {CHECKED:,} random 8-grams {random} were found")
-    return TrainingIndex(made, count, odds, random)
+    text = ngrams.random_text(CHECKED + ngrams.N - 1)
+    matches = sum(int(index.contains(grams.hashes).sum()) for grams in ngrams.grams([[text]]))
+    notify(
+        f"{count:,} 8-grams in {index.bits:,} bits with {index.hashes} hash functions: "
+        f"false positives at most {false_positives:.3g}"
+    )
+    notify(f"of {CHECKED:,} random 8-grams {matches} match")
+    return TrainingIndex(index, count, false_positives, matches)
 
 
-def _watched(paths: Sequence[Path], watch: Callable[[Progress], None]) -> Iterator[Iterator[str]]:
-    sizes = [path.stat().st_size for path in paths]
-    total, last = sum(sizes), 0
-    for number, (path, before) in enumerate(zip(paths, accumulate([0, *sizes]), strict=False)):
+def _check_memory(expected: int, bound: float) -> None:
+    size = bloom.filter_bits(bloom.capacity(expected, bound), bound) // 8
+    available = estimate.available_memory()
+    notify(
+        f"about {expected:,} training 8-grams; the filter takes {size / 1e6:,.0f} MB of "
+        f"{available / 1e6:,.0f} MB available"
+    )
+    if size <= available:
+        return
+    lowest = bloom.lowest_bound(expected, int(0.9 * available))
+    remedy = f"{lowest:.2g} or more"
+    if lowest > bloom.HIGHEST_BOUND:
+        remedy = "more memory, no bound fits"
+    raise UsageError(
+        f"--false-positives {bound:g}: its filter of {size / 1e9:.1f} GB does not fit into the "
+        f"{available / 1e9:.1f} GB of memory available; expected {remedy}"
+    )
 
-        def seen(at: int, number: int = number, before: int = before) -> None:
-            nonlocal last
-            if before + at - last >= documents.PIECE:
-                last = before + at
-                watch(Progress("training text", number, len(paths), last, total))
 
-        yield from documents.documents(path, seen)
-    watch(Progress("training text", len(paths), len(paths), total, total))
+def _stream_with_progress(
+    files: Sequence[Location], watch: Callable[[Progress], None]
+) -> Iterator[Iterator[str]]:
+    """Yield the documents of all files, and report progress once per `PIECE` bytes."""
+    sizes = [file.path.stat().st_size for file in files]
+    offsets = accumulate([0, *sizes])
+    total = sum(sizes)
+    reported = 0
+    for number, (file, offset) in enumerate(zip(files, offsets, strict=False)):
+
+        def on_read(position: int, number: int = number, offset: int = offset) -> None:
+            nonlocal reported
+            if offset + position - reported >= PIECE:
+                reported = offset + position
+                watch(Progress("training text", number, len(files), reported, total))
+
+        yield from stream_documents(file, on_read)
+    watch(Progress("training text", len(files), len(files), total, total))

@@ -1,9 +1,10 @@
-"""The work of one task: cut into units, done or found in the journal, and folded back into scored passages.
+"""Score one task: cut its requests into chunks, score or resume each chunk, fold the scores.
 
-Which worker does a unit changes nothing: units follow from the task, the model's tokens and the token budget alone.
+The chunks follow from the task, the model's tokens and the token budget alone, so it does not
+matter which worker scores a chunk.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
@@ -15,7 +16,7 @@ from gpt2eval.config.schema import Task
 from gpt2eval.errors import UsageError
 from gpt2eval.scoring import plan
 from gpt2eval.scoring.journal import Journal
-from gpt2eval.scoring.plan import Planned, Window
+from gpt2eval.scoring.plan import Chunk, PlannedRequest, Window
 from gpt2eval.scoring.sheet import Sheet, check_finite
 from gpt2eval.types import (
     Encoded,
@@ -28,19 +29,20 @@ from gpt2eval.types import (
     Worker,
 )
 
-Chunk = list[list[Planned]]
-
 
 class Outcome(NamedTuple):
-    """Scored passages, and the sha256 over all scored tokens' log-probabilities (float32, in the order of the text)."""
+    """Scored passages, and a SHA-256 over the log-probabilities of all scored tokens.
+
+    The hash covers them as little-endian float32, in the order of the passages.
+    """
 
     passages: list[Scored]
     nll_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """All that is to be scored for a task, and the token range of each passage that counts."""
+class TaskWork:
+    """Everything to score for a task: its chunks, and the scored token range of each passage."""
 
     name: str
     encoded: Sequence[Encoded]
@@ -48,28 +50,35 @@ class Work:
     chunks: Sequence[Chunk]
 
     @classmethod
-    def of(cls, task: Task, encoded: Sequence[Encoded], window: Window, budget: int) -> "Work":
-        """Windows over whole texts, or one request per record; batches of `budget` tokens."""
+    def for_task(
+        cls, task: Task, encoded: Sequence[Encoded], window: Window, budget: int
+    ) -> "TaskWork":
+        """Plan a task: windows over each text, or one request per record.
+
+        Batches hold at most `budget` input tokens. Raises UsageError for a record that cannot be
+        scored, see `plan.branching`.
+        """
         if task.ask == "everything":
-            ranges = [plan.wanted(e) for e in encoded]
+            ranges = [plan.scored_range(e) for e in encoded]
             planned = [
                 item for i, e in enumerate(encoded) for item in plan.rolling(i, e.ids, window)
             ]
         else:
-            ranges, planned = _branching(encoded, window, last_token=task.ask == "last_token")
-        return cls(task.full_name, encoded, ranges, plan.chunks(plan.batches(planned, budget)))
+            ranges, planned = _plan_records(encoded, window, last_token=task.ask == "last_token")
+        chunks = plan.chunks(plan.batches(planned, budget))
+        return cls(task.full_name, encoded, ranges, chunks)
 
     def digest(self) -> str:
-        """A hash of everything that is asked of the model, in which batches."""
+        """Hash every token id that the model is asked about, and how requests are batched."""
         digest = sha256()
-        for batch in (batch for unit in self.chunks for batch in unit):
-            for prefix, branches in (item.request for item in batch):
-                digest.update(
-                    np.array([len(batch), len(prefix), *map(len, branches)], "<i8").tobytes()
-                )
-                digest.update(
-                    b"".join(np.asarray(ids, "<i4").tobytes() for ids in (prefix, *branches))
-                )
+        for chunk in self.chunks:
+            for batch in chunk:
+                for item in batch:
+                    prefix, branches = item.request
+                    shape = [len(batch), len(prefix), *map(len, branches)]
+                    digest.update(np.array(shape, "<i8").tobytes())
+                    for ids in (prefix, *branches):
+                        digest.update(np.asarray(ids, "<i4").tobytes())
         return digest.hexdigest()
 
     def score(
@@ -77,136 +86,144 @@ class Work:
         model: Model,
         journal: Journal | None = None,
         worker: Worker = Worker(),
-        watch: Callable[[Progress], None] = lambda progress: None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
         words: Filter | None = None,
     ) -> Outcome | None:
-        """Do the units that are this worker's and not in the journal; None if some of the others are missing after that.
+        """Score this worker's chunks that the journal lacks, then fold the scores of all chunks.
 
-        With `words`, an answer is also looked for with these left out; the model must have `best_words` then.
+        Returns None if chunks of other workers are still missing. With `words`, a stop-word
+        filter, the best word outside the list is searched for too; the model needs `best_words`.
+        Raises UsageError if a record does not fit into memory or a score is not finite.
         """
         sheet = Sheet([len(e.ids) for e in self.encoded])
-        records = [e.passage.record for e in self.encoded]
-        done, missing = self._nothing_done(), list[int]()
-        watch(done)
-        for number, unit in enumerate(self.chunks):
-            items = [item for batch in unit for item in batch]
+        progress = self._no_progress()
+        on_progress(progress)
+
+        def advance(items: Sequence[PlannedRequest]) -> None:
+            nonlocal progress
+            fed = sum(plan.tokens_fed(item.request) for item in items)
+            progress = progress._replace(
+                requests=progress.requests + len(items), tokens=progress.tokens + fed
+            )
+            on_progress(progress)
+
+        missing: list[int] = []
+        for number, chunk in enumerate(self.chunks):
             scores = journal.read(number) if journal else None
             if scores is not None:
-                done = _further(done, items)
-                watch(done)
+                advance(_flat(chunk))
             elif number % worker.world == worker.rank:
-                parts = []
-                for batch in unit:
-                    scores = self._scored(model, batch, records)
-                    parts.append(
-                        scores._replace(
-                            is_best_word=self._is_best_word(model, batch, scores, words)
-                        )
-                        if words
-                        else scores
-                    )
-                    done = _further(done, batch)
-                    watch(done)
-                scores = TokenScores(
-                    *(np.concatenate(column) for column in zip(*parts, strict=True))
-                )
+                scores = self._score_chunk(model, chunk, words, advance)
                 if journal:
-                    journal.write(number, scores, *self._places(unit))
+                    journal.write(number, scores, *self._token_places(chunk))
             if scores is None:
                 missing.append(number)
             else:
-                sheet.fill(items, scores)
-        for (
-            number
-        ) in missing:  # which others may have done meanwhile; the last one to end finds all
-            if journal is None or (scores := journal.read(number)) is None:
+                sheet.fill(_flat(chunk), scores)
+        # Other workers may have finished meanwhile: the last worker to end sees every chunk.
+        for number in missing:
+            scores = journal.read(number) if journal else None
+            if scores is None:
                 return None
-            sheet.fill([item for batch in self.chunks[number] for item in batch], scores)
-        return self._folded(sheet)
+            sheet.fill(_flat(self.chunks[number]), scores)
+        return self._fold(sheet)
 
-    def _scored(
-        self, model: Model, batch: Sequence[Planned], records: Sequence[int]
+    def _score_chunk(
+        self,
+        model: Model,
+        chunk: Chunk,
+        words: Filter | None,
+        advance: Callable[[Sequence[PlannedRequest]], None],
     ) -> TokenScores:
-        requests = [item.request for item in batch]
+        parts = []
+        for batch in chunk:
+            scores = self._score_batch(model, batch)
+            if words:
+                is_best = self._is_best_word(model, batch, scores, words)
+                scores = scores._replace(is_best_word=is_best)
+            parts.append(scores)
+            advance(batch)
+        return TokenScores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _score_batch(self, model: Model, batch: Sequence[PlannedRequest]) -> TokenScores:
         try:
-            scores = model.score(requests)
+            scores = model.score([item.request for item in batch])
         except MemoryError as error:
-            item = next(
-                (i for i in batch if error.args and i.request.prefix is error.args[0].prefix),
-                batch[0],
-            )
+            # The engine raises MemoryError(request) for the request that does not fit alone.
+            prefix = error.args[0].prefix if error.args else None
+            item = next((item for item in batch if item.request.prefix is prefix), batch[0])
+            record = self.encoded[item.targets[0].passage].passage.record
             raise UsageError(
-                f"task {self.name}, record {records[item.targets[0].passage]}: its {plan.tokens_fed(item.request)} tokens do "
-                "not fit into memory; expected a smaller --context"
+                f"task {self.name}, record {record}: "
+                f"its {plan.tokens_fed(item.request)} tokens do not fit into memory; "
+                "expected a smaller --context"
             ) from None
-        check_finite(batch, scores, records)
+        check_finite(batch, scores, self.encoded)
         return scores
 
     def _is_best_word(
-        self, model: Model, batch: Sequence[Planned], scores: TokenScores, words: Filter
+        self, model: Model, batch: Sequence[PlannedRequest], scores: TokenScores, words: Filter
     ) -> np.ndarray:
-        """For each request, whether the answer is right with some words left out.
+        """Return for each request whether its answer is right under the stop-word filter.
 
-        It is, if it is none of these words and either every token of it is the argmax, which is the plain prediction
-        and needs no filter, or it is the best whole word outside the list. So the accuracy is never below the plain
-        one by more than the answers that are in the list. Only where it is neither is the model asked again.
+        An answer is right if it is not a stop word, and either all its tokens are greedy or it is
+        the best word outside the list. Greedy answers need no search, so the filter lowers the
+        accuracy by no more than the share of answers that are stop words.
         """
         passages = [self.encoded[item.targets[0].passage].passage for item in batch]
         answers = [p.text[p.parts[0].start : p.parts[-1].end].strip() for p in passages]
         bounds = np.cumsum([len(item.request.branches[0]) for item in batch])[:-1]
-        plain = [bool(greedy.all()) for greedy in np.split(scores.is_greedy, bounds)]
-        listed = [answer.lower() in words.banned for answer in answers]
-        open_ = [i for i in range(len(batch)) if not plain[i] and not listed[i]]
-        found = np.array([p and not out for p, out in zip(plain, listed, strict=True)])
-        prefixes = [batch[i].request.prefix for i in open_]
-        best: list[str] = []
-        if prefixes and isinstance(model, FindsBestWords):
+        greedy = [bool(tokens.all()) for tokens in np.split(scores.is_greedy, bounds)]
+        banned = [answer.lower() in words.banned for answer in answers]
+        # Search only where neither rule decides: the search is the expensive part.
+        undecided = [i for i in range(len(batch)) if not greedy[i] and not banned[i]]
+        is_right = np.array([g and not b for g, b in zip(greedy, banned, strict=True)])
+        if undecided and isinstance(model, FindsBestWords):
+            prefixes = [batch[i].request.prefix for i in undecided]
             best = model.best_words(prefixes, words.banned, words.width, words.depth)
-        found[open_] = [word == answers[i] for word, i in zip(best, open_, strict=True)]
-        return found
+            for i, word in zip(undecided, best, strict=True):
+                is_right[i] = word == answers[i]
+        return is_right
 
-    def _places(self, unit: Chunk) -> tuple[np.ndarray, np.ndarray]:
-        """For each token scored in a unit: its end in its text, and its record."""
-        branches = [
-            (self.encoded[target.passage], target.first, len(branch))
-            for batch in unit
-            for item in batch
-            for branch, target in zip(item.request.branches, item.targets, strict=True)
-        ]
-        ends = np.concatenate([encoded.ends[first : first + n] for encoded, first, n in branches])
-        return ends, np.concatenate(
-            [np.full(n, encoded.passage.record, np.int32) for encoded, _, n in branches]
-        )
+    def _token_places(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
+        """Return the end in its text, and the record, of each token that a chunk scores."""
+        ends = []
+        records = []
+        for item in _flat(chunk):
+            for branch, target in zip(item.request.branches, item.targets, strict=True):
+                encoded = self.encoded[target.passage]
+                ends.append(encoded.ends[target.first : target.first + len(branch)])
+                records.append(np.full(len(branch), encoded.passage.record, np.int32))
+        return np.concatenate(ends), np.concatenate(records)
 
-    def _nothing_done(self) -> Progress:
-        items = [item for unit in self.chunks for batch in unit for item in batch]
-        return Progress(
-            self.name, 0, len(items), 0, sum(plan.tokens_fed(item.request) for item in items)
-        )
+    def _no_progress(self) -> Progress:
+        items = [item for chunk in self.chunks for item in _flat(chunk)]
+        fed = sum(plan.tokens_fed(item.request) for item in items)
+        return Progress(self.name, 0, len(items), 0, fed)
 
-    def _folded(self, sheet: Sheet) -> Outcome:
+    def _fold(self, sheet: Sheet) -> Outcome:
         passages = [
-            sheet.fold(i, e, r)
-            for i, (e, r) in enumerate(zip(self.encoded, self.ranges, strict=True))
+            sheet.fold(i, encoded, tokens)
+            for i, (encoded, tokens) in enumerate(zip(self.encoded, self.ranges, strict=True))
         ]
-        return Outcome(
-            passages, sha256(sheet.logprobs[sheet.scored].astype("<f4").tobytes()).hexdigest()
-        )
+        scored = sheet.logprobs[sheet.scored].astype("<f4")
+        return Outcome(passages, sha256(scored.tobytes()).hexdigest())
 
 
-def _further(done: Progress, batch: Sequence[Planned]) -> Progress:
-    fed = sum(plan.tokens_fed(item.request) for item in batch)
-    return done._replace(requests=done.requests + len(batch), tokens=done.tokens + fed)
+def _flat(chunk: Iterable[Sequence[PlannedRequest]]) -> list[PlannedRequest]:
+    return [item for batch in chunk for item in batch]
 
 
-def _branching(
+def _plan_records(
     encoded: Sequence[Encoded], window: Window, *, last_token: bool
-) -> tuple[list[range], list[Planned]]:
-    ranges, planned, at = [], [], 0
+) -> tuple[list[range], list[PlannedRequest]]:
+    """Plan one request per record; the passages of a record are adjacent."""
+    ranges: list[range] = []
+    planned: list[PlannedRequest] = []
     for _, passages in groupby(encoded, key=lambda e: e.passage.record):
         group = list(passages)
-        of_group, item = plan.branching(at, group, window, last_token=last_token)
-        ranges += of_group
+        # One range per passage so far, so len(ranges) is the index of the group's first passage.
+        group_ranges, item = plan.branching(len(ranges), group, window, last_token=last_token)
+        ranges += group_ranges
         planned.append(item)
-        at += len(group)
     return ranges, planned

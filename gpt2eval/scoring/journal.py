@@ -1,16 +1,18 @@
-"""Finished units of work on disk: whole or not at all, and never another run's.
+"""Finished chunks on disk: complete or absent, and never those of another run.
 
-A unit is a run of batches of about 64k tokens. Its file is named by a key over everything that decides its numbers
-(data, protocol, model, tokenizer, batches), written under a temporary name, synced and renamed, and holds a hash of
-its own content. It does not know what the numbers mean.
+A chunk is a series of batches of about 64k tokens in total. A key over everything its numbers
+depend on (data, protocol, model, tokenizer, batches) is part of its file's name. The file is
+written under a temporary name, synced and renamed, and contains a checksum of its content.
+The journal does not know what the numbers mean.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -20,10 +22,16 @@ from gpt2eval.files import write_atomic
 from gpt2eval.notices import notify
 from gpt2eval.types import Tally, TokenScores, Units
 
+# Part of the key: raise it when a chunk's arrays change, and older chunks are scored again.
+FORMAT = 2
+REQUIRED = {"logprobs", "is_greedy"}
+UNREADABLE_ARRAYS = (SafetensorError, OSError, ValueError)
+UNREADABLE_HEADER = (OSError, ValueError, KeyError, TypeError)
+
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The units of one task on one model: `count` files in a folder, named by `key`."""
+    """The chunks of one task on one model: `count` files in a folder, named by `key`."""
 
     folder: Path
     key: str
@@ -31,142 +39,161 @@ class Journal:
 
     @classmethod
     def open(cls, folder: Path, decides: Mapping[str, object], count: int) -> "Journal":
-        """The journal of a run; `decides` is all that the numbers depend on."""
-        key = sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:20]
-        journal = cls(folder, key, count)
-        write_atomic(
-            folder / "journal.json",
-            json.dumps({"key": key, "units": count, "decided_by": decides}, indent=1).encode(),
-        )
-        return journal
+        """Open the journal of a run. `decides` is everything that the numbers depend on."""
+        identity = {"format": FORMAT, "decided_by": decides}
+        key = sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:20]
+        content = {"format": FORMAT, "key": key, "chunks": count, "decided_by": decides}
+        write_atomic(folder / "journal.json", json.dumps(content, indent=1, default=str).encode())
+        return cls(folder, key, count)
 
-    def path(self, unit: int) -> Path:
-        return self.folder / f"{self.key}-{unit:05d}.safetensors"
+    def path(self, number: int) -> Path:
+        """Return the path of a chunk's file, whether or not it exists."""
+        return self.folder / f"{self.key}-{number:05d}.safetensors"
 
-    def read(self, unit: int) -> TokenScores | None:
-        """A finished unit, or None; a file that is not what was written is reported on stderr and removed."""
-        path = self.path(unit)
+    def read(self, number: int) -> TokenScores | None:
+        """Return a finished chunk, or None. Reports a corrupt file as a notice and deletes it."""
+        path = self.path(number)
         if not path.exists():
             return None
-        try:
-            with safe_open(path, "numpy") as file:
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                if (file.metadata() or {}).get("sha256") == _digest(path.name, arrays):
-                    return TokenScores(
-                        **{name: arrays[name] for name in TokenScores._fields if name in arrays}
-                    )
-        except (SafetensorError, OSError, ValueError):
-            pass
-        notify(f"{path}: cut short or altered; unit {unit} is scored again")
+        arrays = _read_arrays(path)
+        if arrays is not None and arrays.keys() >= REQUIRED:
+            columns = {name: arrays[name] for name in TokenScores._fields if name in arrays}
+            return TokenScores(**columns)
+        notify(f"chunk {number} of {path} is corrupt and will be scored again")
         with suppress(FileNotFoundError):
             path.unlink()
         return None
 
-    def write(self, unit: int, scores: TokenScores, ends: np.ndarray, records: np.ndarray) -> None:
-        """Record a unit: a row per scored token, with the end of the token in its text and the record it is of.
+    def write(
+        self, number: int, scores: TokenScores, ends: np.ndarray, records: np.ndarray
+    ) -> None:
+        """Write a chunk: one row per scored token, with its end in its text and its record.
 
-        `found` has a row per request, where words are filtered.
+        `is_best_word` has one row per request, and is absent without a stop-word filter.
         """
-        arrays = {name: array for name, array in scores._asdict().items() if len(array)} | {
-            "ends": ends,
-            "records": records,
-        }
-        write_atomic(
-            self.path(unit), save(arrays, {"sha256": _digest(self.path(unit).name, arrays)})
-        )
+        columns = {name: array for name, array in scores._asdict().items() if len(array)}
+        _write_arrays(self.path(number), columns | {"ends": ends, "records": records})
 
     def tallies_path(self) -> Path:
-        """The file of the run's sums, which is there when all units are."""
+        """Return the path of the run's tallies, which exist once all chunks do."""
         return self.folder / f"{self.key}.tallies"
 
     def write_tallies(self, tallies: Sequence[Tally]) -> None:
-        """Record what the units come to: a row per part of a stream, or per record."""
+        """Write the tallies of the run: one row per part of a stream, or per record."""
         rows = [_flat(tally) for tally in tallies]
         arrays = {name: np.array([row[name] for row in rows]) for name in _flat(Tally())}
-        path = self.tallies_path()
-        write_atomic(path, save(arrays, {"sha256": _digest(path.name, arrays)}))
+        _write_arrays(self.tallies_path(), arrays)
 
     def read_tallies(self) -> list[Tally] | None:
-        """What the units come to; None where that is not there, or not what was written."""
-        path = self.tallies_path()
-        try:
-            with safe_open(path, "numpy") as file:
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                if (file.metadata() or {}).get("sha256") != _digest(path.name, arrays):
-                    return None
-        except (SafetensorError, OSError, ValueError):
+        """Return the tallies of the run, or None if they are absent, corrupt or incomplete."""
+        arrays = _read_arrays(self.tallies_path())
+        if arrays is None or arrays.keys() != _flat(Tally()).keys():
             return None
         rows = zip(*(array.tolist() for array in arrays.values()), strict=True)
         return [_tally(dict(zip(arrays, row, strict=True))) for row in rows]
 
     def missing(self) -> list[int]:
-        """The units that are not there yet."""
-        return [unit for unit in range(self.count) if not self.path(unit).exists()]
+        """Return the numbers of the chunks that do not exist yet."""
+        return [number for number in range(self.count) if not self.path(number).exists()]
+
+
+class _Header(NamedTuple):
+    """The content of a `journal.json`; `journal` is None if another version's format."""
+
+    journal: Journal | None
+    decides: Mapping[str, object]
 
 
 def of_folder(folder: Path) -> Journal | None:
-    """The journal last opened in a folder; None where there is none, or its list of units cannot be read."""
+    """Return the journal last opened in a folder; None if there is none or it cannot be read."""
     try:
-        content = json.loads((folder / "journal.json").read_text(encoding="utf-8"))
-        return Journal(folder, content["key"], int(content["units"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return _read_header(folder / "journal.json").journal
+    except UNREADABLE_HEADER:
         return None
 
 
 def incomplete(
     places: Sequence[Path], wanted: Callable[[Mapping[str, object]], bool] = lambda decides: True
 ) -> list[str]:
-    """A line for every journal below the given folders that lacks units, or that was not summed up.
+    """Return a line for each journal below `places` that lacks chunks or a result.
 
-    `wanted` says of what decides a journal's numbers whether it is asked for.
+    `wanted` selects journals by what their numbers depend on. A journal in another version's
+    format is reported only if it has no result.
     """
     lines = []
-    for path in sorted(
-        path for place in places if place.is_dir() for path in place.rglob("journal/journal.json")
-    ):
+    for path in _journal_files(places):
+        folder = path.parent.parent
+        has_result = (folder / "result.json").exists()
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            journal = Journal(path.parent, content["key"], int(content["units"]))
-            decides = dict(content["decided_by"])
-        except (OSError, ValueError, KeyError, TypeError):
+            header = _read_header(path)
+        except UNREADABLE_HEADER:
             lines.append(f"{path}: cannot be read")
             continue
-        where = path.parent.parent
-        if not wanted(decides):
-            continue
-        if missing := journal.missing():
-            named = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-            lines.append(f"{where}: {len(missing)} of {journal.count} units missing: {named}")
-        elif not (where / "result.json").exists():
-            lines.append(f"{where}: all {journal.count} units are there, and no result")
+        if wanted(header.decides):
+            lines += _problems(folder, header.journal, has_result=has_result)
     return lines
 
 
+def _problems(folder: Path, journal: Journal | None, *, has_result: bool) -> Iterator[str]:
+    if journal is None:
+        if not has_result:
+            yield f"{folder}: its journal has the format of another version"
+    elif missing := journal.missing():
+        numbers = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
+        yield f"{folder}: {len(missing)} of {journal.count} chunks missing: {numbers}"
+    elif not has_result:
+        yield f"{folder}: all {journal.count} chunks are complete, but there is no result"
+
+
+def _journal_files(places: Sequence[Path]) -> list[Path]:
+    folders = [place for place in places if place.is_dir()]
+    return sorted(path for place in folders for path in place.rglob("journal/journal.json"))
+
+
+def _read_header(path: Path) -> _Header:
+    """Read a `journal.json`. Raises one of `UNREADABLE_HEADER`."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    decides = dict(content["decided_by"])
+    if content.get("format", 1) != FORMAT:
+        return _Header(None, decides)
+    return _Header(Journal(path.parent, content["key"], int(content["chunks"])), decides)
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    write_atomic(path, save(dict(arrays), {"sha256": _digest(path.name, arrays)}))
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """Return the arrays of a file, or None if it is absent or its checksum does not match."""
+    try:
+        with safe_open(path, "numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            checksum = (file.metadata() or {}).get("sha256")
+    except UNREADABLE_ARRAYS:
+        return None
+    return arrays if checksum == _digest(path.name, arrays) else None
+
+
 def _digest(name: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """The sha256 over a unit's file name, which holds its key and number, and all that is in it."""
+    """Hash a file's content and name. The name holds the key and the number of the chunk."""
     digest = sha256(name.encode())
     for key, array in sorted(arrays.items()):
-        digest.update(
-            f"{key}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()
-        )
+        digest.update(f"{key}{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
 def _flat(tally: Tally) -> dict[str, float]:
-    """A tally's numbers by name, those of its units too."""
-    plain = {
-        field.name: getattr(tally, field.name) for field in fields(tally) if field.name != "units"
-    }
-    return plain | {
-        f"units.{field.name}": getattr(tally.units, field.name) for field in fields(tally.units)
-    }
+    """Return the numbers of a tally by name, with those of its units as `units.<name>`."""
+    names = [field.name for field in fields(tally) if field.name != "units"]
+    numbers = {name: getattr(tally, name) for name in names}
+    units = {f"units.{field.name}": getattr(tally.units, field.name) for field in fields(Units)}
+    return numbers | units
 
 
 def _tally(flat: Mapping[str, float]) -> Tally:
+    """Build a tally from `_flat`'s names."""
     units = Units(**{field.name: int(flat[f"units.{field.name}"]) for field in fields(Units)})
-    counts = {
-        field.name: int(flat[field.name])
-        for field in fields(Tally)
-        if field.name not in ("units", "nats")
-    }
+    names = [field.name for field in fields(Tally) if field.name not in ("units", "nats")]
+    counts = {name: int(flat[name]) for name in names}
     return Tally(nats=flat["nats"], units=units, **counts)

@@ -1,7 +1,8 @@
-"""Encoded passages to requests, requests to batches, and scores back to passages.
+"""Encoded passages to requests, requests to batches, batches to chunks.
 
-Which tokens are scored given which context is decided here, from the passages and the window alone. It does not
-know tasks by name, nor how a model works. Source of the window: issue 2 and the README's section on windows.
+Decides from the passages and the window alone which tokens are scored given which context. Does
+not know tasks by name, nor how a model works. The docs page "Protocols and windows" explains the
+windows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,35 +15,44 @@ from gpt2eval.scoring.windows import SPANS, Window
 from gpt2eval.types import Encoded, Ids, Request
 
 CHUNK_TOKENS = 1 << 16
-Item = TypeVar("Item")
+Element = TypeVar("Element")
 
 
 class Target(NamedTuple):
-    """Where a branch's scores belong: tokens `first`, `first + 1`, ... of a passage."""
+    """Where the scores of a branch belong: tokens `first`, `first + 1`, ... of a passage."""
 
     passage: int
     first: int
 
 
-class Planned(NamedTuple):
-    """A request, the target of each of its branches, and how often its tokens count."""
+class PlannedRequest(NamedTuple):
+    """A request, the target of each of its branches, and how often each scored token counts."""
 
     request: Request
     targets: tuple[Target, ...]
     weight: float = 1.0
 
 
-def wanted(encoded: Encoded) -> range:
-    """The tokens that end inside the passage's parts; where these begin with the text, all from the first token on."""
-    start, end = encoded.passage.parts[0].start, encoded.passage.parts[-1].end
-    first, last = np.searchsorted(encoded.ends, [start, end], "right")
+Batch = list[PlannedRequest]
+Chunk = list[Batch]
+
+
+def scored_range(encoded: Encoded) -> range:
+    """Return the tokens that end inside the passage's parts.
+
+    Where the parts begin at the start of the text, the range begins with the first token, even
+    if that token has no characters of its own.
+    """
+    parts = encoded.passage.parts
+    start = parts[0].start
+    first, last = np.searchsorted(encoded.ends, [start, parts[-1].end], "right")
     return range(int(first) if start else 0, int(last))
 
 
-def rolling(number: int, ids: Ids, window: Window) -> Iterator[Planned]:
-    """A stream in windows: the spans of `x = [start] + ids`, or of `x = ids` without a start token.
+def rolling(number: int, ids: Ids, window: Window) -> Iterator[PlannedRequest]:
+    """Cut passage `number` into windows: the spans of `x = [start] + ids`, or of `x = ids`.
 
-    Each window of the kind `second_half` has the start token in the place of its own first.
+    In every window of the kind `second_half` the start token replaces the window's first token.
     """
     shift = 0 if window.start is None else 1
     start = np.array([] if window.start is None else [window.start], np.int32)
@@ -51,46 +61,61 @@ def rolling(number: int, ids: Ids, window: Window) -> Iterator[Planned]:
         prefix = x[left:first]
         if window.kind == "second_half":
             prefix = np.concatenate([start, prefix[shift:]])
-        yield Planned(Request(prefix, (x[first:end],)), (Target(number, first - shift),), weight)
+        request = Request(prefix, (x[first:end],))
+        yield PlannedRequest(request, (Target(number, first - shift),), weight)
 
 
 def branching(
     number: int, group: Sequence[Encoded], window: Window, *, last_token: bool = False
-) -> tuple[list[range], Planned]:
-    """The passages of one record as one request: their common prefix, and what is scored of each.
+) -> tuple[list[range], PlannedRequest]:
+    """Turn the passages of one record into one request with a common prefix.
 
-    Of several passages the tokens after their longest common prefix are scored, at least the last of each; of one, those
-    of its parts (the last only, if `last_token`). The prefix loses tokens on the left where it does not fit into the context.
+    Of several passages, scores the tokens after their longest common prefix, at least the last
+    token of each. Of a single passage, scores the tokens of its parts (only the last one if
+    `last_token`). A prefix that exceeds the context loses tokens on the left.
+
+    Returns the scored token range of each passage, and the request. `number` is the index of the
+    first passage. Raises UsageError where there is nothing to score, nothing to predict it from,
+    or more to score than the context holds.
     """
-    ranges = [wanted(e) for e in group]
+    record = group[0].passage.record
+    ranges = [scored_range(encoded) for encoded in group]
     if not all(ranges):
         raise UsageError(
-            f"record {group[0].passage.record}: no token ends in what is scored; expected one or more"
+            f"record {record}: no token ends in the scored text; expected at least one"
         )
     if len(group) > 1:
-        first = min(_common(e.ids for e in group), *(r.stop - 1 for r in ranges))
-        ranges = [range(first, r.stop) for r in ranges]
+        # Choices may diverge before their parts begin (a token may span the boundary). All
+        # branches start at the first difference, so each choice is scored given the same context.
+        common = _common_length(encoded.ids for encoded in group)
+        first = min(common, *(tokens.stop - 1 for tokens in ranges))
+        ranges = [range(first, tokens.stop) for tokens in ranges]
     elif last_token:
-        ranges = [r[-1:] for r in ranges]
-    start = [] if window.start is None else [window.start]
-    shared = np.concatenate([np.array(start, np.int32), group[0].ids[: ranges[0].start]])
-    if not len(shared):
+        ranges = [tokens[-1:] for tokens in ranges]
+    start = np.array([] if window.start is None else [window.start], np.int32)
+    prefix = np.concatenate([start, group[0].ids[: ranges[0].start]])
+    if not len(prefix):
         raise UsageError(
-            f"record {group[0].passage.record}: nothing precedes what is scored; expected a start token"
+            f"record {record}: nothing precedes the scored text; expected a start token"
         )
-    room = window.context + 1 - max(len(r) for r in ranges)
-    if room < 1:
+    longest = max(len(tokens) for tokens in ranges)
+    # A branch's last token is only a target, never an input: it needs no place in the context.
+    available = window.context + 1 - longest
+    if available < 1:
         raise UsageError(
-            f"record {group[0].passage.record}: {max(len(r) for r in ranges)} tokens to score; "
+            f"record {record}: {longest} tokens to score; "
             f"expected at most the context of {window.context}"
         )
-    branches = tuple(e.ids[r.start : r.stop] for e, r in zip(group, ranges, strict=True))
-    targets = tuple(Target(number + i, r.start) for i, r in enumerate(ranges))
-    return ranges, Planned(Request(shared[-room:], branches), targets)
+    branches = tuple(
+        encoded.ids[tokens.start : tokens.stop]
+        for encoded, tokens in zip(group, ranges, strict=True)
+    )
+    targets = tuple(Target(number + i, tokens.start) for i, tokens in enumerate(ranges))
+    return ranges, PlannedRequest(Request(prefix[-available:], branches), targets)
 
 
-def _common(sequences: Iterable[Ids]) -> int:
-    """Length of the longest common prefix."""
+def _common_length(sequences: Iterable[Ids]) -> int:
+    """Return the length of the longest common prefix."""
     rows = list(sequences)
     shortest = min(len(row) for row in rows)
     differs = np.any(np.stack([row[:shortest] != rows[0][:shortest] for row in rows]), axis=0)
@@ -98,36 +123,45 @@ def _common(sequences: Iterable[Ids]) -> int:
 
 
 def tokens_fed(request: Request) -> int:
-    """Tokens that one forward pass over a request takes in: a branch's last token is only a target."""
+    """Return the number of input tokens of a request; a branch's last token is only a target."""
     return len(request.prefix) + sum(len(branch) - 1 for branch in request.branches)
 
 
-def batches(planned: Sequence[Planned], budget: int) -> list[list[Planned]]:
-    """Requests in canonical batches: the longest first, equals in order, at most `budget` tokens in each.
+def batches(planned: Sequence[PlannedRequest], budget: int) -> list[Batch]:
+    """Group requests into canonical batches of at most `budget` input tokens.
 
-    The batches follow from the requests and the budget alone, never from who computes them. A request larger than
-    the budget stands alone.
+    The longest requests come first; requests of equal length keep their order. A request larger
+    than the budget forms its own batch.
     """
-    return _filled(
-        sorted(planned, key=lambda p: -tokens_fed(p.request)),
+    # Canonical: floating-point sums may depend on the batch, so batches follow from the requests
+    # and the budget alone, never from the worker, the machine or what a run resumes from.
+    return _grouped(
+        sorted(planned, key=lambda item: -tokens_fed(item.request)),
         budget,
-        lambda p: tokens_fed(p.request),
+        lambda item: tokens_fed(item.request),
     )
 
 
-def chunks(cut: Sequence[list[Planned]], size: int = CHUNK_TOKENS) -> list[list[list[Planned]]]:
-    """Batches in chunks of work of at most `size` tokens: what is journaled, resumed and shared out."""
-    return _filled(cut, size, lambda batch: sum(tokens_fed(p.request) for p in batch))
+def chunks(all_batches: Sequence[Batch], size: int = CHUNK_TOKENS) -> list[Chunk]:
+    """Group batches into chunks of at most `size` input tokens.
+
+    A chunk is the piece of work that is journaled, resumed and distributed among workers.
+    """
+    return _grouped(
+        all_batches, size, lambda batch: sum(tokens_fed(item.request) for item in batch)
+    )
 
 
-def _filled(items: Iterable[Item], size: int, measure: Callable[[Item], int]) -> list[list[Item]]:
-    """Items in order, in groups whose measures add up to at most `size` (a larger item stands alone)."""
-    groups: list[list[Item]] = []
-    filled = size
-    for item in items:
-        filled += measure(item)
-        if filled > size:
+def _grouped(
+    elements: Iterable[Element], size: int, measure: Callable[[Element], int]
+) -> list[list[Element]]:
+    """Group elements in order, up to a total of `size` per group; larger elements stand alone."""
+    groups: list[list[Element]] = []
+    total = size
+    for element in elements:
+        total += measure(element)
+        if total > size:
             groups.append([])
-            filled = measure(item)
-        groups[-1].append(item)
+            total = measure(element)
+        groups[-1].append(element)
     return groups

@@ -1,4 +1,4 @@
-"""The scores of all passages of a task, filled batch by batch and summed per part."""
+"""The token scores of all passages of a task: filled batch by batch, summed per part."""
 
 import math
 from collections.abc import Sequence
@@ -6,28 +6,35 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpt2eval.errors import UsageError
-from gpt2eval.scoring.plan import Planned
+from gpt2eval.scoring.plan import PlannedRequest
 from gpt2eval.types import Encoded, Scored, TokenScores
 
 
-def check_finite(batch: Sequence[Planned], scores: TokenScores, records: Sequence[int]) -> None:
-    """Raise UsageError, naming record and token, where a log-probability is NaN or infinite."""
+def check_finite(
+    batch: Sequence[PlannedRequest], scores: TokenScores, encoded: Sequence[Encoded]
+) -> None:
+    """Raise UsageError, naming record and token, if a log-probability is NaN or infinite."""
     if np.isfinite(scores.logprobs).all():
         return
-    at = int(np.argmin(np.isfinite(scores.logprobs)))
-    value = scores.logprobs[at]
+    position = int(np.argmin(np.isfinite(scores.logprobs)))
+    value = scores.logprobs[position]
     for item in batch:
         for branch, target in zip(item.request.branches, item.targets, strict=True):
-            if 0 <= at < len(branch):
+            if 0 <= position < len(branch):
+                record = encoded[target.passage].passage.record
                 raise UsageError(
-                    f"record {records[target.passage]}, token {target.first + at}: the model's log-probability is {value}; "
-                    "expected a finite number"
+                    f"record {record}, token {target.first + position}: "
+                    f"the model's log-probability is {value}; expected a finite number"
                 )
-            at -= len(branch)
+            position -= len(branch)
 
 
 class Sheet:
-    """The scores of all passages' tokens, filled batch by batch; beside them, how often each counts (0 if not scored)."""
+    """The token scores of all passages, laid end to end in arrays of shape `[tokens]`.
+
+    Passage i occupies `starts[i]:starts[i + 1]`. `weights` is how often a token counts, 0 if it is
+    not scored.
+    """
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -37,50 +44,57 @@ class Sheet:
         self.weights = np.zeros(self.starts[-1])
         self.is_best_word: dict[int, bool] = {}
 
-    def fill(self, batch: Sequence[Planned], scores: TokenScores) -> None:
+    def fill(self, batch: Sequence[PlannedRequest], scores: TokenScores) -> None:
         """Enter the scores of a batch."""
-        self.is_best_word |= {
-            item.targets[0].passage: bool(f)
-            for item, f in zip(batch, scores.is_best_word, strict=False)
-        }
-        at = 0
+        # Not strict: without a stop-word filter `is_best_word` is empty.
+        for item, is_best in zip(batch, scores.is_best_word, strict=False):
+            self.is_best_word[item.targets[0].passage] = bool(is_best)
+        position = 0
         for item in batch:
             for branch, target in zip(item.request.branches, item.targets, strict=True):
-                place = slice(self.starts[target.passage] + target.first, None)
-                self.logprobs[place][: len(branch)] = scores.logprobs[at : at + len(branch)]
-                self.is_greedy[place][: len(branch)] = scores.is_greedy[at : at + len(branch)]
-                self.scored[place][: len(branch)] = True
-                self.weights[place][: len(branch)] = item.weight
-                at += len(branch)
+                first = self.starts[target.passage] + target.first
+                place = slice(first, first + len(branch))
+                source = slice(position, position + len(branch))
+                self.logprobs[place] = scores.logprobs[source]
+                self.is_greedy[place] = scores.is_greedy[source]
+                self.scored[place] = True
+                self.weights[place] = item.weight
+                position += len(branch)
 
     def fold(self, number: int, encoded: Encoded, tokens: range) -> Scored:
-        """Sum a passage's token scores over its parts, exactly, each as often as it counts.
+        """Sum the scores of passage `number` over each of its parts.
 
-        Tokens before the first part's start that are in `tokens` count to the first part (a question's tokens
-        after the common prefix). A token straddles that has one of the two outer bounds of the parts inside it.
+        A part's nats are -sum(weight * logprob) over the tokens in `tokens` that end in it. Tokens
+        that end before the first part (a question's tokens after the common prefix) count to the
+        first part. A token straddles if the start of the first part or the end of the last part
+        lies strictly inside it.
         """
         base = int(self.starts[number])
         place = slice(base + tokens.start, base + tokens.stop)
-        ends, parts = encoded.ends[tokens.start : tokens.stop], encoded.passage.parts
+        parts = encoded.passage.parts
+        ends = encoded.ends[tokens.start : tokens.stop]
+        # The part of each token; "left" keeps a token that ends exactly at a boundary in the part
+        # that ends there.
         part = np.searchsorted([p.end for p in parts[:-1]], ends, "left")
-        bounds_of_parts = np.searchsorted(part, range(1, len(parts)))
-        scored, weights = self.scored[place], self.weights[place]
+        # Ends never decrease, so each part's tokens are adjacent: split where the part changes.
+        splits = np.searchsorted(part, range(1, len(parts)))
+        scored = self.scored[place]
+        weights = self.weights[place]
+        weighted = np.split(weights * self.logprobs[place], splits)
+        # Round the running total, not each part's own: with fractional weights the token counts
+        # of the parts then still add up to the rounded count of the passage.
+        token_totals = np.rint(np.cumsum(np.bincount(part, weights, len(parts))))
         begins = np.concatenate([[0], encoded.ends])[:-1]
         bounds = (parts[0].start, parts[-1].end)
         cut = np.any([(begins < bound) & (bound < encoded.ends) for bound in bounds], axis=0)
         return Scored(
             passage=encoded.passage,
-            nats=np.array(
-                [
-                    -math.fsum(values)
-                    for values in np.split(weights * self.logprobs[place], bounds_of_parts)
-                ]
-            ),
-            tokens=np.diff(
-                np.rint(np.cumsum(np.bincount(part, weights, len(parts)))), prepend=0
-            ).astype(np.int64),
+            # fsum rounds once, so the sum does not depend on the order of the additions.
+            nats=np.array([-math.fsum(values) for values in weighted]),
+            tokens=np.diff(token_totals, prepend=0).astype(np.int64),
             greedy_tokens=np.bincount(part[self.is_greedy[place]], minlength=len(parts)),
             unscored=int((~scored).sum()),
+            # One token further: a token cut by the last part's end ends outside `tokens`.
             straddling=int(cut[tokens.start : tokens.stop + 1].sum()),
             is_best_word=self.is_best_word.get(number),
         )

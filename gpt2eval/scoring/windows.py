@@ -1,6 +1,7 @@
-"""Windows over a stream: which tokens a forward pass scores, given which before them; ours, and those of other tools.
+"""Windows over a stream: which tokens each forward pass scores, and which tokens precede them.
 
-It knows positions, not tokens, texts or models. Source of the regular ones: issue 2; of the others: issue 4.
+Implements this package's own windows and those of three other tools. Knows positions only, not
+tokens, texts or models. The docs page "Protocols and windows" compares the kinds.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +9,11 @@ from typing import NamedTuple
 
 
 class Window(NamedTuple):
-    """Inputs of one forward pass (`context`), tokens it newly scores (`stride`), the first context token, and the kind."""
+    """How a stream is cut into forward passes.
+
+    `context` is the number of inputs of one pass, `stride` the number of tokens it newly scores,
+    `start` the token that precedes the stream (None for none), `kind` a key of `SPANS`.
+    """
 
     context: int
     stride: int
@@ -17,7 +22,10 @@ class Window(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A forward pass over a stream x: `x[first:end]` is scored given `x[left:first]`, and counts `weight` times."""
+    """One forward pass over a stream x: it scores `x[first:end]` given `x[left:first]`.
+
+    Each scored token counts `weight` times.
+    """
 
     left: int
     first: int
@@ -26,19 +34,22 @@ class Span(NamedTuple):
 
 
 def regular(length: int, context: int, stride: int) -> Iterator[Span]:
-    """Every token but the first exactly once: the first W of them, then S at a time; the last span is merely shorter.
+    """Score every token except the first exactly once; only the last span may be shorter.
 
-    With W the context and S the stride, the first pass has inputs `x[0:W]` and scores `x[1:W+1]`; each later one has
-    inputs `x[e-W:e]` and scores the last S of `x[e-W+1:e+1]`, for e = W+S, W+2S, ...
+    With context W and stride S, the first pass has inputs `x[0:W]` and scores `x[1:W+1]`. Each
+    later pass has inputs `x[e-W:e]` and scores the last S tokens of `x[e-W+1:e+1]`, for
+    e = W+S, W+2S, ...
     """
-    first, size = 1, context
+    first = 1
+    size = context
     while first < length:
         yield Span(max(0, first - 1 + size - context), first, min(first + size, length))
-        first, size = first + size, stride
+        first += size
+        size = stride
 
 
 def last_full(length: int, context: int, stride: int) -> Iterator[Span]:
-    """The regular spans, but the last one's inputs reach back as far as the context allows.
+    """Yield the regular spans, but give the last one as many inputs as the context allows.
 
     Source: `get_rolling_token_windows` of lm-evaluation-harness 0.4.13.
     """
@@ -47,29 +58,34 @@ def last_full(length: int, context: int, stride: int) -> Iterator[Span]:
 
 
 def restart(length: int, context: int, stride: int) -> Iterator[Span]:
-    """Windows `x[kS:kS+W]`, in which whatever an earlier window did not hold is scored, but for the window's own first token.
+    """Take the windows `x[kS:kS+W]` and score the tokens that no earlier window contained.
 
-    A window that overlaps the one before gives as its mean over n tokens, counted n - 1 times: weight = (n - 1) / n.
+    A window never scores its own first token. The source averages the loss of an overlapping
+    window over one token fewer than it scores, so n such tokens get the weight (n - 1) / n.
     Source: the page "Perplexity of fixed-length models" of the transformers documentation.
     """
-    held = 0
+    covered = 0
     for left in range(0, length, stride):
         end = min(left + context, length)
-        first = max(held, left + 1)
+        first = max(covered, left + 1)
         if first < end:
-            yield Span(left, first, end, 1.0 if first > held else (end - first - 1) / (end - first))
-        held = end
+            count = end - first
+            yield Span(left, first, end, 1.0 if first > covered else (count - 1) / count)
+        covered = end
         if end == length:
             return
 
 
 def second_half(length: int, context: int, _: int) -> Iterator[Span]:
-    """Disjoint windows, of each only the later half scored, without the token in its middle; an unfinished one is left out.
+    """Score the second half of each of a series of disjoint windows, minus its middle token.
 
+    Leaves out an incomplete last window.
     Source: `perplexity` of llama.cpp, tools/perplexity.
     """
     middle = context // 2
-    for left in range(0, length - context + 1, context) if middle + 1 < context else ():
+    if middle + 1 >= context:
+        return
+    for left in range(0, length - context + 1, context):
         yield Span(left, left + middle + 1, left + context)
 
 

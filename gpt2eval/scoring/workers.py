@@ -1,8 +1,9 @@
-"""Which of several workers this process is, and how they meet at the end.
+"""Which of several workers this process is, and how workers wait for each other.
 
-Workers share nothing but the folder of results: `--shard I/N` says it outright, torchrun and `accelerate launch` say
-it by RANK and WORLD_SIZE. There is no exchange while they work, so a lost worker costs only its own units: those of
-`--shard` go on without it; torchrun stops the others too, and the same command (or `--max-restarts`) goes on.
+Workers share only the results folder. `--shard I/N` names the worker explicitly; torchrun and
+`accelerate launch` set RANK and WORLD_SIZE. Workers exchange nothing while they work, so a lost
+worker loses only its own chunks. Other shards continue without it; torchrun stops the remaining
+ranks, and the same command (or `--max-restarts`) resumes.
 """
 
 import atexit
@@ -13,40 +14,47 @@ from gpt2eval.errors import UsageError
 from gpt2eval.notices import notify
 from gpt2eval.types import Worker
 
-PATIENCE = timedelta(hours=12)
+BARRIER_TIMEOUT = timedelta(hours=12)
 
 
 def worker_of_shard(text: str) -> Worker:
-    """`I/N`, counted from 1. Raises UsageError for anything else."""
-    part, slash, whole = text.partition("/")
-    if not (slash and part.isdecimal() and whole.isdecimal() and 1 <= int(part) <= int(whole)):
+    """Parse `I/N`, where I counts from 1. Raises UsageError for anything else.
+
+    >>> worker_of_shard("2/8")
+    Worker(rank=1, world=8)
+    """
+    number, slash, count = text.partition("/")
+    is_numeric = bool(slash) and number.isdecimal() and count.isdecimal()
+    if not (is_numeric and 1 <= int(number) <= int(count)):
         raise UsageError(f"--shard {text}: expected I/N with I from 1 to N, such as 2/8")
-    return Worker(int(part) - 1, int(whole))
+    return Worker(int(number) - 1, int(count))
 
 
 def worker_of_launcher() -> Worker:
-    """The rank that torchrun or accelerate gave this process; the only worker without them.
+    """Return the rank that torchrun or accelerate assigned; without them, the only worker.
 
-    Raises UsageError where what they set is not whole.
+    Raises UsageError if the variables they set are incomplete or invalid.
     """
-    rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    rank = os.environ.get("RANK", "0")
+    world = os.environ.get("WORLD_SIZE", "1")
     if not (rank.isdecimal() and world.isdecimal() and int(rank) < int(world)):
         raise UsageError(
-            f"RANK={rank} WORLD_SIZE={world}: expected numbers, as torchrun sets them, or neither"
+            f"RANK={rank} WORLD_SIZE={world}: expected both as torchrun sets them, "
+            "with RANK below WORLD_SIZE, or neither"
         )
     if int(world) > 1 and not os.environ.get("MASTER_ADDR"):
         raise UsageError(
-            f"WORLD_SIZE={world} without MASTER_ADDR: expected torchrun or accelerate launch; or --shard I/N"
+            f"WORLD_SIZE={world} without MASTER_ADDR: expected torchrun or accelerate launch; "
+            "without a launcher, use --shard I/N"
         )
     return Worker(int(rank), int(world))
 
 
 def wait_for_workers() -> bool:
-    """Wait until every rank has done its units; whether this one is to sum up (the first is).
+    """Wait until every rank has finished its chunks; return whether this rank is the first.
 
-    A rank that does not come is said on stderr; its units are missing then, and the same command does them. Ranks may
-    meet any number of times: the process group of the first time stays until the process ends, because a second one
-    would find the first one's addresses and wait for them for ever.
+    The first rank folds the results. A lone worker returns False at once. A rank that does not
+    arrive is reported as a notice; its chunks are then missing, and the same command scores them.
     """
     worker = worker_of_launcher()
     if worker.world == 1:
@@ -54,10 +62,12 @@ def wait_for_workers() -> bool:
     from torch import distributed
 
     try:
+        # The process group stays until the process ends: a second one would find the addresses of
+        # the first and wait for them forever.
         if not distributed.is_initialized():
-            distributed.init_process_group("gloo", timeout=PATIENCE)
+            distributed.init_process_group("gloo", timeout=BARRIER_TIMEOUT)
             atexit.register(distributed.destroy_process_group)
-        distributed.monitored_barrier(timeout=PATIENCE)
+        distributed.monitored_barrier(timeout=BARRIER_TIMEOUT)
     except (RuntimeError, ValueError) as error:
-        notify(f"not all of {worker.world} workers came to the end: {str(error).splitlines()[0]}")
+        notify(f"not all {worker.world} workers finished: {str(error).splitlines()[0]}")
     return worker.rank == 0

@@ -1,1 +1,1 @@
-"""Records to passages, and published text to detokenized text and back."""
+"""From records to passages, and from published text to detokenized text and back."""

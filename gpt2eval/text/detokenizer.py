@@ -1,113 +1,133 @@
-"""Published text to fair text, and back again.
+"""Invertible detokenizers: published text to ordinary-looking text, and back without loss.
 
-Tokenized benchmarks are unfair to a model that has read ordinary prose, so a *scheme* proposes edits that make
-a published line look ordinary, and knows how to put them back. This room applies a scheme line by line, takes
-out every edit that the scheme's own `undo` does not restore, and moves scored spans along. It does not know
-where schemes come from, nor what a task or a model is.
+Tokenized benchmarks are unfair to a model that was trained on ordinary prose. A *scheme* proposes
+edits that make a published line look ordinary, and knows how to reverse them. This module applies
+the edits line by line and drops those that the scheme's own `undo` does not reverse, so that
 
-    undo(do(line).text) == line        for every line, by construction
+    undo(do(line).text) == line        holds for every line, by construction.
+
+It does not know where schemes come from, nor what a task or a model is.
 """
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import accumulate
 from typing import NamedTuple
 
-from gpt2eval.text.schemes import Edit, Scheme, Swap, matches
-from gpt2eval.types import Passage
+from gpt2eval.text.edits import Edit, EditedText, SteppedText, apply_edits
+from gpt2eval.text.schemes import Scheme, Swap, matches
 
-ESCAPE = "\u2063"  # INVISIBLE SEPARATOR, ahead of a kept line that `undo` would otherwise take for another's fair form
-REACH = 8  # an edit this many characters or fewer from the first difference may be its cause
+# INVISIBLE SEPARATOR. It marks a line that stays as published although `undo` would take it for
+# the detokenized form of some other line.
+ESCAPE = "\u2063"
+# An edit at most this many characters from the first difference may be the cause of it.
+REACH = 8
+CONTEXT = 8  # characters of context beside a dropped edit in a report
 
 
-class Fair(NamedTuple):
-    """One line after detokenizing: its text, the edits that made it, those dropped, and whether it stayed as published."""
+class DetokenizedLine(NamedTuple):
+    """One line after detokenizing.
+
+    Attributes:
+        text: The detokenized line.
+        edits: The edits that turn the published line into `text`.
+        dropped: The proposed edits that could not be reversed and were therefore not made.
+        as_published: Whether the line was left as published (apart from an escape).
+    """
 
     text: str
     edits: tuple[Edit, ...]
     dropped: tuple[Edit, ...]
-    kept: bool
+    as_published: bool
 
 
 class Detokenizer:
-    """A scheme that is checked on every line it touches.
+    """A scheme whose edits are checked on every line.
 
-    `do(line)` applies the proposed edits less those that `undo` cannot take back; where that does not help, the
-    line stays as published. `undo` reads a fair line as `scheme.undo` does if doing so leads back to that fair
-    line, and else takes it as one that stayed as published. A line for which even that is ambiguous stands
-    behind `ESCAPE`. A scheme declared one-way (`invertible=False`) is applied in full and not checked.
+    `do` applies the proposed edits except those that `undo` cannot reverse; if that does not help,
+    the line stays as published. `undo` applies the scheme's own `undo` if detokenizing the outcome
+    gives the same text again, and otherwise takes the text for a line that stayed as published.
+    A line for which even that is ambiguous is preceded by `ESCAPE`. A scheme declared one-way
+    (`invertible=False`) is applied in full and not checked.
     """
 
     def __init__(self, name: str, scheme: Scheme, *, invertible: bool = True) -> None:
-        self.name, self.invertible = name, invertible
+        self.name = name
+        self.invertible = invertible
         self._scheme = scheme
+        # Lines repeat: blank lines, headings, and the context that ten choices share.
         self.do = lru_cache(maxsize=4096)(self._do)
 
-    def _do(self, line: str) -> Fair:
+    def _do(self, line: str) -> DetokenizedLine:
         if not self.invertible:
             edits = tuple(self._scheme.propose(line))
-            return Fair(apply(line, edits), edits, (), False)
-        fair = self._edited(line)
-        if not fair.kept and not fair.text.startswith(ESCAPE):
-            return fair
-        safe = not line.startswith(ESCAPE) and self.undo(line) == line
-        escape = () if safe else (Edit(0, 0, ESCAPE),)
-        return Fair(apply(line, escape), escape, (*fair.dropped, *fair.edits), True)
+            return DetokenizedLine(apply_edits(line, edits), edits, (), as_published=False)
+        edited = self._edited(line)
+        if not edited.as_published and not edited.text.startswith(ESCAPE):
+            return edited
+        unambiguous = not line.startswith(ESCAPE) and self.undo(line) == line
+        escape = () if unambiguous else (Edit(0, 0, ESCAPE),)
+        dropped = (*edited.dropped, *edited.edits)
+        return DetokenizedLine(apply_edits(line, escape), escape, dropped, as_published=True)
 
-    def undo(self, fair: str) -> str:
-        """The published line that `do` made `fair` from."""
-        if fair.startswith(ESCAPE):
-            return fair[len(ESCAPE) :]
-        line = self._scheme.undo(fair)
-        if line == fair:
+    def undo(self, detokenized: str) -> str:
+        """Return the published line from which `do` made `detokenized`."""
+        if detokenized.startswith(ESCAPE):
+            return detokenized[len(ESCAPE) :]
+        line = self._scheme.undo(detokenized)
+        if line == detokenized:
             return line
+        # Accept the restored line only if it leads back to the same text.
         again = self._edited(line)
-        return line if again.text == fair and not again.kept else fair
+        return line if again.text == detokenized and not again.as_published else detokenized
 
-    def _edited(self, line: str) -> Fair:
-        edits, dropped = self._scheme.propose(line), []
+    def _edited(self, line: str) -> DetokenizedLine:
+        """Apply all edits, then drop the likely culprit until the round trip succeeds."""
+        edits = self._scheme.propose(line)
+        dropped: list[Edit] = []
         while True:
-            text = apply(line, edits)
-            back = self._scheme.undo(text)
-            if back == line:
-                return Fair(text, tuple(edits), tuple(dropped), False)
-            culprit = _nearest(edits, _first_difference(back, line))
+            text = apply_edits(line, edits)
+            restored = self._scheme.undo(text)
+            if restored == line:
+                return DetokenizedLine(text, tuple(edits), tuple(dropped), as_published=False)
+            culprit = _nearest(edits, _first_difference(restored, line))
             if culprit is None:
-                return Fair(line, (), (*dropped, *edits), True)
+                return DetokenizedLine(line, (), (*dropped, *edits), as_published=True)
             edits.remove(culprit)
             dropped.append(culprit)
 
 
 class OneWaySteps:
-    """Another tool's preparation of a whole text, one-way: substitutions made one after the other, just as that tool does."""
+    """Another tool's one-way preparation of a whole text: substitutions in that tool's order."""
 
     invertible = False
 
     def __init__(self, name: str, steps: Sequence[Swap]) -> None:
-        self.name, self._steps = name, steps
+        self.name = name
+        self._steps = steps
 
-    def do(self, text: str) -> Fair:
-        """The text after all steps, and the edits of each, at positions of the text before it."""
-        stages = self.stages(text)
-        return Fair(
-            stages.text, tuple(edit for stage in stages.of for edit in stage.edits), (), False
-        )
+    def do(self, text: str) -> DetokenizedLine:
+        """Return the text after all steps; each edit has positions of the text before its step."""
+        stepped = self.apply_steps(text)
+        edits = tuple(edit for step in stepped.steps for edit in step.edits)
+        return DetokenizedLine(stepped.text, edits, (), as_published=False)
 
-    def stages(self, text: str) -> "Stages":
-        """The text after each step."""
-        of = [Moved(text, ())]
-        for step in self._steps:
-            edits = tuple(matches(step, of[-1].text))
-            of.append(Moved(apply(of[-1].text, edits), edits))
-        return Stages(tuple(of))
+    def apply_steps(self, text: str) -> SteppedText:
+        """Return the text after each step, starting with the text itself."""
+        steps = [EditedText(text, ())]
+        for rule in self._steps:
+            before = steps[-1].text
+            edits = tuple(matches(rule, before))
+            steps.append(EditedText(apply_edits(before, edits), edits))
+        return SteppedText(tuple(steps))
 
 
 def _first_difference(a: str, b: str) -> int:
-    """Where two different strings part, found by halving."""
-    same, differ = 0, min(len(a), len(b)) + 1
+    """Return the first position at which two different strings differ."""
+    # Bisection compares slices in C, which is faster than a loop over characters.
+    same = 0
+    differ = min(len(a), len(b)) + 1
     while differ - same > 1:
         middle = (same + differ) // 2
         if a[same:middle] == b[same:middle]:
@@ -118,26 +138,27 @@ def _first_difference(a: str, b: str) -> int:
 
 
 def _nearest(edits: Sequence[Edit], position: int) -> Edit | None:
-    """The edit closest to a position of the published line, if any is within reach."""
-    distance, edit = min(
-        ((max(edit.start - position, position - edit.end, 0), edit) for edit in edits),
-        default=(REACH + 1, None),
-    )
-    return edit if distance <= REACH else None
+    """Return the edit closest to a position of the published line, or None if none is in reach."""
 
+    def distance(edit: Edit) -> int:
+        return max(edit.start - position, position - edit.end, 0)
 
-def apply(line: str, edits: Sequence[Edit]) -> str:
-    """`line` with every edit made; edits are in order and do not overlap."""
-    pieces, at = [], 0
-    for start, end, new in edits:
-        pieces += line[at:start], new
-        at = end
-    return "".join(pieces) + line[at:]
+    nearest = min(edits, key=distance, default=None)
+    return nearest if nearest and distance(nearest) <= REACH else None
 
 
 @dataclass(slots=True)
 class RoundTrip:
-    """What a detokenizer did to a text: sums over its lines, so reports add up."""
+    """Running totals of what a detokenizer did, over lines or texts.
+
+    Attributes:
+        lines: Lines seen.
+        changed: Lines whose text changed.
+        edits: Edits made.
+        dropped: Edits that were proposed but could not be reversed.
+        kept: Lines left as published. Result files report it under this name.
+        most_dropped: The dropped edits with the letters around them, and how often each occurs.
+    """
 
     lines: int = 0
     changed: int = 0
@@ -146,97 +167,15 @@ class RoundTrip:
     kept: int = 0
     most_dropped: Counter[str] = field(default_factory=Counter)
 
-    def add(self, line: str, fair: Fair) -> None:
+    def add(self, line: str, detokenized: DetokenizedLine) -> None:
+        """Add one line."""
         self.lines += 1
-        self.changed += fair.text != line
-        self.edits += len(fair.edits)
-        self.dropped += len(fair.dropped)
-        self.kept += fair.kept
-        for start, end, new in fair.dropped:
-            left, right = line[max(0, start - 8) : start], line[end : end + 8]
-            change = f"[{line[start:end]:.40}→{new:.40}]"
-            self.most_dropped[f"{left.rpartition(' ')[2]}{change}{right.partition(' ')[0]}"] += 1
-
-
-class Moved(NamedTuple):
-    """A whole text after detokenizing, and where a position of the published text has gone."""
-
-    text: str
-    edits: tuple[Edit, ...]
-
-    def positions(self, published: Iterable[int]) -> list[int]:
-        """Fair positions of published ones: each moves by the growth of the edits that start before it.
-
-        A position inside an edit goes to that edit's end; an insertion at a position comes after it.
-        """
-        starts = [edit.start for edit in self.edits]
-        growth = [0, *accumulate(len(e.new) - (e.end - e.start) for e in self.edits)]
-        moved = []
-        for position in published:
-            n = bisect_left(starts, position)
-            inside = n > 0 and position < self.edits[n - 1].end
-            moved.append((self.edits[n - 1].end if inside else position) + growth[n])
-        return moved
-
-
-class Stages(NamedTuple):
-    """A whole text after several changes, one upon the other, and where a position of the published text has gone."""
-
-    of: tuple[Moved, ...]
-
-    @property
-    def text(self) -> str:
-        return self.of[-1].text
-
-    def positions(self, published: Iterable[int]) -> list[int]:
-        """Fair positions of published ones, moved by each change in turn."""
-        moved = list(published)
-        for stage in self.of:
-            moved = stage.positions(moved)
-        return moved
-
-
-def fair(
-    passage: Passage,
-    detokenizer: Detokenizer | OneWaySteps | None,
-    *,
-    join: str,
-    lead: str | None,
-    report: RoundTrip | None,
-) -> Passage:
-    """A passage with its text made fair and its parts moved along.
-
-    Line ends become `join` (one character); a `lead`, if any, replaces the white space that the text begins with.
-    """
-    moved = (
-        detokenize(passage.text, detokenizer, report) if detokenizer else Moved(passage.text, ())
-    )
-    text, shift = moved.text.replace("\n", join), 0
-    if lead is not None:
-        shift = len(lead) - (len(text) - len(text.lstrip()))
-        text = lead + text.lstrip()
-    bounds = [bound for part in passage.parts for bound in part[:2]]
-    to = {a: max(b + shift, 0) for a, b in zip(bounds, moved.positions(bounds), strict=True)} | {
-        len(passage.text): len(text)
-    }
-    parts = tuple(part._replace(start=to[part.start], end=to[part.end]) for part in passage.parts)
-    return replace(passage, text=text, parts=parts)
-
-
-def detokenize(
-    text: str, detokenizer: Detokenizer | OneWaySteps, report: RoundTrip | None = None
-) -> Moved | Stages:
-    """The fair form of a text: line by line (lines end in a newline, which is never edited), or whole if so published."""
-    if isinstance(detokenizer, OneWaySteps):
-        if report is not None:
-            report.add(text, detokenizer.do(text))
-        return detokenizer.stages(text)
-    fair, edits, at = [], [], 0
-    for line in text.removesuffix("\n").split("\n"):
-        done = detokenizer.do(line)
-        if report is not None:
-            report.add(line, done)
-        fair.append(done.text)
-        edits += (Edit(at + start, at + end, new) for start, end, new in done.edits)
-        at += len(line) + 1
-    return Moved("\n".join(fair) + "\n" * text.endswith("\n"), tuple(edits))
+        self.changed += detokenized.text != line
+        self.edits += len(detokenized.edits)
+        self.dropped += len(detokenized.dropped)
+        self.kept += detokenized.as_published
+        for start, end, new in detokenized.dropped:
+            # Show the rest of the word on either side: `Corp[ .→.]` rather than the whole line.
+            left = line[max(0, start - CONTEXT) : start].rpartition(" ")[2]
+            right = line[end : end + CONTEXT].partition(" ")[0]
+            self.most_dropped[f"{left}[{line[start:end]:.40}→{new:.40}]{right}"] += 1

@@ -1,16 +1,16 @@
-"""The Moses detokenizer and tokenizer as a pair of directions, for texts that were tokenized with it.
+"""The Moses detokenizer and tokenizer (sacremoses) as the two directions of a scheme.
 
-They are not exactly each other's inverse; whoever uses this checks every line. This module does not know about
-tasks, and nothing else imports sacremoses.
+They are not exact inverses, so every line must be checked. This is the only module that imports
+sacremoses.
 """
 
 from sacremoses import MosesDetokenizer, MosesTokenizer
 
 
 class Moses:
-    """English Moses without escaping: `do` joins tokens into prose, `undo` splits prose into tokens.
+    """English Moses without escaping: `do` joins tokens into prose, `undo` splits it again.
 
-    Blanks at either end of a line stay where they are.
+    Spaces at either end of a line stay in place.
     """
 
     def __init__(self) -> None:
@@ -18,22 +18,20 @@ class Moses:
         self._detokenizer = MosesDetokenizer(lang="en")
 
     def do(self, line: str) -> str:
-        """The prose of a line of tokens."""
-        left, tokens, right = _ends(line)
-        return (
-            left
-            + str(self._detokenizer.detokenize(tokens.split(" "), return_str=True, unescape=False))
-            + right
-        )
+        """Join the tokens of a line into prose."""
+        left, core, right = _ends(line)
+        prose = self._detokenizer.detokenize(core.split(" "), return_str=True, unescape=False)
+        return left + str(prose) + right
 
-    def undo(self, fair: str) -> str:
-        """The tokens of a line of prose, a blank between every two."""
-        left, prose, right = _ends(fair)
-        return left + str(self._tokenizer.tokenize(prose, return_str=True, escape=False)) + right
+    def undo(self, detokenized: str) -> str:
+        """Split a line of prose into tokens, separated by single spaces."""
+        left, core, right = _ends(detokenized)
+        tokens = self._tokenizer.tokenize(core, return_str=True, escape=False)
+        return left + str(tokens) + right
 
 
 def _ends(line: str) -> tuple[str, str, str]:
-    """A line in three: its leading blanks, what stands between, its trailing blanks."""
+    """Split a line into its leading spaces, the text between, and its trailing spaces."""
     core = line.strip(" ")
     start = line.find(core) if core else len(line)
     return line[:start], core, line[start + len(core) :]

@@ -1,6 +1,6 @@
-"""Record to passages: what is asked of a record, and in which units it is counted.
+"""From a record to passages: which spans of its text are scored, and how many units each has.
 
-Everything here is done on published text, before any detokenizing; units are counted here and never again.
+All of this happens on published text, before detokenizing. Units are counted here and nowhere else.
 """
 
 import re
@@ -10,108 +10,130 @@ from functools import partial
 
 from gpt2eval.types import Part, Passage, Record, Units
 
-BLANK = "XXXXX"
-PARTS = 200  # a stream is cut into at most so many parts: the blocks that its interval is resampled from
+BLANK = "XXXXX"  # stands for the missing word of a Children's Book Test question
+PARTS = 200  # most parts of a stream; the bootstrap resamples these blocks for its interval
 
-LAST_WORD = re.compile(r"\s+\S+$")
-WORD = re.compile(r"\S")
-WORDS = re.compile(r"(?<!\S)\S")  # where a word begins
-SPACES = re.compile(r"(?<!\s)\s")  # where white space begins
+LAST_WORD = re.compile(r"\s+\S+$")  # the last word and the white space before it
+WORD = re.compile(r"\S")  # any character of a word; its first match begins the first word
+WORDS = re.compile(r"(?<!\S)\S")  # the first character of each word: nothing but space before it
+SPACES = re.compile(r"(?<!\s)\s")  # the first character of each run of white space
 
 
 def units(text: str, start: int = 0, end: int | None = None) -> Units:
-    """Count `text[start:end]` of a published text; the counts of adjacent stretches add up to those of the whole.
+    """Count the units of `text[start:end]`; counts of adjacent spans add up to the count of both.
 
-    words = those that begin in it; pieces = 1 (where the text begins) + white spaces that begin; blanks = " " between
-    the first and the last word.
+    Returns:
+        words: Words that begin in the span.
+        lines: Newlines.
+        bytes: UTF-8 bytes; undecodable bytes count as themselves.
+        chars: Characters.
+        pieces: Runs of white space that begin in the span, plus 1 where the text begins. Over a
+            whole text this equals `len(re.split(r"\\s+", text))`.
+        blanks: Spaces (U+0020) in the span that lie between the first and the last word.
     """
     end = len(text) if end is None else end
-    part = text[start:end]
-    first, last = _words(text)
+    span = text[start:end]
+    first, last = _outer_words(text)
     return Units(
+        # Search the whole text within bounds, so that the lookbehind sees across the boundary.
         words=sum(1 for _ in WORDS.finditer(text, start, end)),
-        lines=part.count("\n"),
-        bytes=len(part.encode("utf-8", "surrogateescape")),
-        chars=len(part),
+        lines=span.count("\n"),
+        bytes=len(span.encode("utf-8", "surrogateescape")),
+        chars=len(span),
         pieces=sum(1 for _ in SPACES.finditer(text, start, end)) + (start == 0 < end),
         blanks=text.count(" ", max(start, first), min(end, last)),
     )
 
 
-def _words(text: str) -> tuple[int, int]:
-    """Where the first word begins, and the last one ends."""
-    found, last = WORD.search(text), len(text)
+def _outer_words(text: str) -> tuple[int, int]:
+    """Return where the first word begins and where the last one ends."""
+    first = WORD.search(text)
+    last = len(text)
     while last and text[last - 1].isspace():
         last -= 1
-    return (found.start() if found else 0), last
+    return (first.start() if first else 0), last
 
 
 def head(records: Sequence[Record], limit: int | None, *, stream: bool) -> Sequence[Record]:
-    """The first `limit` records; of a stream its first lines, or its first thousands of characters if it has none."""
+    """Return the first `limit` records.
+
+    A stream is one record, so its first `limit` lines are returned, or its first
+    `1000 * limit` characters if it has no lines.
+    """
     if limit is None or not stream:
         return records[:limit]
     text = records[0].text
-    end = len("\n".join(text.split("\n")[:limit])) + 1 if "\n" in text else 1000 * limit
+    lines = text.split("\n")
+    end = len("\n".join(lines[:limit])) + 1 if len(lines) > 1 else 1000 * limit
     return [replace(records[0], text=text[:end])]
 
 
 def everything(record: Record) -> list[Passage]:
-    """The whole text, in up to `PARTS` parts that end at line ends (of equal length, where there are no lines).
+    """Score the complete text, in up to `PARTS` adjacent parts.
 
-    An empty text has one part, in which there is nothing.
+    Parts end at line ends, or have equal length if the text has no lines. An empty text has one
+    empty part.
     """
     bounds = list(_bounds(record.text)) or [0]
     parts = [
-        Part(a, b, units(record.text, a, b)) for a, b in zip([0, *bounds], bounds, strict=False)
+        Part(start, end, units(record.text, start, end))
+        for start, end in zip([0, *bounds], bounds, strict=False)
     ]
     return [Passage(record.index, record.text, tuple(parts))]
 
 
 def _bounds(text: str) -> Iterator[int]:
-    least, at = -(-len(text) // PARTS), 0
-    while at < len(text):
-        end = min(at + least, len(text))
+    """Yield the ends of the parts of a text."""
+    shortest = -(-len(text) // PARTS)  # rounded up, so that there are never more than PARTS
+    start = 0
+    while start < len(text):
+        end = min(start + shortest, len(text))
         if "\n" in text:
+            # Extend to the end of the line; `end - 1` so that a part may end exactly here.
             end = text.find("\n", end - 1) + 1 or len(text)
         yield end
-        at = end
+        start = end
 
 
 def last_word(record: Record) -> list[Passage]:
-    """The last word with the white space before it; it counts as one word, and its bytes are those of the word alone."""
+    """Score the last word together with the white space before it.
+
+    It counts as one word; its bytes and characters are those of the word alone. White space at the
+    end of the text is stripped.
+    """
     text = record.text.rstrip()
-    found = LAST_WORD.search(text)
-    start = found.start() if found else 0
+    match = LAST_WORD.search(text)
+    start = match.start() if match else 0
     return [Passage(record.index, text, (Part(start, len(text), units(text[start:].strip())),))]
 
 
 def after_last_blank(record: Record) -> list[Passage]:
-    """What follows the last blank, whatever it is, with the white space before it; it counts as one word, nothing is stripped.
+    """Score whatever follows the last space, together with the white space before it.
 
-    Source: lm-evaluation-harness 0.4.13, lambada_openai, whose words lie between single blanks.
+    It counts as one word, and nothing is stripped. lm-evaluation-harness 0.4.13 splits passages
+    this way in its task lambada_openai, where single spaces separate the words.
     """
     context, blank, word = record.text.rpartition(" ")
     start = len(context.rstrip()) if blank else 0
-    return [
-        Passage(
-            record.index,
-            record.text,
-            (Part(start, len(record.text), replace(units(word), words=1)),),
-        )
-    ]
+    part = Part(start, len(record.text), replace(units(word), words=1))
+    return [Passage(record.index, record.text, (part,))]
 
 
 def choices(record: Record, *, to_the_end: bool) -> list[Passage]:
-    """The text once per option, the blank filled with it; scored from the option's leading space to the end, or to its end.
+    """Make one passage per option, with the option in place of the blank.
 
-    Source: Radford et al. 2019, section 3.2: the choice and the rest of the sentence given the choice.
+    The scored span begins at the space before the option and ends at the end of the text, or at
+    the end of the option if `to_the_end` is false. Radford et al. 2019, section 3.2: "the
+    probability of each choice and the rest of the sentence conditioned on this choice".
     """
     start = record.text.index(BLANK)
+    # White space before the blank belongs to the span: GPT-2's tokens begin with their space.
+    begin = start - record.text[start - 1 : start].isspace()
     passages = []
     for number, option in enumerate(record.options):
         text = record.text.replace(BLANK, option)
         end = len(text) if to_the_end else start + len(option)
-        part = Part(start - text[start - 1 : start].isspace(), end, units(text[start:end]))
+        part = Part(begin, end, units(text[start:end]))
         passages.append(Passage(record.index, text, (part,), number, option == record.answer))
     return passages
 
@@ -119,7 +141,7 @@ def choices(record: Record, *, to_the_end: bool) -> list[Passage]:
 ASK: Mapping[str, Callable[[Record], list[Passage]]] = {
     "everything": everything,
     "last_word": last_word,
-    "last_token": last_word,
+    "last_token": last_word,  # the same span, of which the planner scores the last token only
     "after_last_blank": after_last_blank,
     "choices": partial(choices, to_the_end=True),
     "candidate": partial(choices, to_the_end=False),

@@ -1,4 +1,4 @@
-"""Run a detokenizer over lines and back, and count what comes back changed."""
+"""Check a detokenizer's round trip over lines, with counts and timings."""
 
 import time
 from collections.abc import Sequence
@@ -8,35 +8,50 @@ from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
 
 
 class RoundTripCheck(NamedTuple):
-    """What a detokenizer did to a task's file: the lines `failures` did not come back (always 0, or there is a defect)."""
+    """The outcome of a round-trip check.
+
+    Attributes:
+        report: Counts of lines, edits and dropped edits.
+        failures: Lines that `undo` does not restore; anything but 0 is a defect.
+        chars: Characters of published text.
+        do_seconds: Time to detokenize all lines.
+        undo_seconds: Time to restore all lines.
+        sample: Some detokenized lines, evenly spaced.
+    """
 
     report: RoundTrip
     failures: int
     chars: int
-    seconds_there: float
-    seconds_back: float
+    do_seconds: float
+    undo_seconds: float
     sample: tuple[str, ...]
 
 
 def check_round_trip(
     lines: Sequence[str], detokenizer: Detokenizer | OneWaySteps, sample: int = 0
 ) -> RoundTripCheck:
-    """Detokenize lines and undo it, timing both; `sample` fair lines are taken at even distances.
+    """Detokenize lines, restore them, and compare.
 
-    Of a one-way scheme nothing comes back, and nothing is said to fail.
+    A one-way scheme restores nothing, so it has no failures.
     """
     report = RoundTrip()
     started = time.perf_counter()
-    fair = [detokenizer.do(line) for line in lines]
-    turned = time.perf_counter()
-    back = lines
+    detokenized = [detokenizer.do(line) for line in lines]
+    do_ended = time.perf_counter()
+    restored = lines
     if isinstance(detokenizer, Detokenizer) and detokenizer.invertible:
-        back = [detokenizer.undo(done.text) for done in fair]
-    ended = time.perf_counter()
-    for line, done in zip(lines, fair, strict=True):
+        restored = [detokenizer.undo(done.text) for done in detokenized]
+    undo_ended = time.perf_counter()
+    for line, done in zip(lines, detokenized, strict=True):
         report.add(line, done)
-    failures = sum(line != again for line, again in zip(lines, back, strict=True))
-    shown = tuple(fair[i * len(fair) // sample].text for i in range(min(sample, len(fair))))
+    failures = sum(line != again for line, again in zip(lines, restored, strict=True))
+    size = min(sample, len(detokenized))
+    shown = tuple(detokenized[i * len(detokenized) // sample].text for i in range(size))
     return RoundTripCheck(
-        report, failures, sum(map(len, lines)), turned - started, ended - turned, shown
+        report=report,
+        failures=failures,
+        chars=sum(map(len, lines)),
+        do_seconds=do_ended - started,
+        undo_seconds=undo_ended - do_ended,
+        sample=shown,
     )

@@ -1,6 +1,7 @@
-"""Schemes: ways in which published text was tokenized, as edits that make a line fair and rules that put it back.
+"""Schemes: how published text was tokenized, written as edits and as rules that reverse them.
 
-A scheme need not be exact: `detok.py` checks it on every line. It does not know files, tasks or texts.
+A scheme may be wrong for some lines; `gpt2eval.text.detokenizer` checks it on every line. This
+module does not know about files or tasks.
 """
 
 import re
@@ -8,25 +9,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-
-class Edit(NamedTuple):
-    """Replace `published[start:end]` by `new`."""
-
-    start: int
-    end: int
-    new: str
+from gpt2eval.text.edits import Edit
 
 
 class Scheme(Protocol):
-    """A way of tokenizing: what to edit on a published line, and how to put a fair line back."""
+    """A tokenization convention: the edits that detokenize a line, and the way back."""
 
-    def propose(self, line: str) -> list[Edit]: ...
+    def propose(self, line: str) -> list[Edit]:
+        """Return the edits that detokenize a published line, in order and without overlaps."""
+        ...
 
-    def undo(self, fair: str) -> str: ...
+    def undo(self, detokenized: str) -> str:
+        """Return the published line, if the scheme is right about this line."""
+        ...
 
 
 class Swap(NamedTuple):
-    """Replace every match of `find` by `put`; a `glue` is a swap that cuts out only the captured groups."""
+    """A rule: replace every match of `find` by `put`.
+
+    With `put=None` the rule is a `glue` rule: it deletes the captured groups and keeps the rest
+    of the match.
+    """
 
     find: re.Pattern[str]
     put: str | None
@@ -34,59 +37,75 @@ class Swap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RuleScheme:
-    """A scheme written as data: `do` matches the published line, `undo` is applied in order to the fair line."""
+    """A scheme made of rules: `do` reads the published line, `back` rewrites the detokenized line.
+
+    The rules of `do` all read the published line, so their order only settles overlaps. The rules
+    of `back` run one after the other, each on the result of the one before.
+    """
 
     do: tuple[Swap, ...]
     back: tuple[Swap, ...]
 
     def propose(self, line: str) -> list[Edit]:
-        """All edits on `line`, left to right; of two that overlap the leftmost stands, then the earlier rule."""
-        found = [edit for rule in self.do for edit in matches(rule, line)]
-        found.sort(key=lambda edit: edit.start)
-        edits, last = [], -1
-        for edit in found:
+        """Return all edits from left to right.
+
+        Where edits overlap, the leftmost wins; where they start together, the earlier rule wins.
+        """
+        candidates = [edit for rule in self.do for edit in matches(rule, line)]
+        candidates.sort(key=lambda edit: edit.start)  # stable: keeps the order of the rules
+        edits: list[Edit] = []
+        last = -1
+        for edit in candidates:
+            # The second condition rejects an insertion exactly where the last edit ended.
             if edit.start >= last and (edit.start, edit.end) != (last, last):
                 edits.append(edit)
                 last = edit.end
         return edits
 
-    def undo(self, fair: str) -> str:
+    def undo(self, detokenized: str) -> str:
+        """Apply the rules of `back` in order."""
         for find, put in self.back:
-            fair = find.sub(put or "", fair)
-        return fair
+            detokenized = find.sub(put or "", detokenized)
+        return detokenized
 
 
 def matches(rule: Swap, line: str) -> Iterable[Edit]:
-    """The edits of one rule, left to right."""
+    """Yield the edits that one rule makes on a line, from left to right."""
     if rule.put is None:
         for match in rule.find.finditer(line):
-            for start, end in match.regs[1:]:
-                if start >= 0:
+            for start, end in match.regs[1:]:  # regs[0] is the whole match
+                if start >= 0:  # -1: the group took no part in the match
                     yield Edit(start, end, "")
-    else:
-        for match in rule.find.finditer(line):
-            yield Edit(
-                match.start(), match.end(), match.expand(rule.put) if "\\" in rule.put else rule.put
-            )
+        return
+    has_reference = "\\" in rule.put  # expanding a template without references is slow for nothing
+    for match in rule.find.finditer(line):
+        new = match.expand(rule.put) if has_reference else rule.put
+        yield Edit(match.start(), match.end(), new)
 
 
 class TextScheme(Protocol):
-    """What `python: module:Class` names: a whole line there, a whole line back."""
+    """The interface of a class that a detokenizer file names as `python: module:Class`."""
 
-    def do(self, line: str) -> str: ...
+    def do(self, line: str) -> str:
+        """Return the detokenized line."""
+        ...
 
-    def undo(self, fair: str) -> str: ...
+    def undo(self, detokenized: str) -> str:
+        """Return the published line."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class WholeLine:
-    """A `TextScheme` as a `Scheme`: one edit, the whole line."""
+    """Adapt a `TextScheme` to a `Scheme` that proposes one edit, which replaces the whole line."""
 
     scheme: TextScheme
 
     def propose(self, line: str) -> list[Edit]:
-        fair = self.scheme.do(line)
-        return [] if fair == line else [Edit(0, len(line), fair)]
+        """Return one edit, or none if the class leaves the line unchanged."""
+        detokenized = self.scheme.do(line)
+        return [] if detokenized == line else [Edit(0, len(line), detokenized)]
 
-    def undo(self, fair: str) -> str:
-        return self.scheme.undo(fair)
+    def undo(self, detokenized: str) -> str:
+        """Return what the class restores."""
+        return self.scheme.undo(detokenized)

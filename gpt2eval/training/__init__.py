@@ -1,1 +1,1 @@
-"""Evaluation during training: watch a folder, or score a live module."""
+"""Evaluate checkpoints during training: watch a folder, or score a live module."""

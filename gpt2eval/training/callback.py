@@ -1,9 +1,11 @@
-"""Evaluation from within training: a function for loops written by hand, and a callback for transformers' Trainer.
+"""Evaluate a model from inside its training loop.
 
-from gpt2eval.integrations import EvaluateCallback, evaluate_module
+from gpt2eval.report.results import Results
+from gpt2eval.report.results import Results
+from gpt2eval.training.callback import EvaluateCallback, evaluate_module
 
-results = evaluate_module(model, tokenizer, ["wikitext2"], step=step)        # in a loop
-trainer.add_callback(EvaluateCallback(trainer, ["wikitext2"], every=500))    # with a Trainer
+results = evaluate_module(model, tokenizer, ["wikitext2"], step=step)      # in your own loop
+trainer.add_callback(EvaluateCallback(trainer, ["wikitext2"], every=500))  # with a Trainer
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +19,6 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.pipeline import Settings, evaluate
-from gpt2eval.report.results import Results
 from gpt2eval.training import live_module
 
 
@@ -35,25 +36,42 @@ def evaluate_module(
     context: int | None = None,
     logits: Callable[[nn.Module, Tensor], Any] | None = None,
 ) -> Results:
-    """Measure tasks on a live module, as `evaluate` does on a checkpoint, and leave the module as it was.
+    """Measure tasks on a live module, as `evaluate` does on a checkpoint.
 
-    The weights are used where they lie and in their dtype; training mode, gradients, hooks and the state of torch's random
-    numbers are what they were. `tokenizer` is transformers', `tokenizers`', or the place of one. A module that is not
-    transformers' is called as `logits(module, ids)`: ids `[batch, length]` to logits `[batch, length, vocabulary]`, by default
-    `module(ids)`; `context` is its longest input, where its config does not say so.
+    The weights are used in place, in their dtype. Training mode, gradients, hooks and torch's
+    random state do not change.
 
-    Raises UsageError for whatever the user can mend. Source: issue 5.
+    Args:
+        module: any causal language model.
+        tokenizer: a tokenizer of transformers or `tokenizers`, or a folder or Hub id with one.
+        tasks: as for `evaluate`; so are `data`, `out`, `settings` and `include`.
+        name: the model name in results; by default the one in its configuration, or its class.
+        step: the training step, for the results.
+        context: the longest input in tokens, if the module's configuration does not contain it.
+        logits: `logits(module, ids)` for a module that does not come from transformers: ids
+            `[batch, length]` to logits `[batch, length, vocabulary]`. The default is `module(ids)`.
+
+    Returns:
+        One result per task.
+
+    Raises:
+        UsageError: for invalid tasks, data or settings, and for a module that is not a causal
+            language model.
+
+    Example:
+        results = evaluate_module(model, tokenizer, ["wikitext2"], step=step)
+        wandb.log(figures(results), step=step)
     """
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices), torch.autocast(_kind(module), enabled=False):
-        backend = live_module.of_module(
+    with torch.random.fork_rng(devices), torch.autocast(_device_type(module), enabled=False):
+        backend = live_module.backend_of_module(
             module, tokenizer, name=name, context=context, step=step, logits=logits
         )
         return evaluate(backend, tasks, data=data, out=out, settings=settings, include=include)
 
 
 def figures(results: Sequence[Result], prefix: str = "gpt2eval") -> dict[str, float]:
-    """Results as a flat mapping for loggers: `gpt2eval/wikitext2/ppl` to its value."""
+    """Return results as a flat mapping for loggers: `gpt2eval/wikitext2/ppl` to its value."""
     return {
         f"{prefix}/{result.full_name}/{name}": metric.value
         for result in results
@@ -62,9 +80,12 @@ def figures(results: Sequence[Result], prefix: str = "gpt2eval") -> dict[str, fl
 
 
 class EvaluateCallback(TrainerCallback):
-    """Measures tasks every N steps of a Trainer, and at the end, and logs them to whatever the Trainer reports to.
+    """Measure tasks every N steps of a Trainer, and at the end, and log them with the Trainer.
 
-    One process does it; the others wait at the next step. With `out` each result is written there as well.
+    Only the first process measures; the others wait at the next step.
+
+    Example:
+        trainer.add_callback(EvaluateCallback(trainer, ["wikitext2"], every=500))
     """
 
     def __init__(
@@ -81,7 +102,17 @@ class EvaluateCallback(TrainerCallback):
         context: int | None = None,
         logits: Callable[[nn.Module, Tensor], Any] | None = None,
     ) -> None:
-        """Raises UsageError for a number of steps below 1, and where neither the Trainer nor the caller has a tokenizer."""
+        """Prepare the callback.
+
+        Args:
+            trainer: the Trainer to evaluate and to log to.
+            tasks: as for `evaluate_module`; so are the arguments that are not listed here.
+            every: the number of training steps between two evaluations.
+            tokenizer: by default the Trainer's `processing_class`.
+
+        Raises:
+            UsageError: if `every` is below 1, or if there is no tokenizer.
+        """
         if every < 1:
             raise UsageError(f"every={every}: expected a number of steps of 1 or more")
         self._tokenizer = tokenizer or trainer.processing_class
@@ -89,42 +120,50 @@ class EvaluateCallback(TrainerCallback):
             raise UsageError(
                 "EvaluateCallback: the Trainer has no processing_class; expected tokenizer="
             )
-        self._trainer, self._tasks, self._every = trainer, tasks, every
-        self._rest: dict[str, Any] = {
+        self._trainer = trainer
+        self._tasks = tasks
+        self._every = every
+        self._arguments: dict[str, Any] = {
             "data": data,
             "out": out,
             "settings": settings,
             "include": include,
+            "context": context,
+            "logits": logits,
         }
-        self._rest |= {"context": context, "logits": logits}
-        self._last = -1
+        self._last_step = -1
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Measure, where the step is one of every N."""
+        """Measure if the step is a multiple of `every`."""
         if state.global_step % self._every == 0:
             self._measure(state)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Measure the last step, where that has not been done."""
+        """Measure the last step unless it is already measured."""
         self._measure(state)
 
     def _measure(self, state: TrainerState) -> None:
-        if state.global_step == self._last or not state.is_world_process_zero:
+        if state.global_step == self._last_step or not state.is_world_process_zero:
             return
-        self._last = state.global_step
+        self._last_step = state.global_step
         model: Any = self._trainer.model
-        named = getattr(getattr(model, "config", None), "_name_or_path", "") or type(model).__name__
-        name = f"{named}@step{state.global_step}"
+        config = getattr(model, "config", None)
+        base_name = getattr(config, "_name_or_path", "") or type(model).__name__
         results = evaluate_module(
-            model, self._tokenizer, self._tasks, name=name, step=state.global_step, **self._rest
+            model,
+            self._tokenizer,
+            self._tasks,
+            name=f"{base_name}@step{state.global_step}",
+            step=state.global_step,
+            **self._arguments,
         )
         self._trainer.log(figures(results))
 
 
-def _kind(module: nn.Module) -> str:
-    """The kind of device that a module lies on."""
+def _device_type(module: nn.Module) -> str:
+    """Return the type of device that holds the module's first parameter."""
     return next((p.device.type for p in module.parameters()), "cpu")

@@ -1,6 +1,6 @@
-"""A training run's folder: which checkpoints lie in it, of which step, and whether each is written to its end.
+"""Find the checkpoints of a training run and decide whether each is written completely.
 
-It knows the names and the outer form of their files. It does not load them, and does not know what is done with them.
+Knows file names and file headers. Does not load weights and does not know how a checkpoint is used.
 """
 
 import json
@@ -14,20 +14,20 @@ from typing import Any
 
 from gpt2eval.errors import UsageError
 
-Stamp = Mapping[str, list[int]]  # of each file: size, and time of the last change in ns
+FileStats = Mapping[str, list[int]]  # file name -> [size in bytes, modification time in ns]
 
-KINDS = {
+CHECKPOINT_NAMES = {
     "hf": re.compile(r"checkpoint-\d+"),
     "nanogpt": re.compile(r"ckpt.*\.pt"),
     "llmc": re.compile(r"model_.*\.bin"),
 }
-WEIGHTS = (
+WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-TOKENIZER = (
+TOKENIZER_FILES = (
     "tokenizer*",
     "vocab.*",
     "merges.txt",
@@ -35,56 +35,52 @@ TOKENIZER = (
     "added_tokens.json",
     "spiece.model",
 )
-DECIDING = (
-    "config.json",
-    "*.safetensors",
-    "*.bin",
-    "*.index.json",
-    *TOKENIZER,
-)  # not the state of the optimizer
-LLMC_HEADER = 256 * 4
-NUMBER = re.compile(r"\d+(?!.*\d)")
+# The files that decide the scores. The optimizer's state is not among them.
+MODEL_FILES = ("config.json", "*.safetensors", "*.bin", "*.index.json", *TOKENIZER_FILES)
+LLMC_HEADER_BYTES = 256 * 4
+LAST_NUMBER = re.compile(r"\d+(?!.*\d)")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingCheckpoint:
-    """A checkpoint as it lay there at one look: its scheme of models, its place, and the stamp of the files that matter."""
+    """A checkpoint at one poll: its model scheme, its path, and the state of its files."""
 
     scheme: str
     path: Path
-    stamp: Stamp
+    file_stats: FileStats
 
     @property
     def model(self) -> str:
-        """What `--model` calls it."""
+        """The value of `--model` that loads this checkpoint."""
         return f"{self.scheme}:{self.path}"
 
     @property
     def name(self) -> str:
-        """What it is called in results."""
+        """The model name in results."""
         return str(self.path) if self.scheme == "hf" else self.model
 
     @property
     def number(self) -> int | None:
-        """The last number in its name; None for a `ckpt.pt` that is written over and over."""
-        found = NUMBER.search(self.path.name)
-        return int(found[0]) if found else None
+        """The last number in the file name; None for a `ckpt.pt` that the run overwrites."""
+        match = LAST_NUMBER.search(self.path.name)
+        return int(match[0]) if match else None
 
     @property
     def series(self) -> str:
-        """Where it and its like lie, with a `*` for the number."""
-        return str(self.path.resolve().with_name(NUMBER.sub("*", self.path.name)))
+        """The path with `*` for the number: all checkpoints of one run share it."""
+        return str(self.path.resolve().with_name(LAST_NUMBER.sub("*", self.path.name)))
 
     @property
-    def written(self) -> int:
-        """When it was last written to, in ns."""
-        return max((changed for _, changed in self.stamp.values()), default=0)
+    def modified_ns(self) -> int:
+        """The time of the latest change to any of its files, in nanoseconds."""
+        return max((modified for _, modified in self.file_stats.values()), default=0)
 
 
-def find(folder: Path) -> list[TrainingCheckpoint]:
-    """The checkpoints in a folder, whole or not: in order of their numbers, those without one by time.
+def find_checkpoints(folder: Path) -> list[TrainingCheckpoint]:
+    """Return the checkpoints in `folder`, complete or not.
 
-    Raises UsageError where there is no such folder.
+    Numbered checkpoints come first, by number; the others follow, by modification time.
+    Raises UsageError if the folder cannot be read.
     """
     try:
         paths = sorted(folder.iterdir())
@@ -92,20 +88,23 @@ def find(folder: Path) -> list[TrainingCheckpoint]:
         raise UsageError(
             f"{folder}: {error.strerror}; expected the folder of a training run"
         ) from None
-    found = [checkpoint for path in paths if (checkpoint := look(path))]
-    return sorted(found, key=lambda c: (c.number is None, c.number or 0, c.written))
+    checkpoints = [checkpoint for path in paths if (checkpoint := read_checkpoint(path))]
+    return sorted(checkpoints, key=lambda c: (c.number is None, c.number or 0, c.modified_ns))
 
 
-def look(path: Path) -> TrainingCheckpoint | None:
-    """The checkpoint at a path, if its name is that of one; None where it goes away while it is looked at."""
-    scheme = next((scheme for scheme, name in KINDS.items() if name.fullmatch(path.name)), "")
+def read_checkpoint(path: Path) -> TrainingCheckpoint | None:
+    """Return the checkpoint at `path`.
+
+    Returns None if the name does not match a checkpoint, or if a file disappears meanwhile.
+    """
+    scheme = next(
+        (s for s, pattern in CHECKPOINT_NAMES.items() if pattern.fullmatch(path.name)), ""
+    )
     if not scheme or path.is_dir() != (scheme == "hf"):
         return None
-    files = (
-        sorted({file for pattern in DECIDING for file in path.glob(pattern)})
-        if scheme == "hf"
-        else [path]
-    )
+    files = [path]
+    if scheme == "hf":
+        files = sorted({file for pattern in MODEL_FILES for file in path.glob(pattern)})
     with suppress(OSError):
         stats = {file.name: file.stat() for file in files}
         return TrainingCheckpoint(
@@ -114,89 +113,90 @@ def look(path: Path) -> TrainingCheckpoint | None:
     return None
 
 
-def lacking(checkpoint: TrainingCheckpoint) -> str:
-    """What a checkpoint still lacks, as far as its files' own form says; "" if it is whole.
+def find_incomplete_part(checkpoint: TrainingCheckpoint) -> str:
+    """Describe the first part of a checkpoint that is missing or incomplete; "" if there is none.
 
-    Raises UsageError for an index that names files outside the checkpoint.
+    Only headers and archive directories are read. Raises UsageError for an index that names files
+    outside the checkpoint's folder.
     """
-    forms = {"hf": _of_folder, "nanogpt": _of_zip, "llmc": _of_llmc}
+    checks = {"hf": _check_folder, "nanogpt": _check_zip, "llmc": _check_llmc}
     try:
-        return next(forms[checkpoint.scheme](checkpoint.path), "")
+        return next(checks[checkpoint.scheme](checkpoint.path), "")
     except OSError as error:
         return f"{error.strerror}"
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether a tokenizer was saved with a checkpoint."""
-    return any(True for pattern in TOKENIZER for _ in folder.glob(pattern))
+    """Return whether the checkpoint folder contains a tokenizer."""
+    return any(True for pattern in TOKENIZER_FILES for _ in folder.glob(pattern))
 
 
-def _of_folder(folder: Path) -> Iterator[str]:
-    """What is missing in a Hugging Face folder: its configuration, or weights that are whole."""
-    if _json(folder / "config.json") is None:
-        yield "config.json is not there, or not whole"
-    weights = next((folder / name for name in WEIGHTS if (folder / name).exists()), None)
+def _check_folder(folder: Path) -> Iterator[str]:
+    """Yield the problems of a Hugging Face folder: its configuration, then its weights."""
+    if _read_json(folder / "config.json") is None:
+        yield "config.json is missing or incomplete"
+    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).exists()), None)
     if weights is None:
-        yield f"it has no weights: expected one of {', '.join(WEIGHTS)}"
+        yield f"no weights; expected one of {', '.join(WEIGHT_FILES)}"
     elif weights.suffix != ".json":
-        yield from _of_weights(weights)
-    elif (shards := _shards(weights)) is None:
-        yield f"{weights.name} is not whole"
+        yield from _check_weights(weights)
+    elif (shards := _shard_names(weights)) is None:
+        yield f"{weights.name} is incomplete"
     else:
         for name in shards:
-            yield from _of_weights(folder / name)
+            yield from _check_weights(folder / name)
 
 
-def _shards(index: Path) -> list[str] | None:
-    """The files that an index names; None while it is not whole."""
-    content = _json(index)
+def _shard_names(index: Path) -> list[str] | None:
+    """Return the file names that an index lists; None while the index is incomplete."""
+    content = _read_json(index)
     if not isinstance(content, dict) or not isinstance(content.get("weight_map"), dict):
         return None
     names = sorted({str(name) for name in content["weight_map"].values()})
     if outside := [name for name in names if Path(name).name != name or name in ("", "..")]:
-        raise UsageError(f"{index}: names {outside[0]!r}; expected files of its own folder")
+        raise UsageError(f"{index}: names {outside[0]!r}; expected files in the index's own folder")
     return names
 
 
-def _of_weights(path: Path) -> Iterator[str]:
+def _check_weights(path: Path) -> Iterator[str]:
     if not path.exists():
-        yield f"{path.name} is not there"
+        yield f"{path.name} is missing"
     elif path.suffix != ".safetensors":
-        yield from _of_zip(path)
-    elif path.stat().st_size != _safetensors_size(path):
-        yield f"{path.name} is not whole"
+        yield from _check_zip(path)
+    elif path.stat().st_size != _expected_safetensors_size(path):
+        yield f"{path.name} is incomplete"
 
 
-def _safetensors_size(path: Path) -> int | None:
-    """The size that a safetensors file says it has: 8 bytes, a header of the length in them, and the tensors it lists."""
+def _expected_safetensors_size(path: Path) -> int | None:
+    """Return the size that a safetensors header implies; None if the header is incomplete.
+
+    The file is an 8-byte header length, a JSON header with every tensor's byte range, the tensors.
+    """
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > path.stat().st_size:
+        header_length = int.from_bytes(file.read(8), "little")
+        if header_length > path.stat().st_size:
             return None
         try:
-            header = json.loads(file.read(length))
-            ends = [
-                tensor["data_offsets"][1]
-                for name, tensor in header.items()
-                if name != "__metadata__"
-            ]
-            return 8 + length + max(ends, default=0)
+            header = json.loads(file.read(header_length))
+            tensors = [value for name, value in header.items() if name != "__metadata__"]
+            tensor_ends = [tensor["data_offsets"][1] for tensor in tensors]
+            return 8 + header_length + max(tensor_ends, default=0)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
 
 
-def _of_zip(path: Path) -> Iterator[str]:
-    if not zipfile.is_zipfile(path):  # a zip's directory is written last
-        yield f"{path.name} is not whole"
+def _check_zip(path: Path) -> Iterator[str]:
+    if not zipfile.is_zipfile(path):  # torch.save writes the zip directory last
+        yield f"{path.name} is incomplete"
 
 
-def _of_llmc(path: Path) -> Iterator[str]:
-    if path.stat().st_size <= LLMC_HEADER:
-        yield f"{path.name} is no longer than its header"
+def _check_llmc(path: Path) -> Iterator[str]:
+    if path.stat().st_size <= LLMC_HEADER_BYTES:
+        yield f"{path.name} is incomplete: no weights follow its header"
 
 
-def _json(path: Path) -> Any:
-    """What a JSON file holds; None while it is not there, or not whole."""
+def _read_json(path: Path) -> Any:
+    """Return the content of a JSON file; None if the file is missing or incomplete."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -1,13 +1,14 @@
-"""What was scored of a training run: a `checkpoint.json` beside the results of each checkpoint.
+"""Record which checkpoints of a training run are scored: a `checkpoint.json` beside their results.
 
-It says where the checkpoint lay, its step, its files as they were, and what was asked of it; a watch that is begun anew
-goes on from there, and the curves are drawn from it. It does not know models, and scores nothing.
+A restarted watch resumes from these files, and the curves are drawn from them. This module knows
+no model and scores nothing.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,109 +16,130 @@ from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
 from gpt2eval.metrics.result import Result
 from gpt2eval.report import store
-from gpt2eval.training.checkpoints import TrainingCheckpoint
+from gpt2eval.training.checkpoints import FileStats, TrainingCheckpoint
 
-Asked = Mapping[str, str | int | None]
+ScoringSettings = Mapping[str, str | int | None]
+
+OLD_KEYS = {"written": "modified_ns", "asked": "settings"}  # older versions wrote these
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """A scored checkpoint: its name in results, itself, what was asked besides tasks, and the hash of each task's data."""
+    """A scored checkpoint.
+
+    `model` is its name in results, `settings` holds the settings that affect its scores, and
+    `tasks` maps each scored task to the SHA-256 of its data.
+    """
 
     model: str
     path: str
     series: str
     step: int | None
-    written: int
-    files: Mapping[str, list[int]]
-    asked: Asked
+    modified_ns: int
+    files: FileStats
+    settings: ScoringSettings
     tasks: Mapping[str, str]
 
     @classmethod
-    def of(
+    def from_checkpoint(
         cls,
         checkpoint: TrainingCheckpoint,
         model: str,
         step: int | None,
-        asked: Asked,
+        settings: ScoringSettings,
         tasks: Mapping[str, str],
     ) -> "HistoryEntry":
-        path = str(checkpoint.path.resolve())
+        """Return the entry of a checkpoint as its files are now."""
         return cls(
-            model, path, checkpoint.series, step, checkpoint.written, checkpoint.stamp, asked, tasks
-        )
-
-    def is_of(self, checkpoint: TrainingCheckpoint, asked: Asked) -> bool:
-        """Whether it is of just this checkpoint, as its files are now, and asked the same."""
-        return (self.path, self.files, self.asked) == (
+            model,
             str(checkpoint.path.resolve()),
-            checkpoint.stamp,
-            asked,
+            checkpoint.series,
+            step,
+            checkpoint.modified_ns,
+            checkpoint.file_stats,
+            settings,
+            tasks,
         )
 
-    def results(self, out: Path) -> list[Result]:
-        """The results of the checkpoint, of whatever protocol."""
-        return of_model(out, self.model)
+    def matches(self, checkpoint: TrainingCheckpoint, settings: ScoringSettings) -> bool:
+        """Return whether the entry is for this checkpoint, unchanged, with the same settings."""
+        return (
+            self.path == str(checkpoint.path.resolve())
+            and self.files == checkpoint.file_stats
+            and self.settings == settings
+        )
+
+    def same_scoring(self, other: "HistoryEntry") -> bool:
+        """Return whether two entries differ in their tasks at most."""
+        return replace(self, tasks={}) == replace(other, tasks={})
 
 
-def read(out: Path) -> list[HistoryEntry]:
-    """The records below a folder of results, in the order in which the checkpoints were written.
+def read_history(out: Path) -> list[HistoryEntry]:
+    """Return the entries below a results folder, oldest checkpoint first.
 
-    Raises UsageError for one that is none.
+    Raises UsageError for a `checkpoint.json` that cannot be read.
     """
-    found = []
-    for path in sorted(out.glob("*/checkpoint.json")):
-        try:
-            found.append(TypeAdapter(HistoryEntry).validate_json(path.read_bytes()))
-        except (OSError, ValidationError):
-            raise UsageError(
-                f"{path}: not readable; expected what 'gpt2eval watch' wrote (it may be removed)"
-            ) from None
-    return sorted(found, key=lambda record: (record.written, record.model))
+    entries = [_read_entry(path) for path in sorted(out.glob("*/checkpoint.json"))]
+    return sorted(entries, key=lambda entry: (entry.modified_ns, entry.model))
 
 
-def write(out: Path, record: HistoryEntry) -> None:
-    """Keep a record; tasks that were scored before of the same checkpoint, asked the same, stay in it."""
-    for old in read(out):
-        if (old.model, old.path, old.files, old.asked) == (
-            record.model,
-            record.path,
-            record.files,
-            record.asked,
-        ):
-            record = replace(record, tasks={**old.tasks, **record.tasks})
-    content = json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n"
-    write_atomic(store.result_folder(out, record.model, "") / "checkpoint.json", content.encode())
+def _read_entry(path: Path) -> HistoryEntry:
+    try:
+        content: Any = json.loads(path.read_bytes())
+        if isinstance(content, dict):
+            content = {OLD_KEYS.get(key, key): value for key, value in content.items()}
+        return TypeAdapter(HistoryEntry).validate_python(content)
+    except (OSError, ValueError, ValidationError):
+        raise UsageError(
+            f"{path}: unreadable; expected a file that 'gpt2eval watch' wrote (it may be deleted)"
+        ) from None
 
 
-def unscored(
-    out: Path, checkpoint: TrainingCheckpoint, asked: Asked, tasks: Mapping[str, str]
+def write_entry(out: Path, entry: HistoryEntry) -> None:
+    """Write the entry of a checkpoint; tasks that were scored in the same way before stay in it."""
+    for previous in read_history(out):
+        if previous.same_scoring(entry):
+            entry = replace(entry, tasks={**previous.tasks, **entry.tasks})
+    content = json.dumps(asdict(entry), indent=1, ensure_ascii=False) + "\n"
+    write_atomic(store.result_folder(out, entry.model, "") / "checkpoint.json", content.encode())
+
+
+def unscored_tasks(
+    out: Path,
+    checkpoint: TrainingCheckpoint,
+    settings: ScoringSettings,
+    tasks: Mapping[str, str],
 ) -> list[str]:
-    """The tasks, given with the hashes of their data, that have no finished result of just this checkpoint."""
-    record = next((record for record in read(out) if record.is_of(checkpoint, asked)), None)
-    if record is None:
+    """Return the tasks that have no finished result for this checkpoint, its files unchanged.
+
+    `tasks` maps each task to the SHA-256 of its data; a task whose data changed is unscored.
+    """
+    entries = (entry for entry in read_history(out) if entry.matches(checkpoint, settings))
+    entry = next(entries, None)
+    if entry is None:
         return list(tasks)
-    there = {result.full_name for result in record.results(out)}
+    finished = {result.full_name for result in read_model_results(out, entry.model)}
     return [
         task
         for task, sha256 in tasks.items()
-        if record.tasks.get(task) != sha256 or task not in there
+        if entry.tasks.get(task) != sha256 or task not in finished
     ]
 
 
-def name(out: Path, checkpoint: TrainingCheckpoint, step: int | None, revision: str) -> str:
-    """What a checkpoint is called in results: as given if that says its step, and never as other weights were.
+def result_name(out: Path, checkpoint: TrainingCheckpoint, step: int | None, revision: str) -> str:
+    """Return the model name of a checkpoint in results.
 
-    `RUN/checkpoint-500`, `nanogpt:RUN/ckpt.pt@step2000`; with the revision, a hash of the weights, where the step is not
-    known, or other weights have that name already.
+    The name tells the step: `RUN/checkpoint-500`, `nanogpt:RUN/ckpt.pt@step2000`. It carries the
+    revision instead if the step is unknown, or if other weights already use the name.
     """
-    telling = checkpoint.number is not None or step is not None
-    plain = checkpoint.name if checkpoint.number is not None else f"{checkpoint.name}@step{step}"
-    taken = any(result.model.revision != revision for result in of_model(out, plain))
-    return plain if telling and not taken else f"{checkpoint.name}@{revision}"
+    if checkpoint.number is None and step is None:
+        return f"{checkpoint.name}@{revision}"
+    name = checkpoint.name if checkpoint.number is not None else f"{checkpoint.name}@step{step}"
+    is_taken = any(result.model.revision != revision for result in read_model_results(out, name))
+    return f"{checkpoint.name}@{revision}" if is_taken else name
 
 
-def of_model(out: Path, model: str) -> list[Result]:
-    """The results of a model."""
+def read_model_results(out: Path, model: str) -> list[Result]:
+    """Return all results of one model, of any protocol."""
     folder = store.result_folder(out, model, "")
     return list(store.readable(folder))

@@ -1,7 +1,7 @@
-"""A model that is being trained, scored where it lies: its weights are shared, not copied, and nothing of it is changed.
+"""Score a model in place while it is being trained: its weights are shared, and it stays unchanged.
 
-What is scored is a twin: modules of its own, so that evaluation mode, hooks and the engine's changes stay there, around the
-same tensors. It does not know training loops.
+The backend wraps a shadow: new module objects around the same tensors, so that evaluation mode,
+hooks and the engine's changes do not reach the model. This module knows no training loop.
 """
 
 import copy
@@ -19,142 +19,163 @@ from gpt2eval.models.engine.causal import CausalModel, assembled
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
 
-CONTEXTS = ("max_position_embeddings", "n_positions", "block_size", "max_seq_len", "n_ctx")
-WRAPPED = ("module", "_orig_mod")  # by DistributedDataParallel, by torch.compile
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+LogitsFunction = Callable[[nn.Module, Tensor], Any]
+
+# Where configurations of common code bases keep the longest input.
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "block_size", "max_seq_len", "n_ctx")
+# Where DistributedDataParallel and torch.compile keep the wrapped module.
+WRAPPED_MODULE_KEYS = ("module", "_orig_mod")
+HOOK_KEYS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-class PlainConfig(PreTrainedConfig):
-    """What can be told of a module that is not transformers'."""
+class ForeignConfig(PreTrainedConfig):
+    """The configuration of a module that does not come from transformers."""
 
     model_type = "module"
 
 
-class Plain(nn.Module):
-    """Any module that makes logits `[batch, length, vocabulary]` of ids `[batch, length]`, under transformers' names."""
+class ForeignModule(nn.Module):
+    """Give any module that maps ids to logits the interface of a transformers model.
 
-    def __init__(
-        self, module: nn.Module, context: int, logits: Callable[[nn.Module, Tensor], Any] | None
-    ) -> None:
+    Ids have the shape `[batch, length]`, logits `[batch, length, vocabulary]`.
+    """
+
+    def __init__(self, module: nn.Module, context: int, logits: LogitsFunction | None) -> None:
         super().__init__()
         self.module = module
-        self._logits = logits or _logits
-        first = next(module.parameters())
-        self.device, self.dtype = first.device, first.dtype
+        self._logits = logits or _call_module
+        first_parameter = next(module.parameters())
+        self.device = first_parameter.device
+        self.dtype = first_parameter.dtype
         with torch.inference_mode():
-            size = self(torch.zeros(1, 2, dtype=torch.long, device=self.device)).logits.shape[-1]
-        self.config = PlainConfig(vocab_size=size, max_position_embeddings=context)  # type: ignore[call-arg]
+            probe = torch.zeros(1, 2, dtype=torch.long, device=self.device)
+            vocabulary_size = self(probe).logits.shape[-1]
+        self.config = ForeignConfig(
+            vocab_size=vocabulary_size,  # type: ignore[call-arg]
+            max_position_embeddings=context,  # type: ignore[call-arg]
+        )
         self.config._attn_implementation = "module"
 
     def forward(self, input_ids: Tensor, use_cache: bool = False) -> SimpleNamespace:
         logits = self._logits(self.module, input_ids)
         if not isinstance(logits, Tensor) or logits.shape[:-1] != input_ids.shape:
-            said = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise UsageError(
-                f"{type(self.module).__name__}: {said} for ids {list(input_ids.shape)}; expected logits at every place"
+                f"{type(self.module).__name__}: returned {shape} for ids {list(input_ids.shape)}; "
+                "expected logits at every position"
             )
-        return SimpleNamespace(logits=logits.clone())  # for they are used up
+        return SimpleNamespace(logits=logits.clone())  # the engine overwrites its logits
 
     def get_output_embeddings(self) -> None:
-        """None: its last layer is its own affair."""
+        """Return None: the output layer of a foreign module is unknown."""
 
 
-def of_module(
+def backend_of_module(
     module: nn.Module,
-    words: Any,
+    tokenizer: Any,
     *,
     name: str | None = None,
     context: int | None = None,
     step: int | None = None,
-    logits: Callable[[nn.Module, Tensor], Any] | None = None,
+    logits: LogitsFunction | None = None,
 ) -> CausalModel:
-    """A live module and its tokenizer as a backend, for as long as its weights stay as they are.
+    """Return a backend for a live module; it is valid until the weights change.
 
-    `words` is a tokenizer of transformers or `tokenizers`, or the place of one. For a module that is not transformers',
-    `logits(module, ids)` says how it is called (`module(ids)`, or what nanoGPT's takes, by default), and `context` how long
-    ids may be, where its config does not. Raises UsageError for what is no causal language model, and for weights of which
-    only a part lies here.
+    Args:
+        module: the model; wrappers of DistributedDataParallel and torch.compile are removed.
+        tokenizer: a tokenizer of transformers or `tokenizers`, or a folder or Hub id with one.
+        name: the model name in results; by default the one in its configuration, or its class.
+        context: the longest input in tokens, if the module's configuration does not contain it.
+        step: the training step, for the results.
+        logits: `logits(module, ids)` for a module that does not come from transformers. By
+            default the module is called as `module(ids)`, or as nanoGPT expects.
+
+    Raises:
+        UsageError: if the module is not a causal language model, or if its weights are sharded.
     """
-    module = unwrapped(module)
+    module = unwrap(module)
     if any(type(p.detach()) is not Tensor for p in module.parameters()):
         raise UsageError(
-            f"{type(module).__name__}: its weights are sharded; expected them whole, as after gathering"
+            f"{type(module).__name__}: its weights are sharded; expected complete weights, as "
+            "after gathering"
         )
-    model: Any = twin(module).eval()
-    called = (
-        name
-        or getattr(getattr(module, "config", None), "_name_or_path", "")
-        or type(module).__name__
-    )
+    model: Any = shadow_copy(module).eval()
+    config = getattr(module, "config", None)
+    model_name = name or getattr(config, "_name_or_path", "") or type(module).__name__
     if not isinstance(module, PreTrainedModel):
-        model = Plain(model, _context(module, context), logits).eval()
-    identity = {"name": called, "revision": _mark(module)}
+        model = ForeignModule(model, _context_length(module, context), logits).eval()
+    identity = {"name": model_name, "revision": _weights_fingerprint(module)}
     if step is not None:
         identity["step"] = str(step)
-    return assembled(model, loading.of_object(words), identity, LoadOptions(), live=True)
+    return assembled(model, loading.of_object(tokenizer), identity, LoadOptions(), live=True)
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
-    """The module itself, without what distributes or compiles it."""
-    for name in WRAPPED:
-        inner = getattr(module, name, None)
-        if isinstance(inner, nn.Module) and type(module).__module__.startswith(
-            ("torch.", "accelerate.", "deepspeed.")
-        ):
-            return unwrapped(inner)
+def unwrap(module: nn.Module) -> nn.Module:
+    """Return the module inside wrappers for distribution and compilation."""
+    is_wrapper = type(module).__module__.startswith(("torch.", "accelerate.", "deepspeed."))
+    for key in WRAPPED_MODULE_KEYS:
+        inner = getattr(module, key, None)
+        if is_wrapper and isinstance(inner, nn.Module):
+            return unwrap(inner)
     return module
 
 
-def twin(module: nn.Module, made: dict[int, Any] | None = None) -> nn.Module:
-    """Modules of their own around the same parameters and buffers; configs are copied, hooks and patched methods left out."""
-    made = {} if made is None else made
-    if id(module) in made:
-        return made[id(module)]
-    own = made[id(module)] = copy.copy(module)
-    state = own.__dict__
-    state |= {name: state[name].copy() for name in ("_parameters", "_buffers")}
-    state |= {name: type(state[name])() for name in HOOKS}
+def shadow_copy(module: nn.Module, copies: dict[int, Any] | None = None) -> nn.Module:
+    """Copy a tree of modules but share its parameters and buffers.
+
+    Configurations are copied; hooks and patched `forward` methods are left out. `copies` maps the
+    id of an original to its copy, so that shared modules stay shared.
+    """
+    copies = {} if copies is None else copies
+    if id(module) in copies:
+        return copies[id(module)]
+    shadow = copy.copy(module)
+    copies[id(module)] = shadow
+    state = shadow.__dict__
+    # copy.copy shares these dictionaries with the original, which must not see later changes.
+    state |= {key: state[key].copy() for key in ("_parameters", "_buffers")}
+    state |= {key: type(state[key])() for key in HOOK_KEYS}
     state["_modules"] = {
-        name: child and twin(child, made) for name, child in module._modules.items()
+        name: child and shadow_copy(child, copies) for name, child in module._modules.items()
     }
-    state.pop("forward", None)
+    state.pop("forward", None)  # an instance attribute here is a patch
     if (config := state.get("config")) is not None:
-        if id(config) not in made:
-            made[id(config)] = copy.deepcopy(config)
-        state["config"] = made[id(config)]
-    return own
+        if id(config) not in copies:
+            copies[id(config)] = copy.deepcopy(config)
+        state["config"] = copies[id(config)]
+    return shadow
 
 
-def _logits(module: nn.Module, ids: Tensor) -> Any:
-    """What a module says of ids: a tensor, the first of several, or `.logits`; nanoGPT's says all of it only with targets."""
-    made = _first(module(ids))
-    return (
-        _first(module(ids, ids))
-        if isinstance(made, Tensor) and made.shape[1] == 1 != ids.shape[1]
-        else made
-    )
+def _call_module(module: nn.Module, ids: Tensor) -> Any:
+    """Call a module in the common ways: it returns a tensor, a tuple with it, or `.logits`."""
+    logits = _extract_logits(module(ids))
+    # Without targets nanoGPT returns only the last position's logits.
+    if isinstance(logits, Tensor) and logits.shape[1] == 1 and ids.shape[1] != 1:
+        return _extract_logits(module(ids, ids))
+    return logits
 
 
-def _first(made: Any) -> Any:
-    return getattr(made, "logits", made[0] if isinstance(made, tuple) else made)
+def _extract_logits(output: Any) -> Any:
+    first = output[0] if isinstance(output, tuple) else output
+    return getattr(output, "logits", first)
 
 
-def _context(module: nn.Module, context: int | None) -> int:
+def _context_length(module: nn.Module, context: int | None) -> int:
     config = getattr(module, "config", None)
-    found = next(
-        (value for key in CONTEXTS if isinstance(value := getattr(config, key, None), int)), None
-    )
-    if context or found:
-        return context or found or 0
+    values = (getattr(config, key, None) for key in CONTEXT_KEYS)
+    configured = next((value for value in values if isinstance(value, int)), None)
+    if context or configured:
+        return context or configured or 0
     raise UsageError(
-        f"{type(module).__name__}: its config does not say how long its input may be; expected context="
+        f"{type(module).__name__}: its configuration has no maximum input length; expected context="
     )
 
 
-def _mark(module: nn.Module) -> str:
-    """A short hash that changes with the weights: of the sum and norm of each."""
-    sums = [
+def _weights_fingerprint(module: nn.Module) -> str:
+    """Hash the sum and the norm of every parameter: cheap, and it changes with the weights."""
+    sums_and_norms = [
         (p.detach().sum(dtype=torch.float64), torch.linalg.vector_norm(p.detach().double()))
         for p in module.parameters()
     ]
-    return sha256(torch.tensor(sums, dtype=torch.float64).numpy().tobytes()).hexdigest()[:8]
+    values = torch.tensor(sums_and_norms, dtype=torch.float64)
+    return sha256(values.numpy().tobytes()).hexdigest()[:8]

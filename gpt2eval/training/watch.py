@@ -1,13 +1,13 @@
 """Score each checkpoint of a training run as it appears, and draw the curves.
 
-How a model is scored is known to `pipeline.py`, what a whole checkpoint looks like to `checkpoints.py`, and what was
-scored before to `history.py`. This is the order in which things happen.
+`checkpoints.py` knows when a checkpoint is complete, `polling.py` which ones are due, `history.py`
+which ones are scored, and `pipeline.py` how to score. This module orders these steps.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,12 +23,13 @@ from gpt2eval.pipeline import Settings
 from gpt2eval.report import plots, store
 from gpt2eval.report.results import Results
 from gpt2eval.training import checkpoints, history
-from gpt2eval.training.checkpoints import Stamp, TrainingCheckpoint
+from gpt2eval.training.checkpoints import TrainingCheckpoint
+from gpt2eval.training.polling import Poller
 from gpt2eval.types import Progress
 
-DAY = 86400
-# what numbers depend on besides checkpoint, tasks and data
-ASKED = (
+SECONDS_PER_DAY = 86400
+# The settings and options that affect scores, besides the checkpoint, the tasks and their data.
+SCORING_SETTINGS = (
     "limit",
     "context",
     "stride",
@@ -41,12 +42,12 @@ ASKED = (
     "peft",
     "quantization",
 )
-OWN = (None, "auto", "file")  # choices of tokenizer that need the checkpoint's own
-Bars = Callable[[], AbstractContextManager[Callable[[Progress], None]]]
+CHECKPOINT_TOKENIZERS = (None, "auto", "file")  # values of --tokenizer that read the checkpoint's
+ProgressBars = Callable[[], AbstractContextManager[Callable[[Progress], None]]]
 
 
 class ScoredCheckpoint(NamedTuple):
-    """A checkpoint that was just scored: its name in results, its step if it is known, and what was measured."""
+    """A newly scored checkpoint: its name in results, its training step if known, its results."""
 
     model: str
     step: int | None
@@ -54,8 +55,8 @@ class ScoredCheckpoint(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What to do with every checkpoint; `tasks` maps each to the hash of its data."""
+class WatchPlan:
+    """What to measure on every checkpoint, and how; `tasks` maps tasks to their data's SHA-256."""
 
     tasks: Mapping[str, str]
     data: Mapping[str, Path | str] | None
@@ -63,56 +64,12 @@ class Job:
     settings: Settings
     options: LoadOptions
     include: Sequence[Path]
-    bars: Bars
+    bars: ProgressBars
 
-    def asked(self) -> dict[str, str | int | None]:
-        """What the numbers depend on besides the checkpoint, the tasks and their data."""
-        return {
-            key: value
-            for key, value in (asdict(self.settings) | asdict(self.options)).items()
-            if key in ASKED
-        }
-
-
-@dataclass(slots=True)
-class Looks:
-    """What was seen at the last look, and which checkpoints need no other until they change: they are scored, or broken."""
-
-    folder: Path
-    last: dict[Path, Stamp] = field(default_factory=dict)
-    scored: dict[Path, Stamp] = field(default_factory=dict)
-    broken: dict[Path, Stamp] = field(default_factory=dict)
-    said: dict[Path, str] = field(default_factory=dict)
-
-    def again(self) -> list[TrainingCheckpoint]:
-        """The checkpoints that have not changed since the look before and are neither scored nor broken, in order."""
-        found, before = checkpoints.find(self.folder), self.last
-        self.last = {c.path: c.stamp for c in found}
-        settled = [self.scored, self.broken]
-        return [
-            c
-            for c in found
-            if before.get(c.path) == c.stamp and all(of.get(c.path) != c.stamp for of in settled)
-        ]
-
-    def say(self, path: Path, what: str) -> None:
-        """A line on stderr, once for each thing there is to say of a checkpoint."""
-        if self.said.get(path) != what:
-            notify(what)
-        self.said[path] = what
-
-    def check_all_scored(self) -> None:
-        """Raise UsageError for checkpoints that are not, or where there is none."""
-        if not self.last:
-            raise UsageError(
-                f"{self.folder}: no checkpoint there; expected checkpoint-STEP folders, ckpt*.pt or model_*.bin"
-            )
-        if left := [
-            path.name for path, stamp in self.last.items() if self.scored.get(path) != stamp
-        ]:
-            raise UsageError(
-                f"{self.folder}: not scored: {', '.join(left)}; expected whole checkpoints that do not change"
-            )
+    def scoring_settings(self) -> dict[str, str | int | None]:
+        """Return the settings and options that affect scores."""
+        values = asdict(self.settings) | asdict(self.options)
+        return {key: value for key, value in values.items() if key in SCORING_SETTINGS}
 
 
 def watch(
@@ -126,43 +83,62 @@ def watch(
     include: Sequence[Path] = (),
     every: float = 10.0,
     once: bool = False,
-    bars: Bars = lambda: nullcontext(lambda progress: None),
+    bars: ProgressBars = lambda: nullcontext(lambda progress: None),
 ) -> Iterator[ScoredCheckpoint]:
-    """Score the checkpoints in a run's folder in order of their steps, then each new one, without end.
+    """Score the checkpoints in a run's folder in order of their steps, then each new one.
 
-    A checkpoint is taken when its files are whole by their own form, and have not changed between two looks, `every`
-    seconds apart. It is scored once: not again by a later watch with the same tasks, data and settings, but again, under
-    another name, when its files were written anew. One that cannot be scored is said on stderr, and tried again when it
-    changes. `<out>/results.csv` and `<out>/curves.svg` are written anew after each.
+    A checkpoint is scored once it is complete and unchanged between two polls. A later watch with
+    the same tasks, data and settings does not score it again. A checkpoint whose files are
+    overwritten is scored again under another name. A checkpoint that cannot be scored is reported
+    as a notice and retried when its files change. `<out>/results.csv` and `<out>/curves.svg` are
+    rewritten after each checkpoint.
 
-    With `once` it ends when those that are there are scored. Raises UsageError, before anything is scored, for what is
-    wrong with the tasks, the data or the folders; and with `once`, at the end, for checkpoints that could not be scored.
+    Args:
+        folder: the training run: `checkpoint-STEP` folders, `ckpt*.pt` or `model_*.bin` files.
+        every: the polling interval in seconds.
+        once: stop when all present checkpoints are scored, instead of polling without end.
+        bars: opens the progress display of one checkpoint.
+        The other arguments are those of `evaluate`.
+
+    Yields:
+        Each checkpoint when it is scored.
+
+    Raises:
+        UsageError: before scoring, for invalid tasks, data or folders; with `once`, at the end, if
+            a checkpoint could not be scored.
+
+    Example:
+        for scored in watch(Path("runs/mine"), "wikitext2", once=True):
+            print(scored.step, scored.results)
     """
-    if not 0 < every <= DAY:
-        raise UsageError(f"--every {every:g}: expected seconds, more than 0 and at most {DAY}")
-    looks = Looks(folder)
-    looks.again()
-    job = Job(_hashes(tasks, data, settings, include), data, out, settings, options, include, bars)
+    if not 0 < every <= SECONDS_PER_DAY:
+        raise UsageError(
+            f"--every {every:g}: expected more than 0 and at most {SECONDS_PER_DAY} seconds"
+        )
+    poller = Poller(folder)
+    poller.poll()
+    hashes = _hash_data(tasks, data, settings, include)
+    plan = WatchPlan(hashes, data, out, settings, options, include, bars)
     store.check_writable(out)
-    _draw(out)
+    _draw_curves(out)
     if not once:
-        notify(f"watching {folder}, every {every:g} s; Ctrl-C ends it")
+        notify(f"watching {folder} every {every:g} s; press Ctrl-C to stop")
     while True:
         time.sleep(every)
-        for checkpoint in looks.again():
-            if scored := _attempt(job, looks, checkpoint):
+        for checkpoint in poller.poll():
+            if scored := _try_to_score(plan, poller, checkpoint):
                 yield scored
         if once:
-            return looks.check_all_scored()
+            return poller.check_all_scored()
 
 
-def _hashes(
+def _hash_data(
     names: str | Sequence[str],
     data: Mapping[str, Path | str] | None,
     settings: Settings,
     include: Sequence[Path],
 ) -> dict[str, str]:
-    """The tasks with the hashes of their data, all of them read once, so that what is wrong is said now."""
+    """Map each task to its data's SHA-256. Reads all data, so that bad data fails at the start."""
     settings.check()
     files = {name: Path(path) for name, path in (data or {}).items()}
     tasks = [(task, corpus.file_of(task, files)) for task in loader.select_tasks(names, include)]
@@ -172,68 +148,77 @@ def _hashes(
     }
 
 
-def _attempt(job: Job, looks: Looks, checkpoint: TrainingCheckpoint) -> ScoredCheckpoint | None:
-    """Score a checkpoint; None if it is scored already, or not yet whole, or broken, which is said."""
-    path, name, scored = checkpoint.path, checkpoint.name, None
+def _try_to_score(
+    plan: WatchPlan, poller: Poller, checkpoint: TrainingCheckpoint
+) -> ScoredCheckpoint | None:
+    """Score a checkpoint; None, with a notice where due, if it is already scored or not ready."""
+    path = checkpoint.path
+    name = checkpoint.name
+    scored = None
     try:
-        if lack := checkpoints.lacking(checkpoint):
-            looks.say(path, f"{name}: {lack}; it waits until it is whole")
+        if incomplete := checkpoints.find_incomplete_part(checkpoint):
+            poller.notify_once(path, f"{name}: {incomplete}; waiting until it is complete")
             return None
-        if missing := history.unscored(job.out, checkpoint, job.asked(), job.tasks):
-            scored = _score(job, checkpoint, missing)
+        settings = plan.scoring_settings()
+        if tasks := history.unscored_tasks(plan.out, checkpoint, settings, plan.tasks):
+            scored = _score(plan, checkpoint, tasks)
             if scored is None:  # it changed while it was loaded
                 return None
-        looks.scored[path] = checkpoint.stamp
+        poller.scored[path] = checkpoint.file_stats
     except UsageError as error:
-        store.check_writable(job.out)  # which would be no fault of the checkpoint
-        looks.say(
-            path, f"{error if name in str(error) else f'{name}: {error}'}; skipped until it changes"
-        )
-        looks.broken[path] = checkpoint.stamp
+        store.check_writable(plan.out)  # a full disk is not the checkpoint's fault
+        message = str(error) if name in str(error) else f"{name}: {error}"
+        poller.notify_once(path, f"{message}; skipped until its files change")
+        poller.broken[path] = checkpoint.file_stats
     return scored
 
 
 def _score(
-    job: Job, checkpoint: TrainingCheckpoint, tasks: Sequence[str]
+    plan: WatchPlan, checkpoint: TrainingCheckpoint, tasks: Sequence[str]
 ) -> ScoredCheckpoint | None:
-    """Load a checkpoint and measure tasks on it; None if it was written to while it was loaded."""
-    if (
-        checkpoint.scheme == "hf"
-        and job.options.tokenizer in OWN
-        and not checkpoints.has_tokenizer(checkpoint.path)
-    ):
+    """Load a checkpoint and measure tasks on it; None if its files changed during loading."""
+    needs_tokenizer = checkpoint.scheme == "hf" and plan.options.tokenizer in CHECKPOINT_TOKENIZERS
+    if needs_tokenizer and not checkpoints.has_tokenizer(checkpoint.path):
         raise UsageError(
-            f"{checkpoint.name}: no tokenizer was saved with it; expected --tokenizer with a folder or Hub id"
+            f"{checkpoint.name}: it has no tokenizer; expected --tokenizer with a folder or Hub id"
         )
-    backend = registry.load_model(checkpoint.model, job.options)
-    if checkpoints.look(checkpoint.path) != checkpoint:
+    backend = registry.load_model(checkpoint.model, plan.options)
+    if checkpoints.read_checkpoint(checkpoint.path) != checkpoint:
         return None
     identity = registry.identity_of(backend)
-    said = identity.step
-    step = int(said) if said.isdecimal() else checkpoint.number
-    name = history.name(job.out, checkpoint, step, identity.revision)
-    with job.bars() as bar:
-        made = pipeline.evaluate(
+    step = int(identity.step) if identity.step.isdecimal() else checkpoint.number
+    name = history.result_name(plan.out, checkpoint, step, identity.revision)
+    with plan.bars() as show_progress:
+        measured = pipeline.evaluate(
             registry.renamed(backend, name),
             tasks,
-            data=job.data,
-            out=job.out,
-            settings=job.settings,
-            include=job.include,
-            progress=bar,
+            data=plan.data,
+            out=plan.out,
+            settings=plan.settings,
+            include=plan.include,
+            progress=_labelled(show_progress, checkpoint.path.name),
         )
-    history.write(job.out, history.HistoryEntry.of(checkpoint, name, step, job.asked(), job.tasks))
-    _draw(job.out)
-    return ScoredCheckpoint(name, step, made)
+    settings = plan.scoring_settings()
+    entry = history.HistoryEntry.from_checkpoint(checkpoint, name, step, settings, plan.tasks)
+    history.write_entry(plan.out, entry)
+    _draw_curves(plan.out)
+    return ScoredCheckpoint(name, step, measured)
 
 
-def _draw(out: Path) -> None:
-    """Write the curves of all that was scored, if anything was."""
-    records = [(record, record.step) for record in history.read(out) if record.step is not None]
+def _labelled(
+    show_progress: Callable[[Progress], None], checkpoint: str
+) -> Callable[[Progress], None]:
+    """Put the checkpoint's name before the task's in every progress report."""
+    return lambda progress: show_progress(progress._replace(task=f"{checkpoint} {progress.task}"))
+
+
+def _draw_curves(out: Path) -> None:
+    """Rewrite `curves.svg` with every scored checkpoint whose step is known."""
     points = [
-        plots.Point(record.series, step, result)
-        for record, step in records
-        for result in record.results(out)
+        plots.Point(entry.series, entry.step, result)
+        for entry in history.read_history(out)
+        if entry.step is not None
+        for result in history.read_model_results(out, entry.model)
     ]
     if points:
         write_atomic(out / "curves.svg", plots.svg(points))

@@ -1,1 +1,1 @@
-"""How a causal language model of transformers computes a batch of requests."""
+"""How a causal language model of transformers scores a batch of requests."""

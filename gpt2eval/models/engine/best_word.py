@@ -1,8 +1,11 @@
-"""The best whole word after a text: a beam search over a vocabulary's pieces, several texts at a time.
+"""The most likely whole word after a text: a beam search over vocabulary pieces.
 
-A word's first piece begins with a blank; the next ones go on; it ends where the next piece begins with a blank,
-punctuation or a line end. Its score is log P(pieces | text) + log P(it ends | pieces, text). It knows pieces and
-distributions, not how a model makes them.
+A word's first piece begins with a space. Further pieces continue the word until a piece that
+begins with a space, punctuation or a line end. The score of a word is
+
+    log P(pieces | text) + log P(the word ends | text, pieces)
+
+Knows pieces and distributions, not how a model computes them.
 """
 
 import unicodedata
@@ -16,57 +19,73 @@ from torch import Tensor
 
 from gpt2eval.types import Ids, Request
 
-Next = Callable[
-    [Sequence[Request]], Tensor
-]  # what follows each branch, its last token set aside: logs, [branches, vocabulary]
+# log P of the token in the place of each branch's last one, `[branches, vocabulary]`.
+NextTokenLogprobs = Callable[[Sequence[Request]], Tensor]
 
 
 class Hypothesis(NamedTuple):
-    """The beginning of a word: log P of its pieces, and the pieces."""
+    """The beginning of a word: the sum of its pieces' log-probabilities, and the pieces."""
 
     logprob: float
     pieces: tuple[int, ...] = ()
 
 
 class Vocabulary:
-    """Which pieces begin a word, go on with it, or end it: masks `[size]`; `others` (an end of text) end it too."""
+    """Masks `[size]` over the vocabulary: the pieces that start, continue and end a word.
+
+    `pieces` maps ids to bytes. `specials` are ids that stand for no text, such as the end of a
+    text; they end a word.
+    """
 
     def __init__(
-        self, pieces: Mapping[int, bytes], others: Sequence[int], size: int, device: torch.device
+        self, pieces: Mapping[int, bytes], specials: Sequence[int], size: int, device: torch.device
     ) -> None:
         self.pieces = pieces
         masks = np.zeros((3, size), np.bool_)
+        starts, continues, ends = masks
         for id_, piece in pieces.items():
-            if id_ < size and id_ not in others and piece:
-                masks[0, id_] = piece[:1] == b" " and (len(piece) == 1 or not _ends(piece[1:]))
-                masks[1 + _ends(piece), id_] = True
-        masks[2, [id_ for id_ in others if id_ < size]] = True
-        self.begins, self.goes_on, self.ends = torch.from_numpy(masks).to(device)
+            if id_ < size and id_ not in specials and piece:
+                is_boundary = _begins_with_boundary(piece)
+                # A lone space may start a word whose letters follow in the next piece.
+                starts[id_] = piece[:1] == b" " and (
+                    len(piece) == 1 or not _begins_with_boundary(piece[1:])
+                )
+                continues[id_] = not is_boundary
+                ends[id_] = is_boundary
+        ends[[id_ for id_ in specials if id_ < size]] = True
+        self.starts, self.continues, self.ends = torch.from_numpy(masks).to(device)
 
     def word(self, pieces: Sequence[int]) -> str:
-        """The word that pieces spell; nothing where they spell none."""
+        """Return the word that pieces spell, or "" if they spell none."""
         try:
             text = b"".join(self.pieces[id_] for id_ in pieces).decode().strip(" ")
         except UnicodeDecodeError:
             return ""
-        return text if any(c.isalnum() for c in text) else ""
+        return text if any(char.isalnum() for char in text) else ""
 
 
-def _ends(piece: bytes) -> bool:
-    """Whether a piece begins with white space, punctuation or another sign; or with all but a last byte that makes it one."""
+def _begins_with_boundary(piece: bytes) -> bool:
+    """Return whether a piece begins with a character that cannot be part of a word.
+
+    A piece may lack the last byte of its first character; then every completion must be such a
+    character. GPT-2 splits typographic quotation marks like this.
+    """
     if first := piece[:4].decode("utf-8", "ignore")[:1]:
-        return _is_sign(first)
-    begun = {(piece + bytes([last])).decode("utf-8", "ignore") for last in range(0x80, 0xC0)} - {""}
-    return bool(begun) and all(map(_is_sign, begun))
+        return _is_boundary(first)
+    # 0x80 to 0xBF are the bytes that can continue a character in UTF-8.
+    completed = {(piece + bytes([last])).decode("utf-8", "ignore") for last in range(0x80, 0xC0)}
+    completed.discard("")
+    return bool(completed) and all(map(_is_boundary, completed))
 
 
-def _is_sign(char: str) -> bool:
+def _is_boundary(char: str) -> bool:
+    # Unicode categories: P punctuation, S symbol, Z separator, C control.
     return char.isspace() or unicodedata.category(char)[0] in "PSZC"
 
 
 @dataclass(slots=True)
-class Search:
-    """One text's search: hypotheses that may still win, and the best word so far with its score."""
+class WordSearch:
+    """The beam search after one prefix: its open hypotheses, and the best word so far."""
 
     prefix: Ids
     open: list[Hypothesis] = field(default_factory=lambda: [Hypothesis(0.0)])
@@ -74,62 +93,77 @@ class Search:
     word: str = ""
 
     def request(self) -> Request:
-        """What is to be known next: what follows each open hypothesis (each ends in a token that stands for it)."""
-        return Request(
-            self.prefix,
-            tuple(np.array([*hypothesis.pieces, 0], np.int32) for hypothesis in self.open),
-        )
+        """Return the request for the next token of every open hypothesis.
 
-    def end(self, ending: Sequence[float], vocabulary: Vocabulary, banned: frozenset[str]) -> None:
-        """End each open hypothesis here, with log P of that; keep the best word that is not in the list."""
-        for hypothesis, logprob in zip(self.open, ending, strict=True):
+        Each branch ends in a placeholder, because a branch's last token is not an input.
+        """
+        branches = [np.array([*hypothesis.pieces, 0], np.int32) for hypothesis in self.open]
+        return Request(self.prefix, tuple(branches))
+
+    def finish(
+        self, end_logprobs: Sequence[float], vocabulary: Vocabulary, banned: frozenset[str]
+    ) -> None:
+        """End each open hypothesis here; keep the best word that is not banned."""
+        for hypothesis, logprob in zip(self.open, end_logprobs, strict=True):
             if hypothesis.logprob + logprob > self.score:
                 word = vocabulary.word(hypothesis.pieces)
                 if word and word.lower() not in banned:
-                    self.score, self.word = hypothesis.logprob + logprob, word
+                    self.score = hypothesis.logprob + logprob
+                    self.word = word
 
-    def go_on(
+    def extend(
         self,
         logprobs: Sequence[Sequence[float]],
         pieces: Sequence[Sequence[int]],
         width: int,
         depth: int,
     ) -> None:
-        """Take each open hypothesis one piece further; those stay open that could still win, the `width` likeliest."""
-        longer = [
-            Hypothesis(hypothesis.logprob + logprob, (*hypothesis.pieces, piece))
-            for hypothesis, row, ids in zip(self.open, logprobs, pieces, strict=True)
-            for logprob, piece in zip(row, ids, strict=True)
-            if len(hypothesis.pieces) < depth and hypothesis.logprob + logprob > self.score
-        ]
+        """Extend each open hypothesis by one piece; keep the `width` most likely.
+
+        Log-probabilities only decrease with length, so a hypothesis that is already below the best
+        word can never win and is dropped.
+        """
+        longer = []
+        for hypothesis, row, ids in zip(self.open, logprobs, pieces, strict=True):
+            if len(hypothesis.pieces) >= depth:
+                continue
+            for logprob, piece in zip(row, ids, strict=True):
+                total = hypothesis.logprob + logprob
+                if total > self.score:
+                    longer.append(Hypothesis(total, (*hypothesis.pieces, piece)))
         self.open = sorted(longer, key=lambda hypothesis: -hypothesis.logprob)[:width]
 
 
 def best_words(
     prefixes: Sequence[Ids],
     banned: frozenset[str],
-    follows: Next,
+    next_token_logprobs: NextTokenLogprobs,
     vocabulary: Vocabulary,
     width: int,
     depth: int,
 ) -> list[str]:
-    """For each prefix the likeliest whole word that is not in the list (lower-cased), of at most `depth` pieces.
+    """Return the most likely whole word after each prefix that is not banned.
 
-    At most `width` beginnings are followed at a time; those whose log P is below the best word's score cannot win.
-    With a width beyond all beginnings the search is exact. Nothing is found where no word has any probability.
+    `banned` words are lower-cased. The beam holds `width` hypotheses of at most `depth` pieces;
+    the search is exact if the beam holds all of them. A prefix that no word can follow gives "".
     """
-    searches = [Search(prefix) for prefix in prefixes]
+    searches = [WordSearch(prefix) for prefix in prefixes]
     first = True
     while active := [search for search in searches if search.open]:
-        logprobs = follows([search.request() for search in active])
+        # One call for all prefixes: row i of the result belongs to the i-th open hypothesis.
+        logprobs = next_token_logprobs([search.request() for search in active])
         sizes = [len(search.open) for search in active]
-        allowed = vocabulary.begins if first else vocabulary.goes_on
+        allowed = vocabulary.starts if first else vocabulary.continues
+        # No hypothesis needs more than `width` candidates: the beam keeps `width` in total.
         top = logprobs.masked_fill(~allowed, -torch.inf).topk(min(width, logprobs.shape[1]), dim=1)
-        ending = logprobs.masked_fill(~vocabulary.ends, -torch.inf).logsumexp(1)
-        rows = zip(*(part.split(sizes) for part in (ending, top.values, top.indices)), strict=True)
-        for search, (ends, values, ids) in zip(active, rows, strict=True):
+        # P(the word ends) sums over all pieces that end a word.
+        end = logprobs.masked_fill(~vocabulary.ends, -torch.inf).logsumexp(1)
+        rows = zip(
+            active, end.split(sizes), top.values.split(sizes), top.indices.split(sizes), strict=True
+        )
+        for search, end_logprobs, values, ids in rows:
             if not first:
-                search.end(ends.tolist(), vocabulary, banned)
-            search.go_on(values.tolist(), ids.tolist(), width, depth)
+                search.finish(end_logprobs.tolist(), vocabulary, banned)
+            search.extend(values.tolist(), ids.tolist(), width, depth)
         first = False
     return [search.word for search in searches]

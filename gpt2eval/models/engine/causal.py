@@ -1,6 +1,6 @@
-"""A causal language model of transformers, its tokenizer and an engine: what every kind of checkpoint becomes.
+"""The backend that every checkpoint format loads into: a causal LM, its tokenizer and an engine.
 
-It knows requests, not what they are for, and not where the weights came from.
+Knows requests, but neither what they are for nor where the weights came from.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,11 +26,14 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float64": torch.float64,
 }
-UNBOUNDED = 1 << 20
+UNBOUNDED = 1 << 20  # the context of a model whose config states none
 
 
 class CausalModel:
-    """A causal LM and its tokenizer; `model(input_ids)` gives logits `[batch, length, vocabulary]`."""
+    """A causal LM of transformers and its tokenizer.
+
+    The model maps `input_ids` `[batch, length]` to logits `[batch, length, vocabulary]`.
+    """
 
     def __init__(
         self,
@@ -48,10 +51,14 @@ class CausalModel:
         self.context: int = getattr(self._config, "max_position_embeddings", None) or UNBOUNDED
 
     def encode(self, text: str) -> Encoding:
+        """Encode a text; special tokens in it are read as text.
+
+        Raises UsageError for an id that the model does not have.
+        """
         return self._checked(self._tokens.encode(text))
 
     def encode_specials(self, text: str) -> Encoding:
-        """As `encode`, but `<unk>` and the like in a text are read as the tokens they name."""
+        """Encode a text; `<unk>` and other special tokens in it are read as those tokens."""
         return self._checked(self._tokens.encode(text, specials=True))
 
     def identity(self) -> ModelIdentity:
@@ -61,36 +68,41 @@ class CausalModel:
         return self._engine.score(batch)
 
     def _checked(self, encoding: Encoding) -> Encoding:
-        """An encoding, every id of which the model has."""
-        highest, size = int(encoding.ids.max(initial=0)), self._config.vocab_size
+        highest = int(encoding.ids.max(initial=0))
+        size = self._config.vocab_size
         if highest >= size:
             raise UsageError(
-                f"model {self._identity.name}: its tokenizer gives token {highest}, the model has {size}; "
-                "expected --tokenizer with the one it was trained with"
+                f"model {self._identity.name}: its tokenizer gives token {highest}, but the model's "
+                f"vocabulary has {size}; expected --tokenizer with the tokenizer it was trained with"
             )
         return encoding
 
 
 class BestWordModel(CausalModel):
-    """A causal LM whose tokenizer states the bytes of each piece, so that whole words can be searched for."""
+    """A causal LM whose tokenizer states the bytes of each piece, so it can search for words."""
 
     def best_words(
         self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int
     ) -> list[str]:
+        """Return for each prefix the most likely whole word that is not banned, or "".
+
+        See `engine/best_word.py`.
+        """
+        # Each prefix has up to `width` hypotheses; together they fill one vocabulary projection.
         at_once = max(1, ROWS.get(self._engine.model.device.type, 64) // width)
+        # Leave `depth` positions of the context for the word itself.
         cut = [prefix[-max(1, self.context - depth) :] for prefix in prefixes]
-        return [
-            word
-            for at in range(0, len(cut), at_once)
-            for word in best_words(
-                cut[at : at + at_once],
+        words: list[str] = []
+        for start in range(0, len(cut), at_once):
+            words += best_words(
+                cut[start : start + at_once],
                 banned,
-                self._engine.following,
+                self._engine.next_token_logprobs,
                 self._vocabulary,
                 width,
                 depth,
             )
-        ]
+        return words
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
@@ -110,37 +122,40 @@ def assembled(
     *,
     live: bool = False,
 ) -> CausalModel:
-    """A loaded model, ready to score: packed where its architecture allows, on the device it lies on.
+    """Return a loaded model as a backend, on its device, packed if its architecture allows.
 
-    The weights of one that is `live` are not laid out anew, which would copy them.
-    Raises UsageError for one whose predictions depend on what comes after, and for `--attn packed` where that cannot be.
+    The weights of a `live` model, one in training, are not rearranged, because that would copy
+    them. Raises UsageError for a model that is not causal, and for `--attn packed` if the packed
+    engine does not reproduce the model's scores.
     """
     model.eval()
     padded = PaddedEngine(model)
-    _refuse_foresight(identity["name"], padded)
+    _check_causal(identity["name"], padded)
     plain = options.attn not in (None, "packed")
-    engine = padded if plain else PackedEngine.of(model, padded, live=live) or padded
+    engine = padded if plain else PackedEngine.if_equivalent(model, padded, live=live) or padded
     if options.attn == "packed" and engine is padded:
         raise UsageError(
-            f"model {identity['name']}: its architecture does not take packed rows; expected --attn sdpa or eager"
+            f"model {identity['name']}: its architecture does not support packed rows; "
+            "expected --attn sdpa or eager"
         )
-    stated = {**_said(model), **identity, **onednn.said(engine.model)}
+    stated = {**_config_identity(model), **identity, **onednn.identity_fields(engine.model)}
     stated |= {"tokenizer": tokenizer.fingerprint, "attn": engine.name}
     kind = BestWordModel if tokenizer.tokens.pieces else CausalModel
     return kind(engine, tokenizer, ModelIdentity(**stated))
 
 
 def dtype_of(options: LoadOptions) -> torch.dtype:
-    """The dtype of a name. Raises UsageError for another name."""
+    """Return the dtype that `--dtype` names. Raises UsageError for an unknown name."""
     if options.dtype not in DTYPES:
         raise unknown("dtype", options.dtype, DTYPES)
     return DTYPES[options.dtype]
 
 
-def _said(model: Any) -> dict[str, str]:
-    """The fields of a model's identity that can be seen in itself."""
+def _config_identity(model: Any) -> dict[str, str]:
+    """Return the fields of a model's identity that the model itself states."""
     config = model.config.get_text_config()
-    depth, width = (getattr(config, key, "?") for key in ("num_hidden_layers", "hidden_size"))
+    depth = getattr(config, "num_hidden_layers", "?")
+    width = getattr(config, "hidden_size", "?")
     return {
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": model.device.type,
@@ -148,18 +163,20 @@ def _said(model: Any) -> dict[str, str]:
     }
 
 
-def _refuse_foresight(name: str, padded: PaddedEngine) -> None:
-    """Raise UsageError where what comes later changes what was predicted before, as in masked language models."""
+def _check_causal(name: str, padded: PaddedEngine) -> None:
+    """Raise UsageError if later tokens change earlier predictions, as in masked language models."""
     size = padded.model.config.get_text_config().vocab_size
     ids = (np.arange(1, 14, dtype=np.int64) * 7919 % size).astype(np.int32)
-    other = np.concatenate([ids[:6], (ids[6:] + 1) % size])
-    first, second = (padded.score([Request(x[:1], (x[1:],))]).logprobs[:5] for x in (ids, other))
-    if not np.isfinite(first).all():
+    changed = np.concatenate([ids[:6], (ids[6:] + 1) % size])
+    # The first five targets, tokens 1 to 5, precede every change.
+    original = padded.score([Request(ids[:1], (ids[1:],))]).logprobs[:5]
+    after_change = padded.score([Request(changed[:1], (changed[1:],))]).logprobs[:5]
+    if not np.isfinite(original).all():
         raise UsageError(
-            f"model {name}: its log-probabilities are not numbers; expected weights that are"
+            f"model {name}: its log-probabilities are not finite; expected finite weights"
         )
     tolerance = 0.3 if padded.model.dtype in (torch.bfloat16, torch.float16) else 1e-4
-    if not np.allclose(first, second, atol=tolerance, rtol=0):
+    if not np.allclose(original, after_change, atol=tolerance, rtol=0):
         raise UsageError(
-            f"model {name}: what it predicts depends on later tokens; expected a causal language model"
+            f"model {name}: its output depends on later tokens; expected a causal language model"
         )

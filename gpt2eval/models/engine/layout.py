@@ -1,8 +1,9 @@
-"""One row for a whole batch: runs of tokens laid end to end, each seeing just what its request says.
+"""The packed layout: a batch of requests as one row of tokens without padding.
 
-A request's prefix sees itself, causally; each of its branches sees the prefix and itself, causally. So nothing is
-padded and no prefix is computed twice. The attention of a transformers model is replaced by `attend`, through the
-library's own registry; the layout travels with the forward call. It does not know windows, texts or tasks.
+Prefixes and branches lie end to end. A prefix attends to itself, causally; a branch attends to
+its prefix and to itself, causally. So no prefix is computed twice, however many branches share
+it. `attend` replaces the model's attention through transformers' registry; the layout is passed
+to it with the forward call. Knows no windows, texts or tasks.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,10 @@ NAME = "gpt2eval-packed"
 
 
 class Runs(NamedTuple):
-    """`repeats` runs of `length` tokens each, one after the other from `start` on; each sees itself, causally."""
+    """`repeats` adjacent runs of `length` tokens each; each run attends to itself, causally.
+
+    Equal runs are grouped, so that one call to the attention kernel computes all of them.
+    """
 
     start: int
     repeats: int
@@ -29,7 +33,11 @@ class Runs(NamedTuple):
 
 
 class Fork(NamedTuple):
-    """Branches `row[start:stop]` that see the prefix `row[first:start]` and themselves, by `mask` `[branches, all]`."""
+    """The branches `row[start:stop]` of a request with several branches.
+
+    They attend to the prefix `row[first:start]` and to themselves as `mask` says, a boolean tensor
+    `[stop - start, stop - first]`.
+    """
 
     first: int
     start: int
@@ -39,7 +47,11 @@ class Fork(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A batch as one row: ids and positions `[tokens]`; `read[i]` is where in the row `targets[i]` is predicted."""
+    """A batch as one row.
+
+    `ids` and `positions` have shape `[tokens]`; `read` and `targets` have shape `[scored tokens]`,
+    and position `read[i]` of the row predicts `targets[i]`.
+    """
 
     ids: Tensor
     positions: Tensor
@@ -50,46 +62,61 @@ class Layout:
 
 
 def lay_out(batch: Sequence[Request], device: torch.device) -> Layout:
-    """The row of a batch. A branch's last token is only a target; a request's one branch continues its prefix's run."""
-    ids, positions, read, targets = [], [], [], []
+    """Return the layout of a batch.
+
+    Example: the prefix `a b` with the branches `c d` and `e f g` becomes the row `a b c e f` with
+    the positions `0 1 2 2 3`. `read` is `1 2 1 3 4` and `targets` is `c d e f g`.
+    """
+    ids: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
+    read: list[np.ndarray] = []
+    targets: list[np.ndarray] = []
     runs: list[Runs] = []
     forks: list[Fork] = []
-    at = 0
+    first = 0
     for prefix, branches in batch:
-        start = at + len(prefix)
-        single = len(branches) == 1
-        _append(runs, at, len(prefix) + (len(branches[0]) - 1 if single else 0))
+        start = first + len(prefix)
+        stop = start
         ids.append(prefix)
         positions.append(np.arange(len(prefix)))
-        end = start
         for branch in branches:
+            # A branch's last token is only a target, never an input.
+            inputs = len(branch) - 1
             ids.append(branch[:-1])
-            positions.append(np.arange(len(prefix), len(prefix) + len(branch) - 1))
-            read += [[start - 1], np.arange(end, end + len(branch) - 1)]
+            positions.append(np.arange(len(prefix), len(prefix) + inputs))
+            # The prefix's last token predicts the branch's first; each input predicts the next.
+            read += [np.array([start - 1]), np.arange(stop, stop + inputs)]
             targets.append(branch)
-            end += len(branch) - 1
-        if not single and end > start:
-            forks.append(
-                Fork(at, start, end, _mask(len(prefix), [len(b) - 1 for b in branches]).to(device))
-            )
-        at = end
-    row, places, reads, to = (
-        _to(device, np.concatenate(part)) for part in (ids, positions, read, targets)
+            stop += inputs
+        if len(branches) == 1:
+            # A single branch needs no fork: with its prefix it is one causal run.
+            _append(runs, first, stop - first)
+        else:
+            _append(runs, first, len(prefix))
+            if stop > start:
+                mask = _mask(len(prefix), [len(branch) - 1 for branch in branches])
+                forks.append(Fork(first, start, stop, mask.to(device)))
+        first = stop
+    return Layout(
+        ids=_to_device(ids, device),
+        positions=_to_device(positions, device),
+        read=_to_device(read, device),
+        targets=_to_device(targets, device),
+        runs=tuple(runs),
+        forks=tuple(forks),
     )
-    return Layout(row, places, reads, to, tuple(runs), tuple(forks))
 
 
-def _to(device: torch.device, values: np.ndarray) -> Tensor:
-    made = torch.from_numpy(values.astype(np.int64))
-    return (
-        made.pin_memory().to(device, non_blocking=True)
-        if device.type == "cuda"
-        else made.to(device)
-    )
+def _to_device(parts: Sequence[np.ndarray], device: torch.device) -> Tensor:
+    values = torch.from_numpy(np.concatenate(parts).astype(np.int64))
+    if device.type == "cuda":
+        # From pinned memory the copy does not wait for the GPU.
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 def _append(runs: list[Runs], start: int, length: int) -> None:
-    """Add a run; one that continues a series of its own length joins it."""
+    """Add a run, or join it to the preceding runs if it is adjacent and equally long."""
     if runs and runs[-1].length == length and runs[-1].start + runs[-1].repeats * length == start:
         runs[-1] = runs[-1]._replace(repeats=runs[-1].repeats + 1)
     else:
@@ -97,10 +124,11 @@ def _append(runs: list[Runs], start: int, length: int) -> None:
 
 
 def _mask(prefix: int, lengths: Sequence[int]) -> Tensor:
-    """Who of the branches (rows) sees whom of prefix and branches (columns)."""
+    """Return which positions (columns: prefix, branches) each branch token (row) attends to."""
     total = sum(lengths)
-    of = np.repeat(np.arange(len(lengths)), lengths)
-    own = (of[:, None] == of[None, :]) & np.tri(total, dtype=np.bool_)
+    branch = np.repeat(np.arange(len(lengths)), lengths)
+    # A token sees its own branch only, and there only itself and what precedes it.
+    own = (branch[:, None] == branch[None, :]) & np.tri(total, dtype=np.bool_)
     return torch.from_numpy(np.concatenate([np.ones((total, prefix), np.bool_), own], axis=1))
 
 
@@ -114,27 +142,38 @@ def attend(
     layout: Layout,
     **rest: Any,
 ) -> tuple[Tensor, None]:
-    """Attention over a layout: query `[1, heads, tokens, size]` to output `[1, tokens, heads, size]`."""
-    scale, grouped = rest.get("scaling"), key.shape[1] != query.shape[1]
+    """Compute attention over a layout, with the signature of transformers' attention functions.
+
+    `query` has shape `[1, heads, tokens, size]`; `key` and `value` may have fewer heads. The
+    result has shape `[1, tokens, heads, size]`.
+    """
+    scale = rest.get("scaling")
+    grouped = key.shape[1] != query.shape[1]
     out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
     for start, repeats, length in layout.runs:
         own = slice(start, start + repeats * length)
+        # Equal runs become a batch dimension, `[runs, heads, length, size]`: the kernel then
+        # never computes scores across runs, and its causal path needs no mask in memory.
         q, k, v = (
             x[0, :, own].unflatten(1, (repeats, length)).transpose(0, 1)
             for x in (query, key, value)
         )
-        seen = scaled_dot_product_attention(
+        attended = scaled_dot_product_attention(
             q, k, v, is_causal=True, scale=scale, enable_gqa=grouped
         )
-        out[0, own] = seen.transpose(1, 2).flatten(0, 1)
-    for first, start, stop, mask in layout.forks:
-        q, k, v = query[:, :, start:stop], key[:, :, first:stop], value[:, :, first:stop]
-        seen = scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped
+        out[0, own] = attended.transpose(1, 2).flatten(0, 1)
+    for first, start, stop, fork_mask in layout.forks:
+        # Only the branches are queries here: the runs above cover the prefix.
+        q = query[:, :, start:stop]
+        k = key[:, :, first:stop]
+        v = value[:, :, first:stop]
+        attended = scaled_dot_product_attention(
+            q, k, v, attn_mask=fork_mask, scale=scale, enable_gqa=grouped
         )
-        out[:, start:stop] = seen.transpose(1, 2)
+        out[:, start:stop] = attended.transpose(1, 2)
     return out, None
 
 
 AttentionInterface.register(NAME, attend)
+# The layout replaces the mask that transformers would build.
 AttentionMaskInterface.register(NAME, lambda *_, **__: None)

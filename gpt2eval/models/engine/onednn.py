@@ -1,8 +1,8 @@
-"""A model's linear layers on a CPU, computed by oneDNN with weights that were laid out for it once.
+"""Linear layers on a CPU through oneDNN, with weights rearranged once while loading.
 
-The BLAS behind torch's own float32 layers leaves half of some machines unused (MKL runs AVX2 code on other makers'
-processors); oneDNN, which is part of torch, does not. The function is the same, and its bits depend neither on the
-number of threads nor on what else is in the batch. It knows layers, not models.
+The BLAS that torch's own float32 layers use is slow on some machines: MKL runs AVX2 code on
+processors of other makers. oneDNN, which is part of torch, is fast on both. It computes the same
+function, and its bits depend neither on the number of threads nor on the rest of the batch.
 """
 
 import ctypes
@@ -17,12 +17,15 @@ from torch.nn.functional import linear
 from transformers.pytorch_utils import Conv1D
 
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.5}
-PAGEOUT = 21  # Linux's MADV_PAGEOUT, which Python's mmap does not name
+PAGEOUT = 21  # Linux's MADV_PAGEOUT, which Python's mmap does not define
 TANH_GELUS = ("NewGELUActivation", "GELUTanh", "FastGELUActivation", "PytorchGELUTanh")
 
 
 class Linear(nn.Module):
-    """`x W^T + b`, x `[..., inputs]`, W `[outputs, inputs]`, for inference; `weight` gives W back, in a copy."""
+    """`y = x W^T + b` for inference, with x `[..., inputs]` and W `[outputs, inputs]`.
+
+    `weight` is a copy of W in its original layout.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
@@ -39,57 +42,71 @@ class Linear(nn.Module):
 
 @cache
 def available(dtype: torch.dtype) -> bool:
-    """Whether this torch, on this processor, has the layers in a dtype, and they compute what torch's own do."""
+    """Return whether oneDNN's layers exist for a dtype and agree with torch's own.
+
+    That depends on the build of torch and on the processor, so a small layer is computed by both.
+    """
     if dtype not in TOLERANCES:
         return False
     random = torch.Generator().manual_seed(0)
-    x, weight, bias = (torch.randn(shape, generator=random) for shape in ((3, 32), (16, 32), (16,)))
+    x = torch.randn((3, 32), generator=random)
+    weight = torch.randn((16, 32), generator=random)
+    bias = torch.randn((16,), generator=random)
     try:
         with torch.inference_mode():
-            made = Linear(weight.to(dtype), bias.to(dtype))(x.to(dtype)).float()
-            return torch.allclose(made, linear(x, weight, bias), atol=TOLERANCES[dtype])
+            result = Linear(weight.to(dtype), bias.to(dtype))(x.to(dtype)).float()
+            return torch.allclose(result, linear(x, weight, bias), atol=TOLERANCES[dtype])
     except (AttributeError, RuntimeError, NotImplementedError):
         return False
 
 
-def applies(weight: Tensor) -> bool:
-    """Whether oneDNN may have a weight: one that lies on the CPU, whole (not a process's part of it), in a dtype it knows."""
+def supports(weight: Tensor) -> bool:
+    """Return whether oneDNN can use a weight: complete, on the CPU, in a supported dtype.
+
+    A tensor that is sharded over processes or quantized has a type of its own.
+    """
     return (
         type(weight.detach()) is Tensor and weight.device.type == "cpu" and available(weight.dtype)
     )
 
 
-def _let_go(weight: Tensor) -> None:
-    """Tell Linux that a checkpoint's pages, from which a weight was mapped, need not stay in memory; nothing is lost.
+def replace_layers(model: nn.Module) -> None:
+    """Replace a model's linear layers by oneDNN's where it supports them.
 
-    Neither need what laying it out has used of the heap.
+    Also replaces GELU's tanh approximation, which transformers writes out, by one kernel.
     """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        first = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-        size = weight.data_ptr() + weight.untyped_storage().nbytes() - first
-        libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(max(size, 0)), PAGEOUT)
-        getattr(libc, "malloc_trim", lambda _: None)(0)
-
-
-def take_over(model: nn.Module) -> None:
-    """Put oneDNN's layers in the places of a model's plain ones, where they apply; GELU's tanh form becomes one kernel."""
     modules: list[tuple[str, Any]] = [*model.named_modules()]
     for name, module in modules:
         if type(module).__name__ in TANH_GELUS:
             model.set_submodule(name, nn.GELU(approximate="tanh"))
         elif (
             type(module) in (nn.Linear, Conv1D)
-            and applies(module.weight)
+            and supports(module.weight)
+            # accelerate hooks a layer that it moves between devices; leave it alone.
             and not hasattr(module, "_hf_hook")
         ):
             weight = module.weight.t() if isinstance(module, Conv1D) else module.weight
             model.set_submodule(name, Linear(weight, module.bias))
-            _let_go(weight)
+            _release_pages(weight)
 
 
-def said(model: nn.Module) -> dict[str, str]:
-    """The field of a model's identity that tells that its layers are oneDNN's; nothing where none is."""
-    return (
-        {"gemm": "onednn"} if any(isinstance(module, Linear) for module in model.modules()) else {}
-    )
+def _release_pages(weight: Tensor) -> None:
+    """Tell Linux that the original of a rearranged weight need not stay in memory.
+
+    A weight is usually mapped from the checkpoint, so its pages can be read again. Without this
+    the model would occupy twice its size. Also returns freed heap memory to the system.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        # madvise wants a page-aligned address: start at the first page that is all weight.
+        first = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = weight.data_ptr() + weight.untyped_storage().nbytes() - first
+        libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(max(size, 0)), PAGEOUT)
+        getattr(libc, "malloc_trim", lambda _: None)(0)
+
+
+def identity_fields(model: nn.Module) -> dict[str, str]:
+    """Return `{"gemm": "onednn"}` if any layer of a model is oneDNN's, else nothing."""
+    if any(isinstance(module, Linear) for module in model.modules()):
+        return {"gemm": "onednn"}
+    return {}

@@ -1,8 +1,8 @@
-"""How a causal LM computes a batch of requests: packed where its architecture allows, padded where not.
+"""The packed engine: one forward pass over one row for the whole batch.
 
-Both give the same scores. `PackedEngine` runs the decoder once over one row of tokens (see `packed.py`) and projects onto
-the vocabulary only where something is scored, a few hundred rows at a time; `PaddedEngine` calls the model as anybody
-would. `PackedEngine.of` compares the two on a short text and says whether the fast one may be used.
+The decoder runs once over the row of `layout.py`. The vocabulary projection is computed only at
+scored positions, a few hundred rows at a time. `PackedEngine.if_equivalent` compares it with the
+padded engine and refuses an architecture for which they disagree.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ from gpt2eval.models.engine.scores import (
     halving,
     score_targets,
 )
-from gpt2eval.models.engine.thread_invariant import even_out
+from gpt2eval.models.engine.thread_invariant import make_activations_invariant
 from gpt2eval.types import Request, TokenScores
 
 
 class PackedEngine:
-    """One row for the whole batch, and the vocabulary projection at scored positions only."""
+    """Scores a batch in one row, with the vocabulary projection at scored positions only."""
 
     name = "packed"
 
@@ -36,15 +36,19 @@ class PackedEngine:
         self.model = model
         model.set_attn_implementation(NAME)
         self._decoder = model.base_model
-        self._last = Narrowed.in_place_of_last_mlp(self._decoder)
-        self._head = _centred(model.get_output_embeddings())
+        self._last_mlp = LastMlpAtScoredPositions.install(self._decoder)
+        self._head = _centred_head(model.get_output_embeddings())
 
     @classmethod
-    def of(cls, model: Any, padded: PaddedEngine, *, live: bool = False) -> "PackedEngine | None":
-        """The packed engine of a model, or None where its scores are not those of the padded one.
+    def if_equivalent(
+        cls, model: Any, padded: PaddedEngine, *, live: bool = False
+    ) -> "PackedEngine | None":
+        """Return the packed engine of a model, or None if its scores differ from the padded ones.
 
-        A window of attention shorter than the context, caps on logits, positions that are not passed as ids,
-        states instead of attention: each shows in the comparison, but for the first, which the config tells.
+        Scoring a short probe reveals most obstacles: capped logits, positions that are not passed
+        as ids, recurrent states instead of attention. A sliding attention window is longer than
+        the probe, so the config decides. The weights of a `live` model, one in training, are not
+        rearranged, because that would copy them.
         """
         config = model.config.get_text_config()
         if (
@@ -53,12 +57,12 @@ class PackedEngine:
             or model.get_output_embeddings() is None
         ):
             return None
-        plain = padded.model.config._attn_implementation
+        original_attention = padded.model.config._attn_implementation
         probe = _probe(config.vocab_size)
         expected = concatenate([padded.score([request]) for request in probe])
         if not live:
-            onednn.take_over(model)
-        even_out(model)
+            onednn.replace_layers(model)
+        make_activations_invariant(model)
         tolerance = 0.3 if model.dtype in (torch.bfloat16, torch.float16) else 1e-4
         try:
             engine = cls(model)
@@ -66,12 +70,12 @@ class PackedEngine:
                 return engine
         except (TypeError, ValueError, AttributeError, RuntimeError, KeyError, IndexError):
             pass
-        Narrowed.undo(model)
-        model.set_attn_implementation(plain)
+        LastMlpAtScoredPositions.remove(model)
+        model.set_attn_implementation(original_attention)
         return None
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
-        """The scores of a batch; where it does not fit into memory, those of its halves."""
+        """Score a batch; if it does not fit into memory, score its halves."""
         return halving(self._score, batch)
 
     @torch.inference_mode()
@@ -79,12 +83,17 @@ class PackedEngine:
         layout = lay_out(batch, self.model.device)
         hidden = self._hidden(layout, layout.read)
         rows = ROWS.get(hidden.device.type, 64)
-        chunks = zip(layout.read.split(rows), layout.targets.split(rows), strict=True)
-        return collect([score_targets(self._head(hidden[read]), to) for read, to in chunks])
+        parts = zip(layout.read.split(rows), layout.targets.split(rows), strict=True)
+        return collect(
+            [score_targets(self._head(hidden[read]), targets) for read, targets in parts]
+        )
 
     @torch.inference_mode()
-    def following(self, batch: Sequence[Request]) -> Tensor:
-        """log P of whatever follows each branch, its last token set aside: `[branches, vocabulary]`, float32."""
+    def next_token_logprobs(self, batch: Sequence[Request]) -> Tensor:
+        """Return log P(next token | prefix, branch without its last token) for every branch.
+
+        The result has shape `[branches, vocabulary]` and dtype float32.
+        """
         layout = lay_out(batch, self.model.device)
         lengths = torch.tensor(
             [len(branch) for _, branches in batch for branch in branches], device=layout.read.device
@@ -93,9 +102,9 @@ class PackedEngine:
         return self._head(self._hidden(layout, read)[read]).float().log_softmax(1)
 
     def _hidden(self, layout: Layout, read: Tensor) -> Tensor:
-        """The decoder's last states, `[tokens, width]`; right at least where they are read."""
-        if self._last is not None:
-            self._last.rows = torch.unique(read)
+        """Return the decoder's last states `[tokens, width]`; only those in `read` are valid."""
+        if self._last_mlp is not None:
+            self._last_mlp.positions = torch.unique(read)
         return self._decoder(
             input_ids=layout.ids[None],
             position_ids=layout.positions[None],
@@ -104,40 +113,44 @@ class PackedEngine:
         ).last_hidden_state[0]
 
 
-class Narrowed(nn.Module):
-    """The last layer's feed-forward block, computed only at the positions that are read afterwards."""
+class LastMlpAtScoredPositions(nn.Module):
+    """The last layer's feed-forward block, computed only at the `positions` read afterwards.
+
+    After the last attention, no position affects another, so the others can be skipped.
+    """
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         self.block = block
-        self.rows: Tensor = torch.empty(0)
+        self.positions: Tensor = torch.empty(0)
 
     def forward(self, hidden: Tensor) -> Tensor:
         out = torch.zeros_like(hidden)
-        out[:, self.rows] = self.block(hidden[:, self.rows])
+        out[:, self.positions] = self.block(hidden[:, self.positions])
         return out
 
     @classmethod
-    def in_place_of_last_mlp(cls, decoder: nn.Module) -> "Narrowed | None":
-        """Put itself in the place of the last module called `mlp`, if there is one."""
+    def install(cls, decoder: nn.Module) -> "LastMlpAtScoredPositions | None":
+        """Wrap the last module named `mlp`. Returns None if there is no such module."""
         names = [name for name, _ in decoder.named_modules() if name.endswith(".mlp")]
         if not names:
             return None
-        narrowed = cls(decoder.get_submodule(names[-1]))
-        decoder.set_submodule(names[-1], narrowed)
-        return narrowed
+        wrapper = cls(decoder.get_submodule(names[-1]))
+        decoder.set_submodule(names[-1], wrapper)
+        return wrapper
 
     @classmethod
-    def undo(cls, model: nn.Module) -> None:
-        """Put the blocks back."""
+    def remove(cls, model: nn.Module) -> None:
+        """Put the original blocks back."""
         for name, module in [*model.named_modules()]:
             if isinstance(module, cls):
                 model.set_submodule(name, module.block)
 
 
-def _centred(head: Any) -> nn.Module:
-    """The vocabulary projection; in half precision with its rows' common mean taken out, which softmax does not notice.
+def _centred_head(head: Any) -> nn.Module:
+    """Return the vocabulary projection; in half precision, with its rows' mean subtracted.
 
+    Subtracting the same vector from all rows shifts all logits equally, which softmax ignores.
     GPT-2's logits lie around -30 to -100, where bfloat16 is coarse; centred they lie around 0.
     """
     weight = head.weight
@@ -145,24 +158,23 @@ def _centred(head: Any) -> nn.Module:
         return head
     wide = weight.float()
     centred = (wide - wide.mean(0)).to(weight.dtype)
-    return (
-        onednn.Linear(centred, head.bias)
-        if onednn.applies(centred)
-        else _linear(centred, head.bias)
-    )
+    if onednn.supports(centred):
+        return onednn.Linear(centred, head.bias)
+    return _linear(centred, head.bias)
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
-    """A linear layer with that weight."""
-    made = nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta").requires_grad_(
-        requires_grad=False
+    # On the meta device torch allocates and initializes nothing; the tensors are assigned below.
+    layer = nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta")
+    layer.requires_grad_(requires_grad=False)
+    layer.load_state_dict(
+        {"weight": weight} | ({} if bias is None else {"bias": bias}), assign=True
     )
-    made.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}), assign=True)
-    return made
+    return layer
 
 
 def _probe(vocabulary: int) -> list[Request]:
-    """A fork, a lone token and two runs, of ids spread over the vocabulary."""
+    """Return a fork, a single token and two runs, with ids spread over the vocabulary."""
     ids = (np.arange(1, 64, dtype=np.int64) * 7919 % vocabulary).astype(np.int32)
     fork = Request(ids[:9], (ids[9:14], ids[14:15], ids[15:18]))
     return [

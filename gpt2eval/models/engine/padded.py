@@ -1,4 +1,8 @@
-"""The padded engine: sequences padded on the right, one row per branch."""
+"""The padded engine: one row per branch, padded on the right.
+
+It calls the model as transformers documents, so it serves any architecture and is the reference
+for the packed engine.
+"""
 
 from collections.abc import Sequence
 from inspect import signature
@@ -17,11 +21,11 @@ from gpt2eval.models.engine.scores import (
 )
 from gpt2eval.types import Request, TokenScores
 
-SEQUENCES = 8  # padded sequences computed at once
+SEQUENCES = 8  # rows per forward pass
 
 
 class PaddedEngine:
-    """Sequences padded on the right, which a causal model's earlier positions do not see; a row per branch."""
+    """Scores one row per branch; a causal model's earlier positions do not see the padding."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -30,53 +34,51 @@ class PaddedEngine:
         self._at_once = 1 if depends_on_length(model.config.get_text_config()) else SEQUENCES
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
-        """The scores of a batch, `SEQUENCES` branches at a time; where these do not fit into memory, halves of them."""
+        """Score a batch, `SEQUENCES` rows per forward pass, or fewer where memory runs out."""
         rows = [Request(prefix, (branch,)) for prefix, branches in batch for branch in branches]
-        some = [rows[i : i + self._at_once] for i in range(0, len(rows), self._at_once)]
-        return concatenate([halving(self._score, part) for part in some])
+        parts = [rows[i : i + self._at_once] for i in range(0, len(rows), self._at_once)]
+        return concatenate([halving(self._score, part) for part in parts])
 
     @torch.inference_mode()
     def _score(self, batch: Sequence[Request]) -> TokenScores:
         rows = [(prefix, branch) for prefix, (branch,) in batch]
-        width = max(len(prefix) + len(branch) - 1 for prefix, branch in rows)
-        ids = np.zeros((len(rows), width), np.int64)
-        for row, (prefix, branch) in zip(ids, rows, strict=True):
-            row[: len(prefix) + len(branch) - 1] = np.concatenate([prefix, branch])[:-1]
+        inputs = self._inputs([np.concatenate(row)[:-1] for row in rows])
+        # The earliest position that predicts a target in any row: earlier logits are not needed.
         first = min(len(prefix) for prefix, _ in rows) - 1
-        inputs = torch.from_numpy(ids).to(self.model.device)
         if self._takes_positions:
-            keep = torch.arange(first, width, device=self.model.device)
+            keep = torch.arange(first, inputs.shape[1], device=self.model.device)
             logits = self.model(input_ids=inputs, use_cache=False, logits_to_keep=keep).logits
         else:
             logits = self.model(input_ids=inputs, use_cache=False).logits[:, first:]
-        scores = [
-            score_targets(
-                logits[i, len(prefix) - 1 - first :][: len(branch)],
-                torch.from_numpy(branch.astype(np.int64)),
-            )
-            for i, (prefix, branch) in enumerate(rows)
-        ]
+        scores = []
+        for row, (prefix, branch) in zip(logits, rows, strict=True):
+            predicting = row[len(prefix) - 1 - first :][: len(branch)]
+            scores.append(score_targets(predicting, torch.from_numpy(branch.astype(np.int64))))
         return collect(scores)
 
     @torch.inference_mode()
-    def following(self, batch: Sequence[Request]) -> Tensor:
-        """log P of whatever follows each branch, its last token set aside: `[branches, vocabulary]`, float32."""
+    def next_token_logprobs(self, batch: Sequence[Request]) -> Tensor:
+        """Return log P(next token | prefix, branch without its last token) for every branch.
+
+        The result has shape `[branches, vocabulary]` and dtype float32.
+        """
         rows = [
             np.concatenate([prefix, branch])[:-1]
             for prefix, branches in batch
             for branch in branches
         ]
-        made = []
-        for at in range(0, len(rows), self._at_once):
-            some = rows[at : at + self._at_once]
-            ids = np.zeros((len(some), max(map(len, some))), np.int64)
-            for line, row in zip(ids, some, strict=True):
-                line[: len(row)] = row
-            logits = self.model(
-                input_ids=torch.from_numpy(ids).to(self.model.device), use_cache=False
-            ).logits
-            ends = torch.tensor([len(row) - 1 for row in some], device=logits.device)
-            made.append(
-                logits[torch.arange(len(some), device=logits.device), ends].float().log_softmax(1)
-            )
-        return torch.cat(made)
+        logprobs = []
+        for start in range(0, len(rows), self._at_once):
+            part = rows[start : start + self._at_once]
+            logits = self.model(input_ids=self._inputs(part), use_cache=False).logits
+            last = torch.tensor([len(row) - 1 for row in part], device=logits.device)
+            each = torch.arange(len(part), device=logits.device)
+            logprobs.append(logits[each, last].float().log_softmax(1))
+        return torch.cat(logprobs)
+
+    def _inputs(self, rows: Sequence[np.ndarray]) -> Tensor:
+        """Return rows of token ids as one tensor `[rows, longest]`, padded with zeros."""
+        ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
+        for padded, row in zip(ids, rows, strict=True):
+            padded[: len(row)] = row
+        return torch.from_numpy(ids).to(self.model.device)

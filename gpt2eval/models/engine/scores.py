@@ -1,4 +1,4 @@
-"""Logits to log-probabilities, and out-of-memory recovery by halving the batch."""
+"""Logits to log-probabilities, and recovery from exhausted memory by halving the batch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,21 +9,25 @@ from torch import Tensor
 
 from gpt2eval.types import Request, TokenScores
 
-ROWS = {
-    "cpu": 64,
-    "cuda": 4096,
-}  # rows of the vocabulary projection computed at once; more than the heap keeps cost page faults
+# Rows of the vocabulary projection computed at once. On a CPU more rows than the heap caches
+# would cost page faults.
+ROWS = {"cpu": 64, "cuda": 4096}
 
 
 def halving(
     score: Callable[[Sequence[Request]], TokenScores], batch: Sequence[Request]
 ) -> TokenScores:
-    """Score a batch, or if memory runs out its halves. Raises MemoryError with the request where one alone is too much."""
+    """Score a batch; if it does not fit into memory, score its halves, recursively.
+
+    Raises MemoryError(request) if a single request does not fit.
+    """
     try:
         return score(batch)
     except RuntimeError as error:
+        # A CPU allocator raises a plain RuntimeError, which only its message identifies.
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
+    # Outside the handler, so that the traceback no longer keeps the batch's tensors alive.
     if len(batch) == 1:
         raise MemoryError(batch[0])
     if torch.cuda.is_available():
@@ -33,28 +37,36 @@ def halving(
 
 
 def depends_on_length(config: Any) -> bool:
-    """Whether positions are turned otherwise in a longer input, so that no two may be computed together."""
+    """Return whether rotary positions depend on the input's length (longrope, dynamic).
+
+    Inputs of such a model cannot share a forward pass: the longest would affect the others.
+    """
     rope = getattr(config, "rope_parameters", None) or {}
     return any(kind in str(rope) for kind in ("'longrope'", "'dynamic'"))
 
 
 def score_targets(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-softmax in float32 (or better) of `[tokens, vocabulary]` at the targets `[tokens]`, and whether they are highest.
+    """Return the log-probability of each target, and whether it has the highest logit.
 
-    The logits are used up. A lone row is taken twice, for torch shares its sum out to threads.
+    log p(t) = z_t - max(z) - log sum exp(z - max(z)), in float32 or better.
+
+    `logits` has shape `[tokens, vocabulary]` and is overwritten; `targets` and both results have
+    shape `[tokens]`.
     """
     if len(logits) == 1:
+        # torch splits the sum over a single row among threads, which changes its last bits.
         logprobs, is_greedy = score_targets(logits.repeat(2, 1), targets.repeat(2))
         return logprobs[:1], is_greedy[:1]
     wide = logits.float() if logits.dtype != torch.float64 else logits
     index = targets.to(logits.device)
-    chosen, highest = wide.gather(1, index[:, None])[:, 0], wide.amax(1)
+    chosen = wide.gather(1, index[:, None])[:, 0]
+    highest = wide.amax(1)
     logprobs = chosen - highest - wide.sub_(highest[:, None]).exp_().sum(1).log()
     return logprobs, chosen >= highest
 
 
 def collect(scores: Sequence[tuple[Tensor, Tensor]]) -> TokenScores:
-    """The scores of a batch's parts, brought over from their device at once."""
+    """Join the scores of a batch's parts with one transfer from their device."""
     logprobs, is_greedy = zip(*scores, strict=True)
     return TokenScores(torch.cat(logprobs).cpu().numpy(), torch.cat(is_greedy).cpu().numpy())
 

@@ -1,37 +1,42 @@
-"""Activations whose bits do not depend on how torch shares their elements out to threads.
+"""Elementwise activations whose bits do not depend on the number of threads.
 
-torch gives each thread a run of elements, does most of it in vectors and its odd end one by one, with other last bits. So
-the elements are cut where every thread's run is whole vectors, whatever the number of threads. It knows no models.
+torch gives each thread a contiguous run of elements. It processes most of a run with vector
+instructions and the remainder one by one, and the two may differ in the last bit. So the input is
+split where every thread's run consists of complete vectors, however many threads there are.
 """
 
 import torch
 from torch import Tensor, nn
 
-GRAIN = 32768  # elements below which torch starts no further thread
-VECTORS = 64  # elements that are whole vectors in any dtype: two of 512 bits
-PLACES = ("transformers.activations", "torch.nn.modules.activation")
+GRAIN = 32768  # torch starts one more thread per this many elements
+VECTORS = 64  # elements that fill complete vectors in any dtype: two vectors of 512 bits
+ACTIVATION_MODULES = ("transformers.activations", "torch.nn.modules.activation")
 
 
-class Even(nn.Module):
-    """An elementwise activation, the same function in the same bits for any number of threads."""
+class ThreadInvariant(nn.Module):
+    """An elementwise activation: the same function, bit-identical for any number of threads."""
 
     def __init__(self, activation: nn.Module) -> None:
         super().__init__()
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        main = whole(x.numel(), torch.get_num_threads())
+        main = aligned_count(x.numel(), torch.get_num_threads())
         if main == x.numel() or not main or x.device.type != "cpu":
             return self.activation(x)
         flat = x.reshape(-1)
         return torch.cat([self.activation(flat[:main]), self.activation(flat[main:])]).view(x.shape)
 
 
-def whole(count: int, threads: int) -> int:
-    """How many of `count` elements every thread's run of which is whole vectors; all, where one thread takes them."""
+def aligned_count(count: int, threads: int) -> int:
+    """Return the largest part of `count` elements that threads share in complete vectors.
+
+    Returns `count` itself if a single thread processes all elements.
+    """
     threads = min(threads, -(-count // GRAIN))
     while threads > 1:
         main = count // (VECTORS * threads) * VECTORS * threads
+        # The shorter part may start fewer threads; then align it to that number instead.
         started = min(threads, -(-main // GRAIN))
         if started == threads:
             return main
@@ -39,8 +44,8 @@ def whole(count: int, threads: int) -> int:
     return count
 
 
-def even_out(model: nn.Module) -> None:
-    """Put it in the places of a model's activations."""
+def make_activations_invariant(model: nn.Module) -> None:
+    """Wrap every activation of a model that has no parameters in `ThreadInvariant`."""
     for name, module in [*model.named_modules()]:
-        if type(module).__module__ in PLACES and not list(module.parameters()):
-            model.set_submodule(name, Even(module))
+        if type(module).__module__ in ACTIVATION_MODULES and not list(module.parameters()):
+            model.set_submodule(name, ThreadInvariant(module))

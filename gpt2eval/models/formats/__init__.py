@@ -1,1 +1,1 @@
-"""One module per checkpoint format."""
+"""Checkpoint formats, one module each."""

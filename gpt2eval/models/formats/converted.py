@@ -1,7 +1,8 @@
-"""Weights of another framework's checkpoint, under the names that transformers gives them, as a causal model.
+"""Loads another framework's checkpoint as a causal model of transformers.
 
-A format's own file (`nanogpt.py`, `llmc.py`, ...) reads and renames; this one checks every name and shape against the
-architecture before memory is taken, and loads.
+A format's own module (`nanogpt.py`, `llmc.py`, ...) reads tensors and renames them to
+transformers' names. This module checks every name and shape against the architecture before it
+allocates memory, and loads. It knows no file format.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,46 +17,55 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel, assembled, dtype_of
 from gpt2eval.models.formats.devices import device_of
+from gpt2eval.models.formats.naming import local_label
 from gpt2eval.models.formats.quiet import quiet
+from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
 
 
-class Weights(NamedTuple):
-    """A tensor per name of transformers' model: its shape, and how to read it."""
+class LazyTensor(NamedTuple):
+    """The shape of a tensor, and a function that reads it."""
 
     shape: tuple[int, ...]
     read: Callable[[], Tensor]
 
 
 class ConvertedCheckpoint(NamedTuple):
-    """What the files of a checkpoint say: the architecture, its weights, the training step they are of, and a hash."""
+    """A checkpoint in transformers' terms: architecture, weights by name, file hash, step."""
 
     path: Path
     config: PreTrainedConfig
-    weights: Mapping[str, Weights]
+    weights: Mapping[str, LazyTensor]
     sha256: str
     step: int | None = None
 
 
-def held(tensor: Tensor) -> Weights:
-    """A tensor that is there already, or mapped from disk. Raises UsageError for one that holds no real numbers."""
-    real(tensor)
-    return Weights(tuple(tensor.shape), lambda: tensor)
+def lazy(name: str, tensor: Tensor) -> LazyTensor:
+    """Return a tensor in memory, or mapped from disk, as a `LazyTensor`.
+
+    Raises:
+        UsageError: If it does not hold floating-point numbers.
+    """
+    check_floating_point(name, tensor)
+    return LazyTensor(tuple(tensor.shape), lambda: tensor)
 
 
-def real(tensor: Tensor) -> None:
-    """Raise UsageError for a tensor of other than real numbers."""
+def check_floating_point(name: str, tensor: Tensor) -> None:
+    """Raise UsageError for a weight of another kind of number."""
     if not tensor.is_floating_point():
-        raise UsageError(
-            f"a tensor of {str(tensor.dtype).removeprefix('torch.')} among the weights; expected real numbers"
-        )
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        raise UsageError(f"weight {name} has dtype {dtype}; expected floating point")
 
 
 def gpt2_config(
     path: Path, *, layers: Any, heads: Any, width: Any, context: Any, vocabulary: Any, gelu: str
 ) -> GPT2Config:
-    """GPT-2's architecture in those sizes. Raises UsageError for one that is no whole number above 0."""
+    """Return GPT-2's architecture in the given sizes.
+
+    Raises:
+        UsageError: If a size is not a positive integer, or the heads do not divide the width.
+    """
     sizes = {
         "layers": layers,
         "heads": heads,
@@ -65,9 +75,7 @@ def gpt2_config(
     }
     for name, value in sizes.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UsageError(
-                f"{path}: {name} is {value!r:.40}; expected a whole number of 1 or more"
-            )
+            raise UsageError(f"{path}: {name} is {value!r:.40}; expected a positive integer")
     if width % heads:
         raise UsageError(f"{path}: a width of {width} for {heads} heads; expected a multiple")
     return GPT2Config(
@@ -86,54 +94,67 @@ def gpt2_config(
 def load_converted(
     scheme: str, checkpoint: ConvertedCheckpoint, tokenizer: LoadedTokenizer, options: LoadOptions
 ) -> CausalModel:
-    """A checkpoint as a model in `options.dtype`, called `scheme:path` in results.
+    """Load a checkpoint in `options.dtype`, named `scheme:path` in results.
 
-    Raises UsageError, before any memory is taken, for weights that are missing, left over or of other shapes than the
-    architecture has them.
+    Raises:
+        UsageError: If weights are missing, left over or of another shape than the architecture
+            needs; this is checked before memory is allocated.
     """
-    name, dtype = f"{scheme}:{checkpoint.path}", dtype_of(options)
-    options.refuse(name, "revision", "device_map", "tp", "peft", "quantization")
-    kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(checkpoint.config)]
-    _check(checkpoint, kind)
-    plain = None if options.attn == "packed" else options.attn
-    try:
-        # copied, because what is mapped from a file changes when training writes the next checkpoint into it
-        state = {
-            key: weights.read().to(dtype, copy=True) for key, weights in checkpoint.weights.items()
-        }
-        model = kind.from_pretrained(
-            None, config=checkpoint.config, state_dict=state, dtype=dtype, attn_implementation=plain
-        ).to(device_of(options))
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AssertionError) as error:
-        raise UsageError(f"model {name}: {' '.join(str(error).split()):.300}") from None
-    identity = {"name": name, "revision": checkpoint.sha256[:8], "weights": checkpoint.sha256}
+    name = f"{scheme}:{checkpoint.path}"
+    dtype = dtype_of(options)
+    options.reject_unsupported(name, "revision", "device_map", "tp", "peft", "quantization")
+    architecture: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(checkpoint.config)]
+    _check_weights(checkpoint, architecture)
+    # a copy, because a mapped file changes when training writes the next checkpoint into it
+    state = {key: tensor.read().to(dtype, copy=True) for key, tensor in checkpoint.weights.items()}
+    with expected_errors(
+        f"model {name}", ValueError, ImportError, expectation="an attention that transformers knows"
+    ):
+        model = architecture.from_pretrained(
+            None,
+            config=checkpoint.config,
+            state_dict=state,
+            dtype=dtype,
+            attn_implementation=None if options.attn == "packed" else options.attn,
+        )
+    model = model.to(device_of(options))
+    identity = {
+        "name": name,
+        "label": local_label(checkpoint.path, scheme),
+        "revision": checkpoint.sha256[:8],
+        "weights": checkpoint.sha256,
+    }
     if checkpoint.step is not None:
         identity["step"] = str(checkpoint.step)
     return assembled(model, tokenizer, identity, options)
 
 
-def _check(checkpoint: ConvertedCheckpoint, kind: Any) -> None:
-    path, weights = checkpoint.path, checkpoint.weights
-    if checkpoint.config.num_hidden_layers > len(weights):
+def _check_weights(checkpoint: ConvertedCheckpoint, architecture: Any) -> None:
+    """Raise UsageError unless the weights are exactly the parameters of the architecture."""
+    path = checkpoint.path
+    weights = checkpoint.weights
+    config = checkpoint.config
+    if config.num_hidden_layers > len(weights):
         raise UsageError(
-            f"{path}: {checkpoint.config.num_hidden_layers} layers in {len(weights)} tensors; expected some in each"
+            f"{path}: {config.num_hidden_layers} layers in {len(weights)} tensors; "
+            "expected tensors for each layer"
         )
-    try:
-        with torch.device("meta"):
-            model = kind(checkpoint.config)
-    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(
-            f"{path}: {' '.join(str(error).split()):.200}; expected sizes that make a {kind.__name__}"
-        ) from None
+    kind = architecture.__name__
+    with (
+        expected_errors(str(path), ValueError, RuntimeError, expectation=f"the sizes of a {kind}"),
+        torch.device("meta"),
+    ):
+        model = architecture(config)
     expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    tied = set(model._tied_weights_keys or ()) if checkpoint.config.tie_word_embeddings else set()
+    tied = set(model._tied_weights_keys or ()) if config.tie_word_embeddings else set()
     if missing := sorted(expected.keys() - weights.keys() - tied):
         raise UsageError(
-            f"{path}: {missing[0]} is not in it ({len(missing)} missing); expected a whole {kind.__name__}"
+            f"{path}: {missing[0]} is missing ({len(missing)} in all); expected a complete {kind}"
         )
     if extra := sorted(weights.keys() - expected.keys()):
         raise UsageError(
-            f"{path}: {extra[0]} has no place in {kind.__name__} ({len(extra)} left over)"
+            f"{path}: unknown tensor {extra[0]} ({len(extra)} in all); "
+            f"expected only the weights of a {kind}"
         )
     for key, (shape, _) in weights.items():
         if shape != expected[key]:

@@ -1,4 +1,4 @@
-"""Where a model lies: one device, layers over several, tensors over several processes, weights in fewer bits."""
+"""Where a model is placed: on one device, or by layer or tensor over several; and quantization."""
 
 import os
 from importlib.util import find_spec
@@ -9,7 +9,7 @@ import torch
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.models.options import LoadOptions
 
-QUANTIZED = {
+QUANTIZATION_PACKAGES = {
     "bnb-8bit": "bitsandbytes",
     "bnb-4bit": "bitsandbytes",
     "gptq": "gptqmodel",
@@ -18,16 +18,23 @@ QUANTIZED = {
 
 
 def device_of(options: LoadOptions) -> str:
-    """The device asked for; `auto` is the GPU of this worker (launchers number a machine's by LOCAL_RANK), or the CPU."""
+    """Return the device to load on; `auto` is this worker's GPU, or the CPU without one.
+
+    Launchers such as torchrun number the GPUs of a machine by LOCAL_RANK.
+    """
     if options.device != "auto":
         return options.device
     return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
 
 
-def spread(options: LoadOptions) -> dict[str, Any]:
-    """How a model larger than a device is laid over several: by layers in one process, or by tensors in as many processes.
+def placement_arguments(options: LoadOptions) -> dict[str, Any]:
+    """Return the arguments of `from_pretrained` that distribute a model over several devices.
 
-    Raises UsageError for both at once, and for another number of processes than `--tp` says.
+    `--device-map` distributes layers in one process; `--tp` distributes tensors over as many
+    processes.
+
+    Raises:
+        UsageError: If both are set, or the number of processes is not the one in `--tp`.
     """
     if options.tp and options.device_map:
         raise UsageError("--tp and --device-map: expected one of the two")
@@ -38,39 +45,45 @@ def spread(options: LoadOptions) -> dict[str, Any]:
     processes = int(os.environ.get("WORLD_SIZE", 1))
     if processes != options.tp or options.tp < 2:
         raise UsageError(
-            f"--tp {options.tp}: there are {processes} processes; expected 'torchrun --nproc-per-node N -m gpt2eval run --tp N'"
+            f"--tp {options.tp}: running in {processes} processes; "
+            "expected 'torchrun --nproc-per-node N -m gpt2eval run --tp N'"
         )
     from transformers.distributed.configuration_utils import DistributedConfig
 
     return {"distributed_config": DistributedConfig(tp_size=options.tp)}
 
 
-def quantized(options: LoadOptions) -> dict[str, Any]:
-    """How weights are held in fewer bits: made so while loading (`bnb-`), or so in the checkpoint (`gptq`, `awq`).
+def quantization_arguments(options: LoadOptions) -> dict[str, Any]:
+    """Return the arguments of `from_pretrained` for weights in fewer bits.
 
-    Raises UsageError without the package that does it, or without a GPU.
+    `bnb-8bit` and `bnb-4bit` quantize while loading; `gptq` and `awq` read a quantized checkpoint.
+
+    Raises:
+        UsageError: If the method is unknown, or its package or a GPU is missing.
     """
-    if options.quantization is None:
+    method = options.quantization
+    if method is None:
         return {}
-    if options.quantization not in QUANTIZED:
-        raise unknown("quantization", options.quantization, QUANTIZED)
-    package = QUANTIZED[options.quantization]
+    if method not in QUANTIZATION_PACKAGES:
+        raise unknown("quantization", method, QUANTIZATION_PACKAGES)
+    package = QUANTIZATION_PACKAGES[method]
     if find_spec(package) is None:
         raise UsageError(
-            f"--quantization {options.quantization}: the package {package} is not installed; expected it beside gpt2eval"
+            f"--quantization {method}: the package {package} is not installed; "
+            f"expected 'pip install {package}'"
         )
     if not torch.cuda.is_available():
         raise UsageError(
-            f"--quantization {options.quantization}: there is no GPU here; expected one, for {package} computes on it"
+            f"--quantization {method}: no GPU available; expected one, because {package} needs it"
         )
-    if options.quantization in ("gptq", "awq"):
-        return {"device_map": {"": device_of(options)}}
+    one_device = {"device_map": {"": device_of(options)}}
+    if method in ("gptq", "awq"):
+        return one_device
     from transformers import BitsAndBytesConfig
 
-    eight = options.quantization == "bnb-8bit"
     config = BitsAndBytesConfig(
-        load_in_8bit=eight,
-        load_in_4bit=not eight,
+        load_in_8bit=method == "bnb-8bit",
+        load_in_4bit=method == "bnb-4bit",
         bnb_4bit_compute_dtype=getattr(torch, options.dtype),
     )
-    return {"quantization_config": config, "device_map": {"": device_of(options)}}
+    return {"quantization_config": config, **one_device}

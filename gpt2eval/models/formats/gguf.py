@@ -1,6 +1,7 @@
-"""`gguf:FILE`: a model in llama.cpp's format, its weights widened to `--dtype` by transformers' own reader.
+"""`gguf:FILE`: a model in llama.cpp's format, its weights expanded to `--dtype` by transformers.
 
-Needs `pip install gpt2eval[gguf]`. llama.cpp's own arithmetic is had through its server and `api:`.
+Needs `pip install gpt2eval[gguf]`. llama.cpp's own arithmetic is available through its server, as
+`api:`.
 """
 
 from importlib.util import find_spec
@@ -9,10 +10,11 @@ from pathlib import Path
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
 from gpt2eval.models.formats import hf
+from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
 
 MAGIC = b"GGUF"
-SIZES = {
+SIZES = {  # metadata keys whose value decides how much memory transformers allocates
     "block_count",
     "embedding_length",
     "feed_forward_length",
@@ -24,36 +26,47 @@ SIZES = {
 
 
 def load(rest: str, options: LoadOptions) -> CausalModel:
-    """The model in a GGUF file. Raises UsageError for a file that is none, and for one that transformers does not read."""
+    """Load a GGUF file.
+
+    Raises:
+        UsageError: If the file is not a valid GGUF file, or transformers cannot read its model.
+    """
     path = Path(rest)
-    options.refuse(f"gguf:{rest}", "revision", "quantization")
+    options.reject_unsupported(f"gguf:{rest}", "revision", "quantization")
     if find_spec("gguf") is None:
         raise UsageError(
             "model gguf: the package gguf is not installed; expected 'pip install gpt2eval[gguf]'"
         )
     try:
         with path.open("rb") as file:
-            magic = file.read(4)
+            magic = file.read(len(MAGIC))
     except OSError as error:
         raise UsageError(f"model gguf:{rest}: {error.strerror}; expected a GGUF file") from None
     if magic != MAGIC:
-        raise UsageError(f"model gguf:{rest}: begins with {magic!r}; expected a GGUF file")
+        raise UsageError(f"model gguf:{rest}: starts with {magic!r}; expected a GGUF file")
     _check_sizes(path)
     return hf.load(str(path.parent), options, gguf=path.name)
 
 
 def _check_sizes(path: Path) -> None:
-    """Raise UsageError where the header speaks of more layers, or wider ones, than the file has: memory would be taken."""
+    """Raise UsageError if the metadata claims more or wider layers than the file has tensors for.
+
+    transformers allocates what the metadata claims before it reads a tensor.
+    """
     from gguf import GGUFReader
 
-    reader = GGUFReader(path)
+    with expected_errors(
+        f"model gguf:{path}", ValueError, IndexError, expectation="a complete GGUF file"
+    ):
+        reader = GGUFReader(path)
     widest = max((int(size) for tensor in reader.tensors for size in tensor.shape), default=0)
     for key, field in reader.fields.items():
         name = key.rpartition(".")[2]
         if name not in SIZES or not isinstance(size := field.contents(), int):
             continue
-        most = len(reader.tensors) if name == "block_count" else widest
-        if not 0 <= size <= most:
+        limit = len(reader.tensors) if name == "block_count" else widest
+        if not 0 <= size <= limit:
             raise UsageError(
-                f"model gguf:{path}: {key} is {size:,}; expected at most {most:,}, of its tensors"
+                f"model gguf:{path}: {key} is {size:,}; expected at most {limit:,}, "
+                "the size of its tensors"
             )

@@ -1,26 +1,33 @@
-"""`litgpt:FOLDER`: a checkpoint of LitGPT (`lit_model.pth`, `model_config.yaml`, and the tokenizer it was made from).
+"""`litgpt:FOLDER`: a checkpoint of LitGPT.
 
-LLaMA's family (with Qwen's biases, Qwen 3's norms) and GPT-NeoX's (Pythia). LitGPT itself converts the others.
+The folder holds `lit_model.pth`, `model_config.yaml` and the tokenizer. LLaMA's family (with Qwen's
+biases and Qwen 3's norms) and GPT-NeoX's (Pythia) are supported; LitGPT itself converts the others.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
-from transformers import (
-    GPTNeoXForCausalLM,
-)
+from transformers import GPTNeoXForCausalLM
 
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
 from gpt2eval.models.formats import converted, safe
-from gpt2eval.models.formats.converted import ConvertedCheckpoint, Weights, held
-from gpt2eval.models.formats.litgpt_config import llama_config, neox_config, read_config
+from gpt2eval.models.formats.converted import ConvertedCheckpoint, LazyTensor, lazy
+from gpt2eval.models.formats.litgpt_config import (
+    LitConfig,
+    llama_config,
+    neox_config,
+    read_config,
+)
+from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
 
+FILES = ("lit_model.pth", "model_config.yaml")
+ADAPTER_PARTS = ("lora", "adapter", "gating_factor")
 LLAMA = {
     "transformer.wte.": "model.embed_tokens.",
     "transformer.ln_f.": "model.norm.",
@@ -38,6 +45,7 @@ NEOX = {
     "transformer.wte.": "gpt_neox.embed_in.",
     "transformer.ln_f.": "gpt_neox.final_layer_norm.",
     "transformer.h.": "gpt_neox.layers.",
+    # the name of the output matrix depends on the version of transformers
     "lm_head.weight": next(iter(GPTNeoXForCausalLM._tied_weights_keys or {}), "lm_head.weight"),
     ".norm_1.": ".input_layernorm.",
     ".norm_2.": ".post_attention_layernorm.",
@@ -46,106 +54,121 @@ NEOX = {
     ".mlp.fc.": ".mlp.dense_h_to_4h.",
     ".mlp.proj.": ".mlp.dense_4h_to_h.",
 }
+# rows of queries, keys and values, number of groups, queries per group, head size -> some rows
+SelectRows = Callable[[Tensor, int, int, int], Tensor]
 
 
 def load(rest: str, options: LoadOptions) -> CausalModel:
-    """The model in a folder of LitGPT. Raises UsageError for a folder that is none, or of an architecture not read here."""
+    """Load a folder of LitGPT.
+
+    Raises:
+        UsageError: If the folder is not one, or its architecture is not supported.
+    """
     folder = Path(rest)
-    if lacking := [
-        name for name in ("lit_model.pth", "model_config.yaml") if not (folder / name).is_file()
-    ]:
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise UsageError(
-            f"model litgpt:{rest}: no {lacking[0]} there; expected lit_model.pth and model_config.yaml"
+            f"model litgpt:{rest}: no {missing[0]} in the folder; expected {' and '.join(FILES)}"
         )
-    made = read(folder)
-    try:
-        words = loading.asked_for(options.tokenizer) or loading.of_place(rest, options.tokenizer)
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(
-            f"model litgpt:{rest}: {' '.join(str(error).split()):.200}; expected its tokenizer.json, or --tokenizer"
-        ) from None
-    return converted.load_converted("litgpt", made, words, options)
+    checkpoint = read(folder)
+    with expected_errors(
+        *(f"model litgpt:{rest}", OSError, ValueError),
+        expectation="its tokenizer.json, or --tokenizer",
+    ):
+        tokenizer = loading.asked_for(options.tokenizer) or loading.of_place(
+            rest, options.tokenizer
+        )
+    return converted.load_converted("litgpt", checkpoint, tokenizer, options)
 
 
 def read(folder: Path) -> ConvertedCheckpoint:
-    """The checkpoint in a folder, under the names of the transformers model that computes the same."""
-    said = read_config(folder / "model_config.yaml")
-    content = safe.torch_file(folder / "lit_model.pth")
+    """Read a folder's checkpoint, under the names of the equivalent transformers model."""
+    weights_path = folder / "lit_model.pth"
+    config_path = folder / "model_config.yaml"
+    lit_config = read_config(config_path)
+    content = safe.load_torch_file(weights_path)
     content = content.get("model", content) if isinstance(content, Mapping) else {}
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    if strange := [
-        name for name in state if "lora" in name or "adapter" in name or "gating_factor" in name
-    ]:
-        raise UsageError(
-            f"{folder}: {strange[0]} is an adapter's; expected it merged, by 'litgpt merge_lora'"
-        )
-    neox = said["mlp_class_name"] == "GptNeoxMLP"
-    config = (neox_config if neox else llama_config)(folder, said)
-    weights = dict(
-        pair for name, value in state.items() for pair in _renamed(name, value, said, neox=neox)
-    )
-    return ConvertedCheckpoint(
-        folder,
-        config,
-        weights,
-        safe.digest([folder / "model_config.yaml", folder / "lit_model.pth"]),
-    )
-
-
-def _renamed(
-    name: str, value: Tensor, said: Mapping[str, Any], *, neox: bool
-) -> Iterator[tuple[str, Weights]]:
-    """A tensor of LitGPT as transformers'; queries, keys and values lie in one, in old files by groups (`attn.attn`)."""
-    grouped = ".attn.attn." in name
-    new = name.replace(".attn.attn.", ".attn.qkv.")
-    for theirs, ours in (NEOX if neox else LLAMA).items():
-        new = new.replace(theirs, ours)
-    if neox:
-        yield (
-            new,
-            held(value)
-            if grouped or "query_key_value" not in new
-            else _parts(value, said, _by_groups),
-        )
-    elif ".attn.qkv." in new:
-        for which, letter in enumerate("qkv"):
-            yield (
-                new.replace(".attn.qkv.", f".self_attn.{letter}_proj."),
-                _parts(value, said, _taken(which, grouped=grouped)),
+    for name in state:
+        if any(part in name for part in ADAPTER_PARTS):
+            raise UsageError(
+                f"{folder}: {name} belongs to an adapter; "
+                "expected merged weights, as 'litgpt merge_lora' writes them"
             )
+    is_neox = lit_config["mlp_class_name"] == "GptNeoxMLP"
+    with expected_errors(
+        str(config_path), StrictDataclassError, ValueError, expectation="LitGPT's config"
+    ):
+        config = (neox_config if is_neox else llama_config)(folder, lit_config)
+    rename = _neox_weights if is_neox else _llama_weights
+    weights: dict[str, LazyTensor] = {}
+    for name, value in state.items():
+        weights |= rename(name, value, lit_config)
+    checksum = safe.sha256_of_files([config_path, weights_path])
+    return ConvertedCheckpoint(folder, config, weights, checksum)
+
+
+def _neox_weights(name: str, value: Tensor, config: LitConfig) -> Iterator[tuple[str, LazyTensor]]:
+    """Yield a tensor under GPT-NeoX's names.
+
+    LitGPT stores queries, keys and values in one tensor: all queries first, or in old files group
+    by group (`attn.attn`), which is also the order of GPT-NeoX.
+    """
+    is_grouped = ".attn.attn." in name
+    new_name = _replaced(name, NEOX)
+    if is_grouped or "query_key_value" not in new_name:
+        yield new_name, lazy(name, value)
     else:
-        yield new, held(value)
+        yield new_name, _rows(value, config, _by_groups)
 
 
-def _parts(
-    value: Tensor, said: Mapping[str, Any], take: Callable[[Tensor, int, int, int], Tensor]
-) -> Weights:
-    """Some of the rows of queries, keys and values; their number is checked before they are cut."""
-    groups, size, each = (
-        said["n_query_groups"],
-        said["head_size"],
-        said["n_head"] // said["n_query_groups"],
-    )
-    if len(value) != (groups * (each + 2)) * size:
-        return Weights(tuple(value.shape), lambda: value)
-    shape = take(value.to("meta"), groups, each, size).shape
-    return Weights(tuple(shape), lambda: take(value, groups, each, size).contiguous())
+def _llama_weights(name: str, value: Tensor, config: LitConfig) -> Iterator[tuple[str, LazyTensor]]:
+    """Yield a tensor under LLaMA's names; queries, keys and values become three tensors."""
+    is_grouped = ".attn.attn." in name
+    new_name = _replaced(name, LLAMA)
+    if ".attn.qkv." not in new_name:
+        yield new_name, lazy(name, value)
+        return
+    for index, letter in enumerate("qkv"):
+        select = _one_of_qkv(index, is_grouped=is_grouped)
+        part_name = new_name.replace(".attn.qkv.", f".self_attn.{letter}_proj.")
+        yield part_name, _rows(value, config, select)
 
 
-def _taken(which: int, *, grouped: bool) -> Callable[[Tensor, int, int, int], Tensor]:
-    """The rows of the queries (0), keys (1) or values (2)."""
-
-    def take(value: Tensor, groups: int, each: int, size: int) -> Tensor:
-        if grouped:
-            by_group = value.unflatten(0, (groups, each + 2, size)).split((each, 1, 1), 1)
-            return by_group[which].flatten(0, 2)
-        return value.split((groups * each * size, groups * size, groups * size))[which]
-
-    return take
+def _replaced(name: str, replacements: Mapping[str, str]) -> str:
+    name = name.replace(".attn.attn.", ".attn.qkv.")
+    for theirs, ours in replacements.items():
+        name = name.replace(theirs, ours)
+    return name
 
 
-def _by_groups(value: Tensor, groups: int, each: int, size: int) -> Tensor:
-    """All queries, all keys, all values, as queries, keys and values group by group."""
-    rows = (groups * each * size, groups * size, groups * size)
-    parts = [part.unflatten(0, (groups, -1, size)) for part in value.split(rows)]
+def _rows(value: Tensor, config: LitConfig, select: SelectRows) -> LazyTensor:
+    """Select rows of queries, keys and values, if their number is the one the config implies."""
+    groups = config["n_query_groups"]
+    head_size = config["head_size"]
+    queries = config["n_head"] // groups  # per group
+    if len(value) != groups * (queries + 2) * head_size:
+        # a shape that the architecture does not have, which is reported later
+        return LazyTensor(tuple(value.shape), lambda: value)
+    shape = select(value.to("meta"), groups, queries, head_size).shape
+    return LazyTensor(tuple(shape), lambda: select(value, groups, queries, head_size).contiguous())
+
+
+def _one_of_qkv(index: int, *, is_grouped: bool) -> SelectRows:
+    """Return a function that selects the rows of the queries (0), keys (1) or values (2)."""
+
+    def select(value: Tensor, groups: int, queries: int, head_size: int) -> Tensor:
+        if is_grouped:
+            # [groups, queries + key + value, head size]
+            by_group = value.unflatten(0, (groups, queries + 2, head_size))
+            return by_group.split((queries, 1, 1), 1)[index].flatten(0, 2)
+        sizes = (groups * queries * head_size, groups * head_size, groups * head_size)
+        return value.split(sizes)[index]
+
+    return select
+
+
+def _by_groups(value: Tensor, groups: int, queries: int, head_size: int) -> Tensor:
+    """Reorder rows from all queries, all keys, all values to group by group."""
+    sizes = (groups * queries * head_size, groups * head_size, groups * head_size)
+    parts = [part.unflatten(0, (groups, -1, head_size)) for part in value.split(sizes)]
     return torch.cat(parts, 1).flatten(0, 2)

@@ -15,7 +15,9 @@ from transformers import (
 
 from gpt2eval.errors import UsageError
 
-UNREAD = (  # what, where a config has it, is another architecture
+LitConfig = Mapping[str, Any]
+
+UNSUPPORTED = (  # keys that, where set, mean another architecture
     "sliding_window_size",
     "attention_logit_softcapping",
     "final_logit_softcapping",
@@ -30,42 +32,6 @@ UNREAD = (  # what, where a config has it, is another architecture
     "rope_indices",
     "n_expert",
 )
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """LitGPT's config with its defaults. Raises UsageError for one that is damaged, or of another architecture."""
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(
-            f"{path}: {' '.join(str(error).split()):.200}; expected LitGPT's config"
-        ) from None
-    if not isinstance(found, dict):
-        raise UsageError(f"{path}: expected LitGPT's config, a mapping")
-    said: dict[str, Any] = DEFAULTS | found
-    for key in ("block_size", "n_layer", "n_head", "n_embd", "vocab_size"):
-        if not isinstance(said[key], int) or isinstance(said[key], bool) or said[key] < 1:
-            raise UsageError(
-                f"{path}: {key} is {said[key]!r:.40}; expected a whole number of 1 or more"
-            )
-    said |= {
-        key: float(said[key]) for key in ("norm_eps", "rotary_percentage", "rope_base")
-    }  # YAML reads 1e-5 as a string
-    said["head_size"] = said["head_size"] or said["n_embd"] // said["n_head"]
-    said["n_query_groups"] = said["n_query_groups"] or said["n_head"]
-    said["padded_vocab_size"] = (
-        said["padded_vocab_size"]
-        or -(-said["vocab_size"] // said["padding_multiple"]) * said["padding_multiple"]
-    )
-    odd = [key for key in UNREAD if said.get(key)]
-    if odd or said["mlp_class_name"] not in ("GptNeoxMLP", "LLaMAMLP"):
-        what = f"{odd[0]}: {said[odd[0]]}" if odd else f"mlp_class_name: {said['mlp_class_name']}"
-        raise UsageError(
-            f"{path}: {what} is not read here; expected 'litgpt convert_from_litgpt' and the folder it makes"
-        )
-    return said
-
-
 DEFAULTS: dict[str, Any] = {
     "block_size": 4096,
     "n_layer": 16,
@@ -91,73 +57,138 @@ DEFAULTS: dict[str, Any] = {
     "mlp_class_name": "GptNeoxMLP",
     "gelu_approximate": "none",
 }
+REQUIRED_SIZES = ("block_size", "n_layer", "n_head", "n_embd", "vocab_size", "padding_multiple")
+OPTIONAL_SIZES = ("head_size", "n_query_groups", "padded_vocab_size", "intermediate_size")
+NUMBERS = ("norm_eps", "rotary_percentage", "rope_base", "rope_condense_ratio")
+ROPE_ADJUSTMENTS = ("factor", "low_freq_factor", "high_freq_factor", "original_max_seq_len")
+CONVERT = "expected 'litgpt convert_from_litgpt' and the folder it writes"
 
 
-def _shared(said: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """Read LitGPT's config and fill in its defaults.
+
+    Raises:
+        UsageError: If the file is damaged, or the architecture is not supported.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path}: {reason:.200}; expected LitGPT's config") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected LitGPT's config, a mapping")
+    config: dict[str, Any] = DEFAULTS | content
+    for key in (*REQUIRED_SIZES, *OPTIONAL_SIZES):
+        _check_size(path, key, config[key], is_optional=key in OPTIONAL_SIZES)
+    for key in NUMBERS:
+        config[key] = _number(path, key, config[key])
+    if adjustments := config["rope_adjustments"]:
+        values = adjustments if isinstance(adjustments, dict) else {}
+        config["rope_adjustments"] = {
+            key: _number(path, f"rope_adjustments.{key}", values.get(key))
+            for key in ROPE_ADJUSTMENTS
+        }
+    config["head_size"] = config["head_size"] or config["n_embd"] // config["n_head"]
+    config["n_query_groups"] = config["n_query_groups"] or config["n_head"]
+    multiple = config["padding_multiple"]
+    rounded_up = -(-config["vocab_size"] // multiple) * multiple
+    config["padded_vocab_size"] = config["padded_vocab_size"] or rounded_up
+    unsupported = [key for key in UNSUPPORTED if config.get(key)]
+    if config["mlp_class_name"] not in ("GptNeoxMLP", "LLaMAMLP"):
+        unsupported.append("mlp_class_name")
+    if unsupported:
+        key = unsupported[0]
+        raise UsageError(f"{path}: {key}: {config[key]} is not supported; {CONVERT}")
+    return config
+
+
+def _check_size(path: Path, key: str, value: Any, *, is_optional: bool) -> None:
+    if is_optional and not value:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{path}: {key} is {value!r:.40}; expected a positive integer")
+
+
+def _number(path: Path, key: str, value: Any) -> float:
+    """Return a value as a number; YAML reads 1e-5 as a string."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{path}: {key} is {value!r:.40}; expected a number") from None
+
+
+def llama_config(folder: Path, config: LitConfig) -> PreTrainedConfig:
+    """Return the configuration of LLaMA's family: RMS norms and gated feed-forward blocks.
+
+    Raises:
+        UsageError: If the architecture is another one.
+    """
+    if (
+        config["norm_class_name"] != "RMSNorm"
+        or config["parallel_residual"]
+        or config["bias"]
+        or config["rotary_percentage"] != 1.0
+    ):
+        raise _unknown_family(folder)
+    settings = _common_settings(config) | {
+        "intermediate_size": config["intermediate_size"],
+        "num_key_value_heads": config["n_query_groups"],
+        "head_dim": config["head_size"],
+        "rms_norm_eps": config["norm_eps"],
+    }
+    if config["norm_qk"]:
+        return Qwen3Config(**settings, attention_bias=bool(config["attn_bias"]))
+    return Qwen2Config(**settings) if config["attn_bias"] else LlamaConfig(**settings)
+
+
+def neox_config(folder: Path, config: LitConfig) -> PreTrainedConfig:
+    """Return the configuration of GPT-NeoX's family: layer norms with biases, fused attention.
+
+    Raises:
+        UsageError: If the architecture is another one.
+    """
+    if config["norm_class_name"] != "LayerNorm" or not config["bias"]:
+        raise _unknown_family(folder)
+    settings: dict[str, Any] = _common_settings(config) | {
+        "rope_parameters": _rope_parameters(config)
+        | {"partial_rotary_factor": config["rotary_percentage"]},
+        "intermediate_size": config["intermediate_size"] or 4 * config["n_embd"],
+        "layer_norm_eps": config["norm_eps"],
+        "use_parallel_residual": config["parallel_residual"],
+        "hidden_act": "gelu" if config["gelu_approximate"] == "none" else "gelu_pytorch_tanh",
+    }
+    return GPTNeoXConfig(**settings)
+
+
+def _unknown_family(folder: Path) -> UsageError:
+    return UsageError(f"{folder}: neither LLaMA's family nor GPT-NeoX's; {CONVERT}")
+
+
+def _common_settings(config: LitConfig) -> dict[str, Any]:
     return {
-        "vocab_size": said["padded_vocab_size"],
-        "hidden_size": said["n_embd"],
-        "num_hidden_layers": said["n_layer"],
-        "num_attention_heads": said["n_head"],
-        "max_position_embeddings": said["block_size"],
-        "rope_parameters": _rope(said),
+        "vocab_size": config["padded_vocab_size"],
+        "hidden_size": config["n_embd"],
+        "num_hidden_layers": config["n_layer"],
+        "num_attention_heads": config["n_head"],
+        "max_position_embeddings": config["block_size"],
+        "rope_parameters": _rope_parameters(config),
         "tie_word_embeddings": False,
         "bos_token_id": None,
         "eos_token_id": None,
     }
 
 
-def _rope(said: Mapping[str, Any]) -> dict[str, Any]:
-    """The rotary embedding: plain, stretched, or as LLaMA 3.1 adjusts it."""
-    base = {"rope_theta": float(said["rope_base"])}
-    if said["rope_adjustments"]:
-        kept = ("factor", "low_freq_factor", "high_freq_factor")
-        adjusted = {key: float(said["rope_adjustments"][key]) for key in kept}
-        first = int(said["rope_adjustments"]["original_max_seq_len"])
+def _rope_parameters(config: LitConfig) -> dict[str, Any]:
+    """Return the rotary embedding: plain, scaled linearly, or adjusted as in LLaMA 3.1."""
+    base = {"rope_theta": config["rope_base"]}
+    if adjustments := config["rope_adjustments"]:
+        factors = {key: adjustments[key] for key in ROPE_ADJUSTMENTS[:3]}
         return {
             "rope_type": "llama3",
             **base,
-            **adjusted,
-            "original_max_position_embeddings": first,
+            **factors,
+            "original_max_position_embeddings": int(adjustments["original_max_seq_len"]),
         }
-    if said["rope_condense_ratio"] != 1:
-        return {"rope_type": "linear", **base, "factor": float(said["rope_condense_ratio"])}
+    if config["rope_condense_ratio"] != 1:
+        return {"rope_type": "linear", **base, "factor": config["rope_condense_ratio"]}
     return {"rope_type": "default", **base}
-
-
-def llama_config(folder: Path, said: Mapping[str, Any]) -> PreTrainedConfig:
-    """LLaMA's family: RMS norms, gated feed-forward blocks, one after the other."""
-    if (
-        said["norm_class_name"] != "RMSNorm"
-        or said["parallel_residual"]
-        or said["bias"]
-        or said["rotary_percentage"] != 1.0
-    ):
-        raise UsageError(
-            f"{folder}: neither LLaMA's family nor GPT-NeoX's; expected 'litgpt convert_from_litgpt' and the folder it makes"
-        )
-    shared = _shared(said) | {
-        "intermediate_size": said["intermediate_size"],
-        "num_key_value_heads": said["n_query_groups"],
-        "head_dim": said["head_size"],
-        "rms_norm_eps": said["norm_eps"],
-    }
-    if said["norm_qk"]:
-        return Qwen3Config(**shared, attention_bias=bool(said["attn_bias"]))
-    return Qwen2Config(**shared) if said["attn_bias"] else LlamaConfig(**shared)
-
-
-def neox_config(folder: Path, said: Mapping[str, Any]) -> PreTrainedConfig:
-    """GPT-NeoX's family: layer norms with biases, one matrix for queries, keys and values."""
-    if said["norm_class_name"] != "LayerNorm" or not said["bias"]:
-        raise UsageError(
-            f"{folder}: neither LLaMA's family nor GPT-NeoX's; expected 'litgpt convert_from_litgpt' and the folder it makes"
-        )
-    settings: dict[str, Any] = _shared(said) | {
-        "rope_parameters": _rope(said) | {"partial_rotary_factor": said["rotary_percentage"]},
-        "intermediate_size": said["intermediate_size"] or 4 * said["n_embd"],
-        "layer_norm_eps": said["norm_eps"],
-        "use_parallel_residual": said["parallel_residual"],
-        "hidden_act": "gelu" if said["gelu_approximate"] == "none" else "gelu_pytorch_tanh",
-    }
-    return GPTNeoXConfig(**settings)

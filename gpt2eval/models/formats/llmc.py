@@ -1,11 +1,13 @@
-"""`llmc:FILE`: a GPT-2 that llm.c wrote (`model_00001000.bin`): a header of 256 integers, then the weights in its order.
+"""`llmc:FILE`: a GPT-2 that llm.c wrote, such as `model_00001000.bin`.
 
-Versions 3 (float32) and 5 (bfloat16). The rows that pad the vocabulary are left out, as llm.c's own softmax does.
+The file is a header of 256 integers and the weights in llm.c's order, in version 3 (float32) or 5
+(bfloat16). Rows that only pad the vocabulary are left out, as in llm.c's own softmax.
 """
 
 import re
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,77 +16,100 @@ from torch import Tensor
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
 from gpt2eval.models.formats import converted, safe
-from gpt2eval.models.formats.converted import ConvertedCheckpoint, Weights
+from gpt2eval.models.formats.converted import ConvertedCheckpoint, LazyTensor
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
 
 MAGIC = 20240326
-HEADER = 256  # 32-bit integers
+HEADER_BYTES = 4 * 256
 VERSIONS = {3: (np.dtype("<f4"), torch.float32), 5: (np.dtype("<i2"), torch.bfloat16)}
 
 
+class Header(NamedTuple):
+    """The header's fields, in file order."""
+
+    magic: int
+    version: int
+    context: int
+    vocabulary: int
+    layers: int
+    heads: int
+    width: int
+    padded_vocabulary: int
+
+
 def load(rest: str, options: LoadOptions) -> CausalModel:
-    """The model in a file of llm.c. Raises UsageError for a file that is none."""
+    """Load a file of llm.c. Raises UsageError if the file is invalid."""
     path = Path(rest)
-    return converted.load_converted(
-        "llmc", read(path), loading.for_gpt2(path, options.tokenizer), options
-    )
+    checkpoint = read(path)
+    tokenizer = loading.for_gpt2(path, options.tokenizer)
+    return converted.load_converted("llmc", checkpoint, tokenizer, options)
 
 
 def read(path: Path) -> ConvertedCheckpoint:
-    """The checkpoint in a file; its linear weights are `[out, in]`, transformers' GPT-2 has `[in, out]`."""
+    """Read a file's checkpoint.
+
+    llm.c stores linear weights as `[out, in]`; transformers' GPT-2 has `[in, out]`.
+    """
+    header = _read_header(path)
+    config = converted.gpt2_config(
+        path,
+        layers=header.layers,
+        heads=header.heads,
+        width=header.width,
+        context=header.context,
+        vocabulary=header.vocabulary,
+        gelu="gelu_new",
+    )
+    stored, dtype = VERSIONS[header.version]
+    shapes = _shapes(header)
+    expected = HEADER_BYTES + stored.itemsize * sum(prod(shape) for shape in shapes.values())
+    size = path.stat().st_size
+    if header.padded_vocabulary < header.vocabulary or size != expected:
+        raise UsageError(
+            f"{path}: {size} bytes, a vocabulary of {header.vocabulary} in "
+            f"{header.padded_vocabulary} rows; expected {expected} bytes"
+        )
+    # opened copy-on-write, because torch warns about read-only arrays
+    content = np.memmap(path, stored, "c", HEADER_BYTES)
+    weights: dict[str, LazyTensor] = {}
+    offset = 0
+    for name, shape in shapes.items():
+        block = content[offset : offset + prod(shape)].reshape(shape)
+        offset += prod(shape)
+        weights |= _tensors(name, block, dtype, header)
+    weights["lm_head.weight"] = weights["transformer.wte.weight"]
+    step = re.search(r"_(\d+)$", path.stem)
+    return ConvertedCheckpoint(
+        path, config, weights, safe.sha256_of_files([path]), int(step[1]) if step else None
+    )
+
+
+def _read_header(path: Path) -> Header:
+    """Read the header. Raises UsageError unless it is llm.c's, of a known version."""
     try:
         with path.open("rb") as file:
-            first = file.read(4 * HEADER)
+            raw = file.read(HEADER_BYTES)
     except OSError as error:
         raise UsageError(
             f"{path}: {error.strerror}; expected a file of weights that llm.c wrote"
         ) from None
-    header = np.frombuffer(first.ljust(4 * HEADER, b"\0"), "<i4")
-    if len(first) < 4 * HEADER or header[0] != MAGIC or int(header[1]) not in VERSIONS:
-        said = (
-            f"magic {header[0]}, version {header[1]}"
-            if len(first) == 4 * HEADER
-            else f"{len(first)} bytes"
-        )
-        raise UsageError(
-            f"{path}: {said}; expected a GPT-2 of llm.c, magic {MAGIC}, version 3 or 5"
-        )
-    stored, dtype = VERSIONS[int(header[1])]
-    context, vocabulary, layers, heads, width, padded = (int(value) for value in header[2:8])
-    config = converted.gpt2_config(
-        path,
-        layers=layers,
-        heads=heads,
-        width=width,
-        context=context,
-        vocabulary=vocabulary,
-        gelu="gelu_new",
-    )
-    blocks = _blocks(layers, width, context, padded)
-    expected = 4 * HEADER + stored.itemsize * sum(prod(shape) for shape in blocks.values())
-    if padded < vocabulary or path.stat().st_size != expected:
-        raise UsageError(
-            f"{path}: {path.stat().st_size} bytes, a vocabulary of {vocabulary} in {padded} rows; expected {expected} bytes"
-        )
-    content = np.memmap(path, stored, "c", 4 * HEADER)
-    weights, at = {}, 0
-    for name, shape in blocks.items():
-        block = content[at : at + prod(shape)].reshape(shape)
-        at += prod(shape)
-        weights |= _named(name, block, dtype, layers, vocabulary)
-    weights["lm_head.weight"] = weights["transformer.wte.weight"]
-    step = re.search(r"_(\d+)$", path.stem)
-    return ConvertedCheckpoint(
-        path, config, weights, safe.digest([path]), int(step[1]) if step else None
-    )
+    problem = f"{len(raw)} bytes"
+    if len(raw) == HEADER_BYTES:
+        header = Header(*map(int, np.frombuffer(raw, "<i4", len(Header._fields))))
+        if header.magic == MAGIC and header.version in VERSIONS:
+            return header
+        problem = f"magic {header.magic}, version {header.version}"
+    raise UsageError(f"{path}: {problem}; expected a GPT-2 of llm.c, magic {MAGIC}, version 3 or 5")
 
 
-def _blocks(layers: int, width: int, context: int, padded: int) -> dict[str, tuple[int, ...]]:
-    """What lies in the file, in order; `{}` stands for the layer, all of which lie together."""
+def _shapes(header: Header) -> dict[str, tuple[int, ...]]:
+    """Return the blocks of the file in order; a block of `h.{}` holds one tensor per layer."""
+    layers = header.layers
+    width = header.width
     return {
-        "wte.weight": (padded, width),
-        "wpe.weight": (context, width),
+        "wte.weight": (header.padded_vocabulary, width),
+        "wpe.weight": (header.context, width),
         "h.{}.ln_1.weight": (layers, width),
         "h.{}.ln_1.bias": (layers, width),
         "h.{}.attn.c_attn.weight": (layers, 3 * width, width),
@@ -102,24 +127,22 @@ def _blocks(layers: int, width: int, context: int, padded: int) -> dict[str, tup
     }
 
 
-def _named(
-    name: str, block: np.ndarray, dtype: torch.dtype, layers: int, vocabulary: int
-) -> dict[str, Weights]:
-    """A block of the file as the tensors of transformers' model."""
-    if "{}" not in name:
+def _tensors(
+    name: str, block: np.ndarray, dtype: torch.dtype, header: Header
+) -> dict[str, LazyTensor]:
+    """Return a block of the file as tensors under transformers' names."""
+    if "{}" in name:
         return {
-            f"transformer.{name}": _weights(
-                block[:vocabulary] if name == "wte.weight" else block, dtype
-            )
+            f"transformer.{name}".format(layer): _lazy(block[layer].T, dtype)
+            for layer in range(header.layers)
         }
-    return {
-        f"transformer.{name}".format(layer): _weights(block[layer].T, dtype)
-        for layer in range(layers)
-    }
+    rows = block[: header.vocabulary] if name == "wte.weight" else block
+    return {f"transformer.{name}": _lazy(rows, dtype)}
 
 
-def _weights(block: np.ndarray, dtype: torch.dtype) -> Weights:
+def _lazy(block: np.ndarray, dtype: torch.dtype) -> LazyTensor:
     def read() -> Tensor:
+        # numpy has no bfloat16: the bits are read as integers, and viewed as the dtype by torch
         return torch.from_numpy(np.ascontiguousarray(block)).view(dtype)
 
-    return Weights(block.shape, read)
+    return LazyTensor(block.shape, read)

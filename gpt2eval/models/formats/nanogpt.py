@@ -1,7 +1,8 @@
-"""`nanogpt:FILE`: a checkpoint that nanoGPT's train.py saved (`ckpt.pt`), by its own tokenizer or GPT-2's.
+"""`nanogpt:FILE`: a checkpoint that nanoGPT's train.py saved (`ckpt.pt`).
 
-A `meta.pkl` beside it (or named by `--tokenizer`) is a vocabulary of characters. nanoGPT computes the exact GELU;
-checkpoints from before it did (and those trained by others with GPT-2's approximation) are `nanogpt-tanh:FILE`.
+It is tokenized by the `meta.pkl` beside it (or named by `--tokenizer`), a vocabulary of characters,
+else by GPT-2's tokenizer. nanoGPT computes the exact GELU; older checkpoints, and models trained
+with GPT-2's tanh approximation, are `nanogpt-tanh:FILE`.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from torch import Tensor
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
 from gpt2eval.models.formats import converted, safe
-from gpt2eval.models.formats.converted import ConvertedCheckpoint, Weights, held
+from gpt2eval.models.formats.converted import ConvertedCheckpoint, LazyTensor, lazy
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
@@ -26,92 +27,108 @@ SIZES = {
     "context": "block_size",
     "vocabulary": "vocab_size",
 }
-COMPILED = "_orig_mod."  # before each name, where the model was compiled
+COMPILED = "_orig_mod."  # the prefix that torch.compile adds to names
 TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 BUFFERS = (".attn.bias", ".attn.masked_bias")
-BIASES = {
+BIASES = {  # the biases of a layer, and their sizes in widths
     "ln_1": 1,
     "attn.c_attn": 3,
     "attn.c_proj": 1,
     "ln_2": 1,
     "mlp.c_fc": 4,
     "mlp.c_proj": 1,
-}  # in widths
+}
+MAX_LAYERS = 1 << 16
 
 
 def load(
     rest: str, options: LoadOptions, *, scheme: str = "nanogpt", gelu: str = "gelu"
 ) -> CausalModel:
-    """The model in a checkpoint of nanoGPT. Raises UsageError for a file that is none, or would run something."""
+    """Load a checkpoint of nanoGPT. Raises UsageError if it is invalid or needs code to run."""
     path = Path(rest)
-    made = read(path, gelu)
-    return converted.load_converted(scheme, made, _tokenizer(path, options.tokenizer), options)
+    checkpoint = read(path, gelu)
+    tokenizer = _load_tokenizer(path, options.tokenizer)
+    return converted.load_converted(scheme, checkpoint, tokenizer, options)
 
 
 def load_tanh(rest: str, options: LoadOptions) -> CausalModel:
-    """The same with GPT-2's approximation of GELU."""
+    """Load a checkpoint of nanoGPT that uses GPT-2's approximation of GELU."""
     return load(rest, options, scheme="nanogpt-tanh", gelu="gelu_new")
 
 
 def read(path: Path, gelu: str = "gelu") -> ConvertedCheckpoint:
-    """The checkpoint in a file: nanoGPT's linear weights are `[out, in]`, transformers' GPT-2 has `[in, out]`."""
-    content = safe.torch_file(path)
-    parts = content if isinstance(content, Mapping) else {}
-    args, state = parts.get("model_args"), parts.get("model")
+    """Read a file's checkpoint.
+
+    nanoGPT stores linear weights as `[out, in]`; transformers' GPT-2 has `[in, out]`.
+    """
+    content = safe.load_torch_file(path)
+    entries = content if isinstance(content, Mapping) else {}
+    args = entries.get("model_args")
+    state = entries.get("model")
     if not isinstance(args, Mapping) or not isinstance(state, Mapping):
         raise UsageError(
-            f"{path}: no 'model_args' and 'model' in it; expected a checkpoint of nanoGPT's train.py"
+            f"{path}: no 'model_args' and 'model' in the file; "
+            "expected a checkpoint of nanoGPT's train.py"
         )
-    config = converted.gpt2_config(
-        path, **{ours: args.get(theirs) for ours, theirs in SIZES.items()}, gelu=gelu
-    )
-    plain = {str(name).removeprefix(COMPILED): value for name, value in state.items()}
+    sizes = {ours: args.get(theirs) for ours, theirs in SIZES.items()}
+    config = converted.gpt2_config(path, **sizes, gelu=gelu)
+    tensors = {str(name).removeprefix(COMPILED): value for name, value in state.items()}
     weights = {
-        name: _transposed(value) if name.endswith(TRANSPOSED) else held(value)
-        for name, value in plain.items()
+        name: _transposed(name, value) if name.endswith(TRANSPOSED) else lazy(name, value)
+        for name, value in tensors.items()
         if isinstance(value, Tensor) and not name.endswith(BUFFERS)
     }
     if "transformer.wte.weight" in weights:
         weights.setdefault("lm_head.weight", weights["transformer.wte.weight"])
     if not args.get("bias", True) and config.n_layer <= len(weights):
-        weights = _absent_biases(config.n_layer, config.n_embd) | weights
-    step = parts.get("iter_num")
+        weights = _zero_biases(config.n_layer, config.n_embd) | weights
+    step = entries.get("iter_num")
     return ConvertedCheckpoint(
-        path, config, weights, safe.digest([path]), step if isinstance(step, int) else None
+        path,
+        config,
+        weights,
+        safe.sha256_of_files([path]),
+        step if isinstance(step, int) else None,
     )
 
 
-def _transposed(tensor: Tensor) -> Weights:
-    converted.real(tensor)
-    return Weights(tuple(tensor.shape[::-1]), lambda: tensor.t().contiguous())
+def _transposed(name: str, tensor: Tensor) -> LazyTensor:
+    converted.check_floating_point(name, tensor)
+    return LazyTensor(tuple(tensor.shape[::-1]), lambda: tensor.t().contiguous())
 
 
-def _absent_biases(layers: int, width: int) -> dict[str, Weights]:
-    """The biases that a model without any has as zeros."""
+def _zero_biases(layers: int, width: int) -> dict[str, LazyTensor]:
+    """Return zeros as the biases of a model that was trained without."""
     sizes = {
         f"h.{layer}.{name}": widths * width
-        for layer in range(min(layers, 1 << 16))
+        for layer in range(min(layers, MAX_LAYERS))
         for name, widths in BIASES.items()
     }
-    return {
-        f"transformer.{name}.bias": _zeros(size) for name, size in (sizes | {"ln_f": width}).items()
-    }
+    sizes["ln_f"] = width
+    return {f"transformer.{name}.bias": _zeros(size) for name, size in sizes.items()}
 
 
-def _zeros(size: int) -> Weights:
-    return Weights((size,), lambda: torch.zeros(size))
+def _zeros(size: int) -> LazyTensor:
+    return LazyTensor((size,), lambda: torch.zeros(size))
 
 
-def _tokenizer(path: Path, choice: str | None) -> LoadedTokenizer:
-    meta = Path(choice) if choice and choice.endswith(".pkl") else path.parent / "meta.pkl"
-    if (choice and choice != str(meta)) or not (choice or meta.is_file()):
+def _load_tokenizer(path: Path, choice: str | None) -> LoadedTokenizer:
+    """Load the characters of a `meta.pkl`, or a GPT-2 tokenizer."""
+    if choice and not choice.endswith(".pkl"):
         return loading.for_gpt2(path, choice)
-    vocabulary: Any = safe.plain_pickle(meta)
-    known = vocabulary.get("stoi") if isinstance(vocabulary, dict) else None
-    if not isinstance(known, dict) or not all(
-        isinstance(c, str) and len(c) == 1 and type(i) is int and i >= 0 for c, i in known.items()
-    ):
+    meta = Path(choice) if choice else path.parent / "meta.pkl"
+    if not choice and not meta.is_file():
+        return loading.for_gpt2(path, choice)
+    content: Any = safe.load_plain_pickle(meta)
+    vocabulary = content.get("stoi") if isinstance(content, dict) else None
+    if not isinstance(vocabulary, dict) or not all(map(_is_character, vocabulary.items())):
         raise UsageError(
-            f"{meta}: no 'stoi' of characters to ids in it; expected nanoGPT's meta.pkl"
+            f"{meta}: no 'stoi' of characters to ids in the file; expected nanoGPT's meta.pkl"
         )
-    return loading.of_characters(known)
+    return loading.of_characters(vocabulary)
+
+
+def _is_character(entry: tuple[Any, Any]) -> bool:
+    """Whether a vocabulary entry is one character and its id."""
+    character, id_ = entry
+    return isinstance(character, str) and len(character) == 1 and type(id_) is int and id_ >= 0

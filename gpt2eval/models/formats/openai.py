@@ -1,6 +1,7 @@
-"""`openai:FOLDER`: GPT-2 as OpenAI released it, a TensorFlow checkpoint with `hparams.json`, `encoder.json`, `vocab.bpe`.
+"""`openai:FOLDER`: GPT-2 as OpenAI released it.
 
-The tensors are read by TensorFlow itself (`pip install gpt2eval[tensorflow]`); nothing in the files is run.
+The folder holds a TensorFlow checkpoint with `hparams.json`, `encoder.json` and `vocab.bpe`.
+TensorFlow itself reads the tensors (`pip install gpt2eval[tensorflow]`); no code in the files runs.
 """
 
 import re
@@ -12,7 +13,8 @@ import torch
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
 from gpt2eval.models.formats import converted, safe
-from gpt2eval.models.formats.converted import ConvertedCheckpoint, Weights
+from gpt2eval.models.formats.converted import ConvertedCheckpoint, LazyTensor
+from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
 
@@ -28,79 +30,92 @@ FILES = ("checkpoint", "hparams.json", "encoder.json", "vocab.bpe")
 
 
 def load(rest: str, options: LoadOptions) -> CausalModel:
-    """The model in a folder of OpenAI's release. Raises UsageError for a folder that is not one."""
+    """Load a folder of OpenAI's release. Raises UsageError if the folder is not one."""
     folder = Path(rest)
-    if lacking := [name for name in FILES if not (folder / name).is_file()]:
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise UsageError(
-            f"model openai:{rest}: no {lacking[0]} there; expected {', '.join(FILES)} and model.ckpt.*"
+            f"model openai:{rest}: no {missing[0]} in the folder; "
+            f"expected {', '.join(FILES)} and model.ckpt.*"
         )
-    words = loading.asked_for(options.tokenizer) or loading.of_pair(
+    tokenizer = loading.asked_for(options.tokenizer) or loading.of_pair(
         folder / "encoder.json", folder / "vocab.bpe"
     )
-    return converted.load_converted("openai", read(folder), words, options)
+    return converted.load_converted("openai", read(folder), tokenizer, options)
 
 
 def read(folder: Path) -> ConvertedCheckpoint:
-    """The checkpoint in a folder: GPT-2's `model/h0/attn/c_attn/w` `[1, in, out]` is transformers' `[in, out]`, and so on."""
-    prefix = _prefix(folder)
-    hparams = safe.json_file(folder / "hparams.json")
+    """Read a folder's checkpoint.
+
+    GPT-2's `model/h0/attn/c_attn/w`, `[1, in, out]`, becomes transformers'
+    `transformer.h.0.attn.c_attn.weight`, `[in, out]`.
+    """
+    prefix = _checkpoint_prefix(folder)
+    hparams = safe.load_json_object(folder / "hparams.json")
     sizes = {ours: hparams.get(theirs) for ours, theirs in SIZES.items()}
     config = converted.gpt2_config(folder, **sizes, gelu="gelu_new")
     reader = _reader(prefix)
     shapes: dict[str, list[int]] = reader.get_variable_to_shape_map()
     weights = {
-        _name(theirs): _weights(reader, theirs, shape)
-        for theirs, shape in sorted(shapes.items())
-        if theirs[:6] == "model/"
+        _parameter_name(variable): _lazy(reader, variable, shape)
+        for variable, shape in sorted(shapes.items())
+        if variable.startswith("model/")
     }
     if "transformer.wte.weight" in weights:
         weights["lm_head.weight"] = weights["transformer.wte.weight"]
-    return ConvertedCheckpoint(
-        folder,
-        config,
-        weights,
-        safe.digest([folder / "hparams.json", *sorted(prefix.parent.glob(f"{prefix.name}.*"))]),
-    )
+    files = sorted(prefix.parent.glob(f"{prefix.name}.*"))
+    checksum = safe.sha256_of_files([folder / "hparams.json", *files])
+    return ConvertedCheckpoint(folder, config, weights, checksum)
 
 
-def _prefix(folder: Path) -> Path:
-    """The prefix of the bundle's files that `checkpoint` names."""
+def _checkpoint_prefix(folder: Path) -> Path:
+    """Return the common prefix of the checkpoint's files, which the file `checkpoint` names."""
     text = (folder / "checkpoint").read_text(encoding="utf-8", errors="replace")
-    named = re.search(r'^model_checkpoint_path: "([^"]*)"', text, re.MULTILINE)
-    if not named:
+    match = re.search(r'^model_checkpoint_path: "([^"]*)"', text, re.MULTILINE)
+    if not match:
         raise UsageError(
-            f"{folder / 'checkpoint'}: no model_checkpoint_path; expected TensorFlow's checkpoint file"
+            f"{folder / 'checkpoint'}: no model_checkpoint_path; "
+            "expected TensorFlow's checkpoint file"
         )
-    prefix = safe.inside(folder, named[1], "checkpoint")
+    prefix = safe.path_inside(folder, match[1], "checkpoint")
     if not prefix.with_name(f"{prefix.name}.index").is_file():
         raise UsageError(
-            f"{folder}: no {prefix.name}.index there; expected the files that 'checkpoint' names"
+            f"{folder}: no {prefix.name}.index in the folder; "
+            "expected the files that 'checkpoint' names"
         )
     return prefix
 
 
 def _reader(prefix: Path) -> Any:
+    """Open a checkpoint with TensorFlow's reader."""
     try:
+        from tensorflow.errors import OpError  # type: ignore[import-not-found]
         from tensorflow.train import load_checkpoint  # type: ignore[import-not-found]
     except ImportError:
         raise UsageError(
-            "model openai: the package tensorflow is not installed; expected 'pip install gpt2eval[tensorflow]'"
+            "model openai: the package tensorflow is not installed; "
+            "expected 'pip install gpt2eval[tensorflow]'"
         ) from None
-    try:
+    with expected_errors(
+        str(prefix), OpError, ValueError, expectation="a complete TensorFlow checkpoint"
+    ):
         return load_checkpoint(str(prefix))
-    except Exception as error:  # TensorFlow's errors have no base that means a damaged file
-        raise UsageError(
-            f"{prefix}: {' '.join(str(error).split()):.200}; expected a TensorFlow checkpoint"
-        ) from None
 
 
-def _name(theirs: str) -> str:
-    """`model/h0/ln_1/g` as `transformer.h.0.ln_1.weight`; `model/wte` as `transformer.wte.weight`."""
-    parts = re.sub(r"^h(\d+)", r"h.\1", theirs.removeprefix("model/")).split("/")
+def _parameter_name(variable: str) -> str:
+    """Return transformers' name of a TensorFlow variable.
+
+    >>> _parameter_name("model/h0/ln_1/g"), _parameter_name("model/wte")
+    ('transformer.h.0.ln_1.weight', 'transformer.wte.weight')
+    """
+    parts = re.sub(r"^h(\d+)", r"h.\1", variable.removeprefix("model/")).split("/")
     *path, last = parts if parts[-1] in NAMES else [*parts, "w"]
     return ".".join(["transformer", *path, NAMES[last]])
 
 
-def _weights(reader: Any, name: str, shape: list[int]) -> Weights:
-    plain = tuple(shape[1:] if len(shape) == 3 and shape[0] == 1 else shape)
-    return Weights(plain, lambda: torch.from_numpy(reader.get_tensor(name)).reshape(plain))
+def _lazy(reader: Any, variable: str, shape: list[int]) -> LazyTensor:
+    """Return a variable without the leading 1 of convolutions."""
+    is_convolution = len(shape) == 3 and shape[0] == 1
+    plain_shape = tuple(shape[1:] if is_convolution else shape)
+    return LazyTensor(
+        plain_shape, lambda: torch.from_numpy(reader.get_tensor(variable)).reshape(plain_shape)
+    )

@@ -1,7 +1,8 @@
-"""Files of weights read without running anything in them, and without taking memory on their word alone.
+"""Reads checkpoint files without running code in them and without trusting the sizes they claim.
 
-A pickle may name only tensors and plain values; an archive holds no more than its size; every tensor lies in its own
-storage; an index names files beside it. It does not know architectures.
+A pickle may name only tensors and plain values, an archive may hold no more bytes than its own
+size, every tensor must fit in its storage, and an index may name only files in its folder. It does
+not know architectures.
 """
 
 import json
@@ -18,142 +19,11 @@ import torch
 from torch import Tensor
 
 from gpt2eval.errors import UsageError
+from gpt2eval.models.load_errors import expected_errors
 
-PLAIN_PICKLE = 1 << 26  # bytes of a pickle that is to hold a small dictionary
-BLOCK = 1 << 24
-
-
-class PlainUnpickler(pickle.Unpickler):
-    """Dictionaries, lists, strings and numbers; whatever names a class or function is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which would be run")
-
-
-def plain_pickle(path: Path) -> Any:
-    """The plain values in a pickle. Raises UsageError for one that is large, damaged, or needs anything to be run."""
-    try:
-        if path.stat().st_size > PLAIN_PICKLE:
-            raise pickle.UnpicklingError(f"it is larger than {PLAIN_PICKLE} bytes")
-        with path.open("rb") as file:
-            return PlainUnpickler(file).load()
-    except Exception as error:  # a damaged pickle may raise anything
-        reason = str(error) or type(error).__name__
-        raise UsageError(
-            f"{path}: {reason}; expected a pickle of plain dictionaries, strings and numbers"
-        ) from None
-
-
-def torch_file(path: Path) -> Any:
-    """What `torch.save` wrote, mapped from disk: tensors and plain values.
-
-    Raises UsageError for a file that needs anything else to be run, for an archive whose members are compressed or larger
-    than itself, and for a tensor that claims more than its storage holds.
-    """
-    try:
-        zipped = zipfile.is_zipfile(path)
-        if zipped:
-            with zipfile.ZipFile(path) as archive:
-                members = archive.infolist()
-            if (
-                any(m.compress_type != zipfile.ZIP_STORED for m in members)
-                or sum(m.file_size for m in members) > path.stat().st_size
-            ):
-                raise UsageError(
-                    f"{path}: an archive that would unpack to more than it is; expected what torch.save writes"
-                )
-        made = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
-    except OSError as error:
-        raise UsageError(
-            f"{path}: {error.strerror or error}; expected a file that torch.save wrote"
-        ) from None
-    except UsageError:
-        raise
-    except pickle.UnpicklingError as error:
-        raise UsageError(f"{path}: {_needs(str(error))}") from None
-    except Exception as error:  # a damaged file may raise anything
-        raise UsageError(
-            f"{path}: {' '.join(str(error).split()):.200}; expected a file that torch.save wrote"
-        ) from None
-    _refuse_inflated(path, made)
-    return made
-
-
-def _needs(reason: str) -> str:
-    """The name that a refused pickle asks for, out of torch's long message."""
-    named = re.search(r"GLOBAL (\S+)", reason)
-    what = (
-        f"it needs {named[1]}, which would be run" if named else f"{' '.join(reason.split()):.160}"
-    )
-    return f"{what}; expected tensors and plain values alone: load it where you trust it, and torch.save only those"
-
-
-def _refuse_inflated(path: Path, content: Any) -> None:
-    """Raise UsageError for a tensor, however deep, with more elements than its storage."""
-    seen, left = set[int](), [content]
-    while left:
-        value = left.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, Tensor):
-            if (
-                value.layout is not torch.strided
-                or value.numel() * value.element_size() > value.untyped_storage().nbytes()
-            ):
-                raise UsageError(
-                    f"{path}: a tensor of shape {list(value.shape)} that its storage does not hold; expected plain tensors"
-                )
-        elif isinstance(value, Mapping):
-            left.extend(value.values())
-        elif isinstance(value, list | tuple):
-            left.extend(value)
-
-
-def json_file(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises UsageError for anything else."""
-    try:
-        made = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; expected a JSON object") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: {error}; expected a JSON object") from None
-    if not isinstance(made, dict):
-        raise UsageError(f"{path}: a {type(made).__name__}; expected a JSON object")
-    return made
-
-
-def inside(folder: Path, name: str, said_by: str) -> Path:
-    """The file of a name that something in a folder says. Raises UsageError where it leads out of the folder."""
-    path = Path(normpath(folder / name))
-    if not path.is_relative_to(normpath(folder)):
-        raise UsageError(
-            f"{folder}: {said_by} names {name!r:.80}, outside of it; expected a file in the folder"
-        )
-    return path
-
-
-def check_folder(folder: Path) -> None:
-    """Raise UsageError for a folder whose index names files outside, or whose config claims more weights than it has bytes."""
-    for index in folder.glob("*.index.json"):
-        names = json_file(index).get("weight_map", {})
-        for name in (
-            sorted({str(name) for name in names.values()}) if isinstance(names, dict) else ()
-        ):
-            inside(folder, name, index.name)
-    held = sum(path.stat().st_size for path in weight_files(folder))
-    if not (folder / "config.json").is_file() or not held:
-        return
-    config = json_file(folder / "config.json")
-    sizes = {key: config[key] for key in SIZES if isinstance(config.get(key), int)}
-    width = max((sizes.get(key, 1) for key in WIDTHS), default=1)
-    for key, value in sizes.items():
-        if value < 0 or (key not in WIDTHS and value * max(width, 1) > held) or value > held:
-            raise UsageError(
-                f"{folder / 'config.json'}: {key} is {value}, more than the {held} bytes of weights can hold"
-            )
-
-
+MAX_PICKLE = 1 << 26  # bytes of a pickle that should hold a small dictionary
+DAMAGED_PICKLE = (pickle.UnpicklingError, EOFError, LookupError, ValueError)
+BLOCK = 1 << 24  # bytes that are hashed at once
 WIDTHS = ("hidden_size", "n_embd", "d_model")
 SIZES = (
     *WIDTHS,
@@ -167,16 +37,166 @@ SIZES = (
 )
 
 
+class PlainUnpickler(pickle.Unpickler):
+    """Unpickles dictionaries, lists, strings and numbers; refuses any class or function."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it would run {module}.{name}")
+
+
+def load_plain_pickle(path: Path) -> Any:
+    """Load plain values from a pickle.
+
+    Raises:
+        UsageError: If the file is too large, damaged, or needs code to run.
+    """
+    with (
+        expected_errors(
+            str(path),
+            *(OSError, *DAMAGED_PICKLE),
+            expectation="a pickle of plain dictionaries, strings and numbers",
+        ),
+        path.open("rb") as file,
+    ):
+        if path.stat().st_size > MAX_PICKLE:
+            raise pickle.UnpicklingError(f"larger than {MAX_PICKLE} bytes")
+        return PlainUnpickler(file).load()
+
+
+def load_torch_file(path: Path) -> Any:
+    """Load tensors and plain values that `torch.save` wrote, mapped from disk.
+
+    Raises:
+        UsageError: If the file needs code to run, its archive members are compressed or larger
+            than the archive, or a tensor claims more than its storage holds.
+    """
+    try:
+        with expected_errors(
+            str(path),
+            *(OSError, RuntimeError, zipfile.BadZipFile, *DAMAGED_PICKLE[1:]),
+            expectation="a file that torch.save wrote",
+        ):
+            is_archive = zipfile.is_zipfile(path)
+            if is_archive:
+                _check_archive(path)
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=is_archive or None
+            )
+    except pickle.UnpicklingError as error:
+        raise UsageError(f"{path}: {_unpickling_problem(str(error))}") from error
+    _check_storages(path, content)
+    return content
+
+
+def _check_archive(path: Path) -> None:
+    """Raise UsageError for an archive that unpacks to more bytes than it has."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    is_compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    if is_compressed or sum(member.file_size for member in members) > path.stat().st_size:
+        raise UsageError(
+            f"{path}: the archive unpacks to more than its own size; expected a file that "
+            "torch.save wrote"
+        )
+
+
+def _unpickling_problem(message: str) -> str:
+    """Return what a refused pickle needs, extracted from torch's long message."""
+    match = re.search(r"GLOBAL (\S+)", message)
+    problem = f"it would run {match[1]}" if match else " ".join(message.split())[:160]
+    return (
+        f"{problem}; expected only tensors and plain values: load the file where you trust it, "
+        "and torch.save only those"
+    )
+
+
+def _check_storages(path: Path, content: Any) -> None:
+    """Raise UsageError if any nested tensor has more elements than its storage."""
+    visited = set[int]()
+    pending = [content]
+    while pending:
+        value = pending.pop()
+        if id(value) in visited:
+            continue
+        visited.add(id(value))
+        if isinstance(value, Tensor):
+            is_strided = value.layout is torch.strided
+            size = value.numel() * value.element_size()
+            if not is_strided or size > value.untyped_storage().nbytes():
+                raise UsageError(
+                    f"{path}: a tensor of shape {list(value.shape)} exceeds its storage; "
+                    "expected plain tensors"
+                )
+        elif isinstance(value, Mapping):
+            pending.extend(value.values())
+        elif isinstance(value, list | tuple):
+            pending.extend(value)
+
+
+def load_json_object(path: Path) -> dict[str, Any]:
+    """Load a JSON object. Raises UsageError for any other content."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; expected a JSON object") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: {error}; expected a JSON object") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: a {type(content).__name__}; expected a JSON object")
+    return content
+
+
+def path_inside(folder: Path, name: str, source: str) -> Path:
+    """Return the path of a file that `source`, a file in the folder, names.
+
+    Raises:
+        UsageError: If the name leads out of the folder.
+    """
+    path = Path(normpath(folder / name))
+    if not path.is_relative_to(normpath(folder)):
+        raise UsageError(
+            f"{folder}: {source} names {name!r:.80}, outside the folder; "
+            "expected a file in the folder"
+        )
+    return path
+
+
+def check_folder(folder: Path) -> None:
+    """Check a folder of transformers before anything in it is loaded.
+
+    Raises:
+        UsageError: If an index names a file outside the folder, or the config claims more weights
+            than the weight files have bytes.
+    """
+    for index in folder.glob("*.index.json"):
+        weight_map = load_json_object(index).get("weight_map")
+        names = weight_map.values() if isinstance(weight_map, dict) else ()
+        for name in sorted({str(name) for name in names}):
+            path_inside(folder, name, index.name)
+    size = sum(path.stat().st_size for path in weight_files(folder))
+    config_path = folder / "config.json"
+    if not config_path.is_file() or not size:
+        return
+    config = load_json_object(config_path)
+    sizes = {key: config[key] for key in SIZES if isinstance(config.get(key), int)}
+    width = max((sizes.get(key, 1) for key in WIDTHS), default=1)
+    for key, value in sizes.items():
+        # every row of an embedding and every layer has at least `width` weights of a byte
+        needed = value if key in WIDTHS else value * max(width, 1)
+        if value < 0 or max(needed, value) > size:
+            raise UsageError(f"{config_path}: {key} is {value}; the weights have only {size} bytes")
+
+
 def weight_files(folder: Path) -> list[Path]:
-    """A folder's files of weights, in order of their names."""
+    """Return the weight files of a folder, sorted by name."""
     return sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
 
 
-def digest(paths: Iterable[Path]) -> str:
-    """The sha256 over files, one after the other; those that are not there are passed over."""
-    made = sha256()
+def sha256_of_files(paths: Iterable[Path]) -> str:
+    """Return the SHA-256 of the concatenated files; paths that are not files are skipped."""
+    checksum = sha256()
     for path in filter(Path.is_file, paths):
         with path.open("rb") as file:
             while block := file.read(BLOCK):
-                made.update(block)
-    return made.hexdigest()
+                checksum.update(block)
+    return checksum.hexdigest()

@@ -1,1 +1,1 @@
-"""Models behind an HTTP server."""
+"""Models behind an HTTP server with the completions API of OpenAI."""

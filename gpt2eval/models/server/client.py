@@ -1,12 +1,11 @@
-"""A server that speaks the `/v1/completions` of OpenAI: requests, retries, and answers checked field by field.
+"""A client of OpenAI's `/v1/completions`: requests, retries, and one model of a server.
 
-It does not know models or tokenizers: it sends prompts and returns log-probabilities.
+It sends prompts and returns log-probabilities. It does not know models or tokenizers.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import finalize
 
 import httpx2 as httpx
@@ -14,37 +13,23 @@ from tenacity import wait_random_exponential
 
 from gpt2eval.errors import UsageError
 from gpt2eval.http import TRANSIENT_STATUSES, TransientError, retry_after, retrying
+from gpt2eval.models.server.answer import (
+    Echo,
+    Generated,
+    parse_echo,
+    parse_lists,
+    usage_count,
+    wrong_count,
+)
 
 ATTEMPTS = 8
 BACKOFF = wait_random_exponential(multiplier=0.5, max=30)  # seconds
 LONGEST_WAIT = 60.0  # seconds
 TIMEOUT = httpx.Timeout(600, connect=10)
-SLACK = 1e-3  # nats by which a top log-probability may miss the one beside it
-
-
-class Generated(NamedTuple):
-    """A token that a server made: its text, its log-probability, and the highest there."""
-
-    text: str
-    logprob: float
-    highest: float
-
-
-class Echo(NamedTuple):
-    """What a server says of a prompt: its tokens, their log-probabilities (None for the first), and the highest at each place.
-
-    `hidden`: whether the first token is not among them; `generated` is the token that the server went on with.
-    """
-
-    tokens: list[str]
-    logprobs: list[float | None]
-    highest: list[float | None]
-    hidden: bool
-    generated: Generated | None
 
 
 class Server:
-    """The server at an address (with or without `/v1`), asked for one of its models."""
+    """One model of the server at an address (with or without `/v1`)."""
 
     def __init__(self, url: str, model: str, key: str | None = None) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
@@ -56,80 +41,92 @@ class Server:
         finalize(self, self._client.close)
 
     def echo(self, prompt: str | Sequence[int], count: int, *, attempts: int = ATTEMPTS) -> Echo:
-        """The log-probabilities of a prompt that has `count` tokens. Raises UsageError for an answer that is not that."""
-        asked = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0, "prompt": prompt}
-        return _checked(self._complete(asked, attempts), count, self.url)
+        """Return the log-probabilities of a prompt of `count` tokens.
 
-    def following(self, prompt: str | Sequence[int], count: int, token: int) -> Generated:
-        """What the server says of a token that it is made to go on with, after a prompt of `count` tokens."""
-        asked = {
+        Raises:
+            UsageError: If the answer is invalid, or has another number of tokens.
+        """
+        body = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0, "prompt": prompt}
+        return parse_echo(self._complete(body, attempts), count, self.url)
+
+    def force_next(self, prompt: str | Sequence[int], count: int, token: int) -> Generated:
+        """Make the server generate `token` after a prompt of `count` tokens, and return it.
+
+        Raises:
+            UsageError: If the answer is invalid, or the prompt has another number of tokens.
+        """
+        body = {
             "logprobs": 1,
             "max_tokens": 1,
             "temperature": 0,
             "prompt": prompt,
-            "logit_bias": {str(token): 100},
+            "logit_bias": {str(token): 100},  # OpenAI's highest bias, which forces the token
         }
-        answer = self._complete(asked)
-        made = _lists(answer, self.url)
-        if len(made.logprobs) != 1 or made.logprobs[0] is None or made.highest[0] is None:
+        answer = self._complete(body)
+        lists = parse_lists(answer, self.url)
+        if len(lists.logprobs) != 1 or lists.logprobs[0] is None or lists.highest[0] is None:
             raise UsageError(
-                f"{self.url}: {len(made.tokens)} tokens where one was asked for; expected its log-probability"
+                f"{self.url}: {len(lists.tokens)} tokens for max_tokens 1; "
+                "expected one with its log-probability"
             )
-        if (seen := _usage(answer, "prompt_tokens", count)) != count:
-            raise UsageError(
-                f"{self.url}: a prompt of {count} tokens came back as {seen}; expected the same tokens"
-            )
-        return Generated(made.tokens[0], made.logprobs[0], made.highest[0])
+        prompt_tokens = usage_count(answer, "prompt_tokens", count)
+        if prompt_tokens != count:
+            raise wrong_count(self.url, count, prompt_tokens)
+        return Generated(lists.tokens[0], lists.logprobs[0], lists.highest[0])
 
     def get(self, path: str) -> Any:
-        """What a path says, or None where the server has none."""
-        return self._optional("GET", path, None)
+        """Return the JSON at an optional path, or None if the request fails."""
+        return self._request_optional("GET", path, None)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The same for a path that takes a body."""
-        return self._optional("POST", path, body)
+        """Return the JSON that an optional path answers to a body, or None if the request fails."""
+        return self._request_optional("POST", path, body)
 
-    def _optional(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    def _request_optional(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         try:
-            return self._asked(method, path, body, attempts=1)
+            return self._request(method, path, body, attempts=1)
         except UsageError:
             return None
 
-    def _complete(self, asked: Mapping[str, Any], attempts: int = ATTEMPTS) -> Any:
-        return self._asked("POST", "/v1/completions", {"model": self.model, **asked}, attempts)
+    def _complete(self, body: Mapping[str, Any], attempts: int = ATTEMPTS) -> Any:
+        return self._request("POST", "/v1/completions", {"model": self.model, **body}, attempts)
 
-    def _asked(self, method: str, path: str, body: Mapping[str, Any] | None, attempts: int) -> Any:
-        """An answer, after as many attempts as it takes. Raises UsageError after the last of them."""
+    def _request(
+        self, method: str, path: str, body: Mapping[str, Any] | None, attempts: int
+    ) -> Any:
+        """Return the answer; retry failures that may be temporary up to `attempts` times."""
         try:
-            return retrying(attempts, BACKOFF, LONGEST_WAIT)(self._once, method, path, body)
+            return retrying(attempts, BACKOFF, LONGEST_WAIT)(self._request_once, method, path, body)
         except TransientError as error:
-            tried = f", {attempts} times" if attempts > 1 else ""
+            count = f", {attempts} times" if attempts > 1 else ""
             raise UsageError(
-                f"{self.url}{path}: {error}{tried}; expected a server that answers"
+                f"{self.url}{path}: {error}{count}; expected a server that answers"
             ) from None
 
-    def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    def _request_once(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         try:
-            answer = self._client.request(method, path, json=body)
+            response = self._client.request(method, path, json=body)
         except httpx.TransportError as error:
             raise TransientError(f"{type(error).__name__}: {error}") from None
         except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
             raise UsageError(
                 f"{self.url}{path}: {type(error).__name__}: {error}; expected a server that answers"
             ) from None
-        if answer.status_code in TRANSIENT_STATUSES:
-            after = retry_after(answer.headers.get("Retry-After", ""))
-            raise TransientError(f"status {answer.status_code}: {_reason(answer)}", after)
-        if answer.status_code != 200:
-            raise UsageError(f"{self.url}{path}: status {answer.status_code}: {_reason(answer)}")
+        if response.status_code in TRANSIENT_STATUSES:
+            wait = retry_after(response.headers.get("Retry-After", ""))
+            raise TransientError(f"status {response.status_code}: {_reason(response)}", wait)
+        if response.status_code != 200:
+            raise UsageError(
+                f"{self.url}{path}: status {response.status_code}: {_reason(response)}"
+            )
         try:
-            return answer.json()
+            return response.json()
         except (ValueError, RecursionError):
-            raise UsageError(f"{self.url}{path}: {answer.text[:60]!r}; expected JSON") from None
+            raise UsageError(f"{self.url}{path}: {response.text[:60]!r}; expected JSON") from None
 
 
-def key_of(path: str | None) -> str | None:
-    """The key in a file. Raises UsageError for a file that cannot be read."""
+def read_api_key(path: str | None) -> str | None:
+    """Read a server's key from a file. Raises UsageError if the file cannot be read."""
     if path is None:
         return None
     try:
@@ -141,68 +138,12 @@ def key_of(path: str | None) -> str | None:
         ) from None
 
 
-def _reason(answer: httpx.Response) -> str:
-    """What an error's body says, in one line."""
+def _reason(response: httpx.Response) -> str:
+    """Return the message in the body of a failed response, on one line."""
     try:
-        said = answer.json()
-        said = said.get("error", said) if isinstance(said, dict) else said
-        said = said.get("message", said) if isinstance(said, dict) else said
+        content = response.json()
+        content = content.get("error", content) if isinstance(content, dict) else content
+        content = content.get("message", content) if isinstance(content, dict) else content
     except ValueError:
-        said = answer.text
-    return " ".join(str(said).split())[:200]
-
-
-def _lists(answer: Any, url: str) -> Echo:
-    """The lists of an answer, each as long as the others. Raises UsageError, naming the field, where they are not there."""
-    try:
-        listed = answer["choices"][0]["logprobs"]
-        tokens, logprobs, tops = listed["tokens"], listed["token_logprobs"], listed["top_logprobs"]
-        lengths = {len(tokens), len(logprobs), len(tops)}
-        highest = [max(map(float, top.values())) if top else None for top in tops]
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise UsageError(
-            f"{url}: no {error} in its answer; expected choices[0].logprobs with tokens and their log-probabilities"
-        ) from None
-    if len(lengths) != 1:
-        raise UsageError(
-            f"{url}: {len(tokens)} tokens, {len(logprobs)} log-probabilities, {len(tops)} tops; expected one each"
-        )
-    for at, value in enumerate(logprobs):
-        if value is not None and not (
-            isinstance(value, int | float) and math.isfinite(value) and value <= SLACK
-        ):
-            raise UsageError(
-                f"{url}: the log-probability of token {at} ({tokens[at]!r:.40}) is {value}; expected a number of 0 or less"
-            )
-    return Echo([str(token) for token in tokens], logprobs, highest, hidden=False, generated=None)
-
-
-def _usage(answer: Any, key: str, otherwise: int) -> int:
-    """A count of the answer's `usage`, if it has one."""
-    usage = answer.get("usage")
-    found = usage.get(key) if isinstance(usage, dict) else None
-    return found if type(found) is int else otherwise
-
-
-def _checked(answer: Any, count: int, url: str) -> Echo:
-    """An echo of `count` tokens, the generated one set apart."""
-    made = _lists(answer, url)
-    said, more = (
-        _usage(answer, "prompt_tokens", count),
-        _usage(answer, "completion_tokens", max(0, len(made.tokens) - count)),
-    )
-    if said != count or len(made.tokens) - more not in (count, count - 1):
-        found = said if said != count else len(made.tokens) - more
-        raise UsageError(
-            f"{url}: a prompt of {count} tokens came back as {found}; expected the same tokens"
-        )
-    own = len(made.tokens) - more
-    logprobs, highest = made.logprobs[:own], made.highest[:own]
-    if any(value is None for value in logprobs[1:]):
-        at = next(i for i, value in enumerate(logprobs) if i and value is None)
-        raise UsageError(
-            f"{url}: no log-probability of token {at} ({made.tokens[at]!r:.40}); expected one of each after the first"
-        )
-    last, top = (made.logprobs[own], made.highest[own]) if more else (None, None)
-    generated = None if last is None or top is None else Generated(made.tokens[own], last, top)
-    return Echo(made.tokens[:own], logprobs, highest, own < count, generated)
+        content = response.text
+    return " ".join(str(content).split())[:200]

@@ -1,4 +1,4 @@
-"""Evaluation from within training: the numbers of a saved checkpoint, and a training run that does not notice."""
+"""Evaluation inside a training loop: equal to a saved checkpoint's, without effect on training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +25,7 @@ from gpt2eval import demo, evaluate
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
+from gpt2eval.models.options import LoadOptions
 from gpt2eval.pipeline import Settings
 from gpt2eval.training import live_module
 from gpt2eval.training.callback import EvaluateCallback, evaluate_module, figures
@@ -38,7 +39,7 @@ def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(str(DEMO / "model"))
 
 
-def small(kind: str = "gpt2") -> Any:
+def small_model(kind: str = "gpt2") -> Any:
     torch.manual_seed(1)
     size: dict[str, Any] = {
         "num_hidden_layers": 2,
@@ -65,15 +66,13 @@ def nats(results: Sequence[Result]) -> list[float]:
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_numbers_are_those_of_the_saved_checkpoint(
+def test_live_scores_equal_those_of_the_saved_checkpoint(
     kind: str, dtype: torch.dtype, tokenizer: Any, tmp_path: Path
 ) -> None:
-    model = small(kind).to(dtype).train()
-    alive = evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS)
+    model = small_model(kind).to(dtype).train()
+    live = evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    from gpt2eval.models.options import LoadOptions
-
     saved = evaluate(
         str(tmp_path),
         TASKS,
@@ -82,48 +81,46 @@ def test_the_numbers_are_those_of_the_saved_checkpoint(
         options=LoadOptions(dtype=str(dtype).removeprefix("torch.")),
     )
     np.testing.assert_allclose(
-        nats(alive), nats(saved), rtol=1e-6 if dtype == torch.float32 else 1e-3
+        nats(live), nats(saved), rtol=1e-6 if dtype == torch.float32 else 1e-3
     )
-    assert [r.model.attn for r in alive] == ["packed"] * 3
-    assert alive[0].model.tokenizer == saved[0].model.tokenizer
+    assert [r.model.attn for r in live] == ["packed"] * 3
+    assert live[0].model.tokenizer == saved[0].model.tokenizer
 
 
-def test_nothing_of_the_module_changes(tokenizer: Any) -> None:
-    model = small().train()
+def test_module_does_not_change(tokenizer: Any) -> None:
+    model = small_model().train()
     model.activation_checkpointing_enable()
     model(input_ids=torch.arange(20)[None], labels=torch.arange(20)[None]).loss.backward()
     model.transformer.h[0].eval()
-    called: list[int] = []
-    model.transformer.h[1].register_forward_hook(lambda *_: called.append(1))
+    hook_calls: list[int] = []
+    model.transformer.h[1].register_forward_hook(lambda *_: hook_calls.append(1))
     before = {
         name: (p.data_ptr(), p._version, p.grad.clone()) for name, p in model.named_parameters()
     }
     modes = {name: module.training for name, module in model.named_modules()}
-    kinds = {name: type(module) for name, module in model.named_modules()}
-    words, settings, state = (
-        tokenizer.backend_tokenizer.to_str(),
-        model.config.to_dict(),
-        torch.get_rng_state(),
-    )
+    types = {name: type(module) for name, module in model.named_modules()}
+    tokenizer_before = tokenizer.backend_tokenizer.to_str()
+    config_before = model.config.to_dict()
+    random_state = torch.get_rng_state()
     evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS)
-    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(torch.get_rng_state(), random_state)
     assert {name: module.training for name, module in model.named_modules()} == modes
-    assert {name: type(module) for name, module in model.named_modules()} == kinds
-    assert model.config.to_dict() == settings
+    assert {name: type(module) for name, module in model.named_modules()} == types
+    assert model.config.to_dict() == config_before
     assert model.config._attn_implementation == "sdpa"
-    assert tokenizer.backend_tokenizer.to_str() == words
-    assert not called
+    assert tokenizer.backend_tokenizer.to_str() == tokenizer_before
+    assert not hook_calls
     for name, p in model.named_parameters():
         pointer, version, grad = before[name]
         assert (p.data_ptr(), p._version) == (pointer, version)
         assert torch.equal(p.grad, grad)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of torch.compile's own parts
-def test_the_weights_are_shared_and_never_stale(tokenizer: Any) -> None:
-    model = small()
-    made = live_module.twin(model)
-    assert {p.data_ptr() for p in made.parameters()} == {p.data_ptr() for p in model.parameters()}
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # raised by torch.compile
+def test_weights_are_shared_and_current(tokenizer: Any) -> None:
+    model = small_model()
+    shadow = live_module.shadow_copy(model)
+    assert {p.data_ptr() for p in shadow.parameters()} == {p.data_ptr() for p in model.parameters()}
     first = evaluate_module(model, tokenizer, ["text8"], data=demo.data(), settings=SETTINGS)[0]
     compiled: Any = torch.compile(model)
     same = evaluate_module(compiled, tokenizer, ["text8"], data=demo.data(), settings=SETTINGS)[0]
@@ -135,10 +132,10 @@ def test_the_weights_are_shared_and_never_stale(tokenizer: Any) -> None:
     assert other.model.revision != first.model.revision
 
 
-def test_two_steps_in_one_folder_do_not_mix(tokenizer: Any, tmp_path: Path) -> None:
-    model = small()
+def test_steps_keep_separate_results_in_one_folder(tokenizer: Any, tmp_path: Path) -> None:
+    model = small_model()
 
-    def at(step: int) -> Result:
+    def evaluate_at(step: int) -> Result:
         rest: dict[str, Any] = {
             "data": demo.data(),
             "settings": SETTINGS,
@@ -147,21 +144,23 @@ def test_two_steps_in_one_folder_do_not_mix(tokenizer: Any, tmp_path: Path) -> N
         }
         return evaluate_module(model, tokenizer, ["text8"], step=step, **rest)[0]
 
-    first = at(1)
+    first = evaluate_at(1)
     with torch.no_grad():
         model.transformer.wte.weight.mul_(1.1)
-    assert at(2).nll_sha256 != first.nll_sha256
-    assert at(2).model.step == "2"
-    assert (
-        len((tmp_path / "results.csv").read_text().splitlines()) == 5
-    )  # a head, and two metrics of two steps
+    assert evaluate_at(2).nll_sha256 != first.nll_sha256
+    assert evaluate_at(2).model.step == "2"
+    rows = (tmp_path / "results.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2 * 2, "a header, and two metrics of two steps"
 
 
-# -- modules that are not transformers' ----------------------------------------------------------------------------
+# -- modules from outside transformers -----------------------------------------------------------
 
 
 class Nano(nn.Module):
-    """A transformers GPT-2 behind the manners of nanoGPT: `(logits, loss)`, and only the last place without targets."""
+    """A GPT-2 with nanoGPT's interface.
+
+    It returns `(logits, loss)`, and without targets only the last position's logits.
+    """
 
     def __init__(self, inner: Any) -> None:
         super().__init__()
@@ -173,7 +172,7 @@ class Nano(nn.Module):
 
 
 class Bag(nn.Module):
-    """Sees everything."""
+    """A model that is not causal: every position sees all tokens."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -183,52 +182,54 @@ class Bag(nn.Module):
         return self.table(ids).mean(1, keepdim=True).expand(-1, ids.shape[1], -1)
 
 
-def test_a_module_of_ones_own(tokenizer: Any) -> None:
-    model = small()
-    wanted = nats(evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS))
+def test_foreign_module_is_scored(tokenizer: Any) -> None:
+    model = small_model()
+    expected = nats(evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS))
     rest: dict[str, Any] = {"data": demo.data(), "settings": SETTINGS, "context": 128}
     np.testing.assert_allclose(
-        nats(evaluate_module(Nano(model), tokenizer, TASKS, **rest)), wanted, rtol=1e-6
+        nats(evaluate_module(Nano(model), tokenizer, TASKS, **rest)), expected, rtol=1e-6
     )
-    bare = evaluate_module(
+    with_logits_function = evaluate_module(
         Nano(model),
         tokenizer.backend_tokenizer,
         TASKS,
         logits=lambda m, ids: m(ids, ids)[0],
         **rest,
     )
-    np.testing.assert_allclose(nats(bare), wanted, rtol=1e-6)
+    np.testing.assert_allclose(nats(with_logits_function), expected, rtol=1e-6)
     with pytest.raises(
         UsageError,
-        match=r"Nano: its config does not say how long its input may be; expected context=",
+        match=r"Nano: its configuration has no maximum input length; expected context=",
     ):
         evaluate_module(Nano(model), tokenizer, ["text8"], data=demo.data())
     with pytest.raises(UsageError, match="depends on later tokens"):
         evaluate_module(Bag(), tokenizer, ["text8"], **rest)
     with pytest.raises(
-        UsageError, match=r"Nano: \[1, 1, 2560\] for ids \[1, 2\]; expected logits at every place"
+        UsageError,
+        match=r"Nano: returned \[1, 1, 2560\] for ids \[1, 2\]; expected logits at every position",
     ):
         evaluate_module(Nano(model), tokenizer, ["text8"], logits=lambda m, ids: m(ids)[0], **rest)
     with pytest.raises(UsageError, match="tokenizer int: expected"):
         evaluate_module(model, 3, ["text8"])
 
 
-# -- the Trainer ---------------------------------------------------------------------------------------------------
+# -- the Trainer ---------------------------------------------------------------------------------
 
 
 class Listener(TrainerCallback):
-    """What a reporter hears."""
+    """A reporter that keeps what the Trainer logs."""
 
     def __init__(self) -> None:
-        self.heard: list[dict[str, float]] = []
+        self.logs: list[dict[str, float]] = []
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        self.heard.append(dict(logs))
+        self.logs.append(dict(logs))
 
 
-def trained(folder: Path, tokenizer: Any, every: int | None) -> tuple[Any, Trainer, Listener]:
-    """Five steps with dropout, with or without the callback."""
-    model, listener = small(), Listener()
+def train(folder: Path, tokenizer: Any, every: int | None) -> tuple[Any, Trainer, Listener]:
+    """Train five steps with dropout, with the callback if `every` is given."""
+    model = small_model()
+    listener = Listener()
     rows: Any = [
         {"input_ids": (torch.arange(16) * (i + 1)) % 2560, "labels": torch.arange(16)}
         for i in range(10)
@@ -265,16 +266,16 @@ def trained(folder: Path, tokenizer: Any, every: int | None) -> tuple[Any, Train
     return model, trainer, listener
 
 
-@pytest.mark.filterwarnings("ignore")  # of the Trainer's own libraries
-def test_a_trainer_reports_and_does_not_notice(tokenizer: Any, tmp_path: Path) -> None:
-    plain, _, _ = trained(tmp_path / "plain", tokenizer, None)
-    model, trainer, listener = trained(tmp_path / "watched", tokenizer, 2)
+@pytest.mark.filterwarnings("ignore")  # raised by the Trainer's dependencies
+def test_callback_logs_and_does_not_change_training(tokenizer: Any, tmp_path: Path) -> None:
+    plain, _, _ = train(tmp_path / "plain", tokenizer, None)
+    model, trainer, listener = train(tmp_path / "watched", tokenizer, 2)
     for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     logged = [entry for entry in trainer.state.log_history if "gpt2eval/text8/bpc" in entry]
     assert [entry["step"] for entry in logged] == [2, 4, 5]
     assert [entry["gpt2eval/text8/bpc"] for entry in logged] == [
-        entry["gpt2eval/text8/bpc"] for entry in listener.heard if "gpt2eval/text8/bpc" in entry
+        entry["gpt2eval/text8/bpc"] for entry in listener.logs if "gpt2eval/text8/bpc" in entry
     ]
     last = evaluate_module(model, tokenizer, ["text8"], data=demo.data(), settings=SETTINGS)
     assert figures(last)["gpt2eval/text8/bpc"] == logged[-1]["gpt2eval/text8/bpc"]
@@ -288,8 +289,8 @@ def test_a_trainer_reports_and_does_not_notice(tokenizer: Any, tmp_path: Path) -
         EvaluateCallback(trainer, ["text8"])
 
 
-def test_the_model_of_the_demo(tokenizer: Any) -> None:
+def test_demo_model_scores_the_same_live(tokenizer: Any) -> None:
     model = AutoModelForCausalLM.from_pretrained(str(DEMO / "model"), dtype=torch.float32)
-    alive = evaluate_module(model, tokenizer, ["ptb"], data=demo.data())[0]
+    live = evaluate_module(model, tokenizer, ["ptb"], data=demo.data())[0]
     saved = evaluate("demo", ["ptb"], data=demo.data())[0]
-    assert alive.primary.value == pytest.approx(saved.primary.value, rel=1e-6)
+    assert live.primary.value == pytest.approx(saved.primary.value, rel=1e-6)

@@ -1,4 +1,4 @@
-"""What is asked of a record: spans and units on published text."""
+"""Passages: scored spans and their units, on published text."""
 
 import re
 from dataclasses import replace
@@ -19,8 +19,8 @@ from gpt2eval.text.passages import (
 from gpt2eval.types import Record, Units
 
 
-def of_the_paper(units: Units) -> Units:
-    """Without the words of other tools."""
+def without_pieces(units: Units) -> Units:
+    """Drop the counts that only other tools use."""
     return replace(units, pieces=0, blanks=0)
 
 
@@ -41,51 +41,51 @@ prose = st.text(st.sampled_from("ab é\n\u2003\udcff"), min_size=1, max_size=400
     ],
 )
 def test_units_of_known_texts(text: str, expected: Units) -> None:
-    assert of_the_paper(units(text)) == expected
+    assert without_pieces(units(text)) == expected
 
 
 @given(prose)
 @example(" \n a  b \n \n")
-def test_other_tools_words(text: str) -> None:
-    found = units(text)
-    assert found.pieces == len(re.split(r"\s+", text))
-    assert found.blanks == len(text.strip().split(" ")) - 1
+def test_pieces_and_blanks_equal_the_splits_of_other_tools(text: str) -> None:
+    counts = units(text)
+    assert counts.pieces == len(re.split(r"\s+", text))
+    assert counts.blanks == len(text.strip().split(" ")) - 1
     (passage,) = everything(Record(0, text))
-    assert sum(part.units.pieces for part in passage.parts) == found.pieces
-    assert sum(part.units.blanks for part in passage.parts) == found.blanks
+    assert sum(part.units.pieces for part in passage.parts) == counts.pieces
+    assert sum(part.units.blanks for part in passage.parts) == counts.blanks
 
 
-# -- everything ----------------------------------------------------------------------------------------------------
+# -- everything ------------------------------------------------------------------------------------
 
 
 @given(prose)
-def test_parts_of_everything_are_adjacent_cover_the_text_and_add_up(text: str) -> None:
+def test_parts_are_adjacent_cover_the_text_and_add_up(text: str) -> None:
     (passage,) = everything(Record(3, text))
     assert (passage.record, passage.text, passage.right) == (3, text, True)
     assert "".join(text[p.start : p.end] for p in passage.parts) == text
     assert [p.start for p in passage.parts] == [0, *(p.end for p in passage.parts[:-1])]
     assert len(passage.parts) <= PARTS
     assert all(p.end > p.start for p in passage.parts)
-    for start, end, counted in passage.parts:
-        assert replace(of_the_paper(counted), words=0) == replace(
-            of_the_paper(units(text[start:end])), words=0
-        )
+    for start, end, counts in passage.parts:
+        # Words are left out: a word that two parts share counts only where it begins.
+        alone = without_pieces(units(text[start:end]))
+        assert replace(without_pieces(counts), words=0) == replace(alone, words=0)
     assert sum((p.units for p in passage.parts), Units()) == units(text)
     assert units(text).words == len(text.split())
     if "\n" in text:
         assert all(text[p.end - 1] == "\n" for p in passage.parts[:-1])
 
 
-def test_a_word_that_two_parts_share_counts_where_it_begins() -> None:
+def test_word_shared_by_two_parts_counts_where_it_begins() -> None:
     (passage,) = everything(Record(0, "ein Wort"))
     assert [p.units.words for p in passage.parts] == [1, 0, 0, 0, 1, 0, 0, 0]
 
 
-def test_an_empty_text_has_one_part_with_nothing_in_it() -> None:
+def test_empty_text_has_one_empty_part() -> None:
     assert everything(Record(0, ""))[0].parts == ((0, 0, Units()),)
 
 
-def test_a_stream_has_many_parts_with_and_without_lines() -> None:
+def test_stream_is_cut_at_line_ends_or_at_equal_lengths() -> None:
     lines = "a line of a stream\n" * 1000
     ends = [p.end for p in everything(Record(0, lines))[0].parts]
     assert ends == [*range(95, 19_001, 95)]
@@ -93,7 +93,7 @@ def test_a_stream_has_many_parts_with_and_without_lines() -> None:
     assert ends == [*range(6, 1001, 6), 1001]
 
 
-# -- the last word -------------------------------------------------------------------------------------------------
+# -- the last word ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -106,30 +106,28 @@ def test_a_stream_has_many_parts_with_and_without_lines() -> None:
         ("alone", "alone", Units(1, 0, 5, 5)),
     ],
 )
-def test_the_last_word_takes_the_white_space_before_it(
-    text: str, scored: str, units: Units
-) -> None:
+def test_last_word_includes_the_white_space_before_it(text: str, scored: str, units: Units) -> None:
     (passage,) = last_word(Record(0, text))
     (part,) = passage.parts
     assert passage.text[part.start : part.end] == scored
-    assert of_the_paper(part.units) == units
+    assert without_pieces(part.units) == units
     assert part.end == len(passage.text) == len(text.rstrip())
 
 
 @given(prose.filter(lambda text: bool(text.split())))
-def test_the_last_word_is_the_last_word(text: str) -> None:
+def test_last_word_equals_the_last_of_split(text: str) -> None:
     (passage,) = last_word(Record(0, text))
     (part,) = passage.parts
     assert passage.text[part.start :].split() == text.split()[-1:]
     assert not passage.text[: part.start].endswith((" ", "\n", "\u2003"))
 
 
-# -- choices -------------------------------------------------------------------------------------------------------
+# -- choices ---------------------------------------------------------------------------------------
 
 QUESTION = Record(4, "A dog .\nThe XXXXX ran off .", "dog", ("cat", "dog", "lion tamer"))
 
 
-def test_choices_fill_the_blank_and_score_to_the_end() -> None:
+def test_each_choice_fills_the_blank_and_is_scored_to_the_end() -> None:
     passages = choices(QUESTION, to_the_end=True)
     assert [p.text for p in passages] == [f"A dog .\nThe {o} ran off ." for o in QUESTION.options]
     assert [p.text[slice(*p.parts[0][:2])] for p in passages] == [
@@ -143,7 +141,7 @@ def test_choices_fill_the_blank_and_score_to_the_end() -> None:
     ]
 
 
-def test_a_choice_alone_ends_where_the_option_ends() -> None:
+def test_candidate_is_scored_to_the_end_of_the_option() -> None:
     passages = choices(QUESTION, to_the_end=False)
     assert [p.text[slice(*p.parts[0][:2])] for p in passages] == [f" {o}" for o in QUESTION.options]
     assert [p.parts[0].units for p in passages] == [units(o) for o in QUESTION.options]
@@ -153,34 +151,34 @@ def test_a_choice_alone_ends_where_the_option_ends() -> None:
     ("text", "scored"),
     [("XXXXX ran", "cat ran"), ("«XXXXX ran", "cat ran"), ("the\nXXXXX ran", "\ncat ran")],
 )
-def test_only_white_space_is_scored_before_a_choice(text: str, scored: str) -> None:
+def test_white_space_before_a_choice_is_scored_and_nothing_else(text: str, scored: str) -> None:
     (passage,) = choices(Record(0, text, "cat", ("cat",)), to_the_end=True)
     assert passage.text[passage.parts[0].start :] == scored
 
 
-# -- limits --------------------------------------------------------------------------------------------------------
+# -- limits ----------------------------------------------------------------------------------------
 
 
-def test_the_head_of_many_records_is_the_first_of_them() -> None:
+def test_head_returns_the_first_records() -> None:
     records = [Record(i, f"line {i}\n") for i in range(5)]
     assert [*head(records, 2, stream=False)] == records[:2]
     assert [*head(records, 9, stream=False)] == [*head(records, None, stream=True)] == records
 
 
 @given(prose, st.integers(1, 12))
-def test_the_head_of_a_stream_is_its_first_lines(text: str, limit: int) -> None:
+def test_head_of_a_stream_is_its_first_lines(text: str, limit: int) -> None:
     (record,) = head([Record(0, text)], limit, stream=True)
     lines = [line + "\n" for line in text.split("\n")]
     lines[-1] = lines[-1][:-1]
     assert record.text == ("".join(lines[:limit]) if "\n" in text else text)
 
 
-def test_the_head_of_a_stream_without_lines_is_thousands_of_characters() -> None:
+def test_head_of_a_stream_without_lines_counts_thousands_of_characters() -> None:
     (record,) = head([Record(0, "x" * 5000)], 3, stream=True)
     assert len(record.text) == 3000
 
 
-def test_the_head_of_one_question_is_that_question() -> None:
+def test_head_of_one_question_is_that_question() -> None:
     assert [*head([QUESTION], 1, stream=False)] == [QUESTION]
 
 
@@ -193,14 +191,12 @@ def test_the_head_of_one_question_is_that_question() -> None:
         ("alone", "alone"),
     ],
 )
-def test_what_follows_the_last_blank_takes_all_white_space_before_it(
-    text: str, scored: str
-) -> None:
+def test_after_last_blank_includes_all_white_space_before_it(text: str, scored: str) -> None:
     (passage,) = after_last_blank(Record(0, text))
     assert (passage.text, passage.text[passage.parts[0].start :]) == (text, scored)
 
 
-def test_what_follows_the_last_blank_is_one_word_whatever_it_holds() -> None:
+def test_after_last_blank_always_counts_one_word() -> None:
     for text in ("spoke of the Words of\n\nPower", "hello world "):
         (passage,) = after_last_blank(Record(0, text))
         assert passage.parts[0].units.words == 1

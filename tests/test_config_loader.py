@@ -1,4 +1,4 @@
-"""Task files: every one loads, says what the paper's table says, and a wrong file gives one line that helps."""
+"""Task files: all load and repeat the paper's table, and an invalid file gives one helpful line."""
 
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from gpt2eval.text.loader import load_detokenizer
 
 NAMES = sorted(catalog.files("tasks"))
 FULL_NAMES = [
-    full for name in NAMES for full in [name, *(f"{name}/{v}" for v in load_task(name).variants)]
+    full_name
+    for name in NAMES
+    for full_name in (name, *(f"{name}/{variant}" for variant in load_task(name).variants))
 ]
 
 PAPER = "Radford et al. 2019, table 3"
@@ -59,19 +61,19 @@ variants: {s32: {stride: 32}}
 
 
 def write(folder: Path, text: str) -> list[Path]:
-    """A catalog folder with the one task `small`."""
+    """Write a catalog folder with one task, `small`, and return it as an `include`."""
     (folder / "tasks").mkdir()
     (folder / "tasks" / "small.yaml").write_text(text, encoding="utf-8")
     return [folder]
 
 
 def published_units(task: Task) -> int | None:
-    """The units that a metric divides by, from the counts that the file expects."""
+    """The denominator of a task's metrics, from the counts in its file."""
     expect = task.expect
     match task.unit:
         case "word+eol":
             return (expect.words or 0) + (expect.lines or 0)
-        case "word":  # one word is asked of each record
+        case "word":  # one word of each record is scored
             return expect.records
         case "byte":
             return expect.bytes
@@ -79,7 +81,7 @@ def published_units(task: Task) -> int | None:
             return expect.chars
 
 
-def test_the_nine_tasks_of_the_ten_columns_are_there() -> None:
+def test_the_nine_tasks_of_the_ten_columns_exist() -> None:
     assert {
         "lambada",
         "cbt_cn",
@@ -114,8 +116,9 @@ OTHER_TOOLS = {"lm_eval", "lm_eval_standard", "hf_docs", "hf_docs_s512", "llama_
 @pytest.mark.parametrize(
     "name", [name for name in FULL_NAMES if name.partition("/")[2] not in OTHER_TOOLS]
 )
-def test_variant_differs_only_where_its_file_says_so(name: str) -> None:
-    task, base = load_task(name), load_task(name.partition("/")[0])
+def test_variant_keeps_unit_metrics_and_version(name: str) -> None:
+    task = load_task(name)
+    base = load_task(name.partition("/")[0])
     metrics = tuple(
         name for name in base.metrics if name != "acc_unfiltered" or task.filter != "none"
     )
@@ -125,25 +128,24 @@ def test_variant_differs_only_where_its_file_says_so(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "units"), UNITS.items())
-def test_expected_counts_add_up_to_the_published_units(name: str, units: int) -> None:
+def test_expected_counts_add_up_to_the_published_denominator(name: str, units: int) -> None:
     assert published_units(load_task(name)) == units
 
 
 @pytest.mark.parametrize("title", TABLE_3)
-def test_published_rows_are_table_3(title: str) -> None:
+def test_published_rows_repeat_table_3(title: str) -> None:
     (column,) = [column for column in load_suite("gpt2-paper").columns if column.title == title]
     task = load_task(column.task)
     (figures,) = [f for f in task.published if (f.source, f.metric) == (PAPER, column.metric)]
     assert figures.rows == dict(zip(ROWS, TABLE_3[title], strict=True))
 
 
-def test_the_grid_holds_every_candidate_of_every_column() -> None:
-    paper, grid = load_suite("gpt2-paper"), load_suite("gpt2-paper-grid")
-    assert (grid.models, grid.tolerances, grid.known) == (
-        paper.models,
-        paper.tolerances,
-        paper.known,
-    )
+def test_grid_suite_extends_the_paper_suite() -> None:
+    paper = load_suite("gpt2-paper")
+    grid = load_suite("gpt2-paper-grid")
+    assert grid.models == paper.models
+    assert grid.tolerances == paper.tolerances
+    assert grid.known == paper.known
     assert {c.task.partition("/")[0] for c in grid.columns} == {c.task for c in paper.columns}
     assert [c for c in grid.columns if "/" not in c.task] == list(paper.columns)
     for column in grid.columns:
@@ -152,10 +154,9 @@ def test_the_grid_holds_every_candidate_of_every_column() -> None:
 
 
 @pytest.mark.parametrize("name", FULL_NAMES)
-def test_a_variant_repeats_the_paper_as_its_task_has_it(name: str) -> None:
-    base = {
-        f.metric: f.rows for f in load_task(name.partition("/")[0]).published if f.source == PAPER
-    }
+def test_variant_repeats_the_paper_figures_of_its_task(name: str) -> None:
+    task = load_task(name.partition("/")[0])
+    base = {f.metric: f.rows for f in task.published if f.source == PAPER}
     for figures in load_task(name).published:
         if figures.source == PAPER:
             assert figures.rows.items() <= base[figures.metric].items()
@@ -193,11 +194,20 @@ def test_variant_replaces_keys_of_the_task(tmp_path: Path) -> None:
             "variants: expected a mapping",
         ),
         (SMALL + "note: [", "not readable as YAML"),
+        (SMALL + "version: 2\n", "duplicate key 'version'"),
+        (
+            SMALL.replace("{name: small.txt}", "{name: 1}"),
+            "source.file.name: input should be a valid string; found 1",
+        ),
+        (
+            SMALL.replace("format: lines", "format: cbt"),
+            "ask: everything: not compatible with format cbt; choices and candidate require format",
+        ),
         ("just a line\n", "expected a mapping of keys, found str"),
         ("", "expected a mapping of keys, found NoneType"),
     ],
 )
-def test_wrong_file_is_one_line_with_the_file_the_key_and_what_was_expected(
+def test_invalid_file_is_reported_in_one_line_with_file_key_and_expectation(
     tmp_path: Path, text: str, expected: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
@@ -208,7 +218,7 @@ def test_wrong_file_is_one_line_with_the_file_the_key_and_what_was_expected(
     assert "\n" not in message
 
 
-def test_wrong_key_of_a_variant_is_found_when_the_variant_is_asked(tmp_path: Path) -> None:
+def test_wrong_key_of_a_variant_is_reported_when_that_variant_loads(tmp_path: Path) -> None:
     include = write(tmp_path, SMALL.replace("{stride: 32}", "{strides: 32}"))
     assert load_task("small", include).variants == ("s32",)
     with pytest.raises(
@@ -217,7 +227,7 @@ def test_wrong_key_of_a_variant_is_found_when_the_variant_is_asked(tmp_path: Pat
         load_task("small/s32", include)
 
 
-def test_unknown_task_and_variant_give_the_nearest() -> None:
+def test_unknown_task_and_variant_suggest_the_nearest_name() -> None:
     with pytest.raises(UsageError, match=r"^unknown task 'wikitxt2'; did you mean 'wikitext2'\?$"):
         load_task("wikitxt2")
     with pytest.raises(
@@ -226,7 +236,7 @@ def test_unknown_task_and_variant_give_the_nearest() -> None:
         load_task("wikitext2/s33")
 
 
-def test_unknown_suite_detokenizer_and_option_give_the_nearest() -> None:
+def test_unknown_suite_detokenizer_and_option_suggest_the_nearest_name() -> None:
     with pytest.raises(UsageError, match="unknown suite 'gpt2-papr'; did you mean 'gpt2-paper'"):
         load_suite("gpt2-papr")
     with pytest.raises(UsageError, match="unknown detokenizer 'ptbb'; did you mean 'ptb'"):

@@ -1,0 +1,116 @@
+"""The result of `explain`: protocols, the steps between them, and a Markdown table of both."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tabulate import tabulate
+
+from gpt2eval.errors import unknown
+
+# Groups of a task's settings, in the order in which they change. `unit` comes before the groups
+# that can leave tokens unscored, so that it is compared over the same tokens.
+SETTING_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "text": ("source", "format", "encoding", "cut_last", "cut_whole", "expect"),
+    "detokenizer": ("detokenizer", "lead", "join"),
+    "ask": ("ask", "normalize"),
+    "unit": ("unit",),
+    "windows": ("context", "stride", "windows"),
+    "start": ("start",),
+    "specials": ("specials",),
+}
+
+
+class Step(NamedTuple):
+    """One group of settings that changes, and by how much the nats per unit grow with it."""
+
+    group: str
+    before: str
+    after: str
+    nats: float
+
+
+class ExplainedProtocol(NamedTuple):
+    """A protocol's perplexity, and the steps that lead to it from the first protocol.
+
+    `nats` is ln(perplexity). `reason_omitted` is empty unless the protocol cannot be measured.
+    """
+
+    name: str
+    ppl: float
+    unit: str
+    units: int
+    nats: float
+    steps: tuple[Step, ...]
+    reason_omitted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The protocols of one task on one model, the task's own first.
+
+    It iterates over the protocols, and looks one up by its place or by its name. `print` shows the
+    table.
+
+    Example:
+        explanation = explain("gpt2", "wikitext103")
+        print(explanation)
+        explanation["wikitext103/lm_eval"].ppl
+    """
+
+    protocols: tuple[ExplainedProtocol, ...]
+
+    def __iter__(self) -> Iterator[ExplainedProtocol]:
+        return iter(self.protocols)
+
+    def __len__(self) -> int:
+        return len(self.protocols)
+
+    def __getitem__(self, key: int | str) -> ExplainedProtocol:
+        """Return a protocol by its place or name; raise UsageError for an unknown name."""
+        if isinstance(key, int):
+            return self.protocols[key]
+        by_name = {protocol.name: protocol for protocol in self.protocols}
+        if key not in by_name:
+            raise unknown("protocol", key, by_name)
+        return by_name[key]
+
+    def __str__(self) -> str:
+        """A table with a row per protocol; below it, every change and every omitted protocol."""
+        changed_groups = {step.group for row in self.protocols for step in row.steps}
+        groups = [group for group in SETTING_GROUPS if group in changed_groups]
+        measured = [row for row in self.protocols if not row.reason_omitted]
+        omitted = [row for row in self.protocols if row.reason_omitted]
+        table = tabulate(
+            [_cells(row, groups) for row in measured],
+            ["protocol", "PPL", "per", "nats", *groups],
+            "pipe",
+            disable_numparse=True,
+        )
+        first = self.protocols[0].name
+        sums = f"nats = nats of {first} plus the changes, left to right; PPL = exp(nats)"
+        return "\n".join(
+            [
+                table,
+                "",
+                sums,
+                *(_changes(row) for row in measured if row.steps),
+                *(f"{row.name}: omitted: {row.reason_omitted}" for row in omitted),
+            ]
+        )
+
+
+def _cells(row: ExplainedProtocol, groups: Sequence[str]) -> list[str]:
+    nats_by_group = {step.group: f"{step.nats:+.6f}" for step in row.steps}
+    return [
+        row.name,
+        f"{row.ppl:.4f}",
+        f"{row.unit}@{row.units}",
+        f"{row.nats:.6f}",
+        *(nats_by_group.get(group, "") for group in groups),
+    ]
+
+
+def _changes(row: ExplainedProtocol) -> str:
+    steps = [f"{step.group} {step.before} -> {step.after} ({step.nats:+.6f})" for step in row.steps]
+    return f"{row.name}: {'; '.join(steps)}"

@@ -1,0 +1,85 @@
+"""Measure one model under several protocols, each distinct measurement once.
+
+Knows which parts of a task do not affect the model's scores. Does not compare protocols.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from gpt2eval.config.schema import Expect, Task
+from gpt2eval.data import formats
+from gpt2eval.data.corpus import file_of, load_corpus
+from gpt2eval.data.records import Corpus
+from gpt2eval.measurement import measure
+from gpt2eval.settings import Settings
+from gpt2eval.text import passages
+from gpt2eval.types import Model, Progress, Tally, Units
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolMeasurer:
+    """Measures protocols of one model and caches their tallies.
+
+    `journal` is the folder where scores are journaled; `files` are local files by task.
+    """
+
+    model: Model
+    files: Mapping[str, Path]
+    include: Sequence[Path]
+    settings: Settings
+    journal: Path | None
+    progress: Callable[[Progress], None]
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+    def tally(self, task: Task) -> Tally:
+        """Return the sums of a task; tasks that differ only in their unit share a measurement."""
+        unaffected = {
+            "unit": "word",
+            "variant": "",
+            "published": (),
+            "note": "",
+            "metrics": (),
+            "filter": "none",
+        }
+        key = task.model_copy(update=unaffected).model_dump_json()
+        if key not in self.tallies:
+            self.tallies[key] = self._measure(task)
+        return self.tallies[key]
+
+    def _measure(self, task: Task) -> Tally:
+        measurement = measure(
+            self.model,
+            task.model_copy(
+                update={"metrics": ("nats_per_token",), "published": (), "filter": "none"}
+            ),
+            self._corpus(task),
+            replace(self.settings, limit=None, allow_lossy=True),  # _corpus applies the limit
+            self.include,
+            journal=self.journal,
+            progress=self.progress,
+        )
+        assert measurement, "a single worker scores every chunk"
+        return measurement.result.tally
+
+    def _corpus(self, task: Task) -> Corpus:
+        """Return the records of a task's text, cut to the first `limit` lines (or records)."""
+        limit = self.settings.limit
+        is_stream = task.format == "stream"
+        if limit is None or task.format != "pages":
+            corpus = self._load(task)
+            records = tuple(passages.head(corpus.records, limit, stream=is_stream))
+        else:  # cut the text before it is split into pages
+            corpus = self._load(task.model_copy(update={"format": "stream", "expect": Expect()}))
+            (text,) = passages.head(corpus.records, limit, stream=True)
+            records = tuple(formats.PARSERS[task.format](text.text, corpus.origin))
+        units = sum((passages.units(record.text) for record in records), Units())
+        return Corpus(records, units, corpus.sha256, corpus.published, corpus.origin)
+
+    def _load(self, task: Task) -> Corpus:
+        return load_corpus(
+            task,
+            file_of(task, self.files),
+            strict=self.settings.strict_data,
+            cache=self.settings.cache,
+        )

@@ -1,0 +1,75 @@
+"""The keys of a detokenizer file, their types and defaults."""
+
+from pydantic import Field, model_validator
+
+from gpt2eval.config.schema import Strict
+
+
+class Rule(Strict):
+    """One rule of a detokenizer; exactly one of `glue` and `swap` is given.
+
+    Attributes:
+        glue: A regular expression; the captured groups are deleted from each match.
+        swap: A regular expression; each match is replaced by `by`.
+        by: The replacement text, which may refer to groups as `\\1` or `\\g<0>`.
+        option: Apply the rule only if this option is chosen, as in `ptb+question`.
+    """
+
+    glue: str | None = None
+    swap: str | None = None
+    by: str | None = None
+    option: str | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Rule":
+        if (self.glue is None) == (self.swap is None) or (self.swap is None) != (self.by is None):
+            raise ValueError("expected either 'glue: REGEX' or 'swap: REGEX' with 'by: TEXT'")
+        return self
+
+
+class Example(Strict):
+    """A published line and its detokenized form (key `fair`), which the tests check."""
+
+    published: str
+    fair: str
+    options: tuple[str, ...] = ()
+
+
+class DetokenizerFile(Strict):
+    """A file `detokenizers/NAME.yaml`, in one of three forms.
+
+    Rules in both directions (`do` and `undo`); a Python class with methods `do` and `undo`
+    (`python: module:Class`); or `steps`, another tool's substitutions over a complete text, which
+    cannot be undone.
+
+    Attributes:
+        title: One line for listings.
+        version: Increase it when the output changes; it is part of every signature.
+        note: What the tokenization was, and what the rules rely on.
+        invertible: Whether every edit must survive a round trip.
+        python: The class, as `module:Class`.
+        options: Names that a task may add to the detokenizer's name, with an explanation.
+        do: Rules from published to detokenized text.
+        undo: Rules back, applied in order.
+        steps: Substitutions applied in order, without a way back.
+        examples: Lines that the tests check in both directions.
+    """
+
+    title: str
+    version: int
+    note: str = ""
+    invertible: bool = True
+    python: str | None = None
+    options: dict[str, str] = Field(default_factory=dict)
+    do: tuple[Rule, ...] = ()
+    undo: tuple[Rule, ...] = ()
+    steps: tuple[Rule, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+    @model_validator(mode="after")
+    def _steps_stand_alone(self) -> "DetokenizerFile":
+        if self.steps and (self.do or self.undo or self.python or self.invertible):
+            raise ValueError(
+                "steps require 'invertible: false' and exclude 'do', 'undo' and 'python'"
+            )
+        return self

@@ -1,0 +1,52 @@
+"""Adapters of the package peft, such as LoRA, merged into the weights of a loaded model."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+from warnings import catch_warnings
+
+from safetensors import SafetensorError
+
+from gpt2eval.errors import UsageError
+from gpt2eval.models.formats import safe
+from gpt2eval.models.formats.naming import local_label
+from gpt2eval.models.load_errors import expected_errors
+
+
+class MergedModel(NamedTuple):
+    """A model with an adapter in its weights, and the name of the adapter in signatures."""
+
+    model: Any
+    adapter: str
+
+
+def merge_adapter(model: Any, adapter: str) -> MergedModel:
+    """Merge the adapter in a folder or on the Hub into the weights of `model`.
+
+    Returns:
+        The merged model, and the adapter's folder name and hash, or its Hub id.
+
+    Raises:
+        UsageError: If peft is not installed, or the adapter does not exist or fit the model.
+    """
+    try:
+        from peft import PeftModel
+    except ImportError:
+        raise UsageError(
+            "--peft: the package peft is not installed; expected 'pip install gpt2eval[peft]'"
+        ) from None
+    with (
+        expected_errors(
+            f"--peft {adapter}",
+            # RuntimeError is what torch raises for weights of another shape
+            *(OSError, ValueError, RuntimeError, SafetensorError),
+            expectation="an adapter for this model",
+        ),
+        catch_warnings(action="ignore"),  # peft triggers deprecation warnings of transformers
+    ):
+        adapted: Any = PeftModel.from_pretrained(model, adapter)
+        merged = adapted.merge_and_unload()
+    folder = Path(adapter)
+    files = sorted(folder.glob("adapter_*.*")) if folder.is_dir() else []
+    if not files:
+        return MergedModel(merged, adapter)
+    return MergedModel(merged, f"{local_label(folder)}@{safe.sha256_of_files(files)[:8]}")

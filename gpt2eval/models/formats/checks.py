@@ -1,0 +1,88 @@
+"""Checks of transformers models: before memory is allocated, and after weights are loaded."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+
+from gpt2eval.errors import UsageError
+from gpt2eval.models.formats import safe
+from gpt2eval.models.formats.naming import plain_name
+from gpt2eval.models.options import LoadOptions
+
+LAYER = re.compile(r"\.\d+\.")
+
+
+def check_config(name: str, config: Any, options: LoadOptions) -> None:
+    """Raise UsageError for a model that is no causal LM, or that is quantized in another way."""
+    masked = [kind for kind in config.architectures or () if "MaskedLM" in kind]
+    if getattr(config, "is_encoder_decoder", False) or masked:
+        kind = masked[0] if masked else f"an encoder-decoder ({config.model_type})"
+        raise UsageError(
+            f"model {name}: {kind}; expected a causal language model, which predicts each token "
+            "from the tokens before it"
+        )
+    stored = stored_quantization(config)
+    if options.quantization in ("gptq", "awq") and stored != options.quantization:
+        raise UsageError(
+            f"--quantization {options.quantization}: {name} stores {stored or 'plain'} weights; "
+            f"expected a checkpoint quantized by {options.quantization}"
+        )
+    if stored and stored not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        raise UsageError(
+            f"model {name}: unknown quantization method {stored!r:.40}; "
+            "expected a method that transformers supports"
+        )
+
+
+def check_size(name: str, config: Any, options: LoadOptions) -> None:
+    """Raise UsageError if the config makes more parameters than the folder has bytes of weights.
+
+    This prevents a damaged config from allocating all memory. Code from the checkpoint is not run
+    for it, and quantized weights have no plain size.
+    """
+    has_code = options.trust_remote_code and getattr(config, "auto_map", None)
+    if not Path(name).is_dir() or stored_quantization(config) or has_code:
+        return
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    size = sum(path.stat().st_size for path in safe.weight_files(Path(name)))
+    if 0 < size < parameters:
+        raise UsageError(
+            f"model {name}: its config makes {parameters} parameters; "
+            f"its weight files have {size} bytes"
+        )
+
+
+def check_loaded_weights(name: str, report: Mapping[str, Any], model: Any) -> None:
+    """Raise UsageError if transformers initialized weights at random or ignored layers."""
+    patterns = {LAYER.sub(".N.", key) for key in model.state_dict()}
+    ignored_layers = sorted(
+        key
+        for key in report.get("unexpected_keys", ())
+        if LAYER.search(key) and LAYER.sub(".N.", key) in patterns
+    )
+    if ignored_layers:
+        raise UsageError(
+            f"model {name}: its config has no layer for {ignored_layers[0]} "
+            f"({len(ignored_layers)} weights ignored); expected all layers"
+        )
+    for problem in ("missing_keys", "mismatched_keys", "error_msgs"):
+        if keys := sorted(map(str, report.get(problem, ()))):
+            raise UsageError(
+                f"model {name}: {problem.replace('_', ' ')}: {keys[0]} ({len(keys)} in all); "
+                "expected all its weights"
+            )
+
+
+def stored_quantization(config: Any) -> str:
+    """Return the method that quantized the stored weights, or ""."""
+    quantization = getattr(config, "quantization_config", None) or {}
+    if isinstance(quantization, dict):
+        return plain_name(quantization.get("quant_method", ""))
+    return plain_name(quantization.quant_method)

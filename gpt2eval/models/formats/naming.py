@@ -1,0 +1,29 @@
+"""How a model and its properties are written in results and signatures."""
+
+from enum import Enum
+from pathlib import Path
+
+
+def plain_name(value: object) -> str:
+    """Return the text of an identity field; an enum member counts as its value.
+
+    transformers mixes `str` into its enums, and their `str()` is `Class.MEMBER`.
+
+    >>> from enum import Enum
+    >>> Method = Enum("Method", {"GGUF": "gguf"}, type=str)
+    >>> plain_name(Method.GGUF), plain_name("gptq")
+    ('gguf', 'gptq')
+    """
+    return str(value.value if isinstance(value, Enum) else value)
+
+
+def local_label(path: Path, scheme: str = "") -> str:
+    """Return the name of a local model in signatures: its file or folder without the path.
+
+    >>> local_label(Path("/home/me/run/ckpt.pt"), "nanogpt")
+    'nanogpt:ckpt.pt'
+    >>> local_label(Path("run/checkpoint-500"))
+    'checkpoint-500'
+    """
+    name = path.name if path.name not in ("", "..") else path.resolve().name
+    return f"{scheme}:{name}" if scheme else name

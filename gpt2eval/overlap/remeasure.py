@@ -1,0 +1,97 @@
+"""Compute the metrics of finished runs again without the records that overlap with training text.
+
+Uses the tallies in a run's journal; no model is evaluated. Does not know how text is hashed.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gpt2eval.config.schema import Task
+from gpt2eval.data.records import Corpus
+from gpt2eval.metrics import metrics
+from gpt2eval.metrics.result import Estimate, Result
+from gpt2eval.notices import notify
+from gpt2eval.overlap.bloom import Bloom
+from gpt2eval.overlap.counts import OverlapCounts, count_overlap, is_in_blocks
+from gpt2eval.report import store
+from gpt2eval.scoring import journal
+from gpt2eval.text import passages
+from gpt2eval.types import Tally
+
+
+class MetricWithoutOverlap(NamedTuple):
+    """A model's metric on all items, and its value without those that overlap.
+
+    `value_without` is None where no item is retained. `retained` of `measured` items do not
+    overlap.
+    """
+
+    model: str
+    metric: Estimate
+    value_without: float | None
+    retained: int
+    measured: int
+
+
+def metrics_without_overlap(
+    task: Task, corpus: Corpus, counts: OverlapCounts, training: Bloom, out: Path, above: float
+) -> Iterator[MetricWithoutOverlap]:
+    """Yield the metrics of each finished run of a task below `out`, with and without overlapping
+    items.
+
+    Skips a run on other data, or whose journal does not have its tallies, with a notice.
+    """
+    for path in store.paths_below(out):
+        result = store.read_or_notify(path)
+        if result is None or result.full_name != task.full_name:
+            continue
+        digest = result.data.sha256
+        if digest != corpus.sha256:
+            notify(f"{path}: skipped: its data is {digest[:8]}, not {corpus.sha256[:8]}")
+            continue
+        run_counts = counts
+        if limit := result.protocol.limit:
+            records = passages.head(corpus.records, limit, stream=task.format == "stream")
+            run_counts = count_overlap(task, records, training)
+        groups = read_tallies(path.parent, result, blocks=is_in_blocks(task))
+        if groups is None or len(groups) != len(run_counts.items):
+            notify(
+                f"{path}: skipped: its journal does not have its tallies; "
+                "the same 'gpt2eval run' writes them"
+            )
+            continue
+        retained = [
+            group
+            for group, item in zip(groups, run_counts.items, strict=True)
+            if item.share <= above
+        ]
+        for name in result.metrics:
+            yield metric_without(name, groups, retained, task.unit, result.model.name)
+
+
+def read_tallies(folder: Path, result: Result, *, blocks: bool) -> list[list[Tally]] | None:
+    """Return a result's tallies by record or by block, or None if its journal lacks them."""
+    run_journal = journal.of_folder(folder / "journal")
+    tallies = run_journal and run_journal.read_tallies()
+    if not tallies or Tally.total(tallies) != result.tally:
+        return None
+    return [[tally] for tally in (tallies if blocks else metrics.by_record(tallies))]
+
+
+def metric_without(
+    name: str,
+    groups: Sequence[Sequence[Tally]],
+    retained: Sequence[Sequence[Tally]],
+    unit: str,
+    model: str,
+) -> MetricWithoutOverlap:
+    """Compute a metric from all tallies, and from the retained ones."""
+    everything = [tally for group in groups for tally in group]
+    rest = [tally for group in retained for tally in group]
+    metric = metrics.measure(name, everything, unit)
+    denominator = "record" if name in metrics.ACCURACIES else metric.unit
+    value = None
+    if rest and metrics.count(Tally.total(rest), denominator):
+        value = metrics.measure(name, rest, unit).value
+    return MetricWithoutOverlap(model, metric, value, len(retained), len(groups))
