@@ -1,7 +1,8 @@
-"""Make what the sides are measured on: the model's folder, its tokenizer, and each task's work from a text.
+"""Write the inputs of the benchmark: the model's folder, its tokenizer, and the work of each task.
 
-A process of its own, started by `speed.py`, so that the measured processes do not inherit its memory. It writes
-`model.json` and `<task>.json` into the folder `--out`: a work, a small one to warm up with, and how much is in it.
+`speed.py` starts it as a separate process, so that the measured processes do not inherit its
+memory. It writes `model.json` and `<task>.json` into the folder `--out`: the work, a small piece of
+work for warming up, and counts of what the work contains.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from sides.timed import Request, Work
-from texts import Counted, Encode, Words, branching, cbt, counted, lambada, rolling, stream
+from texts import Counted, Encode, Words, branching, cbt, count_work, lambada, rolling, stream
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
     AutoConfig,
@@ -26,11 +27,16 @@ from transformers import (
 END = "<|endoftext|>"
 CONTEXT = 1024
 STRIDE = 32
-BLOCK = re.compile(r"\.\d+\.")
+BLOCK = re.compile(r"\.\d+\.")  # a layer's number in the name of a weight, as in `h.11.attn`
 
 
 def write_weights(shape: str, folder: Path) -> None:
-    """GPT-2's architecture with random weights, `LAYERSxWIDTH` with heads of 64, unless the folder has them."""
+    """Write GPT-2 with random weights, unless the folder has them already.
+
+    Args:
+        shape: `LAYERSxWIDTH`; heads have a width of 64.
+        folder: Where to write.
+    """
     if (folder / "model.safetensors").exists():
         return
     layers, width = (int(n) for n in shape.split("x"))
@@ -40,7 +46,7 @@ def write_weights(shape: str, folder: Path) -> None:
 
 
 def write_tokenizer(text: str, tokenizer: str | None, folder: Path) -> None:
-    """A given folder's tokenizer, or a byte-level BPE in GPT-2's form learned from the text."""
+    """Write the tokenizer of a given folder, or a byte-level BPE learned from the text."""
     if tokenizer:
         AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
         return
@@ -58,16 +64,22 @@ def write_tokenizer(text: str, tokenizer: str | None, folder: Path) -> None:
 
 
 def shape_of(folder: Path) -> dict[str, int]:
-    """Layers, width, vocabulary, and the number of weights in the blocks' matrices (12 L d^2 for GPT-2)."""
+    """Return layers, width, vocabulary, context and the number of weights in the blocks' matrices.
+
+    For GPT-2 that number is 12 L d^2.
+    """
     config: Any = AutoConfig.from_pretrained(folder).get_text_config()
     matrices = 0
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "pt") as weights:
             shapes = [
-                weights.get_slice(name).get_shape() for name in weights.keys() if BLOCK.search(name)
+                weights.get_slice(name).get_shape()
+                for name in weights.keys()  # noqa: SIM118
+                if BLOCK.search(name)
             ]
             matrices += sum(shape[0] * shape[1] for shape in shapes if len(shape) == 2)
-    layers, width = config.num_hidden_layers, config.hidden_size
+    layers = config.num_hidden_layers
+    width = config.hidden_size
     context = getattr(config, "max_position_embeddings", CONTEXT)
     return {
         "layers": layers,
@@ -81,20 +93,21 @@ def shape_of(folder: Path) -> dict[str, int]:
 def work_of(
     task: str, items: int, window: int, words: Words, encode: Encode
 ) -> tuple[Work, Counted]:
-    """A task's work, and how much of everything it has."""
+    """Return the work of a task, and counts of what it contains."""
     if task in ("cbt", "lambada"):
-        made: list[Request] = (cbt if task == "cbt" else lambada)(words, encode, items, window)
-        return Work(made, "", window, window), counted(
-            [branching(encode, request) for request in made], items
-        )
+        make_requests = cbt if task == "cbt" else lambada
+        requests: list[Request] = make_requests(words, encode, items, window)
+        counts = count_work([branching(encode, request) for request in requests], items)
+        return Work(requests, "", window, window), counts
     stride = window if task == "disjoint" else min(STRIDE, window)
     tokens = items * window if task == "disjoint" else window + items * stride
     text = stream(words, encode, tokens)
-    return Work([], text, window, stride), counted(rolling(tokens, window, stride), items)
+    counts = count_work(rolling(tokens, window, stride), items)
+    return Work([], text, window, stride), counts
 
 
 def main() -> None:
-    """Write everything that `speed.py` asked for."""
+    """Write everything that `speed.py` requests."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--shape")
@@ -114,14 +127,18 @@ def main() -> None:
     def encode(texts: list[str]) -> list[list[int]]:
         return tokenizer(texts, add_special_tokens=False, verbose=False).input_ids
 
-    counts = {task: int(number) for task, _, number in (item.partition("=") for item in args.items)}
+    items_of: dict[str, int] = {}
+    for item in args.items:
+        task, _, number = item.partition("=")
+        items_of[task] = int(number)
     window = min(CONTEXT, shape["context"])
-    words = Words.of(text, encode)
+    words = Words.from_text(text, encode)
     (args.out / "model.json").write_text(json.dumps(shape))
-    for task, items in counts.items():
-        (work, how_much), (warm, _) = (work_of(task, n, window, words, encode) for n in (items, 1))
-        made = {"work": work._asdict(), "warm": warm._asdict(), "counted": how_much._asdict()}
-        (args.out / f"{task}.json").write_text(json.dumps(made))
+    for task, items in items_of.items():
+        work, counts = work_of(task, items, window, words, encode)
+        warm, _ = work_of(task, 1, window, words, encode)
+        content = {"work": work._asdict(), "warm": warm._asdict(), "counted": counts._asdict()}
+        (args.out / f"{task}.json").write_text(json.dumps(content))
 
 
 if __name__ == "__main__":

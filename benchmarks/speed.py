@@ -1,12 +1,13 @@
-"""Measure gpt2eval beside lm-evaluation-harness, the Hugging Face perplexity recipe and the machine's own GEMM rate.
+"""Measure the speed of gpt2eval, lm-evaluation-harness and the Hugging Face perplexity recipe.
 
     python benchmarks/speed.py
     python benchmarks/speed.py --text book.txt --tokenizer GPT2_TOKENIZER_FOLDER --dtype bfloat16
 
-All sides run on the same model files, the same text, the same machine and the same number of threads, in turns,
-each as a process of its own that loads, warms up, and then does a task's work once under the clock. The table goes
-between its markers in `benchmarks/README.md`, which says what is counted how. This file starts the processes; it
-imports neither torch nor our package, so that none of their memory is counted for a side.
+All sides use the same model files, text, machine and number of threads, and take turns. Each turn
+is a separate process that loads the model, warms up, and performs a task once under the clock. The
+rate of the machine's own matrix multiplication is measured in every round as well. The tables go
+between their markers in `benchmarks/README.md`, which defines the columns. This script starts the
+processes; it imports neither torch nor gpt2eval, so that their memory is not counted for a side.
 """
 
 import argparse
@@ -20,21 +21,17 @@ from typing import Any, NamedTuple
 
 import machine
 import report
+from arguments import HERE, ROOT, SHAPE, TASKS, parse_arguments
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
 OUT = ROOT / "build" / "benchmark"
-TASKS = {"cbt": 4, "lambada": 100, "disjoint": 8, "stride32": 16}
-GPU_TASKS = {"cbt": 200, "lambada": 2000, "disjoint": 200, "stride32": 400}
 BATCHES = {"cbt": (1, 10), "lambada": (1, 16), "disjoint": (1,), "stride32": (1,)}
 GPU_BATCHES = {"cbt": (10, 40), "lambada": (16, 128), "disjoint": (1, 8), "stride32": (1, 8)}
 STREAMS = ("disjoint", "stride32")
-SHAPE = "12x768"
-AGREE = 1e-3
+AGREE = 1e-3  # the largest accepted relative difference between totals in float32
 
 
 class Side(NamedTuple):
-    """One program on one task: its label in the table, its script, interpreter, dtype and batch size."""
+    """One program on one task: its label, script, interpreter, dtype and batch size."""
 
     label: str
     script: str
@@ -43,66 +40,8 @@ class Side(NamedTuple):
     batch: int = 1
 
 
-def arguments() -> argparse.Namespace:
-    """The command line."""
-    first, _, rest = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=first, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--model", type=Path, help="folder of a causal LM (default: random weights, written once)"
-    )
-    parser.add_argument(
-        "--shape", default=SHAPE, help="LAYERSxWIDTH of the random weights (default %(default)s)"
-    )
-    parser.add_argument(
-        "--tokenizer",
-        type=Path,
-        help="folder of their tokenizer (default: a BPE learned from the text)",
-    )
-    parser.add_argument(
-        "--text", type=Path, nargs="+", help="text files (default: the demo's data)"
-    )
-    for task, items in TASKS.items():
-        described = f"items; 0 leaves it out (default {items}, with --gpu {GPU_TASKS[task]})"
-        parser.add_argument(f"--{task}", type=int, metavar="N", help=described)
-    parser.add_argument("--repeats", type=int, default=3, help="rounds (default %(default)s)")
-    parser.add_argument(
-        "--threads", type=int, default=1, help="of every side (default %(default)s)"
-    )
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="ours")
-    parser.add_argument(
-        "--peer-dtype", default="float32", choices=("float32", "bfloat16"), help="the other sides'"
-    )
-    parser.add_argument("--gpu", action="store_true", help="everything on CUDA")
-    parser.add_argument(
-        "--against",
-        nargs="*",
-        default=["lm_eval", "hf"],
-        choices=("lm_eval", "hf"),
-        help="which sides",
-    )
-    parser.add_argument(
-        "--peers",
-        type=Path,
-        default=ROOT / "build" / "peers",
-        help="their environment; made if missing",
-    )
-    parser.add_argument(
-        "--readme", type=Path, default=HERE / "README.md", help="where the table goes"
-    )
-    args = parser.parse_args()
-    for task, items in (GPU_TASKS if args.gpu else TASKS).items():
-        setattr(args, task, items if getattr(args, task) is None else getattr(args, task))
-    if args.model and args.tokenizer:
-        parser.error("--tokenizer goes with random weights; a --model has its own")
-    if not any(getattr(args, task) > 0 for task in TASKS) or args.repeats < 1 or args.threads < 1:
-        parser.error("expected at least one item of a task, one round and one thread")
-    return args
-
-
 def prepare(args: argparse.Namespace, model: Path) -> dict[str, int]:
-    """Have the model and every task's work written; returns the model's shape."""
+    """Write the model and the work of every task; return the model's shape."""
     data = ROOT / "gpt2eval" / "demo" / "data"
     text = args.text or sorted(
         path
@@ -113,7 +52,7 @@ def prepare(args: argparse.Namespace, model: Path) -> dict[str, int]:
     command = ["--model", model, "--text", *text, "--items", *items, "--out", OUT]
     command += [] if args.model else ["--shape", args.shape]
     command += ["--tokenizer", args.tokenizer] if args.tokenizer else []
-    started(
+    run_script(
         sys.executable,
         HERE / "prepare.py",
         command,
@@ -123,7 +62,7 @@ def prepare(args: argparse.Namespace, model: Path) -> dict[str, int]:
 
 
 def sides_of(task: str, args: argparse.Namespace, peers: str) -> Iterator[Side]:
-    """Who does a task, in the order of a round."""
+    """Yield the sides that perform a task, in the order of a round."""
     yield Side(report.OURS, "run_ours.py", sys.executable, args.dtype)
     if "lm_eval" in args.against:
         for batch in (GPU_BATCHES if args.gpu else BATCHES)[task]:
@@ -135,7 +74,7 @@ def sides_of(task: str, args: argparse.Namespace, peers: str) -> Iterator[Side]:
 
 
 def run(side: Side, task: str, args: argparse.Namespace, model: Path) -> dict[str, Any]:
-    """One side of one round, in a process of its own."""
+    """Run one side of one round in a separate process."""
     job = {
         "task": task,
         "work": str(OUT / f"{task}.json"),
@@ -149,19 +88,22 @@ def run(side: Side, task: str, args: argparse.Namespace, model: Path) -> dict[st
     answer = OUT / "answer.json"
     answer.unlink(missing_ok=True)
     variables = machine.environment(args.threads, ours=side.script != "run_lm_eval.py")
-    started(side.python, HERE / "sides" / side.script, [OUT / "job.json", answer], variables)
+    run_script(side.python, HERE / "sides" / side.script, [OUT / "job.json", answer], variables)
     return json.loads(answer.read_text())
 
 
-def started(python: str, script: Path, rest: list, variables: dict[str, str]) -> None:
-    """Run a script to its end; stop with the last of what it said if it failed."""
+def run_script(python: str, script: Path, rest: list, variables: dict[str, str]) -> None:
+    """Run a script; if it fails, exit with the end of its error output."""
     done = subprocess.run([python, script, *rest], env=variables, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{script.name} failed ({done.returncode}):\n{done.stderr[-3000:]}")
 
 
 def rounds(args: argparse.Namespace, model: Path, tasks: list[str]) -> tuple[dict, list]:
-    """All sides in turns, `--repeats` times; every measurement is kept in `build/benchmark/runs.json` as it is made."""
+    """Run all sides in turns, `--repeats` times.
+
+    Each measurement is saved in `build/benchmark/runs.json` at once.
+    """
     peers = str(machine.peers_python(args.peers)) if "lm_eval" in args.against else ""
     runs: dict[str, dict[str, list]] = {task: {} for task in tasks}
     gemm = []
@@ -174,13 +116,16 @@ def rounds(args: argparse.Namespace, model: Path, tasks: list[str]) -> tuple[dic
                 measured = run(side, task, args, model)
                 runs[task].setdefault(side.label, []).append(measured)
                 (OUT / "runs.json").write_text(json.dumps({"gemm": gemm, "runs": runs}, indent=1))
-                took = f"{measured['wall_s']:8.2f} s wall {measured['cpu_s']:8.2f} s CPU {measured['peak_mib']:7.0f} MiB"
-                print(f"round {number}  {task:9}{side.label:34}{took}", file=sys.stderr)
+                cost = (
+                    f"{measured['wall_s']:8.2f} s wall {measured['cpu_s']:8.2f} s CPU "
+                    f"{measured['peak_mib']:7.0f} MiB"
+                )
+                print(f"round {number}  {task:9}{side.label:34}{cost}", file=sys.stderr)
     return runs, gemm
 
 
 def command_line() -> str:
-    """How this was called; a file outside the checkout by its name alone."""
+    """Return the command line; a file outside the checkout appears by its name only."""
 
     def shown(word: str) -> str:
         path = Path(word)
@@ -195,59 +140,56 @@ def command_line() -> str:
 def faults(
     args: argparse.Namespace, counted: dict[str, dict[str, int]], runs: dict[str, dict[str, list]]
 ) -> list[str]:
-    """Where our side scored other tokens than there are, or two sides do not agree on what the same tokens score."""
+    """Return what makes the comparison invalid.
+
+    Either our side scored a different number of tokens, or the totals of two sides differ.
+    """
     scored = {task: sides[report.OURS][-1]["score"][1] for task, sides in runs.items()}
     expected = {task: counted[task]["scored"] for task in runs}
-    found = [
+    problems = [
         f"{task}: {scored[task]} tokens scored, expected {n}"
         for task, n in expected.items()
         if scored[task] != n
     ]
     if args.dtype == args.peer_dtype == "float32":
-        apart = {
+        differences = {
             task: report.disagreement(sides)
             for task, sides in runs.items()
             if not counted[task]["besides"]
         }
-        found += [
-            f"{task}: totals differ by {by:.1e} of their size"
-            for task, by in apart.items()
-            if not by <= AGREE
+        problems += [
+            f"{task}: totals differ by {difference:.1e} of their size"
+            for task, difference in differences.items()
+            if not difference <= AGREE  # also true for NaN
         ]
-    return found
+    return problems
 
 
 def main() -> int:
-    """Prepare, measure, write the table; 1 where a side did other work than the rest."""
-    args = arguments()
+    """Prepare, measure and write the tables; return 1 if the sides did different work."""
+    args = parse_arguments(__doc__ or "")
     OUT.mkdir(parents=True, exist_ok=True)
     tasks = [task for task in TASKS if getattr(args, task) > 0]
-    own = (
-        ROOT
-        / "build"
-        / ("benchmark-model" if args.shape == SHAPE else f"benchmark-model-{args.shape}")
-    )
-    model = (args.model or own).resolve()
+    name = "benchmark-model" if args.shape == SHAPE else f"benchmark-model-{args.shape}"
+    model = (args.model or ROOT / "build" / name).resolve()
     shape = prepare(args, model)
     counted = {task: json.loads((OUT / f"{task}.json").read_text())["counted"] for task in tasks}
     runs, gemm = rounds(args, model, tasks)
     versions = {
         side: measured[0]["versions"] for sides in runs.values() for side, measured in sides.items()
     }
-    harness = next(
-        (found for side, found in versions.items() if side.startswith(report.LM_EVAL)), {}
-    )
-    on = machine.described(versions[report.OURS], harness)
+    harness = [side for side in versions if side.startswith(report.LM_EVAL)]
+    described = machine.describe(versions[report.OURS], versions[harness[0]] if harness else {})
     setting = report.Setting(
-        command_line(), on, args.dtype, args.peer_dtype, args.gpu, args.threads
+        command_line(), described, args.dtype, args.peer_dtype, args.gpu, args.threads
     )
     text = report.report(setting, shape, counted, runs, gemm)
     report.write(args.readme, setting, text)
     print(text)
-    wrong = faults(args, counted, runs)
-    for line in wrong:
-        print(line, file=sys.stderr)
-    return int(bool(wrong))
+    problems = faults(args, counted, runs)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return int(bool(problems))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Requests and streams of given lengths in tokens, made of the words of any text; and how much computing is in them."""
+"""Make requests and streams of given token lengths from any text, and count the work in them."""
 
 import random
 from bisect import bisect_right
@@ -15,47 +15,57 @@ Encode = Callable[[list[str]], list[list[int]]]
 SEED = 2019
 CBT_CONTEXT = (450, 600)  # tokens of a CBT context, in a window of 1,024
 CBT_REST = 18  # most words after a choice
-LAMBADA_CONTEXT = (60, 100)
+LAMBADA_CONTEXT = (60, 100)  # tokens of a LAMBADA passage, likewise
 
 
 class Words(NamedTuple):
-    """A text's words between white space, and the number of tokens up to the end of each; they begin again at the end."""
+    """The words of a text, used as an endless sequence that repeats from the start.
+
+    `ends[i]` is the number of tokens up to the end of word i.
+    """
 
     words: list[str]
     ends: list[int]
 
     @classmethod
-    def of(cls, text: str, encode: Encode) -> "Words":
-        """Split and count; the text's own blanks are taken out."""
+    def from_text(cls, text: str, encode: Encode) -> "Words":
+        """Split a text at white space and count tokens; words that contain a blank are left out."""
         words = [word for word in text.split() if BLANK not in word]
         if not words:
             raise SystemExit("the text has no words")
         distinct = sorted(set(words))
-        cost = dict(
-            zip(
-                distinct,
-                (len(ids) for ids in encode([f" {word}" for word in distinct])),
-                strict=True,
-            )
-        )
-        return cls(words, list(accumulate(cost[word] for word in words)))
+        encoded = encode([f" {word}" for word in distinct])
+        lengths = {word: len(ids) for word, ids in zip(distinct, encoded, strict=True)}
+        return cls(words, list(accumulate(lengths[word] for word in words)))
 
     def after(self, start: int, tokens: int) -> int:
-        """The last word's number such that words `start` up to it have at most so many tokens (one word at the least)."""
-        laps, at = divmod(start, len(self.words))
-        target = (self.ends[at - 1] if at else 0) + tokens
-        more, rest = divmod(target, self.ends[-1])
-        return max(start + 1, (laps + more) * len(self.words) + bisect_right(self.ends, rest))
+        """Return where to stop so that words from `start` have at most `tokens` tokens.
+
+        The result covers at least one word.
+        """
+        laps, first = divmod(start, len(self.words))
+        target = (self.ends[first - 1] if first else 0) + tokens  # counted from the lap's beginning
+        more_laps, rest = divmod(target, self.ends[-1])
+        stop = (laps + more_laps) * len(self.words) + bisect_right(self.ends, rest)
+        return max(start + 1, stop)
 
     def piece(self, start: int, stop: int) -> list[str]:
-        """Words `start` up to `stop`."""
+        """Return the words from `start` up to `stop`."""
         return [self.words[i % len(self.words)] for i in range(start, stop)]
 
 
 class Counted(NamedTuple):
-    """Work in numbers: items; positions computed, each shared prefix once; keys that these see; those of both whose
-    output is read; tokens scored; and tokens that a tool without shared prefixes scores besides, for nothing: those
-    after the context that all choices begin with.
+    """The work of a task in numbers.
+
+    Attributes:
+        items: Questions, passages or windows.
+        positions: Positions computed; a shared prefix counts once.
+        keys: Keys that these positions attend to, summed over positions.
+        positions_read: Positions at which a token is scored.
+        keys_read: Keys that those positions attend to.
+        scored: Tokens scored.
+        besides: Tokens that only a tool without shared prefixes scores: the tokens after the
+            context with which all choices begin.
     """
 
     items: int
@@ -68,18 +78,23 @@ class Counted(NamedTuple):
 
 
 class Branching(NamedTuple):
-    """Tokens of a prefix, of each branch after it, and of the prefix those that do not belong to the context."""
+    """Token lengths of a prefix, of each branch after it, and of the prefix beyond the context."""
 
     prefix: int
     branches: list[int]
     besides: int = 0
 
 
-def counted(requests: Iterable[Branching], items: int) -> Counted:
-    """Add up requests. A branch's last token is only predicted; its first is predicted at the prefix's last."""
+def count_work(requests: Iterable[Branching], items: int) -> Counted:
+    """Add up the work of requests.
+
+    The last token of a branch is predicted but never an input; the first one is predicted at the
+    last position of the prefix.
+    """
     total = [0] * 6
     for prefix, branches, besides in requests:
         inside = [branch - 1 for branch in branches]
+        # Position k of a branch sees the prefix and k positions of its own branch.
         keys_after = sum(n * prefix + n * (n + 1) // 2 for n in inside)
         one = (
             prefix + sum(inside),
@@ -94,91 +109,103 @@ def counted(requests: Iterable[Branching], items: int) -> Counted:
 
 
 def common(sequences: list[list[int]]) -> int:
-    """Length of the longest common beginning."""
+    """Return the length of the longest common prefix."""
     alike = (len(set(column)) == 1 for column in zip(*sequences, strict=False))
     return sum(1 for _ in takewhile(bool, alike))
 
 
 def branching(encode: Encode, request: Request) -> Branching:
-    """A request's lengths in tokens."""
-    context, *whole = encode(
+    """Return the lengths of a request in tokens."""
+    context, *texts = encode(
         [request.context, *(request.context + each for each in request.continuations())]
     )
-    prefix = common(whole) if len(whole) > 1 else len(context)
-    return Branching(prefix, [len(ids) - prefix for ids in whole], prefix - len(context))
+    prefix = common(texts) if len(texts) > 1 else len(context)
+    return Branching(prefix, [len(ids) - prefix for ids in texts], prefix - len(context))
 
 
 def rolling(tokens: int, window: int, stride: int) -> list[Branching]:
-    """The windows of a stream after a start token: the first scores all its tokens, each later one `stride` new ones."""
-    first, rest = min(tokens, window), max(0, tokens - window)
+    """Return the windows of a stream that follows a start token.
+
+    The first window scores all its tokens, each later one `stride` new tokens.
+    """
+    first = min(tokens, window)
+    rest = max(0, tokens - window)
     prefix = window - stride + 1
     return [
         Branching(1, [first]),
-        *(Branching(prefix, [min(stride, rest - at)]) for at in range(0, rest, stride)),
+        *(Branching(prefix, [min(stride, rest - done)]) for done in range(0, rest, stride)),
     ]
 
 
 def cbt(words: Words, encode: Encode, items: int, window: int) -> list[Request]:
-    """Questions: a context of 450 to 600 tokens (less in a smaller window), ten words out of it, the rest of a sentence."""
+    """Make questions: a context of 450 to 600 tokens, ten of its words, the rest of a sentence.
+
+    In a window smaller than 1,024 tokens the context is proportionally shorter.
+    """
     draw = random.Random(SEED)
-    return _taken(words, encode, items, lambda at: _question(words, at, window, draw))
+    return _collect(encode, items, lambda start: _question(words, start, window, draw))
 
 
 def _question(
-    words: Words, at: int, window: int, draw: random.Random
+    words: Words, start: int, window: int, draw: random.Random
 ) -> tuple[Request | None, int]:
-    end = words.after(at, draw.randint(*CBT_CONTEXT) * window // 1024)
+    """Make a question from the words at `start`, or none, and return where the next one begins."""
+    end = words.after(start, draw.randint(*CBT_CONTEXT) * window // 1024)
     rest = words.piece(end + 1, end + 1 + draw.randint(0, CBT_REST))
-    context = words.piece(at, end)
+    context = words.piece(start, end)
     candidates = sorted({word for word in context if word.isalpha() and len(word) > 2})
     stop = end + 1 + len(rest)
     if len(candidates) < 10:
         return None, stop
-    return Request(
-        " ".join(context), draw.sample(candidates, 10), "".join(f" {word}" for word in rest)
-    ), stop
+    sentence = "".join(f" {word}" for word in rest)
+    return Request(" ".join(context), draw.sample(candidates, 10), sentence), stop
 
 
 def lambada(words: Words, encode: Encode, items: int, window: int) -> list[Request]:
-    """Passages of 60 to 100 tokens (less in a smaller window), whose last word is asked for."""
+    """Make passages of 60 to 100 tokens (fewer in a smaller window) whose last word is scored."""
     draw = random.Random(SEED)
 
-    def passage(at: int) -> tuple[Request, int]:
-        end = words.after(at, draw.randint(*LAMBADA_CONTEXT) * window // 1024)
-        return Request(" ".join(words.piece(at, end)), words.piece(end, end + 1), ""), end + 1
+    def passage(start: int) -> tuple[Request, int]:
+        end = words.after(start, draw.randint(*LAMBADA_CONTEXT) * window // 1024)
+        return Request(" ".join(words.piece(start, end)), words.piece(end, end + 1), ""), end + 1
 
-    return _taken(words, encode, items, passage)
+    return _collect(encode, items, passage)
 
 
-def _taken(
-    words: Words, encode: Encode, items: int, make: Callable[[int], tuple[Request | None, int]]
+def _collect(
+    encode: Encode, items: int, make: Callable[[int], tuple[Request | None, int]]
 ) -> list[Request]:
-    """So many requests, one after the other; only such as every side cuts into the same tokens."""
-    taken: list[Request] = []
-    at = tried = 0
-    while len(taken) < items:
-        request, at = make(at)
-        if request and _same_cut(encode, request):
-            taken.append(request)
-        tried += 1
-        if tried > 20 + 10 * items:
+    """Collect requests from consecutive words, keeping those that every side tokenizes alike."""
+    requests: list[Request] = []
+    start = 0
+    attempts = 0
+    while len(requests) < items:
+        request, start = make(start)
+        if request and _same_tokens(encode, request):
+            requests.append(request)
+        attempts += 1
+        if attempts > 20 + 10 * items:
             raise SystemExit(
-                f"only {len(taken)} of {items} requests can be made of this text; expected ordinary prose"
+                f"only {len(requests)} of {items} requests can be made from this text; "
+                "expected ordinary prose"
             )
-    return taken
+    return requests
 
 
-def _same_cut(encode: Encode, request: Request) -> bool:
-    """The context's tokens begin every whole, and no whole is the beginning of all others."""
-    context, *whole = encode(
+def _same_tokens(encode: Encode, request: Request) -> bool:
+    """Return whether every text begins with the context's tokens and extends the shared prefix."""
+    context, *texts = encode(
         [request.context, *(request.context + each for each in request.continuations())]
     )
-    shared = common(whole) if len(whole) > 1 else len(context)
-    return all(ids[: len(context)] == context and len(ids) > shared for ids in whole)
+    shared = common(texts) if len(texts) > 1 else len(context)
+    return all(ids[: len(context)] == context and len(ids) > shared for ids in texts)
 
 
 def stream(words: Words, encode: Encode, tokens: int) -> str:
-    """A text of exactly so many tokens: words in order, and one word over and over for what is missing at the end."""
+    """Return a text of exactly `tokens` tokens.
+
+    It consists of the words in order, followed by one word repeated for the missing tokens.
+    """
     stop = words.after(0, tokens)
     text = " ".join(words.piece(0, stop))
     while (missing := tokens - len(encode([text])[0])) < 0:
@@ -189,5 +216,5 @@ def stream(words: Words, encode: Encode, tokens: int) -> str:
         if len(encode([text + filler * missing])[0]) == tokens:
             return text + filler * missing
     raise SystemExit(
-        f"no text of exactly {tokens} tokens can be made; expected a text with words of one token"
+        f"cannot make a text of exactly {tokens} tokens; expected a text with words of one token"
     )

@@ -1,12 +1,14 @@
-"""Train the demo model: a small GPT-2 on public-domain books, from text files to safetensors.
+"""Train the demo model, a small GPT-2, on public-domain books.
 
-It knows nothing of the evaluator. Run by hand, once; `gpt2eval/demo/README.md` records the run:
+This script is independent of the evaluator and was run once, by hand; `gpt2eval/demo/README.md`
+records the run:
 
     python benchmarks/train_demo.py --books BOOKS --out gpt2eval/demo/model
 
-BOOKS is a folder of plain-text books (`*.txt`); those in its subfolder `heldout/` are only measured.
-Matrices are trained with Muon and everything else with AdamW, in bfloat16 under autocast; the weights are
-stored in float16. A checkpoint every few hundred steps lets an interrupted run go on with the same command.
+BOOKS is a folder of plain-text books (`*.txt`); those in its subfolder `heldout/` are evaluated but
+not trained on. Muon trains the matrices and AdamW everything else, in bfloat16 under autocast; the
+weights are stored in float16. An interrupted run resumes from its last checkpoint with the same
+command.
 """
 
 import argparse
@@ -27,7 +29,7 @@ VOCABULARY = 2560
 
 
 def train_tokenizer(books: list[Path], out: Path) -> PreTrainedTokenizerFast:
-    """A byte-level BPE in GPT-2's form, learned from the training books."""
+    """Train a GPT-2-style byte-level BPE on the books and save it."""
     bpe = ByteLevelBPETokenizer(add_prefix_space=False)
     bpe.train(
         [str(book) for book in books],
@@ -49,7 +51,7 @@ def train_tokenizer(books: list[Path], out: Path) -> PreTrainedTokenizerFast:
 
 
 def new_model(dropout: float) -> GPT2LMHeadModel:
-    """GPT-2's architecture at 3.9 M parameters, with the fused form of its activation."""
+    """Return an untrained GPT-2 of 3.9 M parameters, with the fused form of its activation."""
     config = GPT2Config(
         vocab_size=VOCABULARY,
         n_positions=CONTEXT,
@@ -67,13 +69,19 @@ def new_model(dropout: float) -> GPT2LMHeadModel:
 
 
 def encode(books: list[Path], tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
-    """All books as one stream of ids, each after an end-of-text token."""
-    ids = [i for book in books for i in [0, *tokenizer.encode(book.read_text(encoding="utf-8"))]]
+    """Return all books as one stream of token ids, each book after an end-of-text token (0)."""
+    ids: list[int] = []
+    for book in books:
+        ids.append(0)
+        ids += tokenizer.encode(book.read_text(encoding="utf-8"))
     return torch.tensor(ids)
 
 
 def batches(stream: torch.Tensor, rows: int, seed: int) -> Iterator[torch.Tensor]:
-    """Endless batches `[rows, CONTEXT + 1]`: each epoch cuts the stream at another offset and shuffles the windows."""
+    """Yield batches `[rows, CONTEXT + 1]` without end.
+
+    Each epoch splits the stream at a random offset and shuffles the windows.
+    """
     generator = torch.Generator().manual_seed(seed)
     while True:
         offset = int(torch.randint(CONTEXT, (), generator=generator))
@@ -85,14 +93,14 @@ def batches(stream: torch.Tensor, rows: int, seed: int) -> Iterator[torch.Tensor
 
 
 def summed_loss(model: GPT2LMHeadModel, windows: torch.Tensor) -> torch.Tensor:
-    """Nats over all targets of `[rows, length + 1]` windows."""
+    """Return the negative log-likelihood of all targets of `[rows, length + 1]` windows."""
     logits = model(windows[:, :-1], use_cache=False).logits
     return cross_entropy(logits.float().flatten(0, 1), windows[:, 1:].flatten(), reduction="sum")
 
 
 @torch.inference_mode()
 def bits_per_byte(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, book: Path) -> float:
-    """`nats / ln 2 / bytes` of one book over disjoint windows, float32."""
+    """Return bits per byte of one book, over disjoint windows in float32."""
     model.eval()
     stream = encode([book], tokenizer)
     windows = [stream[i : i + CONTEXT + 1] for i in range(0, len(stream) - 1, CONTEXT)]
@@ -102,14 +110,14 @@ def bits_per_byte(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, bo
 
 
 def learning_rate_scale(step: int, steps: int, warmup: int = 100) -> float:
-    """Linear warm-up, flat, then linear decay to zero over the last 60 % of the steps."""
+    """Return the factor of linear warm-up, and of linear decay over the last 60 % of the steps."""
     return min(1.0, (step + 1) / warmup, (steps - step) / (0.6 * steps))
 
 
 def optimizers(
     model: GPT2LMHeadModel, muon_lr: float, adam_lr: float
 ) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for embeddings, biases and norms."""
+    """Return Muon for the matrices inside the blocks, and AdamW for everything else."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".h." in name]
     others = [p for name, p in model.named_parameters() if not (p.ndim == 2 and ".h." in name)]
     return [
@@ -121,22 +129,30 @@ def optimizers(
 def train(
     args: argparse.Namespace, model: GPT2LMHeadModel, stream: torch.Tensor, checkpoint: Path
 ) -> list[dict]:
-    """Run the steps that are left; returns the logged losses (nats per token, mean of the last 50 steps)."""
+    """Run the remaining steps.
+
+    Returns:
+        The logged losses: nats per token, averaged over the last 50 steps.
+    """
     opts = optimizers(model, args.muon_lr, args.adam_lr)
     rates = [opt.param_groups[0]["lr"] for opt in opts]
-    log, first, recent = [], 0, []
+    log = []
+    first = 0
+    recent = []
     if checkpoint.exists():
         state = torch.load(checkpoint)
         model.load_state_dict(state["model"])
         for opt, saved in zip(opts, state["optimizers"], strict=True):
             opt.load_state_dict(saved)
-        log, first = state["log"], state["step"]
+        log = state["log"]
+        first = state["step"]
     forward = torch.compile(summed_loss) if args.compile else summed_loss
-    source, started = batches(stream, args.rows, args.seed), time.monotonic()
+    source = batches(stream, args.rows, args.seed)
+    started = time.monotonic()
     for step in range(args.steps):
         windows = next(source)
         if step < first:
-            continue
+            continue  # draw the batches of the finished steps, so that the order stays the same
         for opt, rate in zip(opts, rates, strict=True):
             opt.param_groups[0]["lr"] = rate * learning_rate_scale(step, args.steps)
         with torch.autocast("cpu", torch.bfloat16):
@@ -149,10 +165,8 @@ def train(
         recent = [*recent[-49:], loss.item()]
         if (step + 1) % 50 == 0:
             log.append({"step": step + 1, "loss": round(sum(recent) / len(recent), 4)})
-            print(
-                f"{log[-1]}  {(time.monotonic() - started) / (step + 1 - first):.2f} s/step",
-                flush=True,
-            )
+            seconds = (time.monotonic() - started) / (step + 1 - first)
+            print(f"{log[-1]}  {seconds:.2f} s/step", flush=True)
         if (step + 1) % 250 == 0:
             state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in opts]}
             torch.save(state | {"log": log, "step": step + 1}, checkpoint)
@@ -160,6 +174,7 @@ def train(
 
 
 def main() -> None:
+    """Train, store the model, and evaluate it on the held-out books."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -176,7 +191,8 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="compile the forward pass")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
-    books, heldout = sorted(args.books.glob("*.txt")), sorted(args.books.glob("heldout/*.txt"))
+    books = sorted(args.books.glob("*.txt"))
+    heldout = sorted(args.books.glob("heldout/*.txt"))
     tokenizer = train_tokenizer(books, args.out)
     stream = encode(books, tokenizer)
     model = new_model(args.dropout)

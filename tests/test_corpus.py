@@ -1,4 +1,4 @@
-"""Published records: every format and packing, hashes and counts, Hub rows laid back into files, archives, damage."""
+"""Published records: formats, archives, checksums, counts, Hub rows and corrupt files."""
 
 import gzip
 import io
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_samples import CBT, LAMBADA, PTB, WIKITEXT, cbt_rows
 
 from gpt2eval import demo
 from gpt2eval.config.loader import load_task
@@ -19,17 +20,9 @@ from gpt2eval.data import corpus
 from gpt2eval.data.hub import RESTORE
 from gpt2eval.errors import UsageError
 
-WIKITEXT = " \n = Homarus <unk> = \n \n It is caught in lobster pots . \n"
-PTB = " no it was n't black monday \n but while the <unk> fell N points \n"
-LAMBADA = '{"text": "\\u201cWait,\\u201d he said.\\n\\nShe did not wait"}\n{"text": "A lamp, a bed and a chair"}\n'
-QUESTION = (
-    "21 He said `` the XXXXX is gone '' .\tdog\t\tcat|cow|dog|ear|fig|gem|hat|ink|jar|key\n\n"
-)
-CBT = "".join(f"{n} It  was day {n} .\n" for n in range(1, 21)) + QUESTION
-
 
 def task(format: str = "stream", source: Source | None = None, **keys: Any) -> Task:
-    """A made-up task of one format."""
+    """Return an invented task of one format."""
     given = {
         "title": "T",
         "citation": "nobody",
@@ -45,7 +38,7 @@ def task(format: str = "stream", source: Source | None = None, **keys: Any) -> T
 
 
 def of_file(content: str, **keys: Any) -> Task:
-    """A task whose published file is this text."""
+    """Return a task whose published file is this text."""
     return task(
         source=Source(file=File(name="text.txt", sha256=sha256(content.encode()).hexdigest())),
         **keys,
@@ -57,11 +50,11 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-# -- formats and packings ------------------------------------------------------------------------------------------
+# -- formats and packings --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "path"), demo.data().items())
-def test_embedded_records_read_as_their_task(name: str, path: Path) -> None:
+def test_demo_excerpts_parse_as_their_tasks(name: str, path: Path) -> None:
     read = corpus.load_corpus(load_task(name), path)
     assert read.units.bytes > 4000
     assert (read.published, read.sha256) == (False, sha256(path.read_bytes()).hexdigest())
@@ -72,7 +65,7 @@ def test_embedded_records_read_as_their_task(name: str, path: Path) -> None:
         )
 
 
-def test_stream_is_one_record_and_lines_are_one_each(tmp_path: Path) -> None:
+def test_a_stream_is_one_record_and_each_line_is_one(tmp_path: Path) -> None:
     path = write(tmp_path / "text.txt", PTB)
     assert [r.text for r in corpus.load_corpus(task("stream"), path).records] == [PTB]
     read = corpus.load_corpus(task("lines"), path)
@@ -92,7 +85,7 @@ def test_lambada_is_json_lines_or_plain(tmp_path: Path) -> None:
     assert [r.text for r in plain.records] == ["one two", "three four"]
 
 
-def test_cbt_is_twenty_sentences_and_a_question_without_their_numbers(tmp_path: Path) -> None:
+def test_cbt_sentences_and_questions_lose_their_numbers(tmp_path: Path) -> None:
     first, second = corpus.load_corpus(task("cbt"), write(tmp_path / "cbt.txt", CBT + CBT)).records
     assert first.text.startswith("It  was day 1 .\nIt  was day 2 .\n")
     assert first.text.endswith("It  was day 20 .\nHe said `` the XXXXX is gone '' .")
@@ -131,7 +124,7 @@ def tarred(path: Path, member: str, content: bytes) -> Path:
         ("lambada/standard", tarred, "lambada-dataset.tar.gz", "./lambada_test_plain_text.txt"),
     ],
 )
-def test_archive_reads_as_the_file_inside(
+def test_an_archive_reads_as_the_file_inside(
     tmp_path: Path, name: str, pack: Callable[[Path, str, bytes], Path], archive: str, member: str
 ) -> None:
     loose = write(tmp_path / Path(member).name, PTB)
@@ -142,18 +135,19 @@ def test_archive_reads_as_the_file_inside(
     )
 
 
-def test_cbt_question_file_is_found_in_the_tgz_and_any_file_in_a_gz(tmp_path: Path) -> None:
+def test_a_member_is_selected_by_name_and_a_gz_has_only_one(tmp_path: Path) -> None:
     packed = tarred(tmp_path / "CBTest.tgz", "CBTest/data/cbtest_NE_valid_2000ex.txt", CBT.encode())
     assert corpus.load_corpus(load_task("cbt_ne"), packed).records[0].answer == "dog"
     with pytest.raises(
-        UsageError, match=r"CBTest\.tgz: holds no cbtest_CN_valid_2000ex\.txt; it has CBTest/data/"
+        UsageError,
+        match=r"CBTest\.tgz: contains no cbtest_CN_valid_2000ex\.txt; it contains CBTest/data/",
     ):
         corpus.load_corpus(load_task("cbt_cn"), packed)
     squeezed = write(tmp_path / "wiki.test.tokens.gz", gzip.compress(WIKITEXT.encode()))
     assert corpus.load_corpus(load_task("wikitext2"), squeezed).records[0].text == WIKITEXT
 
 
-def test_an_archive_s_folder_of_the_files_name_is_not_the_file(tmp_path: Path) -> None:
+def test_a_folder_in_an_archive_is_not_mistaken_for_the_file(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.mkdir("text8")
         archive.writestr("text8/text8", PTB)
@@ -168,20 +162,20 @@ def test_an_archive_s_folder_of_the_files_name_is_not_the_file(tmp_path: Path) -
         assert corpus.load_corpus(load_task("text8"), tmp_path / name).records[0].text == PTB
 
 
-def test_folder_stands_for_the_publishers_file_in_it(tmp_path: Path) -> None:
+def test_a_folder_stands_for_the_published_file_in_it(tmp_path: Path) -> None:
     write(tmp_path / "ptb.test.txt", PTB)
     assert corpus.load_corpus(load_task("ptb"), tmp_path).records[0].text == PTB
     with pytest.raises(
         UsageError,
-        match=r"^--data text8=.*/text8: no such file; expected text8, or an archive with it$",
+        match=r"^--data text8=.*/text8: no such file; expected text8, or an archive that contains",
     ):
         corpus.load_corpus(load_task("text8"), tmp_path)
 
 
-# -- cutting -------------------------------------------------------------------------------------------------------
+# -- cutting ---------------------------------------------------------------------------------------
 
 
-def test_whole_text8_is_cut_to_its_last_five_million_bytes(tmp_path: Path) -> None:
+def test_complete_text8_is_cut_to_its_last_five_million_bytes(tmp_path: Path) -> None:
     path = tmp_path / "text8"
     with path.open("wb") as file:  # sparse until its last part
         file.seek(95_000_000)
@@ -191,7 +185,7 @@ def test_whole_text8_is_cut_to_its_last_five_million_bytes(tmp_path: Path) -> No
     assert read.records[0].text.startswith("anarchism anarchism")
 
 
-def test_cut_inside_a_character_loses_no_byte(tmp_path: Path) -> None:
+def test_a_cut_inside_a_character_loses_no_byte(tmp_path: Path) -> None:
     content = "na\u00efve caf\u00e9".encode()
     cut = task(encoding="bytes", cut_whole=len(content), cut_last=9, unit="byte")
     read = corpus.load_corpus(cut, write(tmp_path / "text.txt", content))
@@ -199,7 +193,7 @@ def test_cut_inside_a_character_loses_no_byte(tmp_path: Path) -> None:
     assert (read.units.bytes, read.sha256) == (9, sha256(content[-9:]).hexdigest())
 
 
-def test_file_of_another_size_is_scored_whole(tmp_path: Path) -> None:
+def test_a_file_of_another_size_is_not_cut(tmp_path: Path) -> None:
     path = write(tmp_path / "text.txt", "abcdef")
     for other in (5, 7):
         assert (
@@ -208,7 +202,7 @@ def test_file_of_another_size_is_scored_whole(tmp_path: Path) -> None:
     assert corpus.load_corpus(task(cut_whole=6, cut_last=2), path).records[0].text == "ef"
 
 
-# -- hashes and counts ---------------------------------------------------------------------------------------------
+# -- hashes and counts -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -219,7 +213,9 @@ def test_file_of_another_size_is_scored_whole(tmp_path: Path) -> None:
         {"git_blob": sha1(f"blob {len(PTB)}\0{PTB}".encode()).hexdigest()},
     ],
 )
-def test_any_published_hash_is_known(tmp_path: Path, hashed: dict[str, str]) -> None:
+def test_each_kind_of_checksum_identifies_the_published_file(
+    tmp_path: Path, hashed: dict[str, str]
+) -> None:
     made_up = task(source=Source(file=File.model_validate(hashed | {"name": "text.txt"})))
     assert corpus.load_corpus(made_up, write(tmp_path / "a", PTB), strict=True).published
     assert not corpus.load_corpus(
@@ -228,7 +224,7 @@ def test_any_published_hash_is_known(tmp_path: Path, hashed: dict[str, str]) -> 
 
 
 @pytest.mark.parametrize("count", Expect.model_fields)
-def test_wrong_counts_are_an_error_only_where_the_hash_matches(tmp_path: Path, count: str) -> None:
+def test_wrong_counts_are_an_error_only_if_the_checksum_matches(tmp_path: Path, count: str) -> None:
     made_up = of_file(PTB, expect={count: 1_000_000})
     with pytest.raises(
         UsageError, match=rf"text\.txt: \d+ {count}; the published file has 1000000$"
@@ -247,7 +243,7 @@ def test_wrong_counts_are_an_error_only_where_the_hash_matches(tmp_path: Path, c
         ("cbt", CBT + CBT, {"records": 2, "bytes": 2 * len(CBT)}),
     ],
 )
-def test_counts_are_those_of_the_published_file(
+def test_counts_of_the_published_file_are_accepted(
     tmp_path: Path, format: str, content: str, counts: dict[str, int]
 ) -> None:
     assert corpus.load_corpus(
@@ -255,31 +251,14 @@ def test_counts_are_those_of_the_published_file(
     ).published
 
 
-def test_strict_data_refuses_what_is_not_published(tmp_path: Path) -> None:
+def test_strict_data_refuses_an_unpublished_file(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"its hash is not that of the published ptb\.test\.txt \(--strict-data\)"
+        UsageError, match=r"checksum mismatch: not the published ptb\.test\.txt \(--strict-data\)"
     ):
         corpus.load_corpus(load_task("ptb"), write(tmp_path / "ptb.test.txt", PTB), strict=True)
 
 
-# -- the Hub -------------------------------------------------------------------------------------------------------
-
-
-def cbt_rows(content: str) -> list[dict[str, Any]]:
-    """Rows as the Hub's script made them of the publisher's file."""
-    rows = []
-    for block in content.split("\n\n")[:-1]:
-        *sentences, question = (line.partition(" ")[2] for line in block.split("\n"))
-        query, answer, _, options = question.split("\t")
-        rows.append(
-            {
-                "sentences": sentences,
-                "question": query,
-                "answer": answer,
-                "options": options.split("|"),
-            }
-        )
-    return rows
+# -- the Hub ---------------------------------------------------------------------------------------
 
 
 ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
@@ -296,13 +275,13 @@ ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("restore", ROWS)
-def test_hub_rows_give_back_the_publishers_file(restore: str) -> None:
+def test_hub_rows_restore_the_published_file(restore: str) -> None:
     content, rows = ROWS[restore]
     assert set(RESTORE) == set(ROWS)
     assert "".join(RESTORE[restore](row, "text") for row in rows) == content
 
 
-def test_real_files_come_back_from_rows(development_data: Path) -> None:
+def test_real_files_are_restored_from_rows(development_data: Path) -> None:
     def restored(rule: str, rows: list[Any]) -> str:
         return "".join(RESTORE[rule]({"text": row}, "text") for row in rows)
 
@@ -317,15 +296,15 @@ def test_real_files_come_back_from_rows(development_data: Path) -> None:
     assert "".join(RESTORE["cbt"](row, "") for row in cbt_rows(cbt)) == cbt
 
 
-def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
+def test_a_task_without_a_source_asks_for_the_file(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError,
-        match=r"^task made_up has no address; give the file: --data made_up=PATH/TO/text\.txt$",
+        match=r"^task made_up has no download source; give the file: --data made_up=PATH/TO/text",
     ):
         corpus.load_corpus(task(), cache=tmp_path)
 
 
-# -- damage --------------------------------------------------------------------------------------------------------
+# -- damage ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -337,7 +316,7 @@ def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
         (
             "stream",
             b"a\nb\r\n",
-            "line 2: CRLF line ends; expected plain UTF-8 text with LF line ends",
+            "line 2: CRLF line endings; expected plain UTF-8 text with LF line endings",
         ),
         (
             "stream",
@@ -346,8 +325,8 @@ def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
         ),
         ("stream", "a\n".encode("utf-16"), "line 1: binary"),
         ("stream", "a\nna\u00efve\n".encode("latin-1"), "line 2: byte 0xef is not UTF-8"),
-        ("lines", b"a\nb", "line 2: has no line end; truncated?"),
-        ("lambada", b"a b\n\nc d\n", "line 2: expected a passage of two words or more, found ''"),
+        ("lines", b"a\nb", "line 2: no line ending; truncated?"),
+        ("lambada", b"a b\n\nc d\n", "line 2: expected a passage of two or more words, found ''"),
         (
             "lambada",
             b'{"text": "a b"}\n{"txt": "c d"}\n',
@@ -362,7 +341,7 @@ def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
             CBT.replace("7 It", "8 It").encode(),
             "line 7: expected sentence '7 ...', found '8 It",
         ),
-        ("cbt", (CBT + CBT[:50]).encode(), "line 25: has no line end; truncated?"),
+        ("cbt", (CBT + CBT[:50]).encode(), "line 25: no line ending; truncated?"),
         ("cbt", (CBT + "1 It was day .\n").encode(), "line 23: expected '21 question with XXXXX'"),
         ("cbt", CBT.replace("XXXXX", "dog").encode(), "line 21: expected '21 question with XXXXX'"),
         (
@@ -382,7 +361,7 @@ def test_task_without_an_address_asks_for_the_file(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_damaged_file_is_one_line_with_the_line_and_what_was_expected(
+def test_a_corrupt_file_is_a_one_line_error_with_its_line(
     tmp_path: Path, format: str, content: bytes, expected: str
 ) -> None:
     path = write(tmp_path / "damaged", content)
@@ -395,9 +374,9 @@ def test_damaged_file_is_one_line_with_the_line_and_what_was_expected(
 @pytest.mark.parametrize(
     ("pack", "name"), [(zipped, "text.zip"), (tarred, "text.tgz"), (None, "text.txt.gz")]
 )
-@pytest.mark.parametrize("kept", [0.02, 0.5, 0.97])
-def test_truncated_archive_is_one_line(
-    tmp_path: Path, pack: Callable[[Path, str, bytes], Path] | None, name: str, kept: float
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
+def test_a_truncated_archive_is_a_one_line_error(
+    tmp_path: Path, pack: Callable[[Path, str, bytes], Path] | None, name: str, share: float
 ) -> None:
     content = "".join(f"{n} {sha256(bytes([n])).hexdigest()}\n" for n in range(256)).encode()
     path = (
@@ -405,6 +384,6 @@ def test_truncated_archive_is_one_line(
         if pack
         else write(tmp_path / name, gzip.compress(content))
     )
-    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
-    with pytest.raises(UsageError, match=rf"{name}: cannot be read: .+; truncated or damaged\?$"):
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(UsageError, match=rf"{name}: cannot be read: .+; truncated or corrupt\?$"):
         corpus.load_corpus(task(), path)

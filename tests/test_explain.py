@@ -112,8 +112,8 @@ def test_model_by_name_and_protocol_by_name(tmp_path: Path) -> None:
         "toy:unigram", data=FILES, protocols=["raw"], settings=Settings(limit=5), out=tmp_path
     )
     assert [protocol.name for protocol in explanation] == ["wikitext103", "wikitext103/raw"]
-    assert explanation["wikitext103/raw"] == explanation[1]
+    assert explanation["wikitext103/raw"] == explanation["raw"] == explanation[1]
     assert len(explanation) == 2
     assert (tmp_path / "toy-unigram" / "wikitext103" / "explained").is_dir()
-    with pytest.raises(UsageError, match="unknown protocol 'raw'; did you mean 'wikitext103/raw'"):
-        explanation["raw"]
+    with pytest.raises(UsageError, match="unknown protocol 'wikitext103/rwa'; did you mean"):
+        explanation["wikitext103/rwa"]

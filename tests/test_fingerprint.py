@@ -1,4 +1,4 @@
-"""The tokenizer that a checkpoint's own file describes against the one that transformers builds, and its own first token."""
+"""A checkpoint's tokenizer.json against the tokenizer that transformers builds."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.models.tokenization import fingerprint as prints
+from gpt2eval.models.tokenization.fingerprint import choose, fingerprint
 from gpt2eval.pipeline import Settings
 
 
@@ -24,25 +24,28 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_a_tokenizer_built_anew_is_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tokenizer_that_disagrees_with_its_file_needs_a_choice(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     built = AutoTokenizer.from_pretrained(str(DEMO / "model")).backend_tokenizer
     content = json.loads((folder / "tokenizer.json").read_text())
     content["normalizer"] = {"type": "Lowercase"}
     (folder / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(
         UsageError,
-        match=r"do not agree: '\S+' is \[.*\] and \[.*\]; expected --tokenizer auto or --tokenizer",
+        match=r"disagree: '\S+' is \[.*\] and \[.*\]; expected --tokenizer auto or --tokenizer",
     ):
-        prints.chosen(str(folder), built, None)
-    auto, said_auto = prints.chosen(str(folder), built, "auto")
-    own, said_own = prints.chosen(str(folder), built, "file")
+        choose(str(folder), built, None)
+    auto, auto_fingerprint = choose(str(folder), built, "auto")
+    own, own_fingerprint = choose(str(folder), built, "file")
     assert auto is built
-    assert (said_auto[-5:], said_own[-5:]) == (".auto", ".file")
-    assert said_auto[:8] != said_own[:8]
+    assert auto_fingerprint.endswith(".auto")
+    assert own_fingerprint.endswith(".file")
+    assert auto_fingerprint[:8] != own_fingerprint[:8]
     assert own.encode("LOUD").ids == auto.encode("loud").ids != auto.encode("LOUD").ids
 
 
-def test_what_agrees_needs_no_choice_and_depends_on_what_it_does_alone(
+def test_a_tokenizer_that_agrees_needs_no_choice_and_keeps_its_fingerprint(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = registry.load_model("demo", LoadOptions()).identity().tokenizer
@@ -66,7 +69,7 @@ def test_what_agrees_needs_no_choice_and_depends_on_what_it_does_alone(
         registry.load_model(str(folder), LoadOptions(tokenizer="fle"))
 
 
-def test_a_first_token_that_the_tokenizer_adds_is_found_and_never_doubled(folder: Path) -> None:
+def test_a_start_token_that_the_tokenizer_adds_is_not_doubled(folder: Path) -> None:
     before = evaluate(str(folder), ["text8", "ptb"], data=demo.data(), settings=Settings(limit=3))
     backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
     end = AutoTokenizer.from_pretrained(str(folder)).eos_token
@@ -83,4 +86,4 @@ def test_a_first_token_that_the_tokenizer_adds_is_found_and_never_doubled(folder
 @pytest.mark.parametrize("name", ["babyllama", "gpt2-tokenizer"])
 def test_real_tokenizers_agree_with_their_files(real_models: Path, name: str) -> None:
     auto = AutoTokenizer.from_pretrained(str(real_models / name)).backend_tokenizer
-    assert prints.chosen(str(real_models / name), auto, None)[1] == prints.fingerprint(auto)
+    assert choose(str(real_models / name), auto, None)[1] == fingerprint(auto)

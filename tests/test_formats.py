@@ -210,7 +210,7 @@ def test_nanogpt_by_character(tmp_path: Path) -> None:
     )[0]
     assert made.tally.tokens == made.tally.units.chars - 1 == len(text) - 1
     with pytest.raises(
-        UsageError, match=r"character 'É' \(at 2 of 'abÉd'\): .* has \d+ characters"
+        UsageError, match=r"character 'É' \(at 2 of 'abÉd'\) is not among the \d+ characters"
     ):
         backends.load_model(f"nanogpt:{path}").encode("abÉd")
 
@@ -548,7 +548,11 @@ def gguf(model: Any, words: Path, path: Path) -> Path:
 
 
 def test_gguf(gpt2: Any, words: Path, tmp_path: Path) -> None:
-    agree(f"gguf:{gguf(gpt2, words, tmp_path / 'tiny.gguf')}", gpt2, words)
+    name = f"gguf:{gguf(gpt2, words, tmp_path / 'tiny.gguf')}"
+    agree(name, gpt2, words)
+    identity = backends.load_model(name, LoadOptions(device="cpu")).identity()
+    assert (identity.name, identity.label) == (name, "gguf:tiny.gguf")
+    assert identity.quant == "gguf"
 
 
 # -- adapters ------------------------------------------------------------------------------------------------------

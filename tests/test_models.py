@@ -435,7 +435,7 @@ def test_a_revision_in_the_name(
 
     for auto in (hf.AutoConfig, hf.AutoModelForCausalLM):
         monkeypatch.setattr(auto, "from_pretrained", from_hub(auto.from_pretrained))
-    monkeypatch.setattr(hf.loading, "of_place", from_hub(hf.loading.of_place))
+    monkeypatch.setattr(hf.loading, "from_place", from_hub(hf.loading.from_place))
     made = [
         registry.load_model(name, options)
         for name, options in (("a/b@main", LoadOptions()), ("hf:a/b", LoadOptions(revision="main")))

@@ -1,4 +1,4 @@
-"""8-grams counted against sets of tuples, the filter against its bound, and metrics against the runs that they are of."""
+"""8-gram counts against Python sets, the filter against its bound, metrics against their runs."""
 
 import bz2
 import csv
@@ -23,11 +23,11 @@ from gpt2eval import demo, files, pipeline
 from gpt2eval.cli.main import app
 from gpt2eval.config import loader
 from gpt2eval.data import corpus
-from gpt2eval.data import documents as training_documents
-from gpt2eval.data.documents import PIECE, documents
+from gpt2eval.data.compression import PIECE
+from gpt2eval.data.documents import Location, locate, stream_documents, training_files
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import metrics
-from gpt2eval.overlap import bloom, estimate, index, ngrams, report
+from gpt2eval.overlap import blocks, bloom, estimate, index, ngrams, remeasure, report
 from gpt2eval.overlap.bloom import Bloom
 from gpt2eval.pipeline import Settings
 from gpt2eval.report import store
@@ -41,13 +41,13 @@ DATA = dict(demo.data())
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer random 8-grams and bits are looked at, but where that is what is tested."""
+    """Check fewer random 8-grams and bits, except in the tests of the filter."""
     monkeypatch.setattr(index, "CHECKED", 10_000)
-    monkeypatch.setattr(bloom, "LOOKS", 50_000)
+    monkeypatch.setattr(bloom, "SAMPLED_BITS", 50_000)
 
 
 def naive(text: str) -> list[Gram]:
-    """The definition, written out."""
+    """Return the 8-grams by the definition."""
     words = re.findall(r"[a-z0-9]+", text.lower())
     return [tuple(words[i : i + 8]) for i in range(len(words) - 7)]
 
@@ -56,31 +56,31 @@ def hashes(documents: Sequence[Sequence[str]]) -> list[int]:
     return [value for grams in ngrams.grams(documents) for value in grams.hashes.tolist()]
 
 
-# -- 8-grams -------------------------------------------------------------------------------------------------------
+# -- 8-grams ---------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.lists(TEXT, max_size=4), max_size=4), st.sampled_from([1, 2, 7, 1 << 16]))
-def test_grams_are_those_of_the_definition(documents: list[list[str]], block: int) -> None:
-    """As many, alike where they are alike, and in the piece in which the first word begins; wherever blocks end."""
+def test_grams_match_the_definition(documents: list[list[str]], block: int) -> None:
+    """Check their number, equality and pieces, for blocks of any length."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ngrams, "BLOCK", block)
+        patch.setattr(blocks, "BLOCK", block)
         ngrams._tables.cache_clear()
-        made = list(ngrams.grams(documents))
+        batches = list(ngrams.grams(documents))
     ngrams._tables.cache_clear()
     expected = [gram for document in documents for gram in naive("".join(document))]
-    found = [value for grams in made for value in grams.hashes.tolist()]
-    assert len(found) == len(expected)
-    assert len(set(zip(found, expected, strict=True))) == len(set(found)) == len(set(expected))
+    values = [value for grams in batches for value in grams.hashes.tolist()]
+    assert len(values) == len(expected)
+    assert len(set(zip(values, expected, strict=True))) == len(set(values)) == len(set(expected))
     first = [
         place
         for number, text in enumerate(documents)
         for place in begins(text, sum(map(len, documents[:number])))
     ]
-    assert [piece for grams in made for piece in grams.pieces.tolist()] == first
+    assert [piece for grams in batches for piece in grams.pieces.tolist()] == first
 
 
 def begins(pieces: list[str], before: int) -> list[int]:
-    """For each 8-gram of a document, the piece in which its first word begins."""
+    """Return for each 8-gram of a document the piece in which its first word begins."""
     owners = [before + number for number, piece in enumerate(pieces) for _ in piece.lower()]
     starts = [match.start() for match in re.finditer(r"[a-z0-9]+", "".join(pieces).lower())]
     return [owners[at] for at in starts[:-7]]
@@ -93,12 +93,12 @@ def test_where_a_document_is_cut_changes_nothing(text: str, size: int) -> None:
 
 
 @given(TEXT)
-def test_words_are_counted(text: str) -> None:
-    assert ngrams.words(text) == len(re.findall(r"[a-z0-9]+", text.lower()))
+def test_word_counts_match_the_definition(text: str) -> None:
+    assert ngrams.count_words(text) == len(re.findall(r"[a-z0-9]+", text.lower()))
 
 
 def test_a_word_longer_than_many_blocks_is_one_word() -> None:
-    long = "x" * (3 * ngrams.BLOCK + 17)
+    long = "x" * (3 * blocks.BLOCK + 17)
     text = f"{long} b c d e f g h i"
     assert len(hashes([[text]])) == 2
     assert hashes([[text]])[1] == hashes([["b c d e f g h i"]])[0]
@@ -106,7 +106,7 @@ def test_a_word_longer_than_many_blocks_is_one_word() -> None:
     assert hashes([[text[:1000], text[1000:]]]) == hashes([[text]])
 
 
-# -- the filter ----------------------------------------------------------------------------------------------------
+# -- the filter ------------------------------------------------------------------------------------
 
 
 def absent(count: int) -> np.ndarray:
@@ -114,49 +114,58 @@ def absent(count: int) -> np.ndarray:
     return np.concatenate([grams.hashes for grams in ngrams.grams([[text]])])
 
 
-def test_a_million_random_strings_keep_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At P = 1e-3 about as many as the bits set let expect, at 1e-8 none; and whatever was put in is found."""
+def test_random_strings_keep_the_false_positive_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Added items always match; others as often as the set bits predict, and never at 1e-8."""
     monkeypatch.undo()
-    asked = absent(1_000_000)
-    assert len(np.unique(asked)) == 1_000_000
+    absent_hashes = absent(1_000_000)
+    assert len(np.unique(absent_hashes)) == 1_000_000
     random_ = np.random.default_rng(5)
     for bound, items in ((1e-3, 200_000), (1e-8, 1_000_000)):
         known = random_.integers(1 << 63, size=items, dtype=np.uint64)
-        made = Bloom.of(items, bound)
-        made.add(known)
-        odds = bloom.odds(made.fill(), items, made.bits, made.hashes)
-        false = int(made.found(asked).sum())
-        assert made.found(known).all()
-        assert odds <= bound
+        index_filter = Bloom.empty(items, bound)
+        index_filter.add(known)
+        expected = bloom.false_positive_bound(
+            index_filter.fill_bound(), items, index_filter.bits, index_filter.hashes
+        )
+        false = int(index_filter.contains(absent_hashes).sum())
+        assert index_filter.contains(known).all()
+        assert expected <= bound
         assert false <= 1e6 * bound + 4 * (1e6 * bound) ** 0.5
-        assert abs(false - 1e6 * odds) <= 0.1 * 1e6 * odds + 4 * (1e6 * odds) ** 0.5
+        assert abs(false - 1e6 * expected) <= 0.1 * 1e6 * expected + 4 * (1e6 * expected) ** 0.5
 
 
-@given(st.integers(1, 10**10), st.floats(bloom.LEAST, bloom.MOST))
-def test_sizes_are_those_of_the_formula(items: int, bound: float) -> None:
-    made = bloom.bits(bloom.enough(items, bound), bound)
-    assert made >= max(-items * np.log(bound) / np.log(2) ** 2, 4 / bound * (1 - 1e-9))
-    hashes = round(made / bloom.enough(items, bound) * np.log(2) + 0.5)
-    assert bloom.odds(-np.expm1(-hashes * items / made), items, made, hashes) <= bound
+@given(st.integers(1, 10**10), st.floats(bloom.LOWEST_BOUND, bloom.HIGHEST_BOUND))
+def test_filter_sizes_match_the_formula(items: int, bound: float) -> None:
+    bits = bloom.filter_bits(bloom.capacity(items, bound), bound)
+    assert bits >= max(-items * np.log(bound) / np.log(2) ** 2, 4 / bound * (1 - 1e-9))
+    hashes = round(bits / bloom.capacity(items, bound) * np.log(2) + 0.5)
+    assert (
+        bloom.false_positive_bound(-np.expm1(-hashes * items / bits), items, bits, hashes) <= bound
+    )
 
 
-def test_the_filter_has_the_bits_that_are_said() -> None:
+def test_the_filter_has_the_predicted_size() -> None:
     for items, bound in ((1, 1e-8), (123_457, 1e-3), (10**9, 1e-4)):
-        assert Bloom.of(items, bound).bits == bloom.bits(bloom.enough(items, bound), bound)
+        assert Bloom.empty(items, bound).bits == bloom.filter_bits(
+            bloom.capacity(items, bound), bound
+        )
 
 
 @given(st.integers(10**6, 10**10), st.integers(10**8, 10**11))
-def test_the_bound_that_fits_fits(items: int, available: int) -> None:
-    least = bloom.affordable(items, available)
-    if least <= bloom.MOST:
-        assert bloom.bits(bloom.enough(items, least), least) / 8 <= available * (1 + 1e-6) + 100
-        if least > bloom.LEAST:  # and is the least
-            assert bloom.bits(bloom.enough(items, 0.8 * least), 0.8 * least) / 8 > available * (
-                1 - 1e-6
-            )
+def test_the_lowest_bound_fits_into_memory(items: int, available: int) -> None:
+    least = bloom.lowest_bound(items, available)
+    if least <= bloom.HIGHEST_BOUND:
+        assert (
+            bloom.filter_bits(bloom.capacity(items, least), least) / 8
+            <= available * (1 + 1e-6) + 100
+        )
+        if least > bloom.LOWEST_BOUND:  # and is the least
+            assert bloom.filter_bits(
+                bloom.capacity(items, 0.8 * least), 0.8 * least
+            ) / 8 > available * (1 - 1e-6)
 
 
-# -- training files ------------------------------------------------------------------------------------------------
+# -- training files --------------------------------------------------------------------------------
 
 LINES = [
     "The cat sat on the mat, and the dog\nlay down.",
@@ -165,11 +174,17 @@ LINES = [
 ]
 
 
+def training_file(path: Path) -> Location:
+    return locate(str(path), "--train", "text")
+
+
 def read(path: Path) -> list[str]:
-    return ["".join(document) for document in documents(path)]
+    return ["".join(document) for document in stream_documents(training_file(path))]
 
 
-def test_forms_have_the_same_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_training_formats_have_the_same_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = "".join(json.dumps({"id": 1, "text": text}) + "\n" for text in LINES) + "\n"
     plain = "é".join(LINES).encode() + b"\xff\xc3"
     packers = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
@@ -183,31 +198,41 @@ def test_forms_have_the_same_documents(tmp_path: Path, monkeypatch: pytest.Monke
             path.write_bytes(pack(content))
             assert read(path) == expected, path
             with monkeypatch.context() as patch:
-                patch.setattr(estimate, "PIECE", 3)
+                patch.setattr("gpt2eval.data.documents.PIECE", 3)
                 assert read(path) == expected, path
             count = sum(len(re.findall(r"[a-z0-9]+", text.lower())) for text in expected)
             assert (
                 count
-                < estimate.expected_words([path])
+                < estimate.expected_words([training_file(path)])
                 <= 1.1 * (count + 12 * (form == "jsonl")) + 1
             )
     pq.write_table(pa.table({"id": [1, 2, 3], "text": LINES}), tmp_path / "some.parquet")
     assert read(tmp_path / "some.parquet") == [text for text in LINES if text]
-    assert estimate.expected_words([tmp_path / "some.parquet"]) > 18
-    assert len(training_documents.files([tmp_path, tmp_path / "some.txt"])) == 11
+    assert estimate.expected_words([training_file(tmp_path / "some.parquet")]) > 18
+    assert len(training_files([tmp_path, tmp_path / "some.txt"])) == 11
+
+
+def test_training_files_take_a_key(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"body": "in a body"}\n')
+    pq.write_table(pa.table({"meta": [{"body": "in a struct"}]}), tmp_path / "a.parquet")
+    places = [Path(f"{tmp_path}/a.jsonl:body"), Path(f"{tmp_path}/a.parquet:meta.body")]
+    documents = [
+        "".join(document) for file in training_files(places) for document in stream_documents(file)
+    ]
+    assert documents == ["in a body", "in a struct"]
 
 
 def test_words_of_large_files_are_sampled(tmp_path: Path) -> None:
     content = ngrams.random_text(600_000).encode()
     (tmp_path / "a.txt").write_bytes(content)
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(content, 1))
-    assert (tmp_path / "b.txt.gz").stat().st_size > 1.5 * estimate.PACKED
+    assert (tmp_path / "b.txt.gz").stat().st_size > 1.5 * estimate.SAMPLED_BYTES
     for name in ("a.txt", "b.txt.gz"):
-        assert 600_000 < estimate.expected_words([tmp_path / name]) < 720_000
+        assert 600_000 < estimate.expected_words([training_file(tmp_path / name)]) < 720_000
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         (
             "a.jsonl",
@@ -218,7 +243,7 @@ def test_words_of_large_files_are_sampled(tmp_path: Path) -> None:
         (
             "a.jsonl.gz",
             gzip.compress(b'{"text": "x"}\n' * 99, mtime=0)[:-9],
-            "a.jsonl.gz: cannot be read: .*truncated or damaged",
+            "a.jsonl.gz: cannot be read: .*truncated or corrupt",
         ),
         ("a.txt.gz", b"no gzip", "a.txt.gz: cannot be read"),
         ("a.txt.xz", b"no xz", "a.txt.xz: cannot be read"),
@@ -227,16 +252,16 @@ def test_words_of_large_files_are_sampled(tmp_path: Path) -> None:
         ("a.parquet", b"no parquet", "a.parquet: cannot be read"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(
-    tmp_path: Path, name: str, content: bytes, said: str
+def test_an_unreadable_file_is_a_one_line_error(
+    tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         read(path)
 
 
-def test_errors_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_report_what_was_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a b c d e f g h")
     (tmp_path / "short.txt").write_text(
@@ -244,50 +269,52 @@ def test_errors_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     (tmp_path / "hidden" / ".git").mkdir(parents=True)
     (tmp_path / "hidden" / ".git" / "a.txt").write_text("a b c d e f g h")
-    for options, said in (
+    for options, message in (
         (
             {"train": [tmp_path / "short.txt"]},
-            "these files have no 8-gram, no eight words in a row",
+            "these files contain no 8-gram",
         ),
-        ({"train": [tmp_path / "hidden"]}, "no file in that folder that is not hidden"),
+        ({"train": [tmp_path / "hidden"]}, "contains no files"),
         ({"above": 1.0}, "--above 1: expected a share"),
         ({"bound": 1e-12}, "--false-positives 1e-12: expected 1e-09 to 0.1"),
         ({"train": []}, "--train: expected files"),
         ({"train": [tmp_path / "none"]}, "none: no such file"),
     ):
         arguments: dict[str, Any] = {"train": [path]} | options
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             report.overlap("ptb", arguments.pop("train"), DATA, out=tmp_path / "out", **arguments)
     pq.write_table(pa.table({"words": ["x"]}), tmp_path / "a.parquet")
-    with pytest.raises(UsageError, match="expected a column 'text', found words"):
+    with pytest.raises(
+        UsageError, match=r"unknown column of .*a\.parquet 'text'; expected one of: words"
+    ):
         read(tmp_path / "a.parquet")
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
-    with pytest.raises(UsageError, match="expected text in column 'text', found int64"):
+    with pytest.raises(UsageError, match="row 1: expected text in column text, found 1"):
         read(tmp_path / "a.parquet")
     text = "x" * (PIECE + 257) + "ustar " + "y" * PIECE  # is text all the same
     (tmp_path / "ustar.txt").write_text(text)
     assert "".join(read(tmp_path / "ustar.txt")) == text
     (tmp_path / "a.zip").write_bytes(b"PK\3\4 and more")
     with pytest.raises(
-        UsageError, match="holds files or rows, and its name does not say so; expected text"
+        UsageError, match="an archive or table whose name does not say so; expected text"
     ):
         read(tmp_path / "a.zip")
-    monkeypatch.setattr(estimate, "memory", lambda: 10_000_000)
+    monkeypatch.setattr(estimate, "available_memory", lambda: 10_000_000)
     with pytest.raises(UsageError, match=r"filter of 0.1 GB does not fit .* expected .* or more"):
-        index.build_index([path], 1e-8)
+        index.build_index([training_file(path)], 1e-8)
 
 
-def test_a_link_is_read_by_its_own_name_and_counted_once(tmp_path: Path) -> None:
+def test_a_link_is_read_by_its_own_name_and_only_once(tmp_path: Path) -> None:
     (tmp_path / "blobs").mkdir()
     (tmp_path / "blobs" / "0123").write_text('{"text": "in a line"}\n')
     (tmp_path / "snapshot").mkdir()
     for name in ("train.JSONL", "again.jsonl"):
         (tmp_path / "snapshot" / name).symlink_to(tmp_path / "blobs" / "0123")
-    (file,) = training_documents.files([tmp_path / "snapshot"])
-    assert read(file) == ["in a line"]
+    (file,) = training_files([tmp_path / "snapshot"])
+    assert read(file.path) == ["in a line"]
 
 
-def test_a_bound_that_was_not_kept_is_said(
+def test_an_exceeded_bound_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a.txt").write_text(ngrams.random_text(20_000))
@@ -295,10 +322,10 @@ def test_a_bound_that_was_not_kept_is_said(
     monkeypatch.setattr(index, "CHECKED", 20_000)
     made = report.overlap("ptb", [tmp_path / "a.txt"], DATA, out=tmp_path / "out", bound=1e-3)[0]
     assert 0.01 < float(str(made["false_positives"])) < 1
-    assert ", not 0.001: more 8-grams than files let expect" in caplog.text
+    assert ", not 0.001: the files have more 8-grams than estimated" in caplog.text
 
 
-# -- shares --------------------------------------------------------------------------------------------------------
+# -- shares ----------------------------------------------------------------------------------------
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -307,7 +334,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def check_shares(name: str, text: Path, train: Sequence[Path], out: Path) -> None:
-    """All figures of a stream against Python sets."""
+    """Compare all counts of a stream with Python sets."""
     known = {
         gram for path in train for gram in naive(path.read_text(encoding="utf-8", errors="replace"))
     }
@@ -328,10 +355,10 @@ def check_shares(name: str, text: Path, train: Sequence[Path], out: Path) -> Non
         ("ptb", "ptb/ptb.valid.txt"),
     ],
 )
-def test_real_shares_are_those_of_a_set(
+def test_shares_of_real_text_match_python_sets(
     name: str, file: str, development_data: Path, tmp_path: Path
 ) -> None:
-    """Trained on books, on the other columns, and on the second half of the text itself."""
+    """The training text is books, the other columns, and the second half of the text itself."""
     text = development_data / file
     half = tmp_path / "half.txt"
     half.write_bytes(text.read_bytes()[text.stat().st_size // 2 :])
@@ -345,8 +372,8 @@ def test_real_shares_are_those_of_a_set(
     )
 
 
-def test_records_have_their_own_shares(tmp_path: Path) -> None:
-    """A record a line; no 8-gram is of two."""
+def test_shares_are_counted_per_record(tmp_path: Path) -> None:
+    """Each line is a record; no 8-gram spans two."""
     passages = [json.loads(line)["text"] for line in DATA["lambada"].read_text().splitlines()]
     train = tmp_path / "train.jsonl"
     train.write_text(
@@ -357,18 +384,18 @@ def test_records_have_their_own_shares(tmp_path: Path) -> None:
     known = {gram for i, passage in enumerate(passages) for gram in naive(passage[: 20 * i])}
     row = report.overlap("lambada", [train], DATA, out=tmp_path)[0]
     items = rows_of(tmp_path / "overlap" / "lambada.csv")
-    found = [sum(gram in known for gram in naive(passage)) for passage in passages]
+    matches = [sum(gram in known for gram in naive(passage)) for passage in passages]
     assert [(int(item["ngrams"]), int(item["found"])) for item in items] == [
-        (len(naive(passage)), hits) for passage, hits in zip(passages, found, strict=True)
+        (len(naive(passage)), count) for passage, count in zip(passages, matches, strict=True)
     ]
-    assert row["overlapping"] == sum(map(bool, found))
+    assert row["overlapping"] == sum(map(bool, matches))
     half = report.overlap("lambada", [train], DATA, out=tmp_path, above=0.5)[0]
     assert half["overlapping"] == sum(
-        hits > len(naive(text)) / 2 for hits, text in zip(found, passages, strict=True)
+        count > len(naive(text)) / 2 for count, text in zip(matches, passages, strict=True)
     )
 
 
-def test_a_question_is_asked_for_with_its_answer(tmp_path: Path) -> None:
+def test_a_question_is_looked_up_with_its_answer(tmp_path: Path) -> None:
     record = corpus.load_corpus(loader.load_task("cbt_ne"), DATA["cbt_ne"]).records[0]
     train = tmp_path / "a.txt"
     train.write_text(record.text.replace("XXXXX", record.answer))
@@ -377,7 +404,7 @@ def test_a_question_is_asked_for_with_its_answer(tmp_path: Path) -> None:
     assert item["ngrams"] == item["found"] != "0"
 
 
-# -- the metric again ----------------------------------------------------------------------------------------------
+# -- the metric again ------------------------------------------------------------------------------
 
 MEASURED = ["lambada", "cbt_cn", "wikitext2", "wikitext2/lm_eval", "text8", "lm1b"]
 
@@ -393,7 +420,7 @@ def values(rows: Sequence[dict[str, Any]], column: str) -> dict[str, Any]:
     return {f"{row['task']} {row['metric']}": row[column] for row in rows}
 
 
-def test_nothing_left_out_is_the_result(out: Path, tmp_path: Path) -> None:
+def test_without_overlap_the_metric_is_unchanged(out: Path, tmp_path: Path) -> None:
     nothing = tmp_path / "a.txt"
     nothing.write_text("zq " * 50)
     rows = report.overlap(MEASURED, [nothing], DATA, out=out)
@@ -404,7 +431,9 @@ def test_nothing_left_out_is_the_result(out: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["lambada", "cbt_cn", "lm1b"])
-def test_all_but_one_left_out_is_the_run_of_that_one(out: Path, tmp_path: Path, name: str) -> None:
+def test_one_retained_record_gives_the_metric_of_that_record(
+    out: Path, tmp_path: Path, name: str
+) -> None:
     records = corpus.load_corpus(loader.load_task(name), DATA[name]).records
     train = tmp_path / "a.jsonl"
     texts = [record.text.replace("XXXXX", record.answer) for record in records[1:]]
@@ -424,32 +453,32 @@ def test_all_but_one_left_out_is_the_run_of_that_one(out: Path, tmp_path: Path, 
         assert rows[0]["left"] == 1 + short + len(records) - 1 - len(texts)
 
 
-def test_blocks_and_records_left_out_are_the_sums_of_the_others(out: Path) -> None:
-    """Every metric from the tallies that are kept, the accuracies too; and none where nothing is."""
+def test_metrics_without_overlap_are_sums_over_the_retained(out: Path) -> None:
+    """Check every metric on the retained tallies; it is None where none is retained."""
     random_ = random.Random(3)
     for result in store.read_results(out):
         folder = store.result_folder(out, "toy:unigram", result.full_name)
         task = loader.load_task(result.full_name)
-        groups = report.tallies(
+        groups = remeasure.read_tallies(
             folder, result, blocks=task.format == "stream" and task.ask == "everything"
         )
         assert groups is not None
-        kept = [group for group in groups if random_.random() < 0.3]
-        flat = [tally for group in kept for tally in group]
+        retained = [group for group in groups if random_.random() < 0.3]
+        flat = [tally for group in retained for tally in group]
         for measured in result.metrics.values():
             name = measured.name
-            made = report.without(name, groups, kept, task.unit, "m")
+            made = remeasure.metric_without(name, groups, retained, task.unit, "m")
             assert made.metric.signed(measured.signature) == measured
-            assert made.left == len(kept)
-            assert made.without == metrics.measure(name, flat, task.unit).value
-            assert report.without(name, groups, [], task.unit, "m").without is None
+            assert made.retained == len(retained)
+            assert made.value_without == metrics.measure(name, flat, task.unit).value
+            assert remeasure.metric_without(name, groups, [], task.unit, "m").value_without is None
             if name == "acc_unfiltered":
-                assert made.without == 100 * sum(t.unfiltered for t in flat) / sum(
+                assert made.value_without == 100 * sum(t.unfiltered for t in flat) / sum(
                     t.records for t in flat
                 )
 
 
-def test_the_limit_of_a_run_is_heeded(tmp_path: Path) -> None:
+def test_the_limit_of_a_run_is_respected(tmp_path: Path) -> None:
     for name in ("wikitext2", "lambada"):
         made = pipeline.evaluate(
             "toy:unigram", [name], data=DATA, out=tmp_path, settings=Settings(limit=7)
@@ -462,13 +491,13 @@ def test_the_limit_of_a_run_is_heeded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["damaged", "gone", "another run", "other data"])
-def test_what_does_not_fit_is_left_out_and_said(
+def test_an_unsuitable_result_is_skipped_with_a_notice(
     tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And the same run writes it again, and asks the model nothing."""
+    """The same run restores the tallies without scoring anything."""
     pipeline.evaluate("toy:unigram", ["lambada"], data=DATA, out=tmp_path)
     path = next(tmp_path.rglob("*.tallies"))
-    said = "its sums are not in its journal; the same 'gpt2eval run' writes them"
+    message = "its journal does not have its tallies; the same 'gpt2eval run' writes them"
     if change == "damaged":
         content = bytearray(path.read_bytes())
         content[-3] ^= 1
@@ -476,18 +505,18 @@ def test_what_does_not_fit_is_left_out_and_said(
     elif change == "gone":
         path.unlink()
     elif change == "another run":
-        found = journal.of_folder(path.parent)
-        assert found
-        found.write_tallies([Tally(nats=1.0, units=Units(1), records=1)])
+        run_journal = journal.of_folder(path.parent)
+        assert run_journal
+        run_journal.write_tallies([Tally(nats=1.0, units=Units(1), records=1)])
     else:
         result = path.parents[1] / "result.json"
         content = json.loads(result.read_text())
         content["data"]["sha256"] = "0" * 64
         files.write_atomic(result, json.dumps(content).encode())
-        said = "its data is 00000000, not"
+        message = "its data is 00000000, not"
     rows = report.overlap("lambada", [DATA["ptb"]], DATA, out=tmp_path)
     assert [row["model"] for row in rows] == [None]
-    assert said in caplog.text
+    assert message in caplog.text
     before = {unit: unit.stat().st_mtime_ns for unit in tmp_path.rglob("*.safetensors")}
     pipeline.evaluate("toy:unigram", ["lambada"], data=DATA, out=tmp_path)
     assert {unit: unit.stat().st_mtime_ns for unit in tmp_path.rglob("*.safetensors")} == before
@@ -503,17 +532,17 @@ counts = st.integers(0, 2**40)
         min_size=1,
     )
 )
-def test_tallies_come_back(made: list[Tally]) -> None:
+def test_tallies_survive_the_round_trip(made: list[Tally]) -> None:
     names = journal._flat(made[0])
     assert [journal._tally(journal._flat(tally)) for tally in made] == made
     assert len(names) == 13
 
 
-# -- the command ---------------------------------------------------------------------------------------------------
+# -- the command -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["markdown", "csv", "json", "latex"])
-def test_the_command_takes_files_as_a_shell_gives_them(
+def test_the_command_takes_several_files_after_one_option(
     out: Path, form: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     command = [
@@ -538,10 +567,10 @@ def test_the_command_takes_files_as_a_shell_gives_them(
             ("text8", 100, None)
         ]
         assert {row["task"]: row["overlapping"] for row in rows} == {"text8": 200, "lambada": 0}
-        assert "of 1,000,000 random 8-grams 0 were found" in caplog.text
+        assert "of 1,000,000 random 8-grams 0 match" in caplog.text
 
 
-def test_a_format_that_is_none_is_said_before_the_work() -> None:
+def test_an_unknown_format_is_reported_before_the_work() -> None:
     ended = CliRunner().invoke(app, ["overlap", "--train", "x", "--format", "xls"])
     assert isinstance(ended.exception, UsageError)
     assert "unknown format 'xls'" in str(ended.exception)

@@ -1,6 +1,7 @@
 """Signatures: they read back as what they were made from, can be run again, and say what may be compared."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from gpt2eval import demo, evaluate
 from gpt2eval.analysis.reproduce import diff, rerun
 from gpt2eval.cli import main
 from gpt2eval.config import catalog
+from gpt2eval.config.catalog import DEMO
 from gpt2eval.config.loader import load_task
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.signature import comparable, differences, protocol_of, read, written
@@ -115,6 +117,49 @@ def test_a_protocol_without_a_model_asks_for_one() -> None:
     (result,) = evaluate("toy:unigram", ["ptb"], **TOY)
     with pytest.raises(UsageError, match="names no model; expected --model"):
         rerun(protocol_of(result.signature), data=demo.data())
+
+
+def test_a_local_model_is_needed_to_run_its_signature_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    folder = shutil.copytree(DEMO / "model", tmp_path / "checkpoint-500")
+    (result,) = evaluate(str(folder), ["ptb"], **TOY)
+    data = demo.data()
+    assert str(tmp_path) not in result.signature
+    with pytest.raises(UsageError, match="names a local model, give --model PATH"):
+        rerun(result.signature, data=data)
+    (again,) = rerun(result.signature, str(folder), data=data)
+    assert again.metrics == result.metrics
+    monkeypatch.chdir(tmp_path)  # the folder is here
+    (again,) = rerun(result.signature, data=data)
+    assert again.metrics == result.metrics
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"note": "changed"}))
+    with pytest.raises(UsageError, match=r"checkpoint-500 has the hash .*; expected the same"):
+        rerun(result.signature, str(folder), data=data)
+
+
+@pytest.mark.parametrize("name", ["nanogpt:ckpt.pt", "gguf:tiny.gguf", "toy:unigram:mine.txt"])
+def test_a_local_file_that_is_not_here_is_asked_for(name: str) -> None:
+    (result,) = evaluate("toy:unigram", ["ptb"], **TOY)
+    line = result.signature.replace("model:toy:unigram@", f"model:{name}@")
+    with pytest.raises(UsageError) as caught:
+        rerun(line, data=demo.data())
+    assert str(caught.value) == f"the signature names a local model ({name}); give --model PATH"
+
+
+def test_a_local_adapter_that_is_not_here_is_asked_for() -> None:
+    (result,) = evaluate("toy:unigram", ["ptb"], **TOY)
+    line = result.signature.replace("|tok:", "|peft:mine@12345678|tok:")
+    with pytest.raises(UsageError, match=r"names a local adapter \(mine\); give --peft PATH"):
+        rerun(line, data=demo.data())
+
+
+def test_the_text_of_a_toy_model_appears_without_its_path(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("some bytes")
+    (result,) = evaluate(f"toy:unigram:{tmp_path / 'mine.txt'}", ["ptb"], **TOY)
+    assert "|model:toy:unigram:mine.txt@" in result.signature
 
 
 BASE = "task:ptb|data:aa|ask:everything|unit:word+eol@9|ctx:1024|model:a@1|tok:11|dtype:float32|batch:1024|v:0.1.0"

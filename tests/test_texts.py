@@ -1,8 +1,10 @@
-"""Texts of one's own and documents: every way to give one, the same numbers for the same text, bad ones in one line."""
+"""Local texts and documents: every storage form, equal numbers for equal texts, errors."""
 
+import bz2
 import csv
 import gzip
 import json
+import lzma
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +21,7 @@ from pyarrow import parquet
 
 from gpt2eval import demo, pipeline
 from gpt2eval.config import catalog, loader
-from gpt2eval.data import corpus, custom, records
+from gpt2eval.data import corpus, custom, documents, records
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
@@ -60,29 +62,29 @@ def numbers(result: Result) -> dict[str, float]:
 
 
 class Watched:
-    """A toy model that keeps what it is asked."""
+    """A toy model that records its requests."""
 
     def __init__(self, *, lossy: bool = False) -> None:
         self.model: Model = registry.load_model("toy:unigram")
         self.context, self.start, self.identity = 1024, self.model.start, self.model.identity
-        self.asked: list[Request] = []
+        self.requests: list[Request] = []
         self.lossy = lossy
 
     def encode(self, text: str) -> Encoding:
         return self.model.encode(text)._replace(lossy=self.lossy)
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
-        self.asked += batch
+        self.requests += batch
         return self.model.score(batch)
 
 
-# -- numbers -------------------------------------------------------------------------------------------------------
+# -- numbers ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("content", [PLAIN, "ein Wort", "a\n" * 5000, "\n\n ok \n", "猫" * 700])
-def test_uniform_bytes_have_their_closed_form(tmp_path: Path, content: str) -> None:
+def test_uniform_bytes_match_the_closed_form(tmp_path: Path, content: str) -> None:
     path, size = write(tmp_path / "a.txt", content), len(content.encode())
-    word, byte, char = (one(custom.load(path, unit)) for unit in ("word", "byte", "char"))
+    word, byte, char = (one(custom.load_text(path, unit)) for unit in ("word", "byte", "char"))
     assert numbers(byte)["bpb"] == pytest.approx(8, rel=1e-14)
     assert numbers(char)["bpc"] == pytest.approx(8 * size / len(content), rel=1e-14)
     expected = (
@@ -110,16 +112,14 @@ metrics: [ppl, nats_per_token]
 
 
 @pytest.mark.parametrize("detokenizer", [None, "ptb+question"])
-def test_a_text_scores_as_the_task_file_that_says_the_same(
-    tmp_path: Path, detokenizer: str | None
-) -> None:
+def test_a_text_scores_as_an_equivalent_task_file(tmp_path: Path, detokenizer: str | None) -> None:
     write(
         tmp_path / "tasks" / "mine.yaml",
         TASK + (f"detokenizer: {detokenizer}\n" if detokenizer else ""),
     )
     path = write(tmp_path / "mine.txt", " the <unk> did n't sleep \n no it did N times")
     by_file = evaluate("demo", ["mine"], data={"mine": path}, include=[tmp_path])[0]
-    by_text = one(custom.load(path, "word", detokenizer), model="demo")
+    by_text = one(custom.load_text(path, "word", detokenizer), model="demo")
     assert (by_text.nll_sha256, numbers(by_text)) == (by_file.nll_sha256, numbers(by_file))
     assert (by_text.data, by_text.detokenizer) == (by_file.data, by_file.detokenizer)
     signatures = [
@@ -130,7 +130,7 @@ def test_a_text_scores_as_the_task_file_that_says_the_same(
 
 
 def every_way(folder: Path) -> list[str]:
-    """The same documents in every form there is, those of files without what a plain file may not hold."""
+    """Write the same documents in every storage form; plain files allow no CR and no NUL."""
     documents = [d.replace("\r", "").replace("\0", "") for d in DOCUMENTS]
     for number, document in enumerate(documents):
         write(folder / "folder" / f"{number}.txt", document)
@@ -157,8 +157,8 @@ def every_way(folder: Path) -> list[str]:
     ]
 
 
-def test_however_documents_are_kept_they_are_the_same_text(tmp_path: Path) -> None:
-    loaded = [custom.load(where) for where in every_way(tmp_path)]
+def test_every_storage_form_gives_the_same_text(tmp_path: Path) -> None:
+    loaded = [custom.load_text(where) for where in every_way(tmp_path)]
     assert len({text.content for text in loaded}) == 1
     made = [one(text, model="toy:unigram") for text in (loaded[0], loaded[1], loaded[5])]
     assert (
@@ -171,17 +171,17 @@ def test_however_documents_are_kept_they_are_the_same_text(tmp_path: Path) -> No
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5).filter(any)
 )
-def test_documents_out_are_the_documents_in(documents: list[str]) -> None:
-    content = custom.layout(documents)
+def test_serialized_documents_parse_back(documents: list[str]) -> None:
+    content = custom.serialize_documents(documents)
     read = records.parse_corpus(loader.load_task("webtext"), content, "here")
     assert [(r.index, r.text) for r in read.records] == list(enumerate(documents))
-    assert custom.layout(r.text for r in read.records) == content
+    assert custom.serialize_documents(r.text for r in read.records) == content
 
 
-def test_a_folder_is_read_in_order_of_its_paths_without_what_is_hidden(tmp_path: Path) -> None:
+def test_a_folder_is_read_in_path_order_without_hidden_files(tmp_path: Path) -> None:
     for name in ("b/1", "a", "b.txt", ".hidden", "b/.git/x", "c/d/e", "B"):
         write(tmp_path / "f" / name, f"this is {name}")
-    read = custom.load(tmp_path / "f").read()
+    read = custom.load_text(tmp_path / "f").read()
     assert [record.text.removeprefix("this is ") for record in read.records] == [
         "B",
         "a",
@@ -194,38 +194,45 @@ def test_a_folder_is_read_in_order_of_its_paths_without_what_is_hidden(tmp_path:
 def test_a_plain_text_is_never_changed(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbfna\xefve\r\n\0caf\xc3\xa9"
     path = write(tmp_path / "a.txt", content)
-    result = one(custom.load(path, "byte"))
+    result = one(custom.load_text(path, "byte"))
     assert (result.tally.units.bytes, result.data.sha256) == (
         len(content),
         sha256(content).hexdigest(),
     )
-    assert custom.load(write(tmp_path / "b.txt", PLAIN)).content == PLAIN.encode()
+    assert custom.load_text(write(tmp_path / "b.txt", PLAIN)).content == PLAIN.encode()
+    compressed = {".bz2": bz2.compress, ".xz": lzma.compress}
+    compressed[".zst"] = lambda data: pyarrow.Codec("zstd").compress(data, asbytes=True)
+    for suffix, compress in compressed.items():
+        file = write(tmp_path / f"c.txt{suffix}", compress(PLAIN.encode()))
+        assert custom.load_text(file).content == PLAIN.encode()
+        lines = write(tmp_path / f"c.jsonl{suffix}", compress(b'{"text": "a b"}\n'))
+        assert custom.load_text(f"{lines}:text").content == b'{"text": "a b"}\n'
     assert (
-        custom.load(write(tmp_path / "b.txt.gz", gzip.compress(PLAIN.encode()))).content
+        custom.load_text(write(tmp_path / "b.txt.gz", gzip.compress(PLAIN.encode()))).content
         == PLAIN.encode()
     )
 
 
-# -- documents -----------------------------------------------------------------------------------------------------
+# -- documents -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stride", [None, 7])
-def test_each_document_begins_anew_and_each_of_its_tokens_is_scored_once(
+def test_documents_are_independent_and_each_token_is_scored_once(
     tmp_path: Path, stride: int | None
 ) -> None:
     path, model = jsonl(tmp_path / "a.jsonl", DOCUMENTS), Watched()
     result = one(f"{path}:text", model=model, settings=Settings(context=16, stride=stride))
     sizes = [len(d.encode()) for d in DOCUMENTS]
     assert (
-        sum(len(branch) for request in model.asked for branch in request.branches)
+        sum(len(branch) for request in model.requests for branch in request.branches)
         == sum(sizes)
         == result.tally.tokens
     )
     assert (result.tally.unscored, result.tally.records) == (0, len(DOCUMENTS))
-    begun = sorted(
-        bytes(r.branches[0].tolist()) for r in model.asked if r.prefix.tolist() == [model.start]
+    beginnings = sorted(
+        bytes(r.branches[0].tolist()) for r in model.requests if r.prefix.tolist() == [model.start]
     )
-    assert begun == sorted(d.encode()[:16] for d in DOCUMENTS if d)
+    assert beginnings == sorted(d.encode()[:16] for d in DOCUMENTS if d)
 
 
 def test_documents_csv_adds_up_to_the_totals(tmp_path: Path) -> None:
@@ -250,17 +257,17 @@ def test_documents_csv_adds_up_to_the_totals(tmp_path: Path) -> None:
         assert float(row["bpb"]) == pytest.approx(nats / math.log(2) / int(row["bytes"]))
 
 
-def test_intervals_come_from_whole_documents(tmp_path: Path) -> None:
+def test_intervals_resample_complete_documents(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [f"{'aber ' * n}\n" * 50 for n in range(1, 9)])
     result = one(f"{path}:text", model="toy:unigram")
-    read = loader.load_task("webtext"), custom.load(f"{path}:text").read()
+    read = loader.load_task("webtext"), custom.load_text(f"{path}:text").read()
     made = pipeline.measure(registry.load_model("toy:unigram"), *read)
     assert made is not None
     assert [part.units.lines for part in made.parts] == [50] * 8
     assert made.result.nll_sha256 == result.nll_sha256
 
 
-def test_bits_per_byte_of_documents_need_tokens_that_tile_their_bytes(tmp_path: Path) -> None:
+def test_bits_per_byte_require_tokens_that_tile_the_bytes(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", DOCUMENTS)
     one(f"{path}:text", model=Watched(lossy=True), out=tmp_path / "out")
     (file,) = tmp_path.rglob("documents.csv")
@@ -271,12 +278,12 @@ def test_bits_per_byte_of_documents_need_tokens_that_tile_their_bytes(tmp_path: 
         evaluate(Watched(lossy=True), ["webtext"], data={"webtext": path})
 
 
-def test_the_same_run_again_asks_nothing_and_shards_come_together(tmp_path: Path) -> None:
+def test_a_repeated_run_scores_nothing_and_shards_add_up(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [f"{n} {PLAIN * 40}" for n in range(90)])
     alone, again = Watched(), Watched()
     first = one(f"{path}:text", model=alone, out=tmp_path / "out")
     assert one(f"{path}:text", model=again, out=tmp_path / "out") == first
-    assert (len(alone.asked) > 90, again.asked) == (True, [])
+    assert (len(alone.requests) > 90, again.requests) == (True, [])
     workers = [Settings(worker=Worker(rank, 2)) for rank in (0, 1)]
     made = [
         evaluate(Watched(), texts=[f"{path}:text"], out=tmp_path / "two", settings=s)
@@ -287,10 +294,10 @@ def test_the_same_run_again_asks_nothing_and_shards_come_together(tmp_path: Path
     assert (limited.tally.records, "|limit:2|" in limited.signature) == (2, True)
 
 
-# -- WebText -------------------------------------------------------------------------------------------------------
+# -- WebText ---------------------------------------------------------------------------------------
 
 
-def test_webtext_and_its_samples_are_nine_files_of_one_protocol() -> None:
+def test_webtext_and_its_samples_share_one_protocol() -> None:
     task = loader.load_task("webtext")
     assert len(task.variants) == 8
     for name in ("webtext", *(f"webtext/{variant}" for variant in task.variants)):
@@ -342,27 +349,29 @@ def test_webtext_reads_its_documents(development_data: Path) -> None:
         ('{"text": "a"}\n{"text": 3}\n', 'line 2: expected {"text": "..."}, found'),
         ('{"text": "a"}\n{"text": "\\ud800"}\n', 'line 2: expected {"text": "..."}, found'),
         ("[" * 100_000 + "\n", 'line 1: expected {"text": "..."}, found'),
-        ('{"text": ""}\n{"text": ""}\n', "every document in it is empty; expected text"),
-        ('{"text": "a"}\n{"te', "line 2: has no line end; truncated?"),
+        ('{"text": ""}\n{"text": ""}\n', "every document is empty; expected text"),
+        ('{"text": "a"}\n{"te', "line 2: no line ending; truncated?"),
     ],
 )
-def test_damaged_documents_are_one_line(tmp_path: Path, content: str, expected: str) -> None:
+def test_a_corrupt_document_is_a_one_line_error(
+    tmp_path: Path, content: str, expected: str
+) -> None:
     path = write(tmp_path / "a.jsonl", content)
     with pytest.raises(UsageError) as caught:
         corpus.load_corpus(loader.load_task("webtext"), path)
     assert str(caught.value).startswith(f"{path}: {expected}")
 
 
-# -- names ---------------------------------------------------------------------------------------------------------
+# -- names -----------------------------------------------------------------------------------------
 
 
-def test_no_text_overwrites_another(tmp_path: Path) -> None:
+def test_different_texts_have_different_names(tmp_path: Path) -> None:
     a, b, c = (
         write(tmp_path / n / "x.txt", content)
         for n, content in (("a", "one"), ("b", "two"), ("c", "one"))
     )
     one, two = (sha256(text).hexdigest()[:8] for text in (b"one", b"two"))
-    for text in (a, b, c, custom.load(a, "byte"), custom.load(a, "word+eol", "ptb+one")):
+    for text in (a, b, c, custom.load_text(a, "byte"), custom.load_text(a, "word+eol", "ptb+one")):
         evaluate(UNIFORM, texts=[text], out=tmp_path / "out")
     names = {result.full_name for result in store.read_results(tmp_path / "out")}
     assert names == {
@@ -372,11 +381,11 @@ def test_no_text_overwrites_another(tmp_path: Path) -> None:
     assert [result.full_name for result in evaluate(UNIFORM, texts=str(a))] == [f"text/x.txt-{one}"]
 
 
-def test_words_and_line_ends_are_the_tasks_unit(tmp_path: Path) -> None:
+def test_the_word_eol_unit_is_that_of_the_task() -> None:
     path = demo.data()["wikitext2"]
-    task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].primary
-    text = evaluate(UNIFORM, texts=[custom.load(path, "word+eol", "wikitext")])[0].primary
-    assert text == replace(task, signature=text.signature)
+    by_task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].primary
+    by_text = one(custom.load_text(path, "word+eol", "wikitext")).primary
+    assert replace(by_text, signature=by_task.signature) == by_task
 
 
 @pytest.mark.parametrize(
@@ -393,9 +402,7 @@ def test_words_and_line_ends_are_the_tasks_unit(tmp_path: Path) -> None:
         ("jsonl:text:x.txt", "jsonl-text-x.txt"),
     ],
 )
-def test_the_name_of_a_text_is_a_folder_and_reads_back(
-    tmp_path: Path, name: str, called: str
-) -> None:
+def test_the_name_of_a_text_is_a_valid_folder_name(tmp_path: Path, name: str, called: str) -> None:
     path = write(tmp_path / name, "some words\n")
     first, result = (one(path, out=tmp_path / "out") for _ in range(2))
     assert first == result
@@ -405,30 +412,28 @@ def test_the_name_of_a_text_is_a_folder_and_reads_back(
     assert (tmp_path / "out" / "toy-uniform-bytes" / "text" / called / "result.json").is_file()
 
 
-def test_the_current_folder_has_its_own_name(
+def test_relative_folders_are_named_after_their_target(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "books" / "one.txt", "a text\n")
     write(tmp_path / "books" / "sub" / "two.txt", "a text\n")
     monkeypatch.chdir(tmp_path / "books")
-    assert custom.load(".").task.full_name.startswith("text/books-")
+    assert custom.load_text(".").task.full_name.startswith("text/books-")
     monkeypatch.chdir(tmp_path / "books" / "sub")
-    assert custom.load("..").task.full_name.startswith("text/books-")
+    assert custom.load_text("..").task.full_name.startswith("text/books-")
 
 
-# -- the command line ----------------------------------------------------------------------------------------------
+# -- the command line ------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def gpt2eval(gpt2eval: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """The command, run in `tmp_path`."""
+    """Run the command in `tmp_path`."""
     monkeypatch.chdir(tmp_path)
     return gpt2eval
 
 
-def test_run_prints_the_numbers_of_a_text_with_their_signatures(
-    gpt2eval: Run, tmp_path: Path
-) -> None:
+def test_run_prints_the_metrics_and_signatures_of_a_text(gpt2eval: Run, tmp_path: Path) -> None:
     write(tmp_path / "my.txt", "one two\n")
     alone = gpt2eval("run", "--model", UNIFORM, "--text", "my.txt", "--unit", "byte")
     assert (alone.code, alone.out.splitlines()[0].split("|")[2].strip()) == (
@@ -437,8 +442,8 @@ def test_run_prints_the_numbers_of_a_text_with_their_signatures(
     )
     assert "| toy:uniform-bytes | 8.00 " in alone.out
     assert (
-        "\ntext/my.txt-byte-2dbb4a50 bpb, toy:uniform-bytes: 8.0000 task:text/my.txt-byte-2dbb4a50|data:"
-        in alone.out
+        "\ntext/my.txt-byte-2dbb4a50 bpb, toy:uniform-bytes: 8.0000 "
+        "task:text/my.txt-byte-2dbb4a50|data:" in alone.out
     )
     assert "|unit:byte@8|" in alone.out
     again = gpt2eval("table", "results")
@@ -468,10 +473,10 @@ def test_run_prints_the_numbers_of_a_text_with_their_signatures(
         "run", "--model", UNIFORM, "--text", "my.txt", "--shard", "2/2", "--out", "other"
     )
     assert (shard.code, shard.out) == (0, "")
-    assert "chunks missing: 0; the same command does them" in shard.err
+    assert "chunks missing: 0; run the same command again to score them" in shard.err
 
 
-def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> None:
+def test_rerun_and_diff_of_a_texts_signature(gpt2eval: Run, tmp_path: Path) -> None:
     write(tmp_path / "my.txt", "one two\n")
     gpt2eval("run", "--model", UNIFORM, "--text", "my.txt")
     (result,) = store.read_results(tmp_path / "results")
@@ -479,7 +484,7 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
     ended = gpt2eval("rerun", signature)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert (
-        "signature: task: text/my.txt-2dbb4a50 is a text of somebody's own; expected gpt2eval run --text"
+        "signature: task: text/my.txt-2dbb4a50 is a custom text; expected gpt2eval run --text"
         in ended.err
     )
     assert gpt2eval("diff", signature, "results").out == "comparable: yes, one protocol\n"
@@ -488,16 +493,16 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("--text nothing", f"--text nothing: there is no such text; {custom.FORMS}"),
-        ("--text my.txt:text", "--text my.txt:text: there is no such text; expected FILE, DIR,"),
+        ("--text nothing", f"--text nothing: no such file or folder; {documents.FORMS}"),
+        ("--text my.txt:text", "--text my.txt:text: no such file or folder; expected FILE, DIR,"),
         ("--text a.jsonl", "--text a.jsonl: which of its texts? expected a.jsonl:KEY"),
         ("--text a.parquet", "--text a.parquet: which of its texts? expected a.parquet:COLUMN"),
-        ("--text a.jsonl:", "--text a.jsonl:: there is no such text"),
-        ("--text jsonl:text", "--text jsonl:text: there is no such text"),
-        ("--text jsonl::a.jsonl", "--text jsonl::a.jsonl: there is no such text"),
-        ("--text jsonl:text:nothing", "--text jsonl:text:nothing: there is no such text"),
-        ("--text parquet:text:folder", "there is no such text"),
-        ("--text " + "n" * 5000, "there is no such text"),
+        ("--text a.jsonl:", "--text a.jsonl:: no such file or folder"),
+        ("--text jsonl:text", "--text jsonl:text: no such file or folder"),
+        ("--text jsonl::a.jsonl", "--text jsonl::a.jsonl: no such file or folder"),
+        ("--text jsonl:text:nothing", "--text jsonl:text:nothing: no such file or folder"),
+        ("--text parquet:text:folder", "no such file or folder"),
+        ("--text " + "n" * 5000, "no such file or folder"),
         ("--text a.jsonl:txt", 'a.jsonl: line 1: expected {"txt": "..."}, found'),
         ("--text a.jsonl:id", 'a.jsonl: line 1: expected {"id": "..."}, found'),
         ("--text a.jsonl:text.x", 'a.jsonl: line 1: expected {"text.x": "..."}, found'),
@@ -507,21 +512,22 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
         ("--text a.parquet:text.x", "a.parquet: "),
         ("--text parquet:text:my.txt", "my.txt: cannot be read: "),
         ("--text parquet:text:a.jsonl", "a.jsonl: cannot be read: "),
-        ("--text bare", "--text bare: no file in it; expected one or more that are not hidden"),
+        ("--text bare", "--text bare: contains no files (hidden files are ignored)"),
         (
             "--text folder",
-            "--text folder: folder/b.jsonl: holds several texts; expected folder/b.jsonl:KEY, given by itself",
+            "--text folder: folder/b.jsonl: contains several texts; "
+            "give it separately as folder/b.jsonl:KEY",
         ),
         ("--text latin", "latin/a.txt: line 1: byte 0xef is not UTF-8"),
         ("--text latin/a.txt", "latin/a.txt: line 1: byte 0xef is not UTF-8"),
-        ("--text crlf.txt", "crlf.txt: line 1: CRLF line ends"),
+        ("--text crlf.txt", "crlf.txt: line 1: CRLF line endings"),
         ("--text bom.txt", "bom.txt: line 1: begins with a byte-order mark"),
         ("--text binary", "binary: line 1: binary; expected plain UTF-8 text"),
         ("--text empty.txt", "empty.txt: empty; expected"),
         ("--text empty.jsonl:text", 'empty.jsonl: line 1: expected {"text": "..."}, found \'\''),
         (
             "--text hollow.jsonl:text",
-            "hollow.jsonl:text: every document in it is empty; expected text",
+            "hollow.jsonl:text: every document is empty; expected text",
         ),
         ("--text damaged.gz", "damaged.gz: cannot be read: "),
         ("--text my.txt --unit wrod", "unknown unit 'wrod'; did you mean 'word'?"),
@@ -529,17 +535,17 @@ def test_a_line_of_a_text_names_its_protocol(gpt2eval: Run, tmp_path: Path) -> N
         ("--text my.txt --detokenizer ptb+x", "unknown option of detokenizer ptb 'x'"),
         (
             "--text my.txt --strict-data",
-            "my.txt: its hash is not that of the published my.txt (--strict-data)",
+            "my.txt: checksum mismatch: not the published my.txt (--strict-data)",
         ),
-        ("--unit byte", "--unit byte: it says how a --text is measured; expected one"),
+        ("--unit byte", "--unit byte: applies to --text only; expected a --text"),
         (
             "--tasks ptb --data demo --detokenizer ptb",
-            "--detokenizer ptb: it says how a --text is measured",
+            "--detokenizer ptb: applies to --text only",
         ),
-        ("--text blank.jsonl:text", "--text blank.jsonl:text: it has no word; expected text"),
+        ("--text blank.jsonl:text", "--text blank.jsonl:text: contains no words; expected text"),
     ],
 )
-def test_bad_text(gpt2eval: Run, tmp_path: Path, arguments: str, expected: str) -> None:
+def test_text_errors(gpt2eval: Run, tmp_path: Path, arguments: str, expected: str) -> None:
     write(tmp_path / "my.txt", "one two\n")
     jsonl(tmp_path / "a.jsonl", ["one", "two"])
     jsonl(tmp_path / "folder" / "b.jsonl", ["one"])
@@ -564,7 +570,7 @@ def test_bad_text(gpt2eval: Run, tmp_path: Path, arguments: str, expected: str) 
     assert not list(tmp_path.rglob("result.json"))
 
 
-def test_names_that_are_asked_for_stay_the_papers_where_no_text_is_given() -> None:
+def test_the_default_tasks_are_the_papers_unless_a_text_is_given() -> None:
     assert pipeline.listed(None) == loader.PAPER
     assert pipeline.listed(None, ["a.txt"]) == ()
     assert pipeline.listed("ptb", ["a.txt"]) == "ptb"

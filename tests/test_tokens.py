@@ -1,4 +1,4 @@
-"""Tokens tile the bytes of any text, or say that they do not."""
+"""Tokens tile the bytes of any text, or the encoding is marked as lossy."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,43 +36,42 @@ SPECIAL = ["<unk>", "<s>", "<|endoftext|>"]
 
 
 def trained(kind: str) -> Any:
-    """A small tokenizer of a kind."""
-    made: Any = Tokenizer(
+    """Train a small tokenizer of one kind."""
+    tokenizer: Any = Tokenizer(
         models.WordPiece(unk_token="<unk>") if kind == "wordpiece" else models.BPE()
     )
     options: dict[str, Any] = {"vocab_size": 500, "special_tokens": SPECIAL, "show_progress": False}
     if kind == "wordpiece":
-        made.pre_tokenizer = pre_tokenizers.Whitespace()
-        made.decoder = decoders.WordPiece()
-        made.train_from_iterator(TEXT, trainers.WordPieceTrainer(**options))
-        return made
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        tokenizer.decoder = decoders.WordPiece()
+        tokenizer.train_from_iterator(TEXT, trainers.WordPieceTrainer(**options))
+        return tokenizer
     if kind == "sentencepiece":
-        vocabulary = {
-            t: i
-            for i, t in enumerate(
-                [*SPECIAL, *(f"<0x{b:02X}>" for b in range(256)), *"▁aehnst", "▁a", "th"]
-            )
-        }
-        made = Tokenizer(
+        bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
+        tokens = [*SPECIAL, *bytes_, *"▁aehnst", "▁a", "th"]
+        vocabulary = {token: i for i, token in enumerate(tokens)}
+        tokenizer = Tokenizer(
             models.BPE(vocabulary, [("▁", "a"), ("t", "h")], unk_token="<unk>", byte_fallback=True)
         )
-        made.normalizer = normalizers.Sequence(
+        tokenizer.normalizer = normalizers.Sequence(
             [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
         )
-        made.decoder = decoders.Sequence(
+        tokenizer.decoder = decoders.Sequence(
             [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
         )
-        made.add_special_tokens(SPECIAL)
-        made.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
-        return made
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=kind == "prefix-space")
-    made.decoder = decoders.ByteLevel()
+        tokenizer.add_special_tokens(SPECIAL)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            "<s> $A", special_tokens=[("<s>", 1)]
+        )
+        return tokenizer
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=kind == "prefix-space")
+    tokenizer.decoder = decoders.ByteLevel()
     if kind == "lower-case":
-        made.normalizer = normalizers.Lowercase()
-    made.train_from_iterator(
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.train_from_iterator(
         TEXT, trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **options)
     )
-    return made
+    return tokenizer
 
 
 KINDS = ("byte-level", "prefix-space", "sentencepiece", "wordpiece", "lower-case")
@@ -81,12 +80,12 @@ TOKENIZERS: Mapping[str, Any] = {kind: trained(kind) for kind in KINDS}
 stray = st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
 letters = st.characters(
     exclude_categories=["Cs"], exclude_characters="▁"
-)  # a blank to SentencePiece
+)  # "▁" is SentencePiece's space
 texts = st.text(st.one_of(letters, stray, st.sampled_from("the at\n  é名🙂")), max_size=60)
 
 
 def name_bytes(token: str, kind: str) -> bytes:
-    """The bytes of a token's name, read another way than the package does."""
+    """Return the bytes of a token's name, independently of the package."""
     if kind == "sentencepiece":
         return (
             bytes.fromhex(token[3:5])
@@ -127,7 +126,7 @@ def test_a_byte_level_tokenizer_tiles_any_text(text: str) -> None:
 @example("  the at")
 @example("\udc80the at")
 @example("the 名\udc80 at\udc81a")
-def test_a_blank_put_before_a_text_is_no_part_of_it(text: str) -> None:
+def test_an_added_space_is_not_part_of_the_text(text: str) -> None:
     encoding = TiledEncoder(TOKENIZERS["sentencepiece"]).encode(text)
     names = [TOKENIZERS["sentencepiece"].id_to_token(i) for i in encoding.ids.tolist()]
     written = b"".join(name_bytes(name, "sentencepiece") for name in names)
@@ -142,19 +141,18 @@ def test_a_blank_put_before_a_text_is_no_part_of_it(text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["byte-level", "prefix-space", "sentencepiece"])
-def test_a_text_in_pieces_has_the_tokens_of_the_whole(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_text_in_segments_has_the_same_tokens(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "".join(TEXT)[:60_000] + "\udc80" + TEXT[1]
     whole = TiledEncoder(TOKENIZERS[kind]).encode(text)
-    monkeypatch.setattr(tiling, "PIECE", 700)
-    pieces = TiledEncoder(TOKENIZERS[kind])
-    cuts = [len(piece) for piece in pieces._cut(TEXT[1])]
-    assert len(cuts) == 1 if kind == "sentencepiece" else len(cuts) > 3, (
-        "a blank put before each piece would be too many"
-    )
-    found = pieces.encode(text)
-    assert (found.ids.tolist(), found.ends.tolist(), found.lossy) == (
+    monkeypatch.setattr(tiling, "SEGMENT", 700)
+    encoder = TiledEncoder(TOKENIZERS[kind])
+    segments = list(encoder._segments(TEXT[1]))
+    if kind == "sentencepiece":
+        assert len(segments) == 1, "it would add a space before each segment"
+    else:
+        assert len(segments) > 3
+    segmented = encoder.encode(text)
+    assert (segmented.ids.tolist(), segmented.ends.tolist(), segmented.lossy) == (
         whole.ids.tolist(),
         whole.ends.tolist(),
         whole.lossy,
@@ -185,7 +183,7 @@ def test_a_special_token_in_the_text_is_read_as_text(kind: str, special: str) ->
     encoding = TiledEncoder(TOKENIZERS[kind]).encode(f"the {special} at")
     words = [TOKENIZERS[kind].id_to_token(i) for i in encoding.ids.tolist()]
     assert kind == "wordpiece" or special not in words
-    assert "<s>" not in words, "nothing is put before the text"
+    assert "<s>" not in words, "no token is added before the text"
     assert len(words) > 3
 
 
@@ -195,7 +193,7 @@ def test_a_special_token_in_the_text_is_read_as_text(kind: str, special: str) ->
         max_size=40,
     )
 )
-def test_ends_of_bytes_are_ends_of_their_characters(text: str) -> None:
+def test_byte_positions_map_to_the_ends_of_their_characters(text: str) -> None:
     size = len(text.encode("utf-8", "surrogateescape"))
     assert char_ends(text, np.arange(size + 1)).tolist() == naive_ends(text, range(size + 1))
 
@@ -204,7 +202,7 @@ def test_ends_of_bytes_are_ends_of_their_characters(text: str) -> None:
 
 
 class OneIn500(ByteModel):
-    """A tokenizer's tokens, each of probability 1/500."""
+    """A model that gives every token of a real tokenizer the probability 1/500."""
 
     def __init__(self, kind: str) -> None:
         super().__init__("one-in-500", np.full(500, 1 / 500))
@@ -234,14 +232,14 @@ def test_a_lossy_tokenizer_is_marked_and_gives_no_bits_per_byte(kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["byte-level", "prefix-space", "sentencepiece"])
-def test_a_tokenizer_that_tiles_is_not_marked(kind: str) -> None:
+def test_a_tokenizer_that_tiles_is_not_marked_as_lossy(kind: str) -> None:
     (result,) = pipeline.evaluate(
         OneIn500(kind), "enwik8", data=dict(demo.data()), settings=Settings(limit=20)
     )
     assert "lossy" not in result.signature
 
 
-def test_lower_case_text_is_no_loss_to_a_lower_casing_tokenizer() -> None:
+def test_a_lower_casing_tokenizer_is_lossless_on_lower_case_text() -> None:
     encoder = TiledEncoder(TOKENIZERS["lower-case"])
     assert not encoder.encode("the cat").lossy
     assert encoder.encode("The cat").lossy
@@ -259,7 +257,7 @@ def test_ends_of_a_lossy_tokenizer_do_not_decrease(text: str) -> None:
 
 
 def development_texts(folder: Path) -> Mapping[str, str]:
-    """The first 200,000 bytes of each development file, which may end inside a character."""
+    """Return the first 200,000 bytes of each development file; they may end inside a character."""
     names = [
         "wikitext-2/wiki.valid.tokens",
         "ptb/ptb.valid.txt",
@@ -281,14 +279,14 @@ def test_gpt2s_tokens_tile_the_development_files(real_models: Path, development_
     backend = AutoTokenizer.from_pretrained(real_models / "gpt2-tokenizer").backend_tokenizer
     plain = Tokenizer.from_file(str(real_models / "gpt2-tokenizer" / "tokenizer.json"))
     plain.encode_special_tokens = True
-    for name, text in development_texts(development_data).items():  # longer than a piece
+    for name, text in development_texts(development_data).items():  # longer than a segment
         encoding = TiledEncoder(backend).encode(text)
         assert (encoding.lossy, encoding.ends[-1]) == (False, len(text)), name
         if not any(map(is_stray, text)):
             assert encoding.ids.tolist() == plain.encode(text).ids, name
 
 
-def test_a_tokenizer_that_adds_its_own_start_gets_one(
+def test_a_tokenizer_that_adds_a_start_token_gets_one(
     real_models: Path, development_data: Path
 ) -> None:
     folder = real_models / "babyllama"

@@ -505,14 +505,16 @@ def test_command_prints_one_line_per_metric(
     code, out, _ = run_watch(monkeypatch, capsys, "RUN", "--once")
     lines = [line.split("\t") for line in out.splitlines()]
     assert code == 0
-    assert [line[:3:2] for line in lines] == [
-        ["20", "ppl"],
-        ["20", "nats_per_token"],
-        ["", "ppl"],
-        ["", "nats_per_token"],
+    assert [[line[0], *line[2:4]] for line in lines] == [
+        ["20", "ptb", "ppl"],
+        ["20", "ptb", "nats_per_token"],
+        ["", "ptb", "ppl"],
+        ["", "ptb", "nats_per_token"],
     ]
     assert lines[0][1] == "RUN/checkpoint-20"
-    assert "|limit:2|model:RUN/checkpoint-20@" in lines[0][4]
+    value, low, high = (float(number) for number in lines[0][4:7])
+    assert low <= value <= high
+    assert "|limit:2|model:RUN/checkpoint-20@" in lines[0][7]
     assert run_watch(monkeypatch, capsys, "RUN", "--once") == (0, "", "")
 
 

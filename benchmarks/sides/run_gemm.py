@@ -1,8 +1,9 @@
-"""The machine's side: how fast it multiplies matrices of the model's shapes, and nothing else.
+"""The machine's side: how fast it multiplies matrices of the model's shapes.
 
-FLOP/s of `torch.mm` for `[tokens, d] x [d, 3d]`, `[d, d]`, `[d, 4d]` and `[4d, d]`, the four of a GPT-2 block, and for
-the vocabulary projection `[rows, d] x [d, V]` with the weight as the model stores it, `[V, d]`. On a CPU also of oneDNN's
-product with a weight laid out beforehand, which is what our engine uses there.
+It measures FLOP/s of `torch.mm` for `[tokens, d] x [d, 3d]`, `[d, d]`, `[d, 4d]` and `[4d, d]`, the
+four products of a GPT-2 block, and for the vocabulary projection `[rows, d] x [d, V]` with the
+weight stored as in the model, `[V, d]`. On a CPU it also measures oneDNN's product with a weight in
+oneDNN's own layout, which is what our engine uses there.
 """
 
 import time
@@ -13,35 +14,40 @@ from timed import Job, answer, read_job
 from transformers import AutoConfig
 
 TOKENS = 1024
-FEW_ROWS = 32
-SECONDS = 0.5
+FEW_ROWS = 32  # rows of a window with a stride of 32
+SECONDS = 0.5  # duration of one measurement
 
 
 def rate(
     flops: float, multiply: Callable[[], object], at_once: int, synchronize: Callable[[], object]
 ) -> tuple[float, float]:
-    """FLOP per second of wall time, and of processor time, over about half a second; `at_once` calls between looks."""
+    """Return FLOP per second of wall time, and per second of processor time.
+
+    Makes `at_once` calls between two looks at the clock.
+    """
     multiply()
     synchronize()
-    wall, cpu, count = time.perf_counter(), time.process_time(), 0
-    while time.perf_counter() - wall < SECONDS:
+    count = 0
+    wall_start = time.perf_counter()
+    cpu_start = time.process_time()
+    while time.perf_counter() - wall_start < SECONDS:
         for _ in range(at_once):
             multiply()
             count += 1
         synchronize()
-    return count * flops / (time.perf_counter() - wall), count * flops / max(
-        time.process_time() - cpu, 1e-9
-    )
+    wall = time.perf_counter() - wall_start
+    cpu = max(time.process_time() - cpu_start, 1e-9)
+    return count * flops / wall, count * flops / cpu
 
 
 def plain(left: torch.Tensor, right: torch.Tensor) -> Callable[[], object]:
-    """A product by torch's own function."""
+    """Return a product by torch's own function."""
     out = torch.empty(len(left), right.shape[1], device=left.device, dtype=left.dtype)
     return lambda: torch.mm(left, right, out=out)
 
 
 def packed(left: torch.Tensor, right: torch.Tensor) -> Callable[[], object]:
-    """A product by oneDNN."""
+    """Return a product by oneDNN, with the weight converted to its layout in advance."""
     weight = torch.ops.mkldnn._reorder_linear_weight(right.t().contiguous(), None)
     return lambda: torch.ops.mkldnn._linear_pointwise(left, weight, None, "none", [], "")
 
@@ -52,7 +58,7 @@ Multiply = Callable[[torch.Tensor, torch.Tensor], Callable[[], object]]
 def rates(
     job: Job, dtype: torch.dtype, width: int, vocabulary: int, by: Multiply
 ) -> dict[str, tuple[float, float]]:
-    """The rate of each multiplication: a block's four, the projection of 1,024 rows, and of a few."""
+    """Return the rate of each product: four of a block, and the projection of many and few rows."""
     rows = TOKENS if job.device == "cpu" else 8 * TOKENS
     synchronize = torch.cuda.synchronize if job.device != "cpu" else lambda: None
     shapes = {
@@ -63,32 +69,33 @@ def rates(
         "head": (TOKENS, width, vocabulary),
         "head_few": (FEW_ROWS, width, vocabulary),
     }
-    made = {}
+    measured = {}
     for name, (n, inner, columns) in shapes.items():
         left = torch.randn(n, inner, device=job.device).to(dtype)
         right = torch.randn(columns, inner, device=job.device).to(dtype).t()
         right = right if name.startswith("head") else right.contiguous()
         flops = 2.0 * n * inner * columns
+        # Enough work per look at the clock that the look itself does not count.
         at_once = 50 if job.device != "cpu" else 1 + int(1e8 / flops)
-        made[name] = rate(flops, by(left, right), at_once, synchronize)
-    return made
+        measured[name] = rate(flops, by(left, right), at_once, synchronize)
+    return measured
 
 
 def main() -> None:
-    """Answer `{dtype, or "dtype oneDNN": {name: [by wall time, by processor time]}}`."""
+    """Write `{dtype, or "dtype oneDNN": {name: [by wall time, by processor time]}}`."""
     job = read_job()
     config = AutoConfig.from_pretrained(job.model).get_text_config()
-    ways: dict[str, Multiply] = {"": plain} | ({" oneDNN": packed} if job.device == "cpu" else {})
+    products: dict[str, Multiply] = {"": plain}
+    if job.device == "cpu":
+        products[" oneDNN"] = packed
+    result = {}
     with torch.inference_mode():
-        answer(
-            {
-                f"{name}{way}": rates(
-                    job, getattr(torch, name), config.hidden_size, config.vocab_size, by
+        for dtype in ("float32", "bfloat16"):
+            for suffix, product in products.items():
+                result[f"{dtype}{suffix}"] = rates(
+                    job, getattr(torch, dtype), config.hidden_size, config.vocab_size, product
                 )
-                for name in ("float32", "bfloat16")
-                for way, by in ways.items()
-            }
-        )
+    answer(result)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The Hugging Face recipe's side: the loop that the library documents for the perplexity of fixed-length models.
+"""The side of the Hugging Face recipe, "Perplexity of fixed-length models" in the documentation.
 
-Windows over the text's tokens, all but the new ones masked by a label of -100, and the loss that the model returns.
-A window's first token has nothing before it, so W inputs score W - 1 tokens where the text is cut disjointly.
+It runs windows over the text's tokens, masks all but the new ones with the label -100, and uses the
+loss that the model returns. Nothing precedes the first token of a window, so a disjoint window of W
+tokens scores W - 1.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ IGNORED = -100
 
 
 def load(job: Job, work: Work) -> Callable[[Work], Score]:
-    """The model as the recipe loads it, in a given dtype."""
+    """Load the model as the recipe does, in a given dtype."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(job.model)
@@ -26,7 +27,9 @@ def load(job: Job, work: Work) -> Callable[[Work], Score]:
     def score(work: Work) -> Score:
         encodings = tokenizer(work.text, return_tensors="pt", add_special_tokens=False)
         length = encodings.input_ids.size(1)
-        nats, tokens, previous_end = 0.0, 0, 0
+        nats = 0.0
+        tokens = 0
+        previous_end = 0
         for begin in range(0, length, work.stride):
             end = min(begin + work.window, length)
             new = end - previous_end
@@ -36,7 +39,9 @@ def load(job: Job, work: Work) -> Callable[[Work], Score]:
             with torch.no_grad():
                 loss = model(input_ids, labels=labels).loss
             counted = int((labels[:, 1:] != IGNORED).sum())
-            nats, tokens, previous_end = nats + float(loss) * counted, tokens + counted, end
+            nats += float(loss) * counted  # the loss is a mean over the counted tokens
+            tokens += counted
+            previous_end = end
             if end == length:
                 break
         return Score(-nats, tokens)

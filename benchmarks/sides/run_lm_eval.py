@@ -1,8 +1,8 @@
-"""lm-evaluation-harness's side, through its public model class: the same requests as `Instance`s of its own.
+"""The side of lm-evaluation-harness, through its public model class and its own `Instance`s.
 
-Its `loglikelihood_rolling` knows disjoint windows only. For a smaller stride its own window generator cuts the
-tokens, and the windows go to its `loglikelihood` through a tokenizer whose words are token ids, so that what it
-scores is exactly these tokens.
+Its `loglikelihood_rolling` supports disjoint windows only. For a smaller stride, its own window
+generator splits the tokens, and the windows go to its `loglikelihood` through a tokenizer whose
+words are token ids, so that it scores exactly these tokens.
 """
 
 from collections.abc import Callable
@@ -18,48 +18,50 @@ from transformers.utils import logging
 
 
 def spelled(ids: list[int]) -> str:
-    """Token ids as the words of a text."""
+    """Spell token ids as the words of a text."""
     return " ".join(f"<{i}>" for i in ids)
 
 
 def id_tokenizer(tokenizer: Any) -> PreTrainedTokenizerFast:
-    """A tokenizer that reads `spelled` ids back, with another's start token."""
+    """Return a tokenizer that reads `spelled` ids, with the start token of another tokenizer."""
     backend = Tokenizer(WordLevel({f"<{i}>": i for i in range(len(tokenizer))}, unk_token="<0>"))
     backend.pre_tokenizer = WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue]
-    start = (
-        f"<{tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id}>"
-    )
+    has_start = tokenizer.bos_token_id is not None
+    start = f"<{tokenizer.bos_token_id if has_start else tokenizer.eos_token_id}>"
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token=start, eos_token=start, pad_token=start
     )
 
 
 def instances(kind: str, arguments: list[tuple]) -> list[Any]:
-    """Requests in the harness's form."""
+    """Wrap requests in the harness's own type."""
     instance = import_module("lm_eval.api.instance").Instance
     return [
-        instance(request_type=kind, doc={}, arguments=each, idx=i)
-        for i, each in enumerate(arguments)
+        instance(request_type=kind, doc={}, arguments=pair, idx=i)
+        for i, pair in enumerate(arguments)
     ]
 
 
 def windows(
     text: str, tokenizer: Any, start: int, window: int, stride: int
 ) -> list[tuple[str, str]]:
-    """The harness's own windows of a text: context and continuation of each, as spelled ids."""
+    """Return context and continuation of the harness's own windows, as spelled ids."""
     utils = import_module("lm_eval.utils")
     ids = tokenizer.encode(text, add_special_tokens=False)
-    cut = utils.get_rolling_token_windows(
+    rolling = utils.get_rolling_token_windows(
         token_list=ids, prefix_token=start, max_seq_len=window, context_len=window - stride + 1
     )
     return [
         (spelled(context), " " + spelled(scored))
-        for context, scored in map(utils.make_disjoint_window, cut)
+        for context, scored in map(utils.make_disjoint_window, rolling)
     ]
 
 
 def load(job: Job, work: Work) -> Callable[[Work], Score]:
-    """Its model class with its defaults, the given dtype and batch size, and no start token added to requests."""
+    """Load its model class with defaults, except for dtype and batch size.
+
+    It adds no start token to requests.
+    """
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(job.model)
@@ -76,13 +78,13 @@ def load(job: Job, work: Work) -> Callable[[Work], Score]:
 
     def score(work: Work) -> Score:
         if not work.requests and not overlaps:
-            asked = instances("loglikelihood_rolling", [(work.text,)])
-            return Score(sum(model.loglikelihood_rolling(asked, disable_tqdm=True)), 0)
+            texts = instances("loglikelihood_rolling", [(work.text,)])
+            return Score(sum(model.loglikelihood_rolling(texts, disable_tqdm=True)), 0)
         if work.requests:
             pairs = [
-                (request.context, each)
+                (request.context, continuation)
                 for request in work.requests
-                for each in request.continuations()
+                for continuation in request.continuations()
             ]
         else:
             pairs = windows(work.text, tokenizer, model.prefix_token_id, work.window, work.stride)

@@ -1,4 +1,4 @@
-"""gpt2eval's side: the whole job of a task (passages, tokens, plan, scores, tally, interval) on text in memory."""
+"""The side of gpt2eval: a complete task on text in memory, from passages to the interval."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,12 +14,14 @@ from gpt2eval.types import Encoding, Model, ModelIdentity, Record, TokenScores, 
 
 
 class Summed:
-    """A backend that also adds up what it answers: the log-likelihood of all branches, of wrong choices too."""
+    """A backend that also sums the log-likelihood of all branches, wrong choices included."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self.context, self.start = model.context, model.start
-        self.loglikelihood, self.tokens = 0.0, 0
+        self.context = model.context
+        self.start = model.start
+        self.loglikelihood = 0.0
+        self.tokens = 0
 
     def encode(self, text: str) -> Encoding:
         return self._model.encode(text)
@@ -35,12 +37,15 @@ class Summed:
 
 
 def task_of(name: str, work: Work) -> Task:
-    """The protocol of a work: requests start with their own first token, a text after the start token."""
+    """Return the protocol of a task.
+
+    Requests start with their own first token; a text follows the start token.
+    """
     formats = {
         "cbt": ("cbt", "choices", ("acc",)),
         "lambada": ("lambada", "last_word", ("ppl", "acc")),
     }
-    form, ask, metrics = formats.get(name, ("stream", "everything", ("nats_per_token",)))
+    file_format, ask, metrics = formats.get(name, ("stream", "everything", ("nats_per_token",)))
     return Task.model_validate(
         {
             "name": name,
@@ -49,7 +54,7 @@ def task_of(name: str, work: Work) -> Task:
             "licence": "none",
             "version": 1,
             "source": Source(file=File(name=name)),
-            "format": form,
+            "format": file_format,
             "ask": ask,
             "start": "none" if work.requests else "eot",
             "context": work.window,
@@ -61,7 +66,7 @@ def task_of(name: str, work: Work) -> Task:
 
 
 def record(index: int, request: Request) -> Record:
-    """A request as a published record: a passage with its last word, or a question with a blank."""
+    """Return a request as a published record: a passage, or a question with a blank."""
     context, choices, rest = request
     if len(choices) == 1:
         return Record(index, context + request.continuations()[0])
@@ -69,7 +74,7 @@ def record(index: int, request: Request) -> Record:
 
 
 def load(job: Job, work: Work) -> Callable[[Work], Score]:
-    """The engine as a run of the command line loads it."""
+    """Load the model as the command line does."""
     model = registry.load_model(job.model, options.LoadOptions(dtype=job.dtype, device=job.device))
 
     def score(work: Work) -> Score:

@@ -1,7 +1,8 @@
-"""What every measured side shares: the job it is given, the work in it, the clock, and the answer it writes.
+"""Shared by all measured sides: the job, its work, the clock, and the result.
 
-A side is a process of its own: it loads the model, warms up, does the work once under the clock, and writes what
-that took. This file needs torch alone, so that it runs in the peers' environment too.
+A side is a separate process. It loads the model, warms up, performs the work once under the clock,
+and writes the measurement. This file needs only torch, so that it also runs in the environment of
+the other tools.
 """
 
 import json
@@ -21,19 +22,19 @@ VERSIONS = ("torch", "transformers", "lm_eval")
 
 
 class Request(NamedTuple):
-    """A context, and the words of which each may follow it (with the rest of the sentence)."""
+    """A context, the words that may follow it, and the rest of the sentence after each of them."""
 
     context: str
     choices: list[str]
     rest: str
 
     def continuations(self) -> list[str]:
-        """What follows the context, once per choice, from the blank on."""
+        """Return the text after the context for each choice, beginning with a space."""
         return [f" {choice}{self.rest}" for choice in self.choices]
 
 
 class Work(NamedTuple):
-    """Either requests, or a text in windows of `window` tokens that score `stride` new ones each."""
+    """Either requests, or a text in windows of `window` tokens, each with `stride` new ones."""
 
     requests: list[Request]
     text: str
@@ -41,18 +42,21 @@ class Work(NamedTuple):
     stride: int
 
     @classmethod
-    def parse(cls, found: dict) -> "Work":
-        """From its JSON."""
+    def parse(cls, content: dict) -> "Work":
+        """Build it from its JSON."""
         return cls(
-            [Request(*request) for request in found["requests"]],
-            found["text"],
-            found["window"],
-            found["stride"],
+            [Request(*request) for request in content["requests"]],
+            content["text"],
+            content["window"],
+            content["stride"],
         )
 
 
 class Job(NamedTuple):
-    """One side's part of one round; `work` is a file that holds the work and a small one of its kind to warm up with."""
+    """One side's part of one round.
+
+    `work` is the path of a file with the work and a small piece of work for warming up.
+    """
 
     task: str
     work: str
@@ -64,14 +68,17 @@ class Job(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Log-likelihood of all that was scored, and the number of tokens it is of (0 where the side does not say)."""
+    """The total log-likelihood, and the number of scored tokens (0 if not reported)."""
 
     loglikelihood: float
     tokens: int
 
 
 class Measured(NamedTuple):
-    """What a side took. Memory is the process's, or on a GPU the device's, at its highest and after loading."""
+    """Time and memory of a side.
+
+    Memory is that of the process, or of the device on a GPU, at its peak and after loading.
+    """
 
     wall_s: float
     cpu_s: float
@@ -82,36 +89,40 @@ class Measured(NamedTuple):
 
 
 def read_job() -> Job:
-    """The job of this process, with its number of threads set."""
+    """Read the job of this process, and set its number of threads."""
     job = Job(**json.loads(Path(sys.argv[1]).read_text()))
     torch.set_num_threads(job.threads)
     return job
 
 
 def answer(result: dict) -> None:
-    """Write a result where this process was told to."""
+    """Write the result to the path on the command line."""
     Path(sys.argv[2]).write_text(json.dumps(result))
 
 
 def measure(load: Callable[[Job, Work], Callable[[Work], Score]]) -> None:
-    """Load, warm up, do the work once under the clock, answer."""
+    """Load, warm up, perform the work once under the clock, and write the result."""
     job = read_job()
-    found = json.loads(Path(job.work).read_text())
-    work, warm = Work.parse(found["work"]), Work.parse(found["warm"])
+    content = json.loads(Path(job.work).read_text())
+    work = Work.parse(content["work"])
+    warm = Work.parse(content["warm"])
     on_gpu = job.device != "cpu"
     score = load(job, work)
     loaded = torch.cuda.memory_allocated() / 2**20 if on_gpu else _resident_mib()
+    # On a GPU the warm-up needs the same shapes, for which kernels are chosen or compiled.
     score(work if on_gpu else warm)
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall_start = time.perf_counter()
+    cpu_start = time.process_time()
     result = score(work)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    wall = time.perf_counter() - wall_start
+    cpu = time.process_time() - cpu_start
     peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _peak_mib()
     answer(Measured(wall, cpu, peak, loaded, result, _versions())._asdict())
 
 
 def _peak_mib() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes on macOS, else KiB
 
 
 def _resident_mib() -> float:
@@ -120,12 +131,12 @@ def _resident_mib() -> float:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in VERSIONS:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
     if torch.cuda.is_available():
-        found["device"] = torch.cuda.get_device_name()
-    return found
+        versions["device"] = torch.cuda.get_device_name()
+    return versions

@@ -55,7 +55,7 @@ class Explanation:
     Example:
         explanation = explain("gpt2", "wikitext103")
         print(explanation)
-        explanation["wikitext103/lm_eval"].ppl
+        explanation["lm_eval"].ppl
     """
 
     protocols: tuple[ExplainedProtocol, ...]
@@ -67,13 +67,16 @@ class Explanation:
         return len(self.protocols)
 
     def __getitem__(self, key: int | str) -> ExplainedProtocol:
-        """Return a protocol by its place or name; raise UsageError for an unknown name."""
+        """Return a protocol by its place, or by its name with or without the task's.
+
+        Raises UsageError for an unknown name.
+        """
         if isinstance(key, int):
             return self.protocols[key]
-        by_name = {protocol.name: protocol for protocol in self.protocols}
-        if key not in by_name:
-            raise unknown("protocol", key, by_name)
-        return by_name[key]
+        for protocol in self.protocols:
+            if key in (protocol.name, protocol.name.partition("/")[2]):
+                return protocol
+        raise unknown("protocol", key, [protocol.name for protocol in self.protocols])
 
     def __str__(self) -> str:
         """A table with a row per protocol; below it, every change and every omitted protocol."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpt2eval import demo, pipeline
+from gpt2eval.analysis.signature_model import check_local_weights, load_signature_model
 from gpt2eval.config import catalog, loader
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import signature
@@ -21,8 +22,6 @@ from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress
 from gpt2eval.version import __version__
 
-# Fields that must match when the signature chooses the model.
-MODEL_FIELDS = ("model", "peft", "code", "tok", "quant")
 # Signature fields with a number, and the settings that reproduce them.
 NUMERIC_SETTINGS = {"ctx": "context", "stride": "stride", "limit": "limit", "batch": "tokens"}
 
@@ -84,10 +83,13 @@ def rerun(
     }
     settings = replace(_apply_signature(settings, fields), expected=protocol)
     options = options or LoadOptions(dtype=fields.get("dtype", "float32"))
+    model_name = fields.get("model", "").rpartition("@")[0] if model is None else model
     if model is None:
-        model_name = fields.get("model", "").rpartition("@")[0]
-        model = _load_signature_model(model_name, fields, options)
-        data = demo.data() if data is None and model_name == "demo" else data
+        model = load_signature_model(str(model_name), fields, options)
+    elif isinstance(model, str):
+        model = registry.load_model(model, options)
+        check_local_weights(model, fields)
+    data = demo.data() if data is None and model_name == "demo" else data
     if fields.get("v", __version__) != __version__:
         raise UsageError(
             f"signature: v: the signature has {fields['v']}, this is {__version__}; "
@@ -130,35 +132,6 @@ def _apply_signature(settings: Settings, fields: Mapping[str, str]) -> Settings:
     # The signature records that a lossy tokenizer was allowed.
     allow_lossy = settings.allow_lossy or "tokens" in fields
     return replace(settings, tokens=tokens, allow_lossy=allow_lossy)
-
-
-def _load_signature_model(name: str, fields: Mapping[str, str], options: LoadOptions) -> Model:
-    """Load the model that a signature names; raise UsageError if it is another model by now."""
-    if not name:
-        raise UsageError("the signature names no model; expected --model")
-    adapter = fields.get("peft", "").rpartition("@")[0] or fields.get("peft")
-    options = replace(
-        options,
-        peft=options.peft or adapter,
-        quantization=options.quantization or fields.get("quant"),
-    )
-    model = registry.load_model(name, options)
-    _check_model(model, fields)
-    return model
-
-
-def _check_model(model: Model, fields: Mapping[str, str]) -> None:
-    """Raise UsageError, naming the fields, if a model is not the one in a signature."""
-    actual = signature.model_fields(registry.identity_of(model))
-    differences = [
-        f"{key}: the signature has {fields[key]}, this model {actual.get(key, '(none)')}"
-        for key in MODEL_FIELDS
-        if key in fields and fields[key] != actual.get(key)
-    ]
-    if differences:
-        raise UsageError(
-            f"signature: not its model: {'; '.join(differences)}; expected the same, or --model"
-        )
 
 
 def _check_unit(fields: Mapping[str, str], measured: Sequence[Result]) -> None:

@@ -1,8 +1,11 @@
-"""Options that several commands have, their help, and what they mean."""
+"""Options that several commands share, and the settings that a command's options make up.
 
-from collections.abc import Sequence
+Each option belongs to a named group of the help: model, data, protocol, compute or output.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -10,84 +13,158 @@ from gpt2eval.errors import UsageError
 
 if TYPE_CHECKING:
     from gpt2eval.data.custom import Text
+    from gpt2eval.models.options import LoadOptions
+    from gpt2eval.pipeline import Settings
 
 PAPER = "gpt2-paper"
+MODEL = "Model"
+DATA = "Data"
+PROTOCOL = "Protocol"
+COMPUTE = "Compute"
+OUTPUT = "Output"
 
-TASKS = "Tasks, variants (task/variant) and suites, separated by commas."
-Tasks = Annotated[str, typer.Option(help=TASKS)]
+
+def option(group: str, *names: str, metavar: str = "", text: str, default: bool = True) -> Any:
+    """Return an option of a group of the help, which shows its default if `default`."""
+    return typer.Option(
+        *names,
+        metavar=metavar or None,
+        help=text,
+        show_default=default,
+        rich_help_panel=group,
+    )
+
+
+def flag(group: str, name: str, text: str) -> Any:
+    """Return a flag that `--no-NAME` takes back, such as one from a --config file."""
+    return option(group, f"--{name}/--no-{name}", text=text, default=False)
+
+
+TASKS = "Tasks, variants (TASK/VARIANT) and suites, separated by commas."
+Tasks = Annotated[str, option(DATA, metavar="TASKS", text=TASKS)]
 Include = Annotated[
     Optional[list[Path]],
-    typer.Option(
-        "--include", help="Folder with tasks/ or detokenizers/ of your own; may be repeated."
+    option(
+        DATA,
+        "--include",
+        metavar="DIR",
+        text="Folder with your own tasks/ or detokenizers/. Repeatable.",
     ),
 ]
 Data = Annotated[
     Optional[list[str]],
-    typer.Option(
+    option(
+        DATA,
         "--data",
-        help="TASK=PATH: a local file (or archive with it) for a task; or 'demo'. May be repeated.",
+        metavar="TASK=PATH",
+        text="Local file, or an archive that holds it, for a task; or 'demo'. Repeatable.",
     ),
 ]
 Cache = Annotated[
     Optional[Path],
-    typer.Option(
-        help="Folder of published data; by default the one that 'gpt2eval data where' prints."
+    option(
+        DATA,
+        metavar="DIR",
+        text="Folder of downloaded data; default: what 'gpt2eval data where' prints.",
     ),
 ]
-Out = Annotated[Path, typer.Option(help="Folder for results.")]
+StrictData = Annotated[
+    bool, flag(DATA, "strict-data", "Reject data whose checksum is not the published one.")
+]
 Limit = Annotated[
-    Optional[int], typer.Option(help="Only the first N records (of a stream, lines).")
+    Optional[int],
+    option(PROTOCOL, metavar="N", text="Only the first N records (of a stream: lines)."),
 ]
 BatchSize = Annotated[
     Optional[int],
-    typer.Option(
-        help="Windows of the context in a forward pass; by default 1,024 tokens (GPU: 32,768)."
+    option(
+        COMPUTE,
+        metavar="N",
+        text="Windows in a forward pass; default: 1,024 tokens' worth (on a GPU 32,768).",
     ),
 ]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")]
-Device = Annotated[
-    str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.")
+Dtype = Annotated[
+    str, option(COMPUTE, metavar="TYPE", text="float32, bfloat16, float16 or float64.")
 ]
-Revision = Annotated[Optional[str], typer.Option(help="Branch, tag or commit of a Hub model.")]
+Device = Annotated[
+    str,
+    option(COMPUTE, metavar="NAME", text="cpu, cuda, cuda:1, ...; auto uses a GPU if one exists."),
+]
 Attn = Annotated[
     Optional[str],
-    typer.Option(help="Attention implementation of transformers, such as eager or sdpa."),
+    option(COMPUTE, metavar="NAME", text="Attention of transformers, such as eager or sdpa."),
+]
+Revision = Annotated[
+    Optional[str], option(MODEL, metavar="REV", text="Branch, tag or commit of a Hub model.")
 ]
 TokenizerOption = Annotated[
     Optional[str],
-    typer.Option(
-        help="A folder, file or Hub id; or, where the checkpoint's own two do not agree, auto or file."
+    option(
+        MODEL,
+        metavar="NAME",
+        text="Folder, file or Hub id; or, where a checkpoint's two tokenizers disagree, "
+        "auto or file.",
     ),
 ]
 Peft = Annotated[
     Optional[str],
-    typer.Option(help="An adapter's folder or Hub id, merged into the model's weights."),
+    option(MODEL, metavar="NAME", text="Adapter (folder or Hub id) to merge into the weights."),
 ]
 Quantization = Annotated[
     Optional[str],
-    typer.Option(help="bnb-8bit, bnb-4bit, gptq or awq; needs its package, and a GPU."),
+    option(
+        MODEL,
+        metavar="NAME",
+        text="bnb-8bit, bnb-4bit, gptq or awq; needs its package and a GPU.",
+    ),
 ]
 ApiKeyFile = Annotated[
-    Optional[str], typer.Option(help="A file with the key of the server of an api: model.")
+    Optional[str],
+    option(MODEL, metavar="FILE", text="File with the API key for an api: model."),
+]
+Out = Annotated[Path, option(OUTPUT, metavar="DIR", text="Folder for results.")]
+Signatures = Annotated[
+    bool,
+    flag(OUTPUT, "signatures", "Print every signature in full below the table."),
 ]
 
 
-def named(models: Sequence[str], revisions: str | None) -> list[str]:
-    """Every model, each once; with revisions (`step1000,step2000`) every one at every revision, as `M@step1000`."""
-    listed = revisions.split(",") if revisions is not None else []
-    if not all(listed):
+def load_options(flags: Mapping[str, Any], **changes: Any) -> "LoadOptions":
+    """Return the options of loading a model: every flag that is named like one of their fields."""
+    from gpt2eval.models.options import LoadOptions
+
+    return LoadOptions(**_fields(LoadOptions, flags) | changes)
+
+
+def settings(flags: Mapping[str, Any], **changes: Any) -> "Settings":
+    """Return the settings of a run: every flag that is named like one of their fields."""
+    from gpt2eval.pipeline import Settings
+
+    return Settings(**_fields(Settings, flags) | changes)
+
+
+def _fields(kind: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: flags[name] for name in kind.__annotations__ if flags.get(name) is not None}
+
+
+def each_revision(models: Sequence[str], revisions: str | None) -> list[str]:
+    """Return every model once, or with revisions (`step1000,step2000`) as `M@step1000` at each.
+
+    Raises:
+        UsageError: for an empty revision.
+    """
+    if revisions is None:
+        return list(dict.fromkeys(models))
+    names = revisions.split(",")
+    if not all(names):
         raise UsageError(
             f"--revisions {revisions}: expected branches, tags or commits, separated by commas"
         )
-    return list(
-        dict.fromkeys(f"{model}@{revision}" for model in models for revision in listed)
-        if listed
-        else dict.fromkeys(models)
-    )
+    return list(dict.fromkeys(f"{model}@{name}" for model in models for name in names))
 
 
-def files_of(data: list[str] | None, include: Sequence[Path]) -> dict[str, Path] | None:
-    """`TASK=PATH` arguments as a mapping; `demo` stands for all the embedded records."""
+def data_files(data: list[str] | None, include: Sequence[Path]) -> dict[str, Path] | None:
+    """Return `TASK=PATH` arguments as a mapping; `demo` stands for all embedded records."""
     if not data:
         return None
     from gpt2eval.config.loader import load_task
@@ -106,23 +183,24 @@ def files_of(data: list[str] | None, include: Sequence[Path]) -> dict[str, Path]
     return files
 
 
-def texts_of(
-    where: list[str] | None, unit: str | None, detokenizer: str | None, include: Sequence[Path]
+def own_texts(
+    places: list[str] | None, unit: str | None, detokenizer: str | None, include: Sequence[Path]
 ) -> list["Text"]:
-    """`--text` arguments, read. Raises UsageError for `--unit` and `--detokenizer` without one."""
-    if not where:
-        alone = [
-            f"--{name} {value}"
-            for name, value in (("unit", unit), ("detokenizer", detokenizer))
-            if value is not None
-        ]
-        if alone:
-            raise UsageError(
-                f"{alone[0]}: it says how a --text is measured; expected one, or the protocol's task in --tasks"
-            )
+    """Return the texts of `--text` arguments.
+
+    Raises:
+        UsageError: for `--unit` or `--detokenizer` without a `--text`.
+    """
+    if not places:
+        for name, value in (("unit", unit), ("detokenizer", detokenizer)):
+            if value is not None:
+                raise UsageError(
+                    f"--{name} {value}: applies to --text only; expected a --text, "
+                    "or the matching task in --tasks"
+                )
         return []
     from gpt2eval.data import custom
 
     return custom.load_texts(
-        [custom.load_text(text, unit or "word", detokenizer, include) for text in where]
+        [custom.load_text(place, unit or "word", detokenizer, include) for place in places]
     )

@@ -1,4 +1,4 @@
-"""Progress bars on stderr: requests, tokens a second and time left of each task."""
+"""Progress bars on stderr: requests, tokens per second and time left of each task."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +16,12 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from gpt2eval.cli.command import is_quiet
 from gpt2eval.types import Progress
 
 
 class Speed(ProgressColumn):
-    """Tokens, or something else, a second."""
+    """Tokens, or another unit, per second."""
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
@@ -33,32 +34,35 @@ class Speed(ProgressColumn):
 
 @contextmanager
 def bars(
-    *, hidden: bool = False, unit: str = "tokens", items: str = "requests"
+    label: str = "", *, hidden: bool = False, unit: str = "tokens", items: str = "requests"
 ) -> Iterator[Callable[[Progress], None]]:
-    """A bar per task, fed by calling what this yields; where stderr is no terminal, a line per finished task."""
-    console = Console(stderr=True)
-    columns = (
+    """Yield a function that shows progress: a bar per task, named after `label` and the task.
+
+    Where stderr is no terminal, each finished task is one line.
+    """
+    shown = Bars(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn(f"{{task.fields[records]}} {items}"),
         Speed(unit),
         TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(stderr=True),
+        disable=hidden or is_quiet(),
     )
-    shown = Bars(*columns, console=console, disable=hidden)
     numbers: dict[str, TaskID] = {}
 
-    def watch(progress: Progress) -> None:
+    def show_progress(progress: Progress) -> None:
         if progress.task not in numbers:
             shown.start()
             numbers[progress.task] = shown.add_task(
-                progress.task, total=progress.of_tokens, records=""
+                f"{label} {progress.task}".strip(), total=progress.of_tokens, records=""
             )
         records = f"{progress.requests}/{progress.of_requests}"
         shown.update(numbers[progress.task], completed=progress.tokens, records=records)
 
     try:
-        yield watch
+        yield show_progress
     finally:
         if numbers:
             shown.stop()

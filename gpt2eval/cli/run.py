@@ -1,12 +1,17 @@
-"""The commands that load models: run, watch, rerun, explain. `cli.py` names them."""
+"""The command `gpt2eval run`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from gpt2eval.cli.options import (
+    COMPUTE,
+    DATA,
+    MODEL,
     PAPER,
+    PROTOCOL,
     TASKS,
     ApiKeyFile,
     Attn,
@@ -21,295 +26,189 @@ from gpt2eval.cli.options import (
     Peft,
     Quantization,
     Revision,
-    Tasks,
+    Signatures,
+    StrictData,
     TokenizerOption,
-    files_of,
-    named,
-    texts_of,
+    data_files,
+    each_revision,
+    flag,
+    load_options,
+    option,
+    own_texts,
+    settings,
 )
-from gpt2eval.notices import notify
+from gpt2eval.notices import LOGGER, notify
+
+Models = Annotated[
+    Optional[list[str]],
+    option(
+        MODEL,
+        metavar="MODEL",
+        text="Hub id, folder, SCHEME:REST, MODULE:FACTORY, or 'demo' (default). Repeatable.",
+    ),
+]
+Revisions = Annotated[
+    Optional[str],
+    option(MODEL, metavar="REVS", text="Several revisions, separated by commas."),
+]
+TrustRemoteCode = Annotated[
+    bool, flag(MODEL, "trust-remote-code", "Run code that comes with the model.")
+]
+OptionalTasks = Annotated[
+    Optional[str],
+    option(DATA, metavar="TASKS", text=f"{TASKS} Default: {PAPER}; with --text: none."),
+]
+OwnTexts = Annotated[
+    Optional[list[str]],
+    option(
+        DATA,
+        metavar="PLACE",
+        text="A text of your own: FILE (one stream), DIR (a document per file), FILE.jsonl:KEY, "
+        "FILE.parquet:COLUMN or jsonl:KEY:FILE. Repeatable.",
+    ),
+]
+UnitName = Annotated[
+    Optional[str],
+    option(
+        DATA,
+        metavar="UNIT",
+        text="Denominator for --text: word (default), word+eol, byte or char.",
+    ),
+]
+DetokenizerName = Annotated[
+    Optional[str],
+    option(
+        DATA,
+        metavar="NAME",
+        text="Detokenizer for --text; 'gpt2eval ls' lists them. Default: none.",
+    ),
+]
+ContextSize = Annotated[
+    Optional[int],
+    option(
+        PROTOCOL, metavar="N", text="Window in tokens; default: the task's, or less if the model's."
+    ),
+]
+StrideSize = Annotated[
+    Optional[int],
+    option(PROTOCOL, metavar="N", text="New tokens scored per window; default: the context."),
+]
+AllowLossy = Annotated[
+    bool,
+    flag(
+        PROTOCOL,
+        "allow-lossy",
+        "Report bits per byte even if the tokens do not reproduce the text.",
+    ),
+]
+Shard = Annotated[
+    Optional[str],
+    option(
+        COMPUTE,
+        metavar="I/N",
+        text="Score the I-th of N parts of the work; all parts share --out.",
+    ),
+]
+DeviceMap = Annotated[
+    Optional[str],
+    option(COMPUTE, metavar="MAP", text="Spread the layers over several devices: auto."),
+]
+TensorParallel = Annotated[
+    Optional[int],
+    option(COMPUTE, metavar="N", text="Split tensors over N processes; run under torchrun."),
+]
 
 
 def run(
-    model: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            help="Hub id, folder, scheme:rest (see README), module:Factory, or 'demo' (default). May be repeated."
-        ),
-    ] = None,
-    tasks: Annotated[
-        Optional[str],
-        typer.Option(help=f"{TASKS} Default: {PAPER}, or with --text none.", show_default=False),
-    ] = None,
-    data: Data = None,
-    text: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            help="A text of your own: FILE (one stream), DIR (each file a document), FILE.jsonl:KEY, FILE.parquet:COLUMN, or "
-            "jsonl:KEY:FILE. May be repeated."
-        ),
-    ] = None,
-    unit: Annotated[
-        Optional[str],
-        typer.Option(help="What --text is divided by: word (default), word+eol, byte, char."),
-    ] = None,
-    detokenizer: Annotated[
-        Optional[str],
-        typer.Option(
-            help="What --text is detokenized by ('gpt2eval ls' lists them); nothing by default."
-        ),
-    ] = None,
-    cache: Cache = None,
-    limit: Limit = None,
-    out: Out = Path("results"),
-    batch_size: BatchSize = None,
-    context: Annotated[
-        Optional[int],
-        typer.Option(help="Window in tokens; the task's (at most the model's) by default."),
-    ] = None,
-    stride: Annotated[
-        Optional[int], typer.Option(help="Tokens newly scored per window; the context by default.")
-    ] = None,
-    dtype: Dtype = "float32",
-    device: Device = "auto",
+    ctx: typer.Context,
+    model: Models = None,
     revision: Revision = None,
-    revisions: Annotated[
-        Optional[str],
-        typer.Option(help="Several of them, separated by commas; M@step1000 in results."),
-    ] = None,
-    attn: Attn = None,
+    revisions: Revisions = None,
     tokenizer: TokenizerOption = None,
     peft: Peft = None,
     quantization: Quantization = None,
     api_key_file: ApiKeyFile = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option(help="Run code that comes with the model.")
-    ] = False,
-    strict_data: Annotated[
-        bool, typer.Option(help="Refuse data whose hash is not the published one.")
-    ] = False,
-    allow_lossy: Annotated[
-        bool, typer.Option(help="Report bits per byte even if the tokens do not tile the text.")
-    ] = False,
-    shard: Annotated[
-        Optional[str],
-        typer.Option(help="I/N: do the I-th of N parts of the work; all share --out."),
-    ] = None,
-    device_map: Annotated[
-        Optional[str], typer.Option(help="Spread a large model's layers over devices: auto.")
-    ] = None,
-    tp: Annotated[
-        Optional[int], typer.Option(help="Split its tensors over N processes, under torchrun.")
-    ] = None,
+    trust_remote_code: TrustRemoteCode = False,
+    tasks: OptionalTasks = None,
+    data: Data = None,
+    text: OwnTexts = None,
+    unit: UnitName = None,
+    detokenizer: DetokenizerName = None,
+    cache: Cache = None,
     include: Include = None,
+    strict_data: StrictData = False,
+    limit: Limit = None,
+    context: ContextSize = None,
+    stride: StrideSize = None,
+    allow_lossy: AllowLossy = False,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    attn: Attn = None,
+    batch_size: BatchSize = None,
+    shard: Shard = None,
+    device_map: DeviceMap = None,
+    tp: TensorParallel = None,
+    out: Out = Path("results"),
+    signatures: Signatures = False,
 ) -> None:
-    """Measure tasks and texts on one or more models; print the table. Without arguments: the demo model on its records."""
-    files, texts = files_of(data, include or ()), texts_of(text, unit, detokenizer, include or ())
+    """Score tasks and your own texts on models; print the table.
+
+    Without arguments, the command scores the embedded demo model on the embedded records.
+    """
+    folders = include or ()
+    files = data_files(data, folders)
+    texts = own_texts(text, unit, detokenizer, folders)
     from gpt2eval import pipeline
     from gpt2eval.cli.progress import bars
-    from gpt2eval.config import loader
-    from gpt2eval.config.catalog import files as files_of_kind
-    from gpt2eval.config.loader import load_suite
-    from gpt2eval.models.options import LoadOptions
-    from gpt2eval.report.table import render
-    from gpt2eval.scoring import journal, workers
+    from gpt2eval.cli.report import print_table
+    from gpt2eval.config.catalog import files as catalog_files
+    from gpt2eval.scoring import workers
     from gpt2eval.types import Worker
 
     launched = workers.worker_of_launcher()
     worker = workers.worker_of_shard(shard) if shard else Worker() if tp else launched
-    settings = pipeline.Settings(
-        limit, context, stride, batch_size, strict_data, allow_lossy, worker, cache=cache
-    )
-    options = LoadOptions(
-        dtype,
-        device,
-        revision,
-        attn,
-        trust_remote_code,
-        device_map,
-        tp,
-        tokenizer,
-        peft,
-        quantization,
-        api_key_file,
-    )
-    first = launched.rank == 0 or bool(shard and not tp)
-    names, listed, made = named(model or ["demo"], revisions), pipeline.listed(tasks, texts), []
-    for one in names:
-        with bars(hidden=not first) as watch:
-            made += pipeline.evaluate(
-                one,
-                listed,
+    is_first = launched.rank == 0 or bool(shard and not tp)
+    names = each_revision(model or ["demo"], revisions)
+    requested = pipeline.listed(tasks, texts)
+    results = []
+    for name in names:
+        LOGGER.info("scoring %s; results go to %s", name, out)
+        with bars(hidden=not is_first) as show_progress:
+            results += pipeline.evaluate(
+                name,
+                requested,
                 texts=texts,
                 data=files,
                 out=out,
-                settings=settings,
-                options=options,
-                include=include or (),
-                progress=watch,
+                settings=settings(ctx.params, worker=worker),
+                options=load_options(ctx.params),
+                include=folders,
+                progress=show_progress,
                 wait=(lambda: False) if shard or tp else workers.wait_for_workers,
             )
-    if not first:
+    if not is_first:
         return
-    if made:
-        suite = tasks if tasks in files_of_kind("tasks/suites", include or ()) and tasks else PAPER
-        print(render(made, load_suite(suite, include or ()), mixed=True))
-    asked = {
-        task.full_name
-        for task in [*loader.select_tasks(listed, include or ()), *(own.task for own in texts)]
-    }
-    own = {name.removeprefix("hf:") for name in names}
+    if results:
+        suite = tasks if tasks and tasks in catalog_files("tasks/suites", folders) else PAPER
+        print_table(results, suite, folders, mixed=True, signatures=signatures)
+    own = [one.task.full_name for one in texts]
+    _report_incomplete(out, names, requested, own, folders)
+
+
+def _report_incomplete(
+    out: Path,
+    models: Sequence[str],
+    requested: str | Sequence[str],
+    own: Sequence[str],
+    include: Sequence[Path],
+) -> None:
+    """Notify of each requested task of which chunks are still missing."""
+    from gpt2eval.config.loader import select_tasks
+    from gpt2eval.scoring import journal
+
+    tasks = {*(task.full_name for task in select_tasks(requested, include)), *own}
+    names = {name.removeprefix("hf:") for name in models}
     for line in journal.incomplete(
-        [out], lambda decides: decides.get("task") in asked and decides.get("name") in own
+        [out], lambda decides: decides.get("task") in tasks and decides.get("name") in names
     ):
-        notify(f"{line}; the same command does them")
-
-
-def watch(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="A training run's: checkpoint-STEP folders, ckpt*.pt, model_*.bin."
-        ),
-    ],
-    tasks: Tasks = PAPER,
-    data: Data = None,
-    cache: Cache = None,
-    limit: Limit = None,
-    out: Out = Path("results"),
-    batch_size: BatchSize = None,
-    dtype: Dtype = "float32",
-    device: Device = "auto",
-    tokenizer: TokenizerOption = None,
-    every: Annotated[
-        float, typer.Option(help="Seconds between two looks; what did not change in them is taken.")
-    ] = 10.0,
-    once: Annotated[
-        bool, typer.Option("--once", help="End when those that are there are scored.")
-    ] = False,
-    include: Include = None,
-) -> None:
-    """Score each checkpoint of a training run as it appears, in order of steps; print its numbers, draw the curves."""
-    from gpt2eval.cli.progress import bars
-    from gpt2eval.models.options import LoadOptions
-    from gpt2eval.pipeline import Settings
-    from gpt2eval.training import watch as watching
-
-    files = files_of(data, include or ())
-    settings, options = (
-        Settings(limit, batch_size=batch_size, cache=cache),
-        LoadOptions(dtype, device, tokenizer=tokenizer),
-    )
-    scored = watching.watch(
-        folder,
-        tasks,
-        data=files,
-        out=out,
-        settings=settings,
-        options=options,
-        include=include or (),
-        every=every,
-        once=once,
-        bars=bars,
-    )
-    for model, step, results in scored:
-        for measured in (metric for result in results for metric in result.metrics.values()):
-            print(
-                "" if step is None else step,
-                model,
-                measured.name,
-                f"{measured.value:.4f}",
-                measured.signature,
-                sep="\t",
-                flush=True,
-            )
-
-
-def rerun(
-    signature: Annotated[
-        str, typer.Argument(help="A signature, whole or up to model:, in quotes.")
-    ],
-    model: Annotated[
-        Optional[str], typer.Option(help="As for run; the signature's by default.")
-    ] = None,
-    data: Data = None,
-    cache: Cache = None,
-    out: Out = Path("results"),
-    batch_size: BatchSize = None,
-    dtype: Annotated[
-        Optional[str], typer.Option(help="As for run; the signature's by default.")
-    ] = None,
-    device: Device = "auto",
-    revision: Revision = None,
-    attn: Attn = None,
-    tokenizer: TokenizerOption = None,
-    include: Include = None,
-) -> None:
-    """Measure by exactly the protocol of a signature; an error that names the fields where that is not possible."""
-    from gpt2eval.analysis import reproduce as again
-    from gpt2eval.cli.progress import bars
-    from gpt2eval.config.loader import load_suite
-    from gpt2eval.metrics.signature import read
-    from gpt2eval.models.options import LoadOptions
-    from gpt2eval.pipeline import Settings
-    from gpt2eval.report.table import render
-
-    options = LoadOptions(
-        dtype or read(signature).get("dtype", "float32"),
-        device,
-        revision,
-        attn,
-        tokenizer=tokenizer,
-    )
-    settings, files = Settings(batch_size=batch_size, cache=cache), files_of(data, include or ())
-    with bars() as watch:
-        made = again.rerun(
-            signature,
-            model,
-            data=files,
-            out=out,
-            settings=settings,
-            options=options,
-            include=include or (),
-            watch=watch,
-        )
-    print(render(made, load_suite(PAPER), mixed=True))
-
-
-def explain(
-    model: Annotated[str, typer.Option(help="As for run.")] = "demo",
-    task: Annotated[str, typer.Option(help="A task with a perplexity.")] = "wikitext103",
-    protocols: Annotated[
-        Optional[str], typer.Option(help="Only these variants, separated by commas.")
-    ] = None,
-    data: Data = None,
-    cache: Cache = None,
-    limit: Annotated[
-        Optional[int], typer.Option(help="Only the first N lines of the text.")
-    ] = None,
-    out: Out = Path("results"),
-    dtype: Dtype = "float32",
-    device: Device = "auto",
-    revision: Revision = None,
-    tokenizer: TokenizerOption = None,
-    include: Include = None,
-) -> None:
-    """Set every known protocol's perplexity of one model on one text side by side, and what each difference is worth."""
-    from gpt2eval.analysis import explain as explaining
-    from gpt2eval.cli.progress import bars
-    from gpt2eval.models.options import LoadOptions
-    from gpt2eval.pipeline import Settings
-
-    with bars() as show_progress:
-        explanation = explaining.explain(
-            model,
-            task,
-            data=files_of(data, include or ()),
-            protocols=protocols.split(",") if protocols else (),
-            out=out,
-            settings=Settings(limit=limit, cache=cache),
-            options=LoadOptions(dtype, device, revision, tokenizer=tokenizer),
-            include=include or (),
-            progress=show_progress,
-        )
-    print(explanation)
+        notify(f"{line}; run the same command again to score them")

@@ -132,11 +132,10 @@ def training_files(places: Iterable[Path]) -> list[Location]:
         location = locate(str(place), "--train", "text")
         below = [location]
         if location.form == "folder":
-            below = [
-                Location(form_of(file), file, "text")
-                for file in _files_in(location.path, "--train")
-            ]
+            paths = _files_in(location.path, "--train")
+            below = [locate(str(path), "--train", "text") for path in paths]
         for file in below:
+            # A link and its target are one file.
             files.setdefault((file.path.resolve(), file.key), file)
     if not files:
         raise UsageError("--train: expected files or folders with training text")

@@ -94,7 +94,7 @@ def _documents(text: str, origin: str) -> Iterator[Record]:
 
 
 def _cbt(text: str, origin: str) -> Iterator[Record]:
-    """Parse blocks of 20 numbered sentences, a question with answer and options, and a blank line."""
+    """Parse blocks: 20 numbered sentences, a question with answer and options, a blank line."""
     lines = text.removesuffix("\n").split("\n")
     while lines and not lines[-1]:
         lines.pop()

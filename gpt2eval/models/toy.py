@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError, unknown
+from gpt2eval.models.formats.naming import local_label
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.tiling import char_ends
 from gpt2eval.types import Encoding, ModelIdentity, Request, TokenScores
@@ -26,8 +27,9 @@ class ByteModel:
     context: int = 1 << 20
     start: int | None = START
 
-    def __init__(self, name: str, probabilities: NDArray[np.float64]) -> None:
+    def __init__(self, name: str, probabilities: NDArray[np.float64], label: str = "") -> None:
         self._name = name
+        self._label = label
         self._logprobs = np.log(probabilities)
         self._best = int(np.argmax(probabilities))
 
@@ -49,6 +51,7 @@ class ByteModel:
             dtype="float64",
             attn="none",
             device="cpu",
+            label=self._label,
         )
 
 
@@ -70,5 +73,6 @@ def load(rest: str, options: LoadOptions) -> ByteModel:
             raise UsageError(
                 f"toy:unigram: {source}: {error.strerror}; expected a file to count bytes in"
             ) from None
-        return ByteModel(f"toy:{rest}", counts / counts.sum())
+        label = local_label(source, "toy:unigram") if path else ""
+        return ByteModel(f"toy:{rest}", counts / counts.sum(), label)
     raise unknown("toy model", kind, ["uniform-bytes", "unigram"])

@@ -37,8 +37,7 @@ class MetricWithoutOverlap(NamedTuple):
 def metrics_without_overlap(
     task: Task, corpus: Corpus, counts: OverlapCounts, training: Bloom, out: Path, above: float
 ) -> Iterator[MetricWithoutOverlap]:
-    """Yield the metrics of each finished run of a task below `out`, with and without overlapping
-    items.
+    """Yield the metrics of each finished run below `out`, with and without overlapping items.
 
     Skips a run on other data, or whose journal does not have its tallies, with a notice.
     """

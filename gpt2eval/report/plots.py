@@ -1,4 +1,7 @@
-"""Each metric against the training step, as a picture. The only room with matplotlib; it does not know checkpoints."""
+"""Each metric against the training step, as an SVG picture.
+
+This is the only module that imports matplotlib. It does not know checkpoints.
+"""
 
 import math
 import os
@@ -14,8 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ACROSS = 3
+COLUMNS = 3
 WIDTH, HEIGHT = 4.2, 3.0  # of a panel, in inches
+COLOURS = 10  # matplotlib's C0 to C9
 LABELS = {
     "ppl": "perplexity per {unit}",
     "byte_ppl": "perplexity per {unit}",
@@ -28,7 +32,7 @@ LABELS = {
 
 
 class Point(NamedTuple):
-    """A result at a step of a series: of a training run."""
+    """A result at a step of a training run (the series)."""
 
     series: str
     step: int
@@ -36,7 +40,7 @@ class Point(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """What one picture shows: a metric of a task, and what it is divided by."""
+    """A plot: a metric of a task, and its denominator."""
 
     task: str
     metric: str
@@ -44,7 +48,7 @@ class Panel(NamedTuple):
 
 
 class Dot(NamedTuple):
-    """A number at a step, with its interval if it has one."""
+    """A value at a step, with its interval if it has one."""
 
     step: int
     value: float
@@ -56,113 +60,136 @@ Lines = Mapping[str, Sequence[Dot]]
 
 
 def lines(points: Iterable[Point]) -> dict[Panel, dict[str, list[Dot]]]:
-    """The lines of each panel by their labels, in order of steps; of two points at one step the later given stands.
+    """Return the lines of each panel by their labels, in order of steps.
 
-    Numbers of two protocols are never on one line: the labels say in which fields they differ then.
+    Of two points at one step, the later one stands. Values of two protocols are never on one line;
+    the labels then name the fields in which the protocols differ.
     """
-    found: dict[Panel, dict[tuple[str, str], dict[int, Dot]]] = {}
-    given = list(points)
-    for series, step, result in given:
+    all_points = list(points)
+    panels: dict[Panel, dict[tuple[str, str], dict[int, Dot]]] = {}
+    for series, step, result in all_points:
         for metric in result.metrics.values():
             low, high = metric.interval or (None, None)
-            panel = found.setdefault(Panel(result.full_name, metric.name, metric.unit), {})
+            panel = panels.setdefault(Panel(result.full_name, metric.name, metric.unit), {})
             line = panel.setdefault((series, protocol_of(metric.signature)), {})
             line[step] = Dot(step, metric.value, low, high)
-    short = _shortened({point.series for point in given})
-    return {
-        panel: {
-            short[series] + _apart(protocol, [other for _, other in by_line]): [
-                dots[step] for step in sorted(dots)
-            ]
-            for (series, protocol), dots in sorted(by_line.items())
-        }
-        for panel, by_line in found.items()
-    }
+    names = _relative({point.series for point in all_points})
+    return {panel: _labelled(by_line, names) for panel, by_line in panels.items()}
 
 
-def _shortened(series: Iterable[str]) -> dict[str, str]:
-    """Paths without what all of their runs' folders have before them."""
+def _labelled(
+    by_line: Mapping[tuple[str, str], Mapping[int, Dot]], names: Mapping[str, str]
+) -> dict[str, list[Dot]]:
+    """Return a panel's lines by label, their dots in order of steps."""
+    protocols = [protocol for _, protocol in by_line]
+    labelled: dict[str, list[Dot]] = {}
+    for (series, protocol), dots in sorted(by_line.items()):
+        label = names[series] + _differing(protocol, protocols)
+        labelled[label] = [dots[step] for step in sorted(dots)]
+    return labelled
+
+
+def _relative(series: Iterable[str]) -> dict[str, str]:
+    """Return paths relative to the folder that all runs share."""
     paths = {name: Path(name) for name in series}
     common = os.path.commonpath([path.parent.parent for path in paths.values()]) if paths else ""
     return {name: path.relative_to(common).as_posix() for name, path in paths.items()}
 
 
-def _apart(protocol: str, among: Sequence[str]) -> str:
-    """The fields of a protocol in which not all are one, in brackets."""
-    fields, others = read(protocol), [read(other) for other in among]
-    telling = [
-        f"{k}:{fields.get(k, '-')}"
-        for k in dict.fromkeys(k for o in others for k in o)
-        if len({o.get(k) for o in others}) > 1
+def _differing(protocol: str, protocols: Sequence[str]) -> str:
+    """Return the fields of a protocol that are not the same in all protocols, in brackets."""
+    fields = read(protocol)
+    others = [read(other) for other in protocols]
+    keys = dict.fromkeys(key for other in others for key in other)
+    differing = [
+        f"{key}:{fields.get(key, '-')}"
+        for key in keys
+        if len({other.get(key) for other in others}) > 1
     ]
-    return f" ({' '.join(telling)})" if telling else ""
+    return f" ({' '.join(differing)})" if differing else ""
 
 
 def svg(points: Iterable[Point]) -> bytes:
-    """The panels as an SVG picture, an interval as a band around its line; the same bytes for the same points."""
+    """Return the panels as an SVG picture, intervals as bands; equal points give equal bytes."""
     import matplotlib
-    from matplotlib.figure import Figure
 
-    panels = {
-        panel: of
-        for panel, of in lines(points).items()
-        if any(math.isfinite(d.value) for dots in of.values() for d in dots)
-    }
-    labels = sorted({label for of in panels.values() for label in of})
-    across = max(1, min(ACROSS, len(panels)))
-    down = max(1, math.ceil(len(panels) / across))
     picture = BytesIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever the user's own settings are
         matplotlib.rcParams.update(
             {"svg.hashsalt": "gpt2eval", "svg.fonttype": "none", "font.size": 8}
         )
-        figure = Figure(figsize=(WIDTH * across, HEIGHT * down), layout="constrained")
-        for place, (panel, of) in enumerate(panels.items(), 1):
-            _draw(figure.add_subplot(down, across, place), panel, of, labels)
-        _name(figure, labels)
-        figure.savefig(picture, format="svg", metadata={"Date": None})
+        draw(points).savefig(picture, format="svg", metadata={"Date": None})
     return picture.getvalue()
 
 
-def _draw(axes: "Axes", panel: Panel, of: Lines, labels: Sequence[str]) -> None:
-    """One panel; a line has the colour of its place in `labels`."""
-    for label, dots in of.items():
-        colour = f"C{labels.index(label) % 10}"
-        shown = [dot for dot in dots if math.isfinite(dot.value)]
-        axes.plot(
-            [dot.step for dot in shown],
-            [dot.value for dot in shown],
-            marker="o",
-            markersize=3,
-            color=colour,
-        )
-        between = [
-            (s, low, high)
-            for s, _, low, high in shown
-            if low is not None and high is not None and math.isfinite(high)
-        ]
-        if between:
-            steps, low, high = zip(*between, strict=True)
-            axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
-    values = [dot.value for dots in of.values() for dot in dots if math.isfinite(dot.value)]
-    if "ppl" in panel.metric and max(values) > 10 * min(values):
-        axes.set_yscale("log")
+def draw(points: Iterable[Point]) -> "Figure":
+    """Return the panels as a figure of matplotlib."""
+    from matplotlib.figure import Figure
+
+    panels = {panel: series for panel, series in lines(points).items() if _values(series)}
+    labels = sorted({label for series in panels.values() for label in series})
+    across = max(1, min(COLUMNS, len(panels)))
+    down = max(1, math.ceil(len(panels) / across))
+    figure = Figure(figsize=(WIDTH * across, HEIGHT * down), layout="constrained")
+    for number, (panel, series) in enumerate(panels.items(), 1):
+        _draw(figure.add_subplot(down, across, number), panel, series, labels)
+    _add_legend(figure, labels)
+    return figure
+
+
+def _values(series: Lines) -> list[float]:
+    """Return all finite values of a panel."""
+    return [dot.value for dots in series.values() for dot in dots if math.isfinite(dot.value)]
+
+
+def _draw(axes: "Axes", panel: Panel, series: Lines, labels: Sequence[str]) -> None:
+    """Draw one panel; a line's colour is that of its place in `labels`."""
+    for label, dots in series.items():
+        _draw_line(axes, dots, f"C{labels.index(label) % COLOURS}")
+    _scale(axes, panel)
     axes.set_title(panel.task)
     axes.set_xlabel("training step")
-    axes.set_ylabel(
-        LABELS.get(panel.metric, f"{panel.metric} per {{unit}}").format(unit=panel.unit)
-    )
+    label = LABELS.get(panel.metric, f"{panel.metric} per {{unit}}")
+    axes.set_ylabel(label.format(unit=panel.unit))
     axes.grid(alpha=0.3)
 
 
-def _name(figure: "Figure", labels: Sequence[str]) -> None:
-    """Which colour is which line."""
+def _draw_line(axes: "Axes", dots: Sequence[Dot], colour: str) -> None:
+    """Draw the finite values of a line, and their intervals as a band."""
+    shown = [dot for dot in dots if math.isfinite(dot.value)]
+    steps = [dot.step for dot in shown]
+    values = [dot.value for dot in shown]
+    axes.plot(steps, values, marker="o", markersize=3, color=colour)
+    band = [
+        (dot.step, dot.low, dot.high)
+        for dot in shown
+        if dot.low is not None and dot.high is not None and math.isfinite(dot.high)
+    ]
+    if band:
+        band_steps, low, high = zip(*band, strict=True)
+        axes.fill_between(band_steps, low, high, color=colour, alpha=0.2, linewidth=0)
+
+
+def _scale(axes: "Axes", panel: Panel) -> None:
+    """Use whole steps, and for perplexity a log axis with plain numbers."""
+    from matplotlib.ticker import LogFormatter, MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    if "ppl" in panel.metric:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(LogFormatter())
+        # labels between powers of ten where the axis spans less than two of them
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+
+
+def _add_legend(figure: "Figure", labels: Sequence[str]) -> None:
+    """Add a legend below all panels."""
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=f"C{place % 10}", marker="o", markersize=3)
-        for place in range(len(labels))
+        Line2D([], [], color=f"C{number % COLOURS}", marker="o", markersize=3)
+        for number in range(len(labels))
     ]
     if handles:
         figure.legend(handles, labels, loc="outside lower center", frameon=False)

@@ -99,7 +99,7 @@ class Detokenizer:
 
 
 class OneWaySteps:
-    """Another tool's one-way preparation of a whole text: substitutions in that tool's order."""
+    """Another tool's one-way preparation of a complete text: substitutions in that tool's order."""
 
     invertible = False
 

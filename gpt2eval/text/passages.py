@@ -28,14 +28,14 @@ def units(text: str, start: int = 0, end: int | None = None) -> Units:
         bytes: UTF-8 bytes; undecodable bytes count as themselves.
         chars: Characters.
         pieces: Runs of white space that begin in the span, plus 1 where the text begins. Over a
-            whole text this equals `len(re.split(r"\\s+", text))`.
+            complete text this equals `len(re.split(r"\\s+", text))`.
         blanks: Spaces (U+0020) in the span that lie between the first and the last word.
     """
     end = len(text) if end is None else end
     span = text[start:end]
     first, last = _outer_words(text)
     return Units(
-        # Search the whole text within bounds, so that the lookbehind sees across the boundary.
+        # Search the complete text within bounds, so that the lookbehind sees across the boundary.
         words=sum(1 for _ in WORDS.finditer(text, start, end)),
         lines=span.count("\n"),
         bytes=len(span.encode("utf-8", "surrogateescape")),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from gpt2eval.errors import UsageError
-from gpt2eval.models.engine.causal import CausalModel, assembled
+from gpt2eval.models.engine.causal import CausalModel, assemble
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
 
@@ -107,7 +107,7 @@ def backend_of_module(
     identity = {"name": model_name, "revision": _weights_fingerprint(module)}
     if step is not None:
         identity["step"] = str(step)
-    return assembled(model, loading.of_object(tokenizer), identity, LoadOptions(), live=True)
+    return assemble(model, loading.from_object(tokenizer), identity, LoadOptions(), live=True)
 
 
 def unwrap(module: nn.Module) -> nn.Module:

@@ -72,8 +72,9 @@ class CausalModel:
         size = self._config.vocab_size
         if highest >= size:
             raise UsageError(
-                f"model {self._identity.name}: its tokenizer gives token {highest}, but the model's "
-                f"vocabulary has {size}; expected --tokenizer with the tokenizer it was trained with"
+                f"model {self._identity.name}: its tokenizer gives token {highest}, but the "
+                f"model's vocabulary has {size}; expected --tokenizer with the one it was "
+                "trained with"
             )
         return encoding
 
@@ -114,7 +115,7 @@ class BestWordModel(CausalModel):
         )
 
 
-def assembled(
+def assemble(
     model: Any,
     tokenizer: LoadedTokenizer,
     identity: Mapping[str, str],

@@ -12,6 +12,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 from gpt2eval.errors import UsageError
 from gpt2eval.models.formats import safe
 from gpt2eval.models.formats.naming import plain_name
+from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
 
 LAYER = re.compile(r"\.\d+\.")
@@ -48,7 +49,14 @@ def check_size(name: str, config: Any, options: LoadOptions) -> None:
     has_code = options.trust_remote_code and getattr(config, "auto_map", None)
     if not Path(name).is_dir() or stored_quantization(config) or has_code:
         return
-    with torch.device("meta"):
+    with (
+        expected_errors(
+            f"model {name}: config.json",
+            *(ValueError, KeyError, ZeroDivisionError, RuntimeError),
+            expectation="values that transformers accepts",
+        ),
+        torch.device("meta"),
+    ):
         model = AutoModelForCausalLM.from_config(config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     size = sum(path.stat().st_size for path in safe.weight_files(Path(name)))

@@ -15,7 +15,7 @@ from transformers import GPT2Config, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from gpt2eval.errors import UsageError
-from gpt2eval.models.engine.causal import CausalModel, assembled, dtype_of
+from gpt2eval.models.engine.causal import CausalModel, assemble, dtype_of
 from gpt2eval.models.formats.devices import device_of
 from gpt2eval.models.formats.naming import local_label
 from gpt2eval.models.formats.quiet import quiet
@@ -126,7 +126,7 @@ def load_converted(
     }
     if checkpoint.step is not None:
         identity["step"] = str(checkpoint.step)
-    return assembled(model, tokenizer, identity, options)
+    return assemble(model, tokenizer, identity, options)
 
 
 def _check_weights(checkpoint: ConvertedCheckpoint, architecture: Any) -> None:

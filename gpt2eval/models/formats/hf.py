@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
-from gpt2eval.models.engine.causal import CausalModel, assembled, dtype_of
+from gpt2eval.models.engine.causal import CausalModel, assemble, dtype_of
 from gpt2eval.models.formats import safe
 from gpt2eval.models.formats.adapter import merge_adapter
 from gpt2eval.models.formats.checks import (
@@ -83,7 +83,7 @@ def load(
         identity |= {"name": called, "label": called}
     elif not gguf:
         identity["name"] = requested
-    return assembled(model, tokenizer, identity, options)
+    return assemble(model, tokenizer, identity, options)
 
 
 def load_demo(_: str, options: LoadOptions) -> CausalModel:
@@ -130,21 +130,22 @@ def _load_tokenizer(name: str, options: LoadOptions, gguf: str | None) -> Loaded
         *(f"model {name}", OSError, ValueError, ImportError),
         expectation="a tokenizer beside the model, or --tokenizer",
     ):
-        return loading.asked_for(options.tokenizer) or loading.of_place(
+        return loading.requested_tokenizer(options.tokenizer) or loading.from_place(
             own, options.tokenizer, **_source(options)
         )
 
 
 def _load_weights(name: str, options: LoadOptions, how: Mapping[str, Any]) -> Any:
     """Load a model's weights and check that all were loaded."""
+    attention = None if options.attn == "packed" else options.attn
     with expected_errors(
-        f"model {name}",
+        f"model {name}, --attn {attention}" if attention else f"model {name}",
         *(OSError, ValueError, ImportError, SafetensorError, pickle.UnpicklingError),
-        expectation=EXPECTATION,
+        expectation="complete weights, and options that the model supports",
     ):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             name,
-            attn_implementation=None if options.attn == "packed" else options.attn,
+            attn_implementation=attention,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # check_loaded_weights names them
             **how,

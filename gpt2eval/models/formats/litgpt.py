@@ -74,7 +74,7 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
         *(f"model litgpt:{rest}", OSError, ValueError),
         expectation="its tokenizer.json, or --tokenizer",
     ):
-        tokenizer = loading.asked_for(options.tokenizer) or loading.of_place(
+        tokenizer = loading.requested_tokenizer(options.tokenizer) or loading.from_place(
             rest, options.tokenizer
         )
     return converted.load_converted("litgpt", checkpoint, tokenizer, options)

@@ -42,7 +42,7 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
     """Load a file of llm.c. Raises UsageError if the file is invalid."""
     path = Path(rest)
     checkpoint = read(path)
-    tokenizer = loading.for_gpt2(path, options.tokenizer)
+    tokenizer = loading.gpt2_tokenizer_for(path, options.tokenizer)
     return converted.load_converted("llmc", checkpoint, tokenizer, options)
 
 

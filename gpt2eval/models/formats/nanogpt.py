@@ -115,17 +115,17 @@ def _zeros(size: int) -> LazyTensor:
 def _load_tokenizer(path: Path, choice: str | None) -> LoadedTokenizer:
     """Load the characters of a `meta.pkl`, or a GPT-2 tokenizer."""
     if choice and not choice.endswith(".pkl"):
-        return loading.for_gpt2(path, choice)
+        return loading.gpt2_tokenizer_for(path, choice)
     meta = Path(choice) if choice else path.parent / "meta.pkl"
     if not choice and not meta.is_file():
-        return loading.for_gpt2(path, choice)
+        return loading.gpt2_tokenizer_for(path, choice)
     content: Any = safe.load_plain_pickle(meta)
     vocabulary = content.get("stoi") if isinstance(content, dict) else None
     if not isinstance(vocabulary, dict) or not all(map(_is_character, vocabulary.items())):
         raise UsageError(
             f"{meta}: no 'stoi' of characters to ids in the file; expected nanoGPT's meta.pkl"
         )
-    return loading.of_characters(vocabulary)
+    return loading.from_characters(vocabulary)
 
 
 def _is_character(entry: tuple[Any, Any]) -> bool:

@@ -37,9 +37,9 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
             f"model openai:{rest}: no {missing[0]} in the folder; "
             f"expected {', '.join(FILES)} and model.ckpt.*"
         )
-    tokenizer = loading.asked_for(options.tokenizer) or loading.of_pair(
-        folder / "encoder.json", folder / "vocab.bpe"
-    )
+    tokenizer = loading.requested_tokenizer(
+        options.tokenizer
+    ) or loading.from_vocabulary_and_merges(folder / "encoder.json", folder / "vocab.bpe")
     return converted.load_converted("openai", read(folder), tokenizer, options)
 
 

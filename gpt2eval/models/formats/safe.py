@@ -165,9 +165,11 @@ def check_folder(folder: Path) -> None:
     """Check a folder of transformers before anything in it is loaded.
 
     Raises:
-        UsageError: If an index names a file outside the folder, or the config claims more weights
-            than the weight files have bytes.
+        UsageError: If an index names a file outside the folder, an archive of weights is
+            incomplete, or the config claims more weights than the weight files have bytes.
     """
+    for archive in folder.glob("*.bin"):
+        _check_complete(archive)
     for index in folder.glob("*.index.json"):
         weight_map = load_json_object(index).get("weight_map")
         names = weight_map.values() if isinstance(weight_map, dict) else ()
@@ -185,6 +187,14 @@ def check_folder(folder: Path) -> None:
         needed = value if key in WIDTHS else value * max(width, 1)
         if value < 0 or max(needed, value) > size:
             raise UsageError(f"{config_path}: {key} is {value}; the weights have only {size} bytes")
+
+
+def _check_complete(path: Path) -> None:
+    """Raise UsageError for an archive without its directory, which is at the end of the file."""
+    with path.open("rb") as file:
+        is_archive = file.read(4) == b"PK\x03\x04"
+    if is_archive and not zipfile.is_zipfile(path):
+        raise UsageError(f"{path}: incomplete or corrupt; expected a file that torch.save wrote")
 
 
 def weight_files(folder: Path) -> list[Path]:

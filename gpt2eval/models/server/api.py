@@ -183,10 +183,10 @@ def load(rest: str, options: LoadOptions) -> ApiModel:
 
 def _load_tokenizer(server: Server, choice: str | None) -> LoadedTokenizer:
     """Load the tokenizer that is asked for, the server's own, or the one named like the model."""
-    if tokenizer := loading.asked_for(choice) or server_tokenizer(server):
+    if tokenizer := loading.requested_tokenizer(choice) or server_tokenizer(server):
         return tokenizer
     try:
-        return loading.of_place(server.model, choice)
+        return loading.from_place(server.model, choice)
     except (OSError, ValueError, UsageError) as error:
         raise UsageError(
             f"model {server.model} of {server.url}: no tokenizer of that name, and the server "

@@ -95,8 +95,8 @@ class RemoteTokens:
                 "/extras/detokenize", {"tokens": [id_], "model": self._server.model}
             )
             text = answer.get("text") if isinstance(answer, dict) else None
-            is_text = isinstance(text, str) and "\ufffd" not in text
-            self._pieces[id_] = text.encode() if is_text else b""
+            is_readable = isinstance(text, str) and "\ufffd" not in text
+            self._pieces[id_] = str(text).encode() if is_readable else b""
         return self._pieces[id_] or None
 
 

@@ -1,1 +1,1 @@
-"""Tokenizers: loading them, and tokens that tile the bytes of a text."""
+"""Tokenizers: loading them, and encoding texts into tokens that tile the texts' bytes."""

@@ -1,7 +1,7 @@
-"""Whether a checkpoint's tokenizer is the one that its own file says, and a short hash of what it does.
+"""A fingerprint of what a tokenizer does, and a check of it against the checkpoint's own file.
 
-transformers may build a tokenizer anew from vocabulary and merges, and lose what else `tokenizer.json` says. So a probe
-text goes through both, and where they do not agree somebody has to choose. It does not know models.
+transformers may rebuild a tokenizer from vocabulary and merges and lose other settings of
+`tokenizer.json`. So both encode a probe text, and if they disagree the user has to choose.
 """
 
 from hashlib import sha256
@@ -13,8 +13,10 @@ from transformers.utils.hub import cached_file
 
 from gpt2eval.errors import UsageError, unknown
 
+# Contractions, numbers, runs of white space, several scripts, emoji: what pre-tokenizers differ on.
 PROBE = (
-    "The quick brown fox's 12 oxen didn't  jump 3,456.78 times (or 1234567890?), they'll say — “never”.\n\n"
+    "The quick brown fox's 12 oxen didn't  jump 3,456.78 times "
+    "(or 1234567890?), they'll say — “never”.\n\n"
     "\tdef f(x):\n\t\treturn x ** 2  # café, naïve, Ærøskøbing\n = Heading = \n <unk> @-@ N $ 5 %\n"
     "Съешь ещё этих мягких булок; 我能吞下玻璃而不伤身体。 日本語のテキスト 🙂👍🏽 مرحبا שלום\n"
     "IT'S I'VE WE'RE she'd you'Re a_b-c/d\\e http://example.org/?q=1&r=2   \r\n end ."
@@ -23,20 +25,24 @@ CHOICES = ("auto", "file")
 
 
 def fingerprint(backend: Any) -> str:
-    """What a tokenizer does, not how it is stored: 8 digits of the sha256 over the probe's ids and the sorted vocabulary."""
+    """Return 8 hex digits that depend on what a tokenizer does, not on how it is stored.
+
+    They are the beginning of the SHA-256 over the probe's ids and the sorted vocabulary.
+    """
     vocabulary = sorted(backend.get_vocab(with_added_tokens=True).items())
-    return sha256(np.array(_ids(backend), "<i4").tobytes() + repr(vocabulary).encode()).hexdigest()[
-        :8
-    ]
+    content = np.array(_ids(backend), "<i4").tobytes() + repr(vocabulary).encode()
+    return sha256(content).hexdigest()[:8]
 
 
-def chosen(
+def choose(
     name: str, auto: Any, choice: str | None, revision: str | None = None
 ) -> tuple[Any, str]:
-    """The tokenizer of a checkpoint and its fingerprint: transformers' own, or the file's if so chosen.
+    """Return the tokenizer to use for a checkpoint, and its fingerprint.
 
-    Where the two do not agree the fingerprint ends in the choice. Raises UsageError, showing the text that they cut
-    differently, where nobody chose.
+    `auto` is the tokenizer that transformers built. It is used if it agrees with the checkpoint's
+    `tokenizer.json` or there is no such file; otherwise `choice`, `auto` or `file`, decides, and
+    the fingerprint ends in it. Raises UsageError, with an example of the difference, if they
+    disagree and `choice` is None.
     """
     if choice not in (None, *CHOICES):
         raise unknown("tokenizer", str(choice), CHOICES)
@@ -54,8 +60,9 @@ def chosen(
         return auto, fingerprint(auto)
     if choice is None:
         raise UsageError(
-            f"model {name}: AutoTokenizer and the checkpoint's tokenizer.json do not agree: {_first_difference(auto, own)}; "
-            "expected --tokenizer auto or --tokenizer file to say which one the model was trained with"
+            f"model {name}: AutoTokenizer and the checkpoint's tokenizer.json disagree: "
+            f"{_first_difference(auto, own)}; expected --tokenizer auto or --tokenizer file, "
+            "whichever the model was trained with"
         )
     backend = auto if choice == "auto" else own
     return backend, f"{fingerprint(backend)}.{choice}"
@@ -68,9 +75,10 @@ def _ids(backend: Any) -> list[int]:
 
 
 def _first_difference(auto: Any, own: Any) -> str:
-    """The first word of the probe that the two encode differently, with both encodings."""
+    """Return the first word of the probe that the two encode differently, with both encodings."""
     for word in PROBE.split(" "):
-        a, b = (backend.encode(f" {word}", add_special_tokens=False) for backend in (auto, own))
-        if a.ids != b.ids:
-            return f"{word!r} is {a.ids} and {b.ids}"
-    return "they cut the probe text differently"
+        auto_ids = auto.encode(f" {word}", add_special_tokens=False).ids
+        own_ids = own.encode(f" {word}", add_special_tokens=False).ids
+        if auto_ids != own_ids:
+            return f"{word!r} is {auto_ids} and {own_ids}"
+    return "they split the probe text differently"

@@ -1,6 +1,6 @@
-"""The tokenizer of a checkpoint, wherever it lies: beside the weights, in a place of its own, on the Hub.
+"""Load the tokenizer of a checkpoint: beside the weights, from another place, or from the Hub.
 
-It finds and loads; `tokens.py` encodes. It does not know models.
+Finds and loads tokenizers; `tiling.py` encodes with them. Knows no models.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,24 +8,25 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import tokenizers
 from tokenizers import decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import AutoTokenizer
 
 from gpt2eval.errors import UsageError
-from gpt2eval.models.tokenization.fingerprint import CHOICES, chosen, fingerprint
+from gpt2eval.models.tokenization.characters import Characters
+from gpt2eval.models.tokenization.fingerprint import CHOICES, choose, fingerprint
 from gpt2eval.models.tokenization.tiling import TiledEncoder
 from gpt2eval.types import Encoding
 
 END = "<|endoftext|>"
-PAIRS = (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt"))
+# GPT-2's vocabulary and merges, as OpenAI and as transformers name them.
+VOCABULARY_AND_MERGES = (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt"))
 PLACES = "auto, file, a folder, a tokenizer.json, a GGUF file or a Hub id"
 
 
 class Encoder(Protocol):
-    """Text to tokens; `pieces` are their bytes, where those are known."""
+    """Text to tokens. `pieces` are the bytes of each token, or None if they are not known."""
 
     @property
     def pieces(self) -> Mapping[int, bytes] | None: ...
@@ -34,8 +35,12 @@ class Encoder(Protocol):
 
 
 class LoadedTokenizer(NamedTuple):
-    """An encoder, the token that a text may be begun with, the one that is put before every text by itself, the special
-    ones, and what it does in a few digits."""
+    """An encoder and what a backend needs to know about it.
+
+    `start` is the token that may begin a text, `added` the token that the tokenizer itself puts
+    before every text (both None if there is none), `specials` the ids of special tokens, and
+    `fingerprint` a short hash of what the tokenizer does.
+    """
 
     tokens: Encoder
     start: int | None
@@ -44,42 +49,19 @@ class LoadedTokenizer(NamedTuple):
     fingerprint: str
 
 
-class Characters:
-    """A token per character, as in a vocabulary `{character: id}`."""
-
-    def __init__(self, vocabulary: Mapping[str, int]) -> None:
-        self._ids = vocabulary
-        self.pieces = {
-            id_: char.encode("utf-8", "surrogateescape") for char, id_ in vocabulary.items()
-        }
-
-    def encode(self, text: str, *, specials: bool = False) -> Encoding:
-        """The ids of a text's characters. Raises UsageError for one that the vocabulary has not."""
-        if foreign := set(text) - self._ids.keys():
-            first = next(at for at, char in enumerate(text) if char in foreign)
-            raise UsageError(
-                f"character {text[first]!r} (at {first} of {text[max(0, first - 20) : first + 20]!r}): the model's vocabulary "
-                f"has {len(self._ids)} characters, and not this one; expected text of those alone"
-            )
-        return Encoding(
-            np.array([self._ids[c] for c in text], np.int32),
-            np.arange(1, len(text) + 1, dtype=np.int32),
-            lossy=False,
-        )
+def from_characters(vocabulary: Mapping[str, int]) -> LoadedTokenizer:
+    """Return a tokenizer with one token per character, and no start token."""
+    content = repr(sorted(vocabulary.items())).encode("utf-8", "surrogateescape")
+    return LoadedTokenizer(Characters(vocabulary), None, None, (), sha256(content).hexdigest()[:8])
 
 
-def of_characters(vocabulary: Mapping[str, int]) -> LoadedTokenizer:
-    """A tokenizer by character; nothing begins its texts."""
-    said = sha256(repr(sorted(vocabulary.items())).encode("utf-8", "surrogateescape")).hexdigest()[
-        :8
-    ]
-    return LoadedTokenizer(Characters(vocabulary), None, None, (), said)
+def from_backend(backend: tokenizers.Tokenizer) -> LoadedTokenizer:
+    """Return the tokenizer that a `tokenizer.json` alone defines.
 
-
-def of_backend(backend: tokenizers.Tokenizer) -> LoadedTokenizer:
-    """A tokenizer that is only its `tokenizer.json`: texts begin with what it adds itself, or with the end-of-text token."""
+    Texts start with the token that it adds, or else with the end-of-text token, if there is one.
+    """
     specials = [id_ for id_, token in backend.get_added_tokens_decoder().items() if token.special]
-    added = _added(backend)
+    added = _added_token(backend)
     return LoadedTokenizer(
         TiledEncoder(backend),
         backend.token_to_id(END) if added is None else added,
@@ -89,27 +71,32 @@ def of_backend(backend: tokenizers.Tokenizer) -> LoadedTokenizer:
     )
 
 
-def of_object(words: Any) -> LoadedTokenizer:
-    """The tokenizer that a program holds: transformers' (a fast one), `tokenizers`', or the place of one. It is not changed.
+def from_object(tokenizer: Any) -> LoadedTokenizer:
+    """Return the tokenizer of a Python object, which is not modified.
 
-    Raises UsageError for anything else.
+    Accepts a fast tokenizer of transformers, a `tokenizers.Tokenizer`, or the place of a tokenizer
+    (see `from_place`). Raises UsageError for anything else.
     """
-    if isinstance(words, str | Path):
-        return asked_for(str(words)) or of_place(str(words))
-    backend = getattr(words, "backend_tokenizer", words)
+    if isinstance(tokenizer, str | Path):
+        return requested_tokenizer(str(tokenizer)) or from_place(str(tokenizer))
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if not isinstance(backend, tokenizers.Tokenizer):
         raise UsageError(
-            f"tokenizer {type(words).__name__}: expected a fast one of transformers, one of tokenizers, or a place"
+            f"tokenizer {type(tokenizer).__name__}: expected a fast tokenizer of transformers, "
+            "a tokenizers.Tokenizer, or a path or Hub id"
         )
-    made = of_backend(tokenizers.Tokenizer.from_str(backend.to_str()))
-    if backend is words:
-        return made
-    start = words.eos_token_id if words.bos_token_id is None else words.bos_token_id
-    return made._replace(start=start, specials=sorted(words.all_special_ids))
+    # A copy: encoding switches off truncation and padding.
+    loaded = from_backend(tokenizers.Tokenizer.from_str(backend.to_str()))
+    if backend is tokenizer:
+        return loaded
+    return loaded._replace(start=_start(tokenizer), specials=sorted(tokenizer.all_special_ids))
 
 
-def of_pair(vocabulary: Path, merges: Path) -> LoadedTokenizer:
-    """GPT-2's two files: tokens to ids as JSON, and merges in their order."""
+def from_vocabulary_and_merges(vocabulary: Path, merges: Path) -> LoadedTokenizer:
+    """Return the tokenizer of GPT-2's two files: `{token: id}` as JSON, and the merges in order.
+
+    Raises UsageError if they cannot be read as such.
+    """
     try:
         backend = tokenizers.Tokenizer(BPE.from_file(str(vocabulary), str(merges)))
     except Exception as error:  # the library raises nothing narrower
@@ -120,84 +107,105 @@ def of_pair(vocabulary: Path, merges: Path) -> LoadedTokenizer:
     backend.decoder = decoders.ByteLevel()
     if backend.token_to_id(END) is not None:
         backend.add_special_tokens([END])
-    return of_backend(backend)
+    return from_backend(backend)
 
 
-def of_place(
+def from_place(
     place: str,
     choice: str | None = None,
     *,
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> LoadedTokenizer:
-    """The tokenizer of a Hub id, a folder, a `tokenizer.json` or a GGUF file.
+    """Return the tokenizer of a Hub id, a folder, a `tokenizer.json` or a GGUF file.
 
-    `choice` decides where transformers and the checkpoint's own file do not agree (see `fingerprint.py`). Raises
-    UsageError for one without a fast form; transformers' own errors pass through.
+    `choice` decides if transformers and the checkpoint's own file disagree, see
+    `fingerprint.choose`. Raises UsageError for a tokenizer that is not fast; errors of
+    transformers pass through.
     """
     path = Path(place)
     if path.suffix == ".json" and path.is_file():
-        return of_backend(tokenizers.Tokenizer.from_file(place))
+        return from_backend(tokenizers.Tokenizer.from_file(place))
     gguf = {"gguf_file": path.name} if path.suffix == ".gguf" else {}
-    found: Any = AutoTokenizer.from_pretrained(
+    tokenizer: Any = AutoTokenizer.from_pretrained(
         str(path.parent) if gguf else place,
         revision=revision,
         trust_remote_code=trust_remote_code,
         **gguf,
     )
-    if not getattr(found, "is_fast", False):
+    if not getattr(tokenizer, "is_fast", False):
         raise UsageError(
-            f"model {place}: its tokenizer has no fast form; expected a tokenizer.json"
+            f"model {place}: its tokenizer has no fast version; expected a tokenizer.json"
         )
-    backend = found.backend_tokenizer
-    backend, said = (
-        (backend, fingerprint(backend)) if gguf else chosen(place, backend, choice, revision)
-    )
-    start = found.eos_token_id if found.bos_token_id is None else found.bos_token_id
+    backend = tokenizer.backend_tokenizer
+    if gguf:
+        digits = fingerprint(backend)
+    else:
+        backend, digits = choose(place, backend, choice, revision)
     return LoadedTokenizer(
-        TiledEncoder(backend), start, _added(backend), sorted(found.all_special_ids), said
+        TiledEncoder(backend),
+        _start(tokenizer),
+        _added_token(backend),
+        sorted(tokenizer.all_special_ids),
+        digits,
     )
 
 
-def asked_for(choice: str | None) -> LoadedTokenizer | None:
-    """The tokenizer of a place that `--tokenizer` names; None where it names none. Raises UsageError if there is none."""
+def requested_tokenizer(choice: str | None) -> LoadedTokenizer | None:
+    """Return the tokenizer of the place that `--tokenizer` names; None if it names no place.
+
+    Raises UsageError if there is no tokenizer.
+    """
     if choice is None or choice in CHOICES:
         return None
     try:
-        pair = _pair(Path(choice))
-        return (
-            of_pair(*pair)
-            if pair and not (Path(choice) / "tokenizer.json").is_file()
-            else of_place(choice)
-        )
+        files = _vocabulary_and_merges(Path(choice))
+        if files and not (Path(choice) / "tokenizer.json").is_file():
+            return from_vocabulary_and_merges(*files)
+        return from_place(choice)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise UsageError(
             f"--tokenizer {choice}: {' '.join(str(error).split()):.200}; expected {PLACES}"
         ) from None
 
 
-def for_gpt2(weights: Path, choice: str | None) -> LoadedTokenizer:
-    """The tokenizer of a file of GPT-2's shape that brings none: the one asked for, the one beside it, or `gpt2` of the Hub."""
-    if found := asked_for(choice):
-        return found
-    if pair := _pair(weights.parent):
-        return of_pair(*pair)
+def gpt2_tokenizer_for(weights: Path, choice: str | None) -> LoadedTokenizer:
+    """Return the tokenizer for a GPT-2-like weights file that contains none.
+
+    That is the requested one, else the one in the same folder, else `gpt2` of the Hub. Raises
+    UsageError if none can be loaded.
+    """
+    if tokenizer := requested_tokenizer(choice):
+        return tokenizer
+    if files := _vocabulary_and_merges(weights.parent):
+        return from_vocabulary_and_merges(*files)
     own = weights.parent / "tokenizer.json"
     try:
-        return of_place(str(own) if own.is_file() else "gpt2")
+        return from_place(str(own) if own.is_file() else "gpt2")
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"{weights}: no tokenizer beside it, and not the Hub's gpt2 ({' '.join(str(error).split()):.120}); "
-            "expected --tokenizer FOLDER, or encoder.json and vocab.bpe beside it"
+            f"{weights}: no tokenizer in its folder, and the Hub's gpt2 cannot be loaded "
+            f"({' '.join(str(error).split()):.120}); expected --tokenizer FOLDER, "
+            "or encoder.json and vocab.bpe beside the weights"
         ) from None
 
 
-def _pair(folder: Path) -> tuple[Path, Path] | None:
-    pairs = ((folder / vocabulary, folder / merges) for vocabulary, merges in PAIRS)
-    return next((pair for pair in pairs if all(path.is_file() for path in pair)), None)
+def _vocabulary_and_merges(folder: Path) -> tuple[Path, Path] | None:
+    for vocabulary, merges in VOCABULARY_AND_MERGES:
+        if (folder / vocabulary).is_file() and (folder / merges).is_file():
+            return folder / vocabulary, folder / merges
+    return None
 
 
-def _added(backend: Any) -> int | None:
-    """The token that a tokenizer puts before every text by itself, if it does."""
-    bare, full = (backend.encode("a", add_special_tokens=special).ids for special in (False, True))
+def _start(tokenizer: Any) -> int | None:
+    """Return the token that begins a text: a tokenizer's BOS token, or else its EOS token."""
+    if tokenizer.bos_token_id is None:
+        return tokenizer.eos_token_id
+    return tokenizer.bos_token_id
+
+
+def _added_token(backend: Any) -> int | None:
+    """Return the token that a tokenizer itself puts before every text, or None."""
+    bare = backend.encode("a", add_special_tokens=False).ids
+    full = backend.encode("a", add_special_tokens=True).ids
     return full[0] if full[: len(bare)] != bare else None

@@ -1,7 +1,7 @@
-"""Text to tokens that tile its bytes: ids, and the character at which each token ends.
+"""Text to tokens that tile its bytes: token ids, and the character at which each token ends.
 
-It wraps a fast tokenizer (the `tokenizers` library) and checks every text it encodes: the bytes of the tokens,
-laid end to end, must be the bytes of the text. It does not know models.
+Wraps a fast tokenizer (the `tokenizers` library) and checks every text: the bytes of the tokens,
+laid end to end, must be the bytes of the text. Knows no models.
 """
 
 import json
@@ -15,124 +15,155 @@ from numpy.typing import NDArray
 
 from gpt2eval.types import Encoding, Ids
 
-STRAY = re.compile("([\udc80-\udcff])")  # a byte that is not UTF-8, as `surrogateescape` decodes it
-SEAM = re.compile(r"(?<=\w)(?= \w)")  # before the blank between two words
-PIECE, AROUND = 1 << 17, 256  # characters encoded at once, and looked at on either side of a seam
-BYTE = re.compile("<0x([0-9A-F]{2})>")  # a single byte in a SentencePiece vocabulary
+# A stray byte: one that is not valid UTF-8. `surrogateescape` decodes it as U+DC80 to U+DCFF.
+STRAY = re.compile("([\udc80-\udcff])")
+# A seam: the position between a word and the space before the next word. Pre-tokenizers split
+# there, so a long text can usually be divided at a seam without changing its tokens.
+SEAM = re.compile(r"(?<=\w)(?= \w)")
+SEGMENT = 1 << 17  # characters per call of the tokenizer, which bounds its memory
+SEAM_MARGIN = 256  # characters on either side of a seam that are encoded to verify it
+BYTE = re.compile("<0x([0-9A-F]{2})>")  # the name of a single byte in a SentencePiece vocabulary
+SENTENCEPIECE_SPACE = "\u2581"
 
 
 def char_ends(text: str, byte_ends: NDArray[np.integer]) -> Ids:
-    """For positions in a text's bytes, the end of the character that the last byte before each belongs to, `[n]`."""
+    """Convert positions in a text's bytes to positions in its characters, shape `[n]`.
+
+    A position inside a character counts as the end of that character.
+    """
     if text.isascii():
         return byte_ends.astype(np.int32)
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     stray = (points >= 0xDC80) & (points <= 0xDCFF)
+    # UTF-8 needs one more byte from U+0080, U+0800 and U+10000 on.
     widths = np.where(stray, 1, 1 + (points > 0x7F) + (points > 0x7FF) + (points > 0xFFFF))
     return np.searchsorted(np.cumsum(widths), byte_ends, "left").astype(np.int32) + (byte_ends > 0)
 
 
 def byte_alphabet() -> Mapping[str, int]:
-    """GPT-2's printable character for each byte, inverted: printable bytes stand for themselves, others from U+0100 on."""
-    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in plain]
-    return {chr(byte): byte for byte in plain} | {
-        chr(0x100 + i): byte for i, byte in enumerate(others)
-    }
+    """Return the byte that each of GPT-2's 256 printable characters stands for.
+
+    Printable Latin-1 bytes stand for themselves; the others are U+0100, U+0101, ... in order.
+    Source: `bytes_to_unicode` in encoder.py of OpenAI's gpt-2 repository.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    alphabet = {chr(byte): byte for byte in printable}
+    alphabet |= {chr(0x100 + i): byte for i, byte in enumerate(others)}
+    return alphabet
 
 
 def piece_bytes(backend: Any) -> dict[int, bytes] | None:
-    """The bytes of every token of a `tokenizers.Tokenizer`, or None where its scheme does not say."""
+    """Return the bytes of every token of a `tokenizers.Tokenizer`.
+
+    Returns None if its decoder is neither byte-level nor SentencePiece's, so that the bytes of a
+    token are not known.
+    """
     decoder = json.dumps(json.loads(backend.to_str())["decoder"])
-    added = {
-        id_: token.content.encode() for id_, token in backend.get_added_tokens_decoder().items()
-    }
+    added_tokens = backend.get_added_tokens_decoder().items()
+    added = {id_: token.content.encode() for id_, token in added_tokens}
     vocabulary = backend.get_vocab(with_added_tokens=False).items()
     if "ByteLevel" in decoder:
         alphabet = byte_alphabet()
-        return {
-            id_: bytes(alphabet.get(c, 0x3F) for c in token) for token, id_ in vocabulary
-        } | added
+        question_mark = 0x3F  # stands for a character outside the alphabet
+        pieces = {
+            id_: bytes(alphabet.get(char, question_mark) for char in token)
+            for token, id_ in vocabulary
+        }
+        return pieces | added
+    # json.dumps escapes U+2581, SentencePiece's character for a space.
     if "ByteFallback" in decoder or "\\u2581" in decoder:
-        return {id_: _sentencepiece(token) for token, id_ in vocabulary} | added
+        return {id_: _sentencepiece_bytes(token) for token, id_ in vocabulary} | added
     return None
 
 
-def _sentencepiece(token: str) -> bytes:
+def _sentencepiece_bytes(token: str) -> bytes:
     byte = BYTE.fullmatch(token)
-    return bytes([int(byte[1], 16)]) if byte else token.replace("\u2581", " ").encode()
+    if byte:
+        return bytes([int(byte[1], 16)])
+    return token.replace(SENTENCEPIECE_SPACE, " ").encode()
 
 
 class TiledEncoder:
-    """A fast tokenizer as a function of text alone: nothing added, and special tokens in the text read as text (or not)."""
+    """Encodes a text without adding tokens; special tokens in the text may be read as text.
+
+    `pieces` are the bytes of each token, or None if they are not known.
+    """
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
         self._backend.no_truncation()
         self._backend.no_padding()
         self.pieces = piece_bytes(backend)
-        self._single = {
+        self._single_bytes = {
             piece[0]: id_ for id_, piece in (self.pieces or {}).items() if len(piece) == 1
         }
 
     def encode(self, text: str, *, specials: bool = False) -> Encoding:
-        """The tokens of a text; `lossy` where their bytes are not the text's. With `specials` these are read as tokens.
+        """Encode a text; the result is `lossy` if the tokens' bytes are not the text's.
 
-        A blank put before the text, or after a stray byte, is no part of it: the token that carries it is that
-        much shorter. A long text is encoded in pieces, with the same tokens as in one.
+        With `specials`, special tokens in the text are read as tokens. A tokenizer may put a space
+        before the text, or after a stray byte; the space is not part of the text, so it does not
+        count to the token that carries it. A long text is encoded in segments, with the same
+        tokens as at once.
         """
         self._backend.encode_special_tokens = not specials
-        ids: list[Ids] = []
-        widths: list[Ids] = []
+        all_ids: list[Ids] = []
+        all_widths: list[Ids] = []
         for stretch in filter(None, STRAY.split(text)):
-            for piece in self._cut(stretch):
-                found = self._ids(piece)
-                tiled = self._widths(found, piece.encode("utf-8", "surrogateescape"))
-                if tiled is None:
+            for segment in self._segments(stretch):
+                ids = self._ids(segment)
+                widths = self._widths(ids, segment.encode("utf-8", "surrogateescape"))
+                if widths is None:
                     return self._lossy(text)
-                ids.append(np.array(found, np.int32))
-                widths.append(np.array(tiled, np.int32))
-        if not ids:
+                all_ids.append(np.array(ids, np.int32))
+                all_widths.append(np.array(widths, np.int32))
+        if not all_ids:
             return Encoding(np.empty(0, np.int32), np.empty(0, np.int32), lossy=False)
-        return Encoding(
-            np.concatenate(ids),
-            char_ends(text, np.cumsum(np.concatenate(widths), dtype=np.int64)),
-            lossy=False,
-        )
+        byte_ends = np.cumsum(np.concatenate(all_widths), dtype=np.int64)
+        return Encoding(np.concatenate(all_ids), char_ends(text, byte_ends), lossy=False)
 
-    def _cut(self, stretch: str) -> Iterator[str]:
-        """Pieces of about `PIECE` characters; all the rest in one where no seam is found."""
-        at = 0
-        while len(stretch) - at > PIECE:
-            seam = next(self._seams(stretch, at + PIECE), None)
+    def _segments(self, stretch: str) -> Iterator[str]:
+        """Split at seams into segments of about `SEGMENT` characters.
+
+        If no seam is found, the rest of the stretch is one segment.
+        """
+        start = 0
+        while len(stretch) - start > SEGMENT:
+            seam = next(self._seams(stretch, start + SEGMENT), None)
             if seam is None:
                 break
-            yield stretch[at:seam]
-            at = seam
-        yield stretch[at:]
+            yield stretch[start:seam]
+            start = seam
+        yield stretch[start:]
 
     def _seams(self, text: str, start: int) -> Iterator[int]:
-        """Places between two words where what stands around gives the same tokens in two parts as in one."""
+        """Yield seams from `start` on at which splitting does not change the tokens around them.
+
+        Tries only the next eight: a tokenizer that puts a space before every segment fails at all.
+        """
         for match in islice(SEAM.finditer(text, start), 8):
-            left, right = (
-                text[max(0, match.start() - AROUND) : match.start()],
-                text[match.start() : match.start() + AROUND],
-            )
+            seam = match.start()
+            left = text[max(0, seam - SEAM_MARGIN) : seam]
+            right = text[seam : seam + SEAM_MARGIN]
             if self._ids(left) + self._ids(right) == self._ids(left + right):
-                yield match.start()
+                yield seam
 
     def _ids(self, stretch: str) -> list[int]:
         if STRAY.fullmatch(stretch):
-            return [self._single.get(ord(stretch) - 0xDC00, 0)]
+            # The library accepts only valid UTF-8, so look the byte's token up.
+            return [self._single_bytes.get(ord(stretch) - 0xDC00, 0)]
         return self._backend.encode(stretch, add_special_tokens=False).ids
 
     def _widths(self, ids: list[int], raw: bytes) -> list[int] | None:
-        """How many of the bytes `raw` each token stands for, or None where they are not its bytes."""
+        """Return how many of the bytes `raw` each token covers; None if they do not tile `raw`."""
         if self.pieces is None:
             return None
         pieces = [self.pieces.get(i, b"") for i in ids]
         widths = [len(piece) for piece in pieces]
         joined = b"".join(pieces)
         if joined == b" " + raw:
+            # The tokenizer added a space: take it from the first token that has bytes.
             widths[next(i for i, width in enumerate(widths) if width)] -= 1
         elif joined != raw:
             return None
@@ -140,5 +171,6 @@ class TiledEncoder:
 
     def _lossy(self, text: str) -> Encoding:
         encoding = self._backend.encode(STRAY.sub("\ufffd", text), add_special_tokens=False)
+        # Ends must not decrease, whatever offsets the library reports.
         ends = np.maximum.accumulate(np.array([end for _, end in encoding.offsets], np.int32))
         return Encoding(np.array(encoding.ids, np.int32), ends, lossy=True)

@@ -1,4 +1,4 @@
-"""The curves: the right points on the right lines, never two protocols on one, and the same picture every time."""
+"""The plots: the right points on the right lines, one protocol per line, equal bytes every time."""
 
 import math
 import xml.etree.ElementTree as ET
@@ -83,6 +83,20 @@ def test_the_picture_is_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> 
     assert plots.svg(points) == picture
     assert b"dc:date" not in picture
     assert {"here/checkpoint-*", "there/checkpoint-*", "ptb"} <= set(texts(picture))
+
+
+def test_perplexity_has_a_log_axis_and_steps_are_whole() -> None:
+    ptb = [Point(HERE, step, result(value)) for step, value in ((1, 20.0), (2, 30.0))]
+    text8 = evaluate("toy:unigram", ["text8"], data=demo.data(), settings=Settings(limit=3))[0]
+    points = [*ptb, Point(HERE, 1, text8), Point(HERE, 2, text8)]
+    axes = [axis for axis in plots.draw(points).axes if axis.get_title()]
+    scales = {axis.get_ylabel(): axis.get_yscale() for axis in axes}
+    assert scales["perplexity per word+eol"] == "log"
+    assert scales["bits per char"] == "linear"
+    assert {tick % 1 for axis in axes for tick in axis.get_xticks()} == {0}
+    labels = texts(plots.svg(ptb))
+    assert {"1", "2", "20", "30"} <= set(labels), "plain numbers"
+    assert "1.5" not in labels
 
 
 def test_an_interval_is_a_band() -> None:

@@ -1,4 +1,4 @@
-"""A stand-in for the Hub and for publishers' servers on 127.0.0.1, with their faults; and commands run against it."""
+"""Stand-ins for the Hub and publishers' servers, with faults, and a command line that uses them."""
 
 import json
 import os
@@ -15,18 +15,20 @@ from threading import Thread
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-Fault = Callable[["Handler", bytes, bool], bool | None]  # whether it answered, None: not its turn
+Fault = Callable[
+    ["Handler", bytes, bool], bool | None
+]  # returns whether it responded; None: not its turn
 
 
 @dataclass
 class Repository:
-    """A data set: the files of each commit, and the commit that each branch is at."""
+    """A data set: the files of each commit, and the commit of each branch."""
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
 
     def push(self, files: Mapping[str, bytes], branch: str = "main") -> str:
-        """Make a commit of whole contents, and move a branch to it."""
+        """Commit complete contents, and move a branch to the commit."""
         commit = sha1(repr((sorted(files.items()), branch, len(self.commits))).encode()).hexdigest()
         self.commits[commit] = dict(files)
         self.branches[branch] = commit
@@ -34,13 +36,16 @@ class Repository:
 
 
 class StandIn:
-    """Repositories by id, and plain files below `/files/`; `faults` are taken in turn by requests whose path has a text."""
+    """Repositories by id, and plain files below `/files/`.
+
+    A fault applies to a request whose path contains its text.
+    """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.files: dict[str, bytes] = {}
         self.faults: list[tuple[str, Fault]] = []
-        self.asked: list[tuple[str, str, str]] = []  # method, path, Range
+        self.requests: list[tuple[str, str, str]] = []  # method, path, Range
         self._server = ThreadingHTTPServer(
             ("127.0.0.1", 0), type("Bound", (Handler,), {"stand": self})
         )
@@ -60,7 +65,7 @@ class StandIn:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The Hub's addresses: information, trees, files with ranges; and plain files."""
+    """The Hub's endpoints (information, trees, files with ranges), and plain files."""
 
     protocol_version = "HTTP/1.1"
     stand: StandIn
@@ -80,11 +85,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, head: bool = False) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.stand.asked.append((self.command, path, self.headers.get("Range", "")))
+        self.stand.requests.append((self.command, path, self.headers.get("Range", "")))
         with suppress(BrokenPipeError, ConnectionResetError):
             if path.startswith("/files/"):
                 content = self.stand.files.get(path.removeprefix("/files/"))
-                return self._file(path, content, {}, head) if content is not None else self.say(404)
+                return (
+                    self._file(path, content, {}, head)
+                    if content is not None
+                    else self.respond(404)
+                )
             return self._hub(path.strip("/").split("/"), path, head)
 
     def _hub(self, parts: list[str], path: str, head: bool) -> None:
@@ -95,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
         if "resolve" not in rest[:1] and self._fault(path, b"", head):
             return None
         if repository is None:
-            return self.say(
+            return self.respond(
                 404, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
             )
         verb, *rest = rest or ["revision", "main"]
@@ -110,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
         commit = repository.branches.get(branch, rest[0] if rest else "")
         rest = rest[branch.count("/") + 1 :]
         if commit not in repository.commits:
-            return self.say(
+            return self.respond(
                 404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"}
             )
         files = repository.commits[commit]
@@ -122,13 +131,13 @@ class Handler(BaseHTTPRequestHandler):
                     "X-Error-Message": "Entry not found",
                     "X-Repo-Commit": commit,
                 }
-                return self.say(404, missing)
+                return self.respond(404, missing)
             content = files[where]
-            told = {"X-Repo-Commit": commit, "ETag": f'"{sha256(content).hexdigest()}"'}
-            return self._file(path, content, told, head)
+            headers = {"X-Repo-Commit": commit, "ETag": f'"{sha256(content).hexdigest()}"'}
+            return self._file(path, content, headers, head)
         if verb == "revision":
             listed = [{"rfilename": file} for file in files]
-            return self.say_json(
+            return self.respond_json(
                 {
                     "id": name,
                     "sha": commit,
@@ -145,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
                 if f"{file}/".startswith(f"{where}/" if where else "")
             }
             if verb == "tree" and not below:
-                return self.say(
+                return self.respond(
                     404, {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"}
                 )
             folders = {
@@ -162,8 +171,8 @@ class Handler(BaseHTTPRequestHandler):
                 {"type": "file", "oid": sha1(c).hexdigest(), "size": len(c), "path": f}
                 for f, c in below.items()
             ]
-            return self.say_json(entries)
-        return self.say(404)
+            return self.respond_json(entries)
+        return self.respond(404)
 
     def _fault(self, path: str, content: bytes, head: bool) -> bool:
         for item in list(self.stand.faults):
@@ -174,15 +183,15 @@ class Handler(BaseHTTPRequestHandler):
                 self.stand.faults.insert(0, item)
         return False
 
-    def _file(self, path: str, content: bytes, told: Mapping[str, str], head: bool) -> None:
+    def _file(self, path: str, content: bytes, headers: Mapping[str, str], head: bool) -> None:
         if self._fault(path, content, head):
             return None
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
         if start >= len(content) > 0:
-            return self.say(416)
+            return self.respond(416)
         self.send_response(206 if start else 200)
         for key, value in {
-            **told,
+            **headers,
             "Content-Length": str(len(content) - start),
             "Accept-Ranges": "bytes",
         }.items():
@@ -194,7 +203,9 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content[start:])
         return None
 
-    def say(self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> None:
+    def respond(
+        self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> None:
         self.send_response(status)
         for key, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
             self.send_header(key, value)
@@ -202,22 +213,22 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def say_json(self, content: object) -> None:
-        self.say(200, {"Content-Type": "application/json"}, json.dumps(content).encode())
+    def respond_json(self, content: object) -> None:
+        self.respond(200, {"Content-Type": "application/json"}, json.dumps(content).encode())
 
 
 def status(code: int, headers: Mapping[str, str] | None = None) -> Fault:
-    """Answer with a status."""
+    """Respond with a status."""
 
     def fault(handler: Handler, content: bytes, head: bool) -> bool:
-        handler.say(code, headers)
+        handler.respond(code, headers)
         return True
 
     return fault
 
 
 def cut(after: int, *, ranges: bool = True) -> Fault:
-    """Send so many bytes of what was asked for, and hang up; `ranges`: honour the range asked for."""
+    """Send some bytes of the requested content, and hang up; `ranges`: honour a range request."""
 
     def fault(handler: Handler, content: bytes, head: bool) -> bool | None:
         if head or not content:
@@ -240,7 +251,7 @@ def cut(after: int, *, ranges: bool = True) -> Fault:
 
 
 def slow(seconds: float) -> Fault:
-    """Say nothing for a while, then answer as usual."""
+    """Wait for a while, then respond as usual."""
 
     def fault(handler: Handler, content: bytes, head: bool) -> bool:
         time.sleep(seconds)
@@ -250,7 +261,7 @@ def slow(seconds: float) -> Fault:
 
 
 class Done(NamedTuple):
-    """How a command ended, and what it wrote."""
+    """The exit status and output of a command."""
 
     code: int
     out: str
@@ -259,12 +270,15 @@ class Done(NamedTuple):
 
 DRIVER = """
 import json, os, sys, io, time
-import datasets, huggingface_hub, pyarrow.parquet, datasets.packaged_modules.parquet.parquet
-from gpt2eval import pipeline; from gpt2eval.cli import main as cli; from gpt2eval.data import manage as data
+import datasets, huggingface_hub, pyarrow.parquet
+import datasets.packaged_modules.parquet.parquet
+from gpt2eval import pipeline
+from gpt2eval.cli import main as cli
+from gpt2eval.data import manage
 from contextlib import redirect_stdout, redirect_stderr
 huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE = 1 << 12
 sleep = time.sleep
-time.sleep = lambda seconds: sleep(min(seconds, 0.02))  # before what is tried again
+time.sleep = lambda seconds: sleep(min(seconds, 0.02))  # shortens the waits between retries
 for line in sys.stdin:
     argv, offline = json.loads(line)
     read, write = os.pipe()
@@ -292,7 +306,7 @@ for line in sys.stdin:
 
 
 class CommandLine:
-    """`gpt2eval` with HF_ENDPOINT set: a process that has all imported, and is forked for each command."""
+    """`gpt2eval` with HF_ENDPOINT set: a process with all imports done, forked per command."""
 
     def __init__(self, endpoint: str, home: Path) -> None:
         environment = os.environ | {

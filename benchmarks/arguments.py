@@ -1,0 +1,73 @@
+"""The command line of speed.py."""
+
+import argparse
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+TASKS = {"cbt": 4, "lambada": 100, "disjoint": 8, "stride32": 16}
+GPU_TASKS = {"cbt": 200, "lambada": 2000, "disjoint": 200, "stride32": 400}
+SHAPE = "12x768"
+
+
+def parse_arguments(description: str) -> argparse.Namespace:
+    """Parse the command line; `description` is the help text."""
+    first, _, rest = description.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=first, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", type=Path, help="folder of a causal LM (default: random weights, written once)"
+    )
+    parser.add_argument(
+        "--shape", default=SHAPE, help="LAYERSxWIDTH of the random weights (default %(default)s)"
+    )
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        help="folder of a tokenizer for them (default: a BPE learned from the text)",
+    )
+    parser.add_argument(
+        "--text", type=Path, nargs="+", help="text files (default: the demo's data)"
+    )
+    for task, items in TASKS.items():
+        described = f"items; 0 skips the task (default {items}, with --gpu {GPU_TASKS[task]})"
+        parser.add_argument(f"--{task}", type=int, metavar="N", help=described)
+    parser.add_argument("--repeats", type=int, default=3, help="rounds (default %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads of every side (default %(default)s)"
+    )
+    parser.add_argument(
+        "--dtype", default="float32", choices=("float32", "bfloat16"), help="dtype of our side"
+    )
+    parser.add_argument(
+        "--peer-dtype",
+        default="float32",
+        choices=("float32", "bfloat16"),
+        help="dtype of the other sides",
+    )
+    parser.add_argument("--gpu", action="store_true", help="run everything on CUDA")
+    parser.add_argument(
+        "--against",
+        nargs="*",
+        default=["lm_eval", "hf"],
+        choices=("lm_eval", "hf"),
+        help="other tools to compare with",
+    )
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=ROOT / "build" / "peers",
+        help="environment of lm-evaluation-harness, created if missing",
+    )
+    parser.add_argument(
+        "--readme", type=Path, default=HERE / "README.md", help="file that receives the tables"
+    )
+    args = parser.parse_args()
+    for task, items in (GPU_TASKS if args.gpu else TASKS).items():
+        setattr(args, task, items if getattr(args, task) is None else getattr(args, task))
+    if args.model and args.tokenizer:
+        parser.error("--tokenizer requires random weights; a --model has its own tokenizer")
+    if not any(getattr(args, task) > 0 for task in TASKS) or args.repeats < 1 or args.threads < 1:
+        parser.error("expected at least one item of a task, one round and one thread")
+    return args

@@ -1,0 +1,58 @@
+"""Options of a command from a YAML file: `gpt2eval run --config run.yaml`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gpt2eval.config.loader import read_yaml
+from gpt2eval.errors import UsageError, unknown
+
+Options = Mapping[str, Any]
+
+
+def read_options(path: Path, parameters: Sequence[Any]) -> dict[str, Any]:
+    """Return the values in a file by the names of a command's parameters.
+
+    Keys are names of options without their hyphens in front; underscores and hyphens are the same.
+    An option that may be repeated takes a list, `data` also a mapping of tasks to files, and
+    `tasks` a list of names.
+
+    Raises:
+        UsageError: for a file that is not YAML, an unknown key, or a value of the wrong kind.
+    """
+    by_key = {
+        key: parameter
+        for parameter in parameters
+        if parameter.name != "config"
+        for key in _keys(parameter)
+    }
+    values: dict[str, Any] = {}
+    for key, value in read_yaml(path).items():
+        name = str(key).replace("_", "-")
+        if name not in by_key:
+            raise UsageError(f"{path}: {unknown('option', str(key), by_key)}")
+        if value is not None:
+            parameter = by_key[name]
+            values[parameter.name] = _value(value, parameter, f"{path}: {key}")
+    return values
+
+
+def _keys(parameter: Any) -> list[str]:
+    """Return the keys of a parameter: its long options, or an argument's name."""
+    if parameter.param_type_name == "argument":
+        return [parameter.name.replace("_", "-")]
+    return [option.removeprefix("--") for option in parameter.opts if option.startswith("--")]
+
+
+def _value(value: Any, parameter: Any, place: str) -> Any:
+    """Return a value as the command line would give it."""
+    if getattr(parameter, "is_flag", False):
+        if not isinstance(value, bool):
+            raise UsageError(f"{place}: expected true or false, found {value!r:.60}")
+        return value
+    if isinstance(value, Mapping):
+        value = [f"{key}={one}" for key, one in value.items()]
+    listed = [str(one) for one in value] if isinstance(value, list) else [str(value)]
+    if getattr(parameter, "multiple", False) or parameter.nargs == -1:
+        return listed
+    return ",".join(listed)

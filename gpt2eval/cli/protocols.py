@@ -1,0 +1,152 @@
+"""The commands about protocols: `rerun`, `explain` and `diff`."""
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from gpt2eval.cli.options import (
+    COMPUTE,
+    DATA,
+    MODEL,
+    PAPER,
+    PROTOCOL,
+    Attn,
+    BatchSize,
+    Cache,
+    Data,
+    Device,
+    Dtype,
+    Include,
+    Out,
+    Revision,
+    Signatures,
+    TokenizerOption,
+    data_files,
+    load_options,
+    option,
+    settings,
+)
+
+NOT_COMPARABLE = 1  # exit status of diff
+
+SignatureLine = Annotated[
+    str, typer.Argument(metavar="SIGNATURE", help="A signature in quotes; the model is optional.")
+]
+OtherModel = Annotated[
+    Optional[str],
+    option(MODEL, metavar="MODEL", text="As for run; default: the signature's model."),
+]
+OtherDtype = Annotated[
+    Optional[str],
+    option(COMPUTE, metavar="TYPE", text="As for run; default: the signature's."),
+]
+
+
+def rerun(
+    ctx: typer.Context,
+    signature: SignatureLine,
+    model: OtherModel = None,
+    revision: Revision = None,
+    tokenizer: TokenizerOption = None,
+    data: Data = None,
+    cache: Cache = None,
+    include: Include = None,
+    device: Device = "auto",
+    dtype: OtherDtype = None,
+    attn: Attn = None,
+    batch_size: BatchSize = None,
+    out: Out = Path("results"),
+    signatures: Signatures = False,
+) -> None:
+    """Score a task by exactly the protocol of a signature.
+
+    Where that is not possible, the error names the fields that differ.
+    """
+    from gpt2eval.analysis import reproduce
+    from gpt2eval.cli.progress import bars
+    from gpt2eval.cli.report import print_table
+    from gpt2eval.metrics.signature import read
+
+    folders = include or ()
+    used_dtype = dtype or read(signature).get("dtype", "float32")
+    with bars() as show_progress:
+        results = reproduce.rerun(
+            signature,
+            model,
+            data=data_files(data, folders),
+            out=out,
+            settings=settings(ctx.params),
+            options=load_options(ctx.params, dtype=used_dtype),
+            include=folders,
+            watch=show_progress,
+        )
+    print_table(results, PAPER, mixed=True, signatures=signatures)
+
+
+ExplainedModel = Annotated[str, option(MODEL, metavar="MODEL", text="As for run.")]
+ExplainedTask = Annotated[str, option(DATA, metavar="TASK", text="A task with a perplexity.")]
+Variants = Annotated[
+    Optional[str],
+    option(PROTOCOL, metavar="NAMES", text="Only these variants, separated by commas."),
+]
+LineLimit = Annotated[
+    Optional[int], option(PROTOCOL, metavar="N", text="Only the first N lines of the text.")
+]
+
+
+def explain(
+    ctx: typer.Context,
+    model: ExplainedModel = "demo",
+    revision: Revision = None,
+    tokenizer: TokenizerOption = None,
+    task: ExplainedTask = "wikitext103",
+    data: Data = None,
+    cache: Cache = None,
+    include: Include = None,
+    protocols: Variants = None,
+    limit: LineLimit = None,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    out: Out = Path("results"),
+) -> None:
+    """Compare the protocols of one task; attribute each difference.
+
+    Scores one model on one text by every known protocol, and reports what each setting changes.
+    """
+    from gpt2eval.analysis import explain as explaining
+    from gpt2eval.cli.progress import bars
+
+    with bars() as show_progress:
+        explanation = explaining.explain(
+            model,
+            task,
+            data=data_files(data, include or ()),
+            protocols=protocols.split(",") if protocols else (),
+            out=out,
+            settings=settings(ctx.params),
+            options=load_options(ctx.params),
+            include=include or (),
+            progress=show_progress,
+        )
+    print(explanation)
+
+
+FirstPlace = Annotated[
+    str,
+    typer.Argument(metavar="FIRST", help="A signature in quotes, a result.json, or its folder."),
+]
+SecondPlace = Annotated[str, typer.Argument(metavar="SECOND", help="The other one.")]
+
+
+def diff(first: FirstPlace, second: SecondPlace) -> None:
+    """Name the fields in which two results or signatures differ.
+
+    The exit status is 0 where their numbers may be compared, and 1 where not.
+    """
+    from gpt2eval.analysis import reproduce
+
+    comparison = reproduce.compare(first, second)
+    print(comparison)
+    if not comparison.is_comparable:
+        raise typer.Exit(NOT_COMPARABLE)

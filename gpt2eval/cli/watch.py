@@ -1,0 +1,101 @@
+"""The command `gpt2eval watch`."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpt2eval.cli.options import (
+    COMPUTE,
+    PAPER,
+    BatchSize,
+    Cache,
+    Data,
+    Device,
+    Dtype,
+    Include,
+    Limit,
+    Out,
+    Tasks,
+    TokenizerOption,
+    data_files,
+    load_options,
+    option,
+    settings,
+)
+
+if TYPE_CHECKING:
+    from gpt2eval.metrics.result import Result
+
+RunFolder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR",
+        help="Folder of a training run: checkpoint-STEP folders, ckpt*.pt, model_*.bin.",
+    ),
+]
+Every = Annotated[
+    float,
+    option(
+        COMPUTE,
+        metavar="SECONDS",
+        text="Polling interval; a checkpoint is scored once it is unchanged between two polls.",
+    ),
+]
+Once = Annotated[
+    bool, option(COMPUTE, "--once", text="Score the checkpoints that exist, then exit.")
+]
+
+
+def watch(
+    ctx: typer.Context,
+    folder: RunFolder,
+    tokenizer: TokenizerOption = None,
+    tasks: Tasks = PAPER,
+    data: Data = None,
+    cache: Cache = None,
+    include: Include = None,
+    limit: Limit = None,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    batch_size: BatchSize = None,
+    every: Every = 10.0,
+    once: Once = False,
+    out: Out = Path("results"),
+) -> None:
+    """Score each checkpoint of a training run as it appears.
+
+    Plots each metric against the step (curves.svg). Prints a line per metric, separated by tabs:
+    step, checkpoint, task, metric, value, low, high, signature; low and high are the 95 % interval.
+    Ctrl-C ends the command; the same command resumes.
+    """
+    from gpt2eval.cli.progress import bars
+    from gpt2eval.training import watch as watching
+
+    scored = watching.watch(
+        folder,
+        tasks,
+        data=data_files(data, include or ()),
+        out=out,
+        settings=settings(ctx.params),
+        options=load_options(ctx.params),
+        include=include or (),
+        every=every,
+        once=once,
+        bars=bars,
+    )
+    for model, step, results in scored:
+        print_lines("" if step is None else str(step), model, results)
+
+
+def print_lines(step: str, checkpoint: str, results: "Iterable[Result]") -> None:
+    """Print a line per metric of a checkpoint."""
+    for result in results:
+        for metric in result.metrics.values():
+            low, high = metric.interval or (None, None)
+            numbers = [
+                "" if number is None else f"{number:.4f}" for number in (metric.value, low, high)
+            ]
+            cells = [step, checkpoint, result.full_name, metric.name, *numbers, metric.signature]
+            print(*cells, sep="\t", flush=True)

@@ -1,0 +1,135 @@
+"""The numbers of a table: which number stands in which row and column.
+
+Rows are models, columns are those of a suite and any others that the results have. It does not know
+how a table is written.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
+from typing import NamedTuple
+
+from gpt2eval.config.schema import Suite
+from gpt2eval.errors import UsageError, unknown
+from gpt2eval.metrics.result import MetricValue, Result
+from gpt2eval.metrics.signature import differences, protocol_of, read
+from gpt2eval.report.labels import RowName, qualifier
+
+# Metrics that a suite has no column for, but that a table shows.
+ADDITIONAL = {"acc_unfiltered": "{} ACC unfiltered"}
+
+
+class Cell(NamedTuple):
+    """A metric, and the result that it belongs to."""
+
+    result: Result
+    metric: MetricValue
+
+
+Cells = dict[RowName, dict[str, Cell]]
+
+
+def place(results: Sequence[Result], suite: Suite) -> Cells:
+    """Return the cell of each row and column.
+
+    Of two results of one model and one protocol the later one stands; one of another protocol has a
+    row of its own.
+    """
+    titles = {(column.task, column.metric): column.title for column in suite.columns}
+    models = [result.model for result in results]
+    cells: Cells = {}
+    for result in results:
+        row = RowName(result.model.name, qualifier(result.model, models))
+        for title, metric in _titled(result, titles):
+            name = _free_row(cells, row, title, metric)
+            cells.setdefault(name, {})[title] = Cell(result, metric)
+    return cells
+
+
+def _titled(
+    result: Result, titles: Mapping[tuple[str, str], str]
+) -> Iterable[tuple[str, MetricValue]]:
+    """Yield a result's metrics that the table shows, with the titles of their columns."""
+    named = {name: _title(result, name, titles) for name in result.metrics}
+    shows_all = len(result.metrics) == 1 or not any(named.values())
+    for name, metric in result.metrics.items():
+        if named[name] or shows_all:
+            yield named[name] or f"{result.full_name} {name}", metric
+
+
+def _title(result: Result, metric: str, titles: Mapping[tuple[str, str], str]) -> str:
+    """Return a metric's column: its own, or its task's with the variant, or ""."""
+    if own := titles.get((result.full_name, metric)):
+        return own
+    title = titles.get((result.task, metric)) or ADDITIONAL.get(metric, "").format(result.title)
+    return f"{title} /{result.variant}" if title and result.variant else title
+
+
+def _free_row(cells: Cells, row: RowName, title: str, metric: MetricValue) -> RowName:
+    """Return the first row of a model whose cell is empty or has a number of the same protocol."""
+    protocol = protocol_of(metric.signature)
+    for number in count(1):
+        name = row._replace(number=number)
+        cell = cells.get(name, {}).get(title)
+        if cell is None or protocol_of(cell.metric.signature) == protocol:
+            return name
+    raise AssertionError("count() does not end")
+
+
+def check_one_protocol(cells: Cells) -> None:
+    """Raise UsageError for a column with numbers of two protocols."""
+    first: dict[str, MetricValue] = {}
+    for row in cells.values():
+        for title, cell in row.items():
+            one = protocol_of(first.setdefault(title, cell.metric).signature)
+            other = protocol_of(cell.metric.signature)
+            if one != other:
+                apart = "; ".join(
+                    f"{key} {x or '(none)'} and {y or '(none)'}"
+                    for key, x, y in differences(read(one), read(other))
+                )
+                raise UsageError(
+                    f"column {title}: numbers of two protocols, which differ in {apart}; "
+                    "expected one protocol (--mixed allows several)"
+                )
+
+
+def column_titles(cells: Cells, suite: Suite) -> list[str]:
+    """Return the titles of the columns: the suite's in its order, then the others."""
+    present = list(dict.fromkeys(title for row in cells.values() for title in row))
+    ordered = [column.title for column in suite.columns if column.title in present]
+    return ordered + [title for title in present if title not in ordered]
+
+
+def choose(cells: Cells, names: Sequence[str], suite: Suite) -> tuple[Cells, list[str]]:
+    """Return the cells and titles of the columns in `names`, in that order; by default of all.
+
+    A name is a column's title, or a task, which stands for all its columns; upper and lower case
+    are the same.
+
+    Raises:
+        UsageError: for a name that is neither.
+    """
+    titles = column_titles(cells, suite)
+    if not names:
+        return cells, titles
+    by_name: dict[str, list[str]] = {}
+    known: set[str] = set()
+    for title in titles:
+        keys = {title}
+        for row in cells.values():
+            if title in row:
+                keys |= {row[title].result.task, row[title].result.full_name}
+        known |= keys
+        for key in keys:
+            by_name.setdefault(key.lower(), []).append(title)
+    chosen: list[str] = []
+    for name in names:
+        if name.strip().lower() not in by_name:
+            raise unknown("column", name.strip(), known)
+        chosen += by_name[name.strip().lower()]
+    chosen = list(dict.fromkeys(chosen))
+    rows = {
+        name: {title: cell for title, cell in row.items() if title in chosen}
+        for name, row in cells.items()
+    }
+    return {name: row for name, row in rows.items() if row}, chosen

@@ -1,0 +1,53 @@
+"""Notes below a table: what a reader must know that the numbers do not say."""
+
+from collections.abc import Callable, Sequence
+
+from gpt2eval.config.schema import Suite
+from gpt2eval.metrics.result import Result
+from gpt2eval.metrics.verdict import judged
+from gpt2eval.report.cells import Cells
+from gpt2eval.report.labels import RowName
+
+
+def notes(results: Sequence[Result]) -> list[str]:
+    """Return a line for unpublished data, missing stop-word filters, and skipped tokens."""
+    return [
+        *_unpublished(results),
+        *(
+            f"{r.full_name}, {r.model.name}: the model cannot search for words, so its ACC is "
+            "without the stop-word filter"
+            for r in results
+            if r.protocol.filter == "none" and "acc_unfiltered" in r.metrics
+        ),
+        *(
+            f"{r.full_name}: {r.tally.unscored} tokens unscored"
+            for r in results
+            if r.tally.unscored
+        ),
+        *(
+            f"{r.full_name}: {r.tally.straddling} tokens straddle the scored span"
+            for r in results
+            if r.tally.straddling
+        ),
+    ]
+
+
+def _unpublished(results: Sequence[Result]) -> list[str]:
+    texts = sorted({f"{r.full_name} ({r.data.origin})" for r in results if not r.data.published})
+    if not texts:
+        return []
+    return [
+        "! not known to be the published test data, so not comparable with the published rows: "
+        + ", ".join(texts)
+    ]
+
+
+def reasons(cells: Cells, suite: Suite, label: Callable[[RowName], str]) -> list[str]:
+    """Return why a number is outside its tolerance, where the suite knows it."""
+    lines: list[str] = []
+    for name, row in cells.items():
+        for title, cell in row.items():
+            verdict = judged(*cell, suite)
+            if verdict.reason:
+                lines.append(f"{title}, {label(name)}: {verdict.verdict}: {verdict.reason}")
+    return lines
