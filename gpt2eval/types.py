@@ -1,6 +1,7 @@
 """What flows through gpt2eval, in the order it flows; does no work.
 
-    Record -ask-> Passage -detok-> Passage -encode-> Encoded -plan-> Request -model-> TokenScores -fold-> Scored -> Tally
+    Record -ask-> Passage -detok-> Passage -encode-> Encoded -plan-> Request
+    -model-> TokenScores -fold-> Scored -> Tally
 
 Positions are characters of a text, log-probabilities are natural logarithms, units are counted
 on published text.
