@@ -3,8 +3,10 @@
     python benchmarks/golden.py            # run the suite and compare it with golden.json
     python benchmarks/golden.py --update   # record a new golden.json
 
-Compares the SHA-256 over all log-probabilities of each task and every metric with its interval, to the
-last bit. Hashes depend on the processor's instruction set, so compare on the machine that recorded them.
+Compares the SHA-256 over all log-probabilities of each task and every metric with its interval,
+to the
+last bit. Hashes depend on the processor's instruction set, so compare on the machine that
+recorded them.
 """
 
 import json

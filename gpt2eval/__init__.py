@@ -6,8 +6,10 @@
     results["wikitext2"].ppl
     print(results)
 
-`evaluate` measures tasks on a model, `read_results` reads what an earlier run wrote, and `explain` compares
-protocols. The import is cheap: torch, transformers and pandas are loaded when they are first needed.
+`evaluate` measures tasks on a model, `read_results` reads what an earlier run wrote, and
+`explain` compares
+protocols. The import is cheap: torch, transformers and pandas are loaded when they are first
+needed.
 """
 
 from importlib import import_module

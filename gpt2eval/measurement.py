@@ -127,7 +127,9 @@ def prepare(
     detokenizer: Detokenizer | OneWaySteps | None,
     report: RoundTrip,
 ) -> list[Passage]:
-    """Return the passages of a task in detokenized text; the report counts each record's text once."""
+    """Return the passages of a task in detokenized text; the report counts each record's text
+    once.
+    """
     join = {"newline": "\n", "space": " "}[task.join]
     return [
         detokenize_passage(
@@ -145,7 +147,8 @@ def prepare(
 def _encode(model: Model, task: Task, passages: Sequence[Passage]) -> tuple[list[Encoded], bool]:
     """Return the passages' tokens, and whether any do not tile their text.
 
-    With `start: eot+own`, the token that the tokenizer puts before every text is one more scored token.
+    With `start: eot+own`, the token that the tokenizer puts before every text is one more
+    scored token.
     """
     encode = model.encode
     if task.specials == "tokens" and isinstance(model, EncodesSpecials):

@@ -37,7 +37,9 @@ class Job(NamedTuple):
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Restore warning filters and torch's environment variables, which libraries set when they load."""
+    """Restore warning filters and torch's environment variables, which libraries set when they
+    load.
+    """
     before = set(os.environ)
     with catch_warnings():
         try:
@@ -66,25 +68,31 @@ def evaluate(
 
     Args:
         model: A name (`gpt2`, a folder, `toy:uniform-bytes`, `module:Factory`) or a backend.
-        tasks: Names of tasks, variants (`wikitext103/s32`) or suites. By default the paper's columns, or
+        tasks: Names of tasks, variants (`wikitext103/s32`) or suites. By default the paper's
+        columns, or
             none where `texts` are given.
         texts: Texts of your own, as `gpt2eval run --text` takes them.
-        data: Local file of each task. By default the published data is downloaded; the demo model has
+        data: Local file of each task. By default the published data is downloaded; the demo
+        model has
             records of its own.
-        out: Folder to write each result to as soon as it exists; a later call with the same arguments
+        out: Folder to write each result to as soon as it exists; a later call with the same
+        arguments
             resumes there.
         settings: Changes to the protocols, and how numbers are computed.
         options: How a named model is loaded.
         include: Folders with tasks, suites and detokenizers of your own.
         progress: Called with a `Progress` after every batch.
-        wait: Used by processes that share the work: waits for the others, and returns whether to look
+        wait: Used by processes that share the work: waits for the others, and returns whether
+        to look
             for their chunks again.
 
     Returns:
-        A result per task, in order. A task with chunks that other workers have not finished has none.
+        A result per task, in order. A task with chunks that other workers have not finished has
+        none.
 
     Raises:
-        UsageError: a task, a text, an option or the model is at fault; the message says what is expected.
+        UsageError: a task, a text, an option or the model is at fault; the message says what is
+        expected.
 
     Example:
         >>> from gpt2eval import demo, evaluate
@@ -142,7 +150,9 @@ def _jobs(
     settings: Settings,
     include: Sequence[Path],
 ) -> list[Job]:
-    """Return the tasks and texts with their records. Raises UsageError for a name that occurs twice."""
+    """Return the tasks and texts with their records. Raises UsageError for a name that occurs
+    twice.
+    """
     strict = settings.strict_data
     jobs = []
     for task in tasks:
@@ -198,7 +208,9 @@ class Writer:
         return store.result_folder(self._out, self._model, task.full_name)
 
     def write(self, task: Task, measurement: Measurement, start: str) -> None:
-        """Write a result, its `run.json`, its documents where the task has some, and `results.csv`."""
+        """Write a result, its `run.json`, its documents where the task has some, and
+        `results.csv`.
+        """
         folder = self.folder(task)
         result = measurement.result
         run_record.write_run(folder, start, f"evaluate({self._model!r}, {task.full_name!r})")

@@ -1,8 +1,10 @@
 """What flows through gpt2eval, in the order it flows; does no work.
 
-    Record -ask-> Passage -detok-> Passage -encode-> Encoded -plan-> Request -model-> TokenScores -fold-> Scored -> Tally
+    Record -ask-> Passage -detok-> Passage -encode-> Encoded -plan-> Request
+    -model-> TokenScores -fold-> Scored -> Tally
 
-Positions are characters of a text, log-probabilities are natural logarithms, units are counted on published text.
+Positions are characters of a text, log-probabilities are natural logarithms, units are counted
+on published text.
 """
 
 import math
@@ -18,7 +20,9 @@ Ids = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One published item: a stream, a line, a passage, or a question with its options (a blank is `XXXXX`)."""
+    """One published item: a stream, a line, a passage, or a question with its options (a blank
+    is `XXXXX`).
+    """
 
     index: int
     text: str
@@ -28,10 +32,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Canonical units of published text: words (between white space), line ends, UTF-8 bytes, characters.
+    """Canonical units of published text: words (between white space), line ends, UTF-8 bytes,
+    characters.
 
-    Two more are how other tools count words: the `pieces` that white space cuts a text into (an empty one before
-    leading and after trailing white space counts), and the `blanks` between its first and last word.
+    Two more are how other tools count words: the `pieces` that white space cuts a text into (an
+    empty one before
+    leading and after trailing white space counts), and the `blanks` between its first and last
+    word.
     """
 
     words: int = 0
@@ -46,7 +53,9 @@ class Units:
 
 
 class Part(NamedTuple):
-    """A scored span `text[start:end]` and the published units in it. A token belongs to the part in which it ends."""
+    """A scored span `text[start:end]` and the published units in it. A token belongs to the
+    part in which it ends.
+    """
 
     start: int
     end: int
@@ -55,7 +64,9 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A text to be scored in its adjacent `parts`; a question gives one passage per choice, and one is `right`."""
+    """A text to be scored in its adjacent `parts`; a question gives one passage per choice, and
+    one is `right`.
+    """
 
     record: int
     text: str
@@ -65,7 +76,9 @@ class Passage:
 
 
 class Encoding(NamedTuple):
-    """Token ids of a text, the end of each token in it, and whether the tokens do not tile the text's bytes exactly."""
+    """Token ids of a text, the end of each token in it, and whether the tokens do not tile the
+    text's bytes exactly.
+    """
 
     ids: Ids
     ends: Ids
@@ -82,16 +95,20 @@ class Encoded:
 
 
 class Request(NamedTuple):
-    """One prefix and one or more branches: every branch token is scored, no prefix token is. The prefix is not empty."""
+    """One prefix and one or more branches: every branch token is scored, no prefix token is.
+    The prefix is not empty.
+    """
 
     prefix: Ids
     branches: tuple[Ids, ...]
 
 
 class TokenScores(NamedTuple):
-    """For every branch token of a batch, in order: its log-probability (float32 or better), and whether it was the argmax.
+    """For every branch token of a batch, in order: its log-probability (float32 or better), and
+    whether it was the argmax.
 
-    Where a task filters words: for every request, whether the best whole word outside the list is the one asked for.
+    Where a task filters words: for every request, whether the best whole word outside the list
+    is the one asked for.
     """
 
     logprobs: NDArray[np.floating]
@@ -101,12 +118,17 @@ class TokenScores(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """The facts about a model that decide its numbers; an empty string means that a fact does not apply.
+    """The facts about a model that decide its numbers; an empty string means that a fact does
+    not apply.
 
-    `name` is how the model was requested; `label` replaces it in signatures, so that none contains a local
-    path. `revision` is the Hub's or the beginning of `weights`, a hash. `tokenizer` is a fingerprint.
-    `shape` is the architecture with its sizes, `step` the training step, `peft` an adapter, `code` the origin
-    of code that came with the model, `quant` the quantization, `gemm` the kernel library, `map` the spread
+    `name` is how the model was requested; `label` replaces it in signatures, so that none
+    contains a local
+    path. `revision` is the Hub's or the beginning of `weights`, a hash. `tokenizer` is a
+    fingerprint.
+    `shape` is the architecture with its sizes, `step` the training step, `peft` an adapter,
+    `code` the origin
+    of code that came with the model, `quant` the quantization, `gemm` the kernel library, `map`
+    the spread
     over devices, and `batch` the tokens in a forward pass.
     """
 
@@ -135,7 +157,8 @@ class ModelIdentity:
 class Model(Protocol):
     """A backend: encodes text and scores requests. It never sees tasks, spans or windows.
 
-    `context` is the longest input in tokens; `start` is the token that may begin a text, or None. A backend
+    `context` is the longest input in tokens; `start` is the token that may begin a text, or
+    None. A backend
     may also implement `AddsToken`, `EncodesSpecials` and `FindsBestWords`.
     """
 
@@ -156,7 +179,9 @@ class Model(Protocol):
 
 @runtime_checkable
 class AddsToken(Protocol):
-    """A backend whose own tokenizer may put a token before every text; `Model.encode` never does."""
+    """A backend whose own tokenizer may put a token before every text; `Model.encode` never
+    does.
+    """
 
     @property
     def added(self) -> int | None: ...
@@ -176,15 +201,19 @@ class FindsBestWords(Protocol):
     def best_words(
         self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int
     ) -> list[str]:
-        """Return for each prefix the most likely whole word that is not in `banned`, or "" where there is none.
+        """Return for each prefix the most likely whole word that is not in `banned`, or ""
+        where there is none.
 
-        The beam keeps `width` beginnings of at most `depth` tokens. Words are compared in lower case.
+        The beam keeps `width` beginnings of at most `depth` tokens. Words are compared in lower
+        case.
         """
         ...
 
 
 class Filter(NamedTuple):
-    """Words that cannot be the answer, and how far the best other one is searched for; the list's name and its hash."""
+    """Words that cannot be the answer, and how far the best other one is searched for; the
+    list's name and its hash.
+    """
 
     name: str
     banned: frozenset[str]
@@ -197,7 +226,8 @@ class Filter(NamedTuple):
 class Scored:
     """A passage's result, an entry per part: nats, tokens, and tokens that were the argmax.
 
-    `is_best_word`: whether the answer was right with the words of a list left out, None without a list.
+    `is_best_word`: whether the answer was right with the words of a list left out, None without
+    a list.
     """
 
     passage: Passage
@@ -213,7 +243,8 @@ class Scored:
 class Tally:
     """A sum over records: all that a metric may look at. Tallies add.
 
-    `correct` is by the task's rule, with its list of words left out if it has one; `unfiltered` is without.
+    `correct` is by the task's rule, with its list of words left out if it has one; `unfiltered`
+    is without.
     """
 
     nats: float = 0.0

@@ -1,4 +1,6 @@
-"""Confidence intervals: a bootstrap over records or blocks, and the Wilson interval of a proportion."""
+"""Confidence intervals: a bootstrap over records or blocks, and the Wilson interval of a
+proportion.
+"""
 
 import math
 
@@ -17,7 +19,9 @@ Z95 = 1.959963984540054
 def resampled_rates(
     nats: NDArray[np.float64], units: NDArray[np.int64]
 ) -> NDArray[np.float64] | None:
-    """Nats per unit of `RESAMPLES` samples drawn with replacement, `[RESAMPLES]`; None for fewer than two tallies."""
+    """Nats per unit of `RESAMPLES` samples drawn with replacement, `[RESAMPLES]`; None for
+    fewer than two tallies.
+    """
     if len(nats) < 2:
         return None
     random = np.random.default_rng(SEED)
@@ -29,7 +33,9 @@ def resampled_rates(
 
 
 def wilson(correct: int, asked: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a proportion: the p with |correct/asked - p| <= 1.96 sqrt(p (1 - p) / asked)."""
+    """Wilson's 95 % interval of a proportion: the p with |correct/asked - p| <= 1.96 sqrt(p (1
+    - p) / asked).
+    """
     share, z2 = correct / asked, Z95**2 / asked
     centre = share + z2 / 2
     half = Z95 * math.sqrt(share * (1 - share) / asked + z2 / (4 * asked))

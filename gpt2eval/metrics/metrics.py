@@ -1,7 +1,9 @@
 """Scored passages to tallies, and tallies to PPL, ACC, BPB and BPC with their intervals.
 
-Every metric is one formula on a sum, so its interval comes from resampling what is summed: records where a task
-has many, the parts of its one record where that is a stream. It does not know models, texts or tasks.
+Every metric is one formula on a sum, so its interval comes from resampling what is summed:
+records where a task
+has many, the parts of its one record where that is a stream. It does not know models, texts or
+tasks.
 """
 
 import math
@@ -21,8 +23,10 @@ ACCURACIES = {"acc": "correct", "acc_unfiltered": "unfiltered"}
 def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]:
     """One tally per record, or per part of the only one; in record order.
 
-    A question's tally is that of its right choice, correct when no other choice scores as high (`per_token`
-    divides each choice's score by its number of tokens). A passage is correct when all its tokens are greedy, or, with
+    A question's tally is that of its right choice, correct when no other choice scores as high
+    (`per_token`
+    divides each choice's score by its number of tokens). A passage is correct when all its
+    tokens are greedy, or, with
     a list of words, when it was found.
     """
     made: list[Tally] = []
@@ -69,7 +73,8 @@ def _all_hit(scored: Scored) -> bool:
 
 
 def count(tally: Tally, unit: str) -> int:
-    """How many of a unit a tally has: `word`, `word+eol` (words and line ends), `byte`, `char`, `token`, `record`,
+    """How many of a unit a tally has: `word`, `word+eol` (words and line ends), `byte`, `char`,
+    `token`, `record`,
     or another tool's words: `piece`, `blank` (see `types.Units`).
     """
     units = tally.units
@@ -91,9 +96,11 @@ def measure(name: str, parts: Sequence[Tally], unit: str) -> Estimate:
     - `ppl`: exp(nats / units), natural logarithm; `byte_ppl`: exp(nats / bytes)
     - `bpb`, `bpc`: nats / ln 2 / bytes, and / characters
     - `nats_per_token`: nats / tokens
-    - `acc`: 100 correct / records, by the task's list of words if it has one; `acc_unfiltered`: without
+    - `acc`: 100 correct / records, by the task's list of words if it has one; `acc_unfiltered`:
+    without
 
-    The intervals are 95 %: Wilson's for accuracies, else the percentiles of 2,000 bootstrap resamples of the tallies
+    The intervals are 95 %: Wilson's for accuracies, else the percentiles of 2,000 bootstrap
+    resamples of the tallies
     (seed 2019; None when there is only one). Source: Radford et al. 2019, section 3.
     """
     units_of = {

@@ -1,4 +1,6 @@
-"""What a task becomes on a model: its windows, and the signature's fields that say by which protocol a number was made."""
+"""What a task becomes on a model: its windows, and the signature's fields that say by which
+protocol a number was made.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,9 +16,11 @@ from gpt2eval.types import AddsToken, Filter, Model
 
 @dataclass(frozen=True, slots=True)
 class ProtocolFields:
-    """The protocol of a number, in the order of a signature; None leaves a field out of the signature.
+    """The protocol of a number, in the order of a signature; None leaves a field out of the
+    signature.
 
-    `data` is the hash of the text, with `!` where it is not the published text. The unit of the metric stands
+    `data` is the hash of the text, with `!` where it is not the published text. The unit of the
+    metric stands
     after `detok` in a signature; it is not part of the protocol because it differs between metrics.
     """
 

@@ -12,7 +12,9 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A metric before it has a signature: its value, 95 % interval, denominator and the denominator's count."""
+    """A metric before it has a signature: its value, 95 % interval, denominator and the
+    denominator's count.
+    """
 
     name: str
     value: float
@@ -29,7 +31,8 @@ class Estimate:
 class MetricValue:
     """A metric of a result.
 
-    `interval` is the 95 % interval, or None where there are too few parts to estimate one. `unit` is the
+    `interval` is the 95 % interval, or None where there are too few parts to estimate one.
+    `unit` is the
     denominator and `units` its count. `signature` states the protocol and the model in one line.
     """
 
@@ -52,7 +55,9 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class DataIdentity:
-    """The text of a task: its SHA-256, whether that is the published one's, and where the text comes from."""
+    """The text of a task: its SHA-256, whether that is the published one's, and where the text
+    comes from.
+    """
 
     sha256: str
     published: bool
@@ -61,7 +66,9 @@ class DataIdentity:
 
 @dataclass(frozen=True, slots=True)
 class RoundTripCounts:
-    """The detokenizer's work: lines read and changed, edits, edits dropped, and lines kept as published."""
+    """The detokenizer's work: lines read and changed, edits, edits dropped, and lines kept as
+    published.
+    """
 
     lines: int
     changed: int
@@ -72,9 +79,11 @@ class RoundTripCounts:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One task measured on one model: its metrics, the sums they follow from, and everything that decides them.
+    """One task measured on one model: its metrics, the sums they follow from, and everything
+    that decides them.
 
-    Each metric's value is an attribute: `result.ppl`, `result.acc`. `result.metric("acc")` also has the
+    Each metric's value is an attribute: `result.ppl`, `result.acc`. `result.metric("acc")` also
+    has the
     interval, the unit and the signature.
 
     Attributes:
@@ -83,7 +92,8 @@ class Result:
         title: The task's title in a table.
         metrics: The metrics by name, in the order of the task.
         tally: Sums over all records.
-        nll_sha256: Hash of all scored tokens' log-probabilities (float32, little-endian, in text order).
+        nll_sha256: Hash of all scored tokens' log-probabilities (float32, little-endian, in
+        text order).
         model: Identity of the model.
         data: Identity of the text.
         detokenizer: What the detokenizer changed.
@@ -176,7 +186,9 @@ class Result:
         return self._value("acc_unfiltered")
 
     def figure(self, metric: str, row: str) -> tuple[float, str] | None:
-        """Return the first published figure of a metric in a row, with its source; None where none exists."""
+        """Return the first published figure of a metric in a row, with its source; None where
+        none exists.
+        """
         for figures in self.published:
             if figures.metric == metric and row in figures.rows:
                 return figures.rows[row], figures.source

@@ -1,6 +1,8 @@
-"""The signature: one line that says exactly which protocol and which model made a number, and reading it back.
+"""The signature: one line that says exactly which protocol and which model made a number, and
+reading it back.
 
-`key:value` pairs joined by `|`, the version last; those before `model:` are the protocol. White space, quotes, `|` and
+`key:value` pairs joined by `|`, the version last; those before `model:` are the protocol. White
+space, quotes, `|` and
 `%` inside a value are percent-encoded, so that every line reads back as what it was made from.
 """
 
@@ -37,7 +39,8 @@ class Difference(NamedTuple):
 def signature(
     task: str, protocol: Mapping[str, str], unit: str, model: ModelIdentity, version: str
 ) -> str:
-    """Return the signature of a metric; fields have a fixed order, and those before `model:` are the protocol.
+    """Return the signature of a metric; fields have a fixed order, and those before `model:`
+    are the protocol.
 
     `unit` is the denominator with its count; it stands after `detok`.
 
@@ -55,7 +58,9 @@ def signature(
 
 
 def model_fields(model: ModelIdentity) -> dict[str, str]:
-    """Return the fields of a signature that name the model; a local model appears by its label, not its path."""
+    """Return the fields of a signature that name the model; a local model appears by its label,
+    not its path.
+    """
     named = f"{model.label or model.name}@{model.revision}"
     return model.stated() | {"model": named, "tok": model.tokenizer}
 
@@ -74,7 +79,8 @@ def _encoded(match: re.Match[str]) -> str:
 
 
 def read(line: str) -> dict[str, str]:
-    """The fields of a signature, in order; what stands before `task:` (a printed value, a row's name) is passed over.
+    """The fields of a signature, in order; what stands before `task:` (a printed value, a row's
+    name) is passed over.
 
     Raises UsageError for text that is no signature.
     """
@@ -114,8 +120,10 @@ def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[Dif
 def comparable(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[bool, str]:
     """Whether two numbers may be set side by side, and why.
 
-    They may, where the protocols agree in everything; models may differ, and tokenizers too, unless what is divided
-    by is their tokens. The name of the task decides nothing: what it stands for is in the other fields.
+    They may, where the protocols agree in everything; models may differ, and tokenizers too,
+    unless what is divided
+    by is their tokens. The name of the task decides nothing: what it stands for is in the other
+    fields.
     """
     apart = differences(first, second)
     protocol = [pair.field for pair in apart if pair.field not in FREE]

@@ -1,4 +1,6 @@
-"""A number against the published one: target, difference, tolerance, verdict; and the reason, where one is known."""
+"""A number against the published one: target, difference, tolerance, verdict; and the reason,
+where one is known.
+"""
 
 from typing import NamedTuple
 
@@ -19,9 +21,11 @@ class Verdict(NamedTuple):
 def judged(result: Result, measured: MetricValue, suite: Suite) -> Verdict:
     """A number of a model that is one of the published table's against its figure there.
 
-    |value - target| <= tolerance is `within`; a metric's tolerance is absolute or a share of the target. There is no
-    target where nothing is published, for data that are not the published ones, and for a part of them. The tolerances
-    and known reasons are the suite's. Source: issue 4.
+    |value - target| <= tolerance is `within`; a metric's tolerance is absolute or a share of
+    the target. There is no
+    target where nothing is published, for data that are not the published ones, and for a part
+    of them. The tolerances
+    and known reasons are the suite's. 
     """
     name = measured.name
     value = measured.value

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 class Results(Sequence[Result]):
-    """Results in the order of their measurement: a sequence that is also indexed by the name of a task.
+    """Results in the order of their measurement: a sequence that is also indexed by the name of
+    a task.
 
     `print(results)` shows the table, with the published figures below; a notebook shows it as HTML.
 
@@ -29,7 +30,9 @@ class Results(Sequence[Result]):
     def __init__(
         self, results: Iterable[Result], *, suite: str = PAPER, include: Sequence[Path] = ()
     ) -> None:
-        """Args: `suite` names the columns of the table; `include` are folders with suites of one's own."""
+        """Args: `suite` names the columns of the table; `include` are folders with suites of
+        one's own.
+        """
         self._results = tuple(results)
         self._suite = suite
         self._include = tuple(include)

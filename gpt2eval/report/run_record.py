@@ -27,7 +27,9 @@ def now() -> str:
 
 
 def write_run(folder: Path, start: str, call: str) -> None:
-    """Write a task's `run.json`; `call` stands for the command where the command line did not start the run."""
+    """Write a task's `run.json`; `call` stands for the command where the command line did not
+    start the run.
+    """
     record = {
         "command": _command() or call,
         "start": start,

@@ -26,7 +26,9 @@ NAME = "result.json"
 
 
 def result_folder(out: Path, model: str, task: str) -> Path:
-    """Return `<out>/<model>/<task>[/<variant>]`; characters unfit for a file name become a hyphen."""
+    """Return `<out>/<model>/<task>[/<variant>]`; characters unfit for a file name become a
+    hyphen.
+    """
     return out / re.sub(r"[^\w.@+-]+", "-", model).strip("-.") / task
 
 
@@ -101,7 +103,9 @@ def read_results(*places: Path | str) -> Results:
 
 
 def readable(folder: Path) -> Results:
-    """Return the results below a folder, none where it has none; a broken file is skipped with a notice."""
+    """Return the results below a folder, none where it has none; a broken file is skipped with
+    a notice.
+    """
     results = (read_or_notify(path) for path in paths_below(folder))
     return Results([result for result in results if result])
 
@@ -116,7 +120,9 @@ def read_or_notify(path: Path) -> Result | None:
 
 
 def paths_below(folder: Path) -> list[Path]:
-    """Return the result.json files below a folder, sorted; a text may have that name too, and so its folder."""
+    """Return the result.json files below a folder, sorted; a text may have that name too, and
+    so its folder.
+    """
     paths: list[Path] = []
     for parent, folders, files in os.walk(folder):
         if NAME in files:
@@ -146,7 +152,9 @@ def read_result(path: Path) -> Result:
 
 @cache
 def _adapter() -> TypeAdapter[Result]:
-    """Return pydantic's validator of a result; building it takes longer than validating a hundred."""
+    """Return pydantic's validator of a result; building it takes longer than validating a
+    hundred.
+    """
     return TypeAdapter(Result)
 
 

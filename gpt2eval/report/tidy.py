@@ -16,7 +16,8 @@ Row = Mapping[str, object]
 def tidy(results: Iterable[Result]) -> pd.DataFrame:
     """Return a row per model, task and metric.
 
-    `units` counts `unit`; `published` and `source` are the figure of the model's row in the published table.
+    `units` counts `unit`; `published` and `source` are the figure of the model's row in the
+    published table.
     """
     return pd.DataFrame([row for result in results for row in tidy_rows(result)])
 
@@ -63,9 +64,11 @@ def _tidy_row(result: Result, metric: MetricValue) -> Row:
 
 
 def documents(parts: Sequence[Tally], *, bits: bool) -> pd.DataFrame:
-    """Return a row per document: its counts, nats, perplexity per token and, with `bits`, bits per byte.
+    """Return a row per document: its counts, nats, perplexity per token and, with `bits`, bits
+    per byte.
 
-    Perplexity and bits are None where no token is scored. Counts and nats add up to the totals of the task.
+    Perplexity and bits are None where no token is scored. Counts and nats add up to the totals
+    of the task.
     """
     return pd.DataFrame(
         [_document(n, tally, bits=bits) for n, tally in enumerate(by_record(parts))]

@@ -1,6 +1,7 @@
 """The file `results.csv` of an output folder: the rows of all results below it.
 
-Each result.json is read once and again only after it has changed, so a task costs the same however many
+Each result.json is read once and again only after it has changed, so a task costs the same
+however many
 results the folder holds.
 """
 
@@ -27,7 +28,9 @@ class TidyCsv:
         self._rows: dict[Path, list[tidy.Row]] = {}
 
     def update(self) -> None:
-        """Read new and changed results, which other workers may have written, and rewrite the file."""
+        """Read new and changed results, which other workers may have written, and rewrite the
+        file.
+        """
         paths = store.paths_below(self._out)
         for path in paths:
             status = path.stat()

@@ -1,6 +1,7 @@
 """Silence transformers and huggingface_hub for a while, and restore the caller's own choices.
 
-Both libraries keep verbosity and progress bars in globals of the process, which belong to the caller.
+Both libraries keep verbosity and progress bars in globals of the process, which belong to the
+caller.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from transformers.utils import logging
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Show errors only, and no progress bars, until the context is left; also works as a decorator."""
+    """Show errors only, and no progress bars, until the context is left; also works as a
+    decorator.
+    """
     verbosity = logging.get_verbosity()
     hub_verbosity = hub_logging.get_verbosity()
     bars = logging.is_progress_bar_enabled()
