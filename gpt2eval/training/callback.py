@@ -1,5 +1,7 @@
 """Evaluate a model from inside its training loop.
 
+from gpt2eval.report.results import Results
+from gpt2eval.report.results import Results
 from gpt2eval.training.callback import EvaluateCallback, evaluate_module
 
 results = evaluate_module(model, tokenizer, ["wikitext2"], step=step)      # in your own loop
@@ -33,7 +35,7 @@ def evaluate_module(
     step: int | None = None,
     context: int | None = None,
     logits: Callable[[nn.Module, Tensor], Any] | None = None,
-) -> list[Result]:
+) -> Results:
     """Measure tasks on a live module, as `evaluate` does on a checkpoint.
 
     The weights are used in place, in their dtype. Training mode, gradients, hooks and torch's
