@@ -1,4 +1,4 @@
-"""A model behind a server: a stand-in that fails in every way, and a real one where llama-cpp-python is installed."""
+"""Models behind a server: a fake that fails in every way, and llama-cpp-python if installed."""
 
 import json
 import math
@@ -41,18 +41,21 @@ Answer = dict[str, Any]
 
 @cache
 def distribution(last: int) -> np.ndarray:
-    """Log-probabilities of what follows a token, whatever came before."""
+    """Return the log-probabilities of the next token, which depend only on the last token."""
     logits = np.random.default_rng(last).normal(0, 2, SIZE)
     return logits - np.log(np.exp(logits).sum())
 
 
-class StandIn:
-    """A server whose every next token depends on the one before; `spoil` may change an answer, or say a status instead."""
+class FakeServer:
+    """A server whose next token depends only on the last one.
+
+    `spoil` may change an answer, replace it with a status, or drop the connection (None).
+    """
 
     def __init__(self) -> None:
         self.takes_ids, self.adds_start, self.context = True, False, 0
         self.words = WORDS
-        self.asked: list[Any] = []
+        self.bodies: list[Any] = []
         self.spoil: Callable[[int, Answer], Answer | int | None] = lambda number, answer: answer
         self.key = ""
         outer = self
@@ -71,17 +74,17 @@ class StandIn:
                 elif isinstance(body["prompt"], list) and not outer.takes_ids:
                     self.answer(422, {"detail": "prompt: Input should be a valid string"})
                 else:
-                    outer.asked.append(body)
-                    made = outer.spoil(len(outer.asked), outer.completion(body))
-                    if made is None:
+                    outer.bodies.append(body)
+                    answer = outer.spoil(len(outer.bodies), outer.completion(body))
+                    if answer is None:
                         self.close_connection = True
                         self.connection.shutdown(socket.SHUT_RDWR)
                     else:
                         self.answer(
                             *(
-                                (made, {"error": {"message": "try later"}})
-                                if isinstance(made, int)
-                                else (200, made)
+                                (answer, {"error": {"message": "try later"}})
+                                if isinstance(answer, int)
+                                else (200, answer)
                             )
                         )
 
@@ -105,7 +108,7 @@ class StandIn:
         return f"api:http://127.0.0.1:{self.http.server_address[1]}#tiny"
 
     def completion(self, body: Answer) -> Answer:
-        """What OpenAI's completions say: echoed tokens, then a generated one, the most likely."""
+        """Answer as OpenAI's completions: echoed tokens, then the likeliest or forced one."""
         prompt = body["prompt"]
         ids = (
             prompt
@@ -115,8 +118,8 @@ class StandIn:
         if isinstance(prompt, str) and self.adds_start:
             ids = [0, *ids]
         forced = [int(token) for token in body.get("logit_bias", {})]
-        went_on = forced[0] if forced else int(distribution(ids[-1]).argmax())
-        shown = [*ids, went_on] if body.get("echo") else [went_on]
+        generated = forced[0] if forced else int(distribution(ids[-1]).argmax())
+        shown = [*ids, generated] if body.get("echo") else [generated]
         before = [None, *ids] if body.get("echo") else [ids[-1]]
         logprobs = [
             None if last is None else float(distribution(last)[id_])
@@ -135,16 +138,16 @@ class StandIn:
 
 
 @pytest.fixture
-def standing(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
     monkeypatch.setattr(client, "BACKOFF", wait_none())
-    made = StandIn()
-    yield made
-    made.http.shutdown()
-    made.http.server_close()
+    fake = FakeServer()
+    yield fake
+    fake.http.shutdown()
+    fake.http.server_close()
 
 
-def load(standing: StandIn, **more: Any) -> Any:
-    return registry.load_model(standing.name, LoadOptions(tokenizer=str(DEMO / "model"), **more))
+def load(server: FakeServer, **more: Any) -> Any:
+    return registry.load_model(server.name, LoadOptions(tokenizer=str(DEMO / "model"), **more))
 
 
 def expected(ids: list[int]) -> list[float]:
@@ -154,9 +157,11 @@ def expected(ids: list[int]) -> list[float]:
 @pytest.mark.parametrize(
     ("takes_ids", "adds_start"), [(True, False), (False, False), (False, True)]
 )
-def test_scores_are_the_servers(standing: StandIn, takes_ids: bool, adds_start: bool) -> None:
-    standing.takes_ids, standing.adds_start = takes_ids, adds_start
-    model = load(standing)
+def test_scores_are_those_of_the_server(
+    server: FakeServer, takes_ids: bool, adds_start: bool
+) -> None:
+    server.takes_ids, server.adds_start = takes_ids, adds_start
+    model = load(server)
     ids = WORDS.encode(TEXT, add_special_tokens=False).ids
     assert model.start == (None if adds_start else 0)
     assert model.identity().attn == ("server+bos" if adds_start else "server")
@@ -165,90 +170,90 @@ def test_scores_are_the_servers(standing: StandIn, takes_ids: bool, adds_start: 
     if adds_start:
         requests = [Request(prefix[1:], branches) for prefix, branches in requests]
     scores = model.score(requests)
-    wanted = (
+    logprobs = (
         expected([0, *ids])[1:]
         + expected([0, *ids])[4:8]
         + [float(distribution(int(row[4]))[row[7]])]
     )
-    np.testing.assert_allclose(scores.logprobs, wanted, atol=1e-6)
+    np.testing.assert_allclose(scores.logprobs, logprobs, atol=1e-6)
     tops = [float(distribution(int(last)).max()) for last in row[:-1]]
     assert scores.is_greedy.tolist()[: len(ids) - 1] == [
-        v > top - 1e-3 for v, top in zip(wanted, tops[1:], strict=False)
+        v > top - 1e-3 for v, top in zip(logprobs, tops[1:], strict=False)
     ]
-    assert isinstance(standing.asked[-1]["prompt"], list if takes_ids else str)
+    assert isinstance(server.bodies[-1]["prompt"], list if takes_ids else str)
 
 
 @pytest.mark.parametrize("adds_start", [False, True])
 def test_a_blank_that_the_server_puts_before_a_text(
-    standing: StandIn, adds_start: bool, tmp_path: Path
+    server: FakeServer, adds_start: bool, tmp_path: Path
 ) -> None:
-    """As SentencePiece does: the text is sent without the blank that its first token begins with."""
+    """As SentencePiece does; the text is sent without the blank of its first token."""
     words = Tokenizer.from_str(WORDS.to_str())
     words.normalizer = Prepend(" ")
     words.save(str(tmp_path / "tokenizer.json"))
-    standing.words, standing.takes_ids, standing.adds_start = words, False, adds_start
+    server.words, server.takes_ids, server.adds_start = words, False, adds_start
     model = registry.load_model(
-        standing.name, LoadOptions(tokenizer=str(tmp_path / "tokenizer.json"))
+        server.name, LoadOptions(tokenizer=str(tmp_path / "tokenizer.json"))
     )
     ids = words.encode(TEXT, add_special_tokens=False).ids
     assert model.encode(TEXT).ids.tolist() == ids
     row = np.array(ids if adds_start else [0, *ids], np.int32)
     scores = model.score([Request(row[:1], (row[1:],))])
     np.testing.assert_allclose(scores.logprobs, expected(row.tolist()), atol=1e-6)
-    assert standing.asked[-1]["prompt"] == ("" if adds_start else "<|endoftext|>") + TEXT
+    assert server.bodies[-1]["prompt"] == ("" if adds_start else "<|endoftext|>") + TEXT
 
 
-def test_a_task_and_its_signature(standing: StandIn, tmp_path: Path) -> None:
-    standing.context = 66
-    model = load(standing)
+def test_a_task_and_its_signature(server: FakeServer, tmp_path: Path) -> None:
+    server.context = 66
+    model = load(server)
     assert model.context == 64
-    made = evaluate(
+    results = evaluate(
         model, ["text8", "cbt_cn"], data=demo.data(), out=tmp_path, settings=Settings(limit=3)
     )
-    assert "attn:server" in made[0].signature
-    assert "|ctx:64|" in made[0].signature
+    assert "attn:server" in results[0].signature
+    assert "|ctx:64|" in results[0].signature
     text = demo.data()["text8"].read_text()
-    assert made[0].tally.units.chars <= len(text)
-    asked = len(standing.asked)
+    assert results[0].tally.units.chars <= len(text)
+    count = len(server.bodies)
     again = evaluate(
         model, ["text8", "cbt_cn"], data=demo.data(), out=tmp_path, settings=Settings(limit=3)
     )
-    assert [result.nll_sha256 for result in again] == [result.nll_sha256 for result in made]
-    assert len(standing.asked) == asked
+    assert [result.nll_sha256 for result in again] == [result.nll_sha256 for result in results]
+    assert len(server.bodies) == count
 
 
 @pytest.mark.parametrize("trouble", [429, 500, 503, None])
-def test_what_passes_is_tried_again(standing: StandIn, trouble: int | None) -> None:
-    model = load(standing)
+def test_a_temporary_failure_is_retried(server: FakeServer, trouble: int | None) -> None:
+    model = load(server)
     row = np.array([0, 5, 6, 7], np.int32)
     calm = model.score([Request(row[:1], (row[1:],))]).logprobs
-    first = len(standing.asked)
-    standing.spoil = lambda number, answer: answer if number > first + 3 else trouble
+    first = len(server.bodies)
+    server.spoil = lambda number, answer: answer if number > first + 3 else trouble
     assert model.score([Request(row[:1], (row[1:],))]).logprobs.tolist() == calm.tolist()
-    assert len(standing.asked) == first + 4
+    assert len(server.bodies) == first + 4
 
 
-def test_what_does_not_pass_is_an_error_and_loses_nothing(
-    standing: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_permanent_failure_is_an_error_and_loses_no_results(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "chunks", partial(plan.chunks, size=1024))
     data = demo.data()
     settings = Settings(context=256, batch_size=4)
-    model = load(standing)
+    model = load(server)
     whole = evaluate(model, ["text8"], data=data, out=tmp_path / "a", settings=settings)[0]
-    needed, first = len(standing.asked), len(standing.asked)
-    standing.spoil = lambda number, answer: answer if number < first + needed // 2 else 500
+    needed, first = len(server.bodies), len(server.bodies)
+    server.spoil = lambda number, answer: answer if number < first + needed // 2 else 500
     with pytest.raises(
         UsageError,
         match=r"completions: status 500: try later, 8 times; expected a server that answers",
     ):
         evaluate(model, ["text8"], data=data, out=tmp_path / "b", settings=settings)
-    standing.spoil, before = lambda number, answer: answer, len(standing.asked)
+    server.spoil, before = lambda number, answer: answer, len(server.bodies)
     assert (
         evaluate(model, ["text8"], data=data, out=tmp_path / "b", settings=settings)[0].nll_sha256
         == whole.nll_sha256
     )
-    assert len(standing.asked) - before < needed - 3
+    assert len(server.bodies) - before < needed - 3
 
 
 def edited(**changes: Any) -> Callable[[int, Answer], Answer]:
@@ -321,15 +326,15 @@ CASES: dict[str, tuple[Callable[[int, Answer], Answer], str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_answer_that_cannot_be_is_refused_at_the_start(standing: StandIn, case: str) -> None:
-    standing.spoil, said = CASES[case]
-    with pytest.raises(UsageError, match=f"http://127.0.0.1.*{said}") as caught:
-        load(standing)
+def test_an_impossible_answer_is_rejected_at_the_start(server: FakeServer, case: str) -> None:
+    server.spoil, message = CASES[case]
+    with pytest.raises(UsageError, match=f"http://127.0.0.1.*{message}") as caught:
+        load(server)
     assert "\n" not in str(caught.value)
 
 
-def test_misplaced_log_probabilities_are_noticed(standing: StandIn) -> None:
-    """As llama-cpp-python gives them for prompts without its start token: each beside the token before its own."""
+def test_misplaced_log_probabilities_are_detected(server: FakeServer) -> None:
+    """As llama-cpp-python returns them for prompts without its start token: one token early."""
 
     def shifted(_: int, answer: Answer) -> Answer:
         listed = answer["choices"][0]["logprobs"]
@@ -341,30 +346,30 @@ def test_misplaced_log_probabilities_are_noticed(standing: StandIn) -> None:
             ]
         return answer
 
-    standing.spoil = shifted
+    server.spoil = shifted
     with pytest.raises(
         UsageError,
         match="is not its most likely token, so its log-probabilities belong to other tokens",
     ):
-        load(standing)
+        load(server)
 
 
-def test_a_cache_that_changes_scores_is_noticed(standing: StandIn) -> None:
+def test_a_cache_that_changes_scores_is_detected(server: FakeServer) -> None:
     def cached(number: int, answer: Answer) -> Answer:
         return edited(
             token_logprobs=lambda t: [None, *(v - 0.2 * (number > 3) for v in t[1:-1]), t[-1]]
         )(number, answer)
 
-    standing.spoil = cached
+    server.spoil = cached
     with pytest.raises(
         UsageError,
         match=r"same tokens again differs by 0.200 nats; expected a server without prefix caching",
     ):
-        load(standing)
+        load(server)
 
 
 def test_addresses_keys_and_tokenizers(
-    standing: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("api:http://127.0.0.1:8000", "api:127.0.0.1:8000#x", "api:#x"):
         with pytest.raises(UsageError, match="expected api:URL#MODEL"):
@@ -374,28 +379,28 @@ def test_addresses_keys_and_tokenizers(
         UsageError,
         match=r"no tokenizer of that name, and the server offers none .*; expected --tokenizer",
     ):
-        registry.load_model(standing.name, LoadOptions())
-    standing.key = "secret"
+        registry.load_model(server.name, LoadOptions())
+    server.key = "secret"
     with pytest.raises(UsageError, match="status 401: wrong key"):
-        load(standing)
+        load(server)
     (tmp_path / "key").write_text("secret\n")
-    assert "secret" not in str(load(standing, api_key_file=str(tmp_path / "key")).identity())
+    assert "secret" not in str(load(server, api_key_file=str(tmp_path / "key")).identity())
     with pytest.raises(UsageError, match=r"--api-key-file .*none: No such file"):
-        load(standing, api_key_file=str(tmp_path / "none"))
-    standing.http.shutdown()
-    standing.http.server_close()
+        load(server, api_key_file=str(tmp_path / "none"))
+    server.http.shutdown()
+    server.http.server_close()
     with pytest.raises(
         UsageError, match=r"ConnectError: .*, 3 times; expected a server that answers$"
     ):
-        load(standing)
+        load(server)
 
 
-# -- a real server -------------------------------------------------------------------------------------------------
+# -- a real server ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """llama-cpp-python's server on the demo model as GGUF, its cache in float32."""
+    """Run llama-cpp-python's server on the demo model as GGUF, with a float32 cache."""
     pytest.importorskip("llama_cpp", reason="needs llama-cpp-python with its server")
     from test_formats import gguf
 
@@ -435,22 +440,23 @@ def test_llama_cpp(real: str, words: str | None) -> None:
         registry.load_model("demo", LoadOptions(device="cpu")),
     )
     assert model.context == 510
-    there, here = model.encode(TEXT), ours.encode(TEXT)
-    assert (there.ids.tolist(), there.ends.tolist(), there.lossy) == (
-        here.ids.tolist(),
-        here.ends.tolist(),
+    remote = model.encode(TEXT)
+    local = ours.encode(TEXT)
+    assert (remote.ids.tolist(), remote.ends.tolist(), remote.lossy) == (
+        local.ids.tolist(),
+        local.ends.tolist(),
         False,
     )
-    row = np.array([0, *here.ids], np.int32)
+    row = np.array([0, *local.ids], np.int32)
     requests = [Request(row[:1], (row[1:],)), Request(row[:9], (row[9:12], row[4:6]))]
     np.testing.assert_allclose(
         model.score(requests).logprobs, ours.score(requests).logprobs, atol=5e-3
     )  # its GELU is a float16 table
-    made, wanted = (
+    measured, expected_result = (
         evaluate(m, ["lambada"], data=demo.data(), settings=Settings(limit=3))[0]
         for m in (model, ours)
     )
-    assert made.primary.value == pytest.approx(wanted.primary.value, rel=5e-3)
+    assert measured.primary.value == pytest.approx(expected_result.primary.value, rel=5e-3)
     plain = model.encode("was a bright cold day in April, and the clocks").ids
-    within = [Request(plain[:3], (plain[3:],))]  # whose echo is one place off there
+    within = [Request(plain[:3], (plain[3:],))]  # whose echo is off by one on this server
     np.testing.assert_allclose(model.score(within).logprobs, ours.score(within).logprobs, atol=5e-3)

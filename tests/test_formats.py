@@ -1,4 +1,7 @@
-"""Checkpoints of other frameworks, made here from one small model, against transformers' own scores of it, token by token."""
+"""Checkpoints of other frameworks, written from small models, against transformers' own scores.
+
+Log-probabilities are compared token by token.
+"""
 
 import json
 import pickle
@@ -25,7 +28,7 @@ from transformers import (
 
 from gpt2eval import demo, evaluate
 from gpt2eval.errors import UsageError
-from gpt2eval.models import registry as backends
+from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.pipeline import Settings
 from gpt2eval.types import Request
@@ -33,14 +36,17 @@ from gpt2eval.types import Request
 END = "<|endoftext|>"
 VOCABULARY = 400
 NATS = 1e-4  # per token
-TEXT = "Pride and Prejudice, by Jane Austen: it is a truth universally acknowledged, café and all.\n\tNo 42!  "
+TEXT = (
+    "Pride and Prejudice, by Jane Austen: it is a truth universally acknowledged, café and all."
+    "\n\tNo 42!  "
+)
 TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 WIDTH, LAYERS, HEADS, CONTEXT = 32, 3, 4, 64
 
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A byte-level BPE in the forms that checkpoints bring: GPT-2's two files, and a tokenizer.json."""
+    """Write a byte-level BPE as GPT-2's two files and as a tokenizer.json."""
     tokenizer: Any = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -88,14 +94,14 @@ def gpt2() -> Any:
 
 
 def scores(name: str, ids: list[int], **options: Any) -> NDArray[np.floating]:
-    """Log-probabilities of all tokens but the first, by our backend."""
-    model = backends.load_model(name, LoadOptions(device="cpu", **options))
+    """Return the log-probabilities of all tokens but the first, by our backend."""
+    model = registry.load_model(name, LoadOptions(device="cpu", **options))
     row = np.array(ids, np.int32)
     return model.score([Request(row[:1], (row[1:],))]).logprobs
 
 
-def theirs(model: Any, ids: list[int], size: int = VOCABULARY) -> NDArray[np.floating]:
-    """The same by a plain call of transformers' model, in float64."""
+def reference_scores(model: Any, ids: list[int], size: int = VOCABULARY) -> NDArray[np.floating]:
+    """Return the same by a plain call of transformers' model, in float64."""
     with torch.inference_mode():
         logits = model(input_ids=torch.tensor([ids])).logits[0, :-1, :size].double()
     return logits.log_softmax(1)[range(len(ids) - 1), ids[1:]].numpy()
@@ -103,30 +109,32 @@ def theirs(model: Any, ids: list[int], size: int = VOCABULARY) -> NDArray[np.flo
 
 def ids_of(name: str, text: str = TEXT, **options: Any) -> list[int]:
     return (
-        backends.load_model(name, LoadOptions(device="cpu", **options))
+        registry.load_model(name, LoadOptions(device="cpu", **options))
         .encode(text)
         .ids.tolist()[:CONTEXT]
     )
 
 
-def agree(name: str, model: Any, words: Path, **options: Any) -> None:
-    """Its tokens are the tokenizer's, and its log-probabilities the model's."""
+def check_agreement(name: str, model: Any, words: Path, **options: Any) -> None:
+    """Check that the tokens are the tokenizer's and the log-probabilities the model's."""
     ids = Tokenizer.from_file(str(words / "tokenizer.json")).encode(TEXT).ids[:CONTEXT]
     assert ids_of(name, **options) == ids
     assert len(set(ids)) > 20
-    np.testing.assert_allclose(scores(name, ids, **options), theirs(model, ids), atol=NATS, rtol=0)
+    np.testing.assert_allclose(
+        scores(name, ids, **options), reference_scores(model, ids), atol=NATS, rtol=0
+    )
 
 
-def beside(words: Path, folder: Path, *names: str) -> None:
+def copy_files(words: Path, folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).write_bytes((words / name).read_bytes())
 
 
-# -- nanoGPT -------------------------------------------------------------------------------------------------------
+# -- nanoGPT ---------------------------------------------------------------------------------------
 
 
 def nanogpt(model: Any, path: Path, *, prefix: str = "", bias: bool = True, **more: Any) -> Path:
-    """A checkpoint as train.py saves it: linear layers `[out, in]`, the causal mask among the buffers."""
+    """Write a checkpoint as train.py does: linear layers `[out, in]`, the mask as a buffer."""
     state = {}
     for name, value in model.state_dict().items():
         if bias or not name.endswith(".bias"):
@@ -158,12 +166,12 @@ def nanogpt(model: Any, path: Path, *, prefix: str = "", bias: bool = True, **mo
 
 @pytest.mark.parametrize("prefix", ["", "_orig_mod."])
 def test_nanogpt(gpt2: Any, words: Path, tmp_path: Path, prefix: str) -> None:
-    beside(words, tmp_path, "encoder.json", "vocab.bpe")
+    copy_files(words, tmp_path, "encoder.json", "vocab.bpe")
     path = nanogpt(gpt2, tmp_path / "ckpt.pt", prefix=prefix)
-    agree(f"nanogpt-tanh:{path}", gpt2, words)
+    check_agreement(f"nanogpt-tanh:{path}", gpt2, words)
     exact = random_model(GPT2Config(**gpt2.config.to_dict() | {"activation_function": "gelu"}))
-    agree(f"nanogpt:{path}", exact, words)
-    assert backends.load_model(f"nanogpt:{path}").identity().step == "2000"
+    check_agreement(f"nanogpt:{path}", exact, words)
+    assert registry.load_model(f"nanogpt:{path}").identity().step == "2000"
 
 
 def test_nanogpt_without_biases(gpt2: Any, words: Path, tmp_path: Path) -> None:
@@ -173,7 +181,7 @@ def test_nanogpt_without_biases(gpt2: Any, words: Path, tmp_path: Path) -> None:
             if name.endswith(".bias"):
                 parameter.zero_()
     path = nanogpt(bare, tmp_path / "ckpt.pt", bias=False)
-    agree(f"nanogpt-tanh:{path}", bare, words, tokenizer=str(words))
+    check_agreement(f"nanogpt-tanh:{path}", bare, words, tokenizer=str(words))
 
 
 def test_nanogpt_by_character(tmp_path: Path) -> None:
@@ -199,27 +207,27 @@ def test_nanogpt_by_character(tmp_path: Path) -> None:
     assert ids_of(f"nanogpt:{away}", text[:32], tokenizer=str(tmp_path / "meta.pkl")) == ids
     assert ids_of(f"nanogpt:{path}", text[:32]) == ids
     np.testing.assert_allclose(
-        scores(f"nanogpt:{path}", ids), theirs(model, ids), atol=NATS, rtol=0
+        scores(f"nanogpt:{path}", ids), reference_scores(model, ids), atol=NATS, rtol=0
     )
     (tmp_path / "mine.txt").write_text(text)
-    made = evaluate(
+    result = evaluate(
         f"nanogpt:{path}",
         ["text8"],
         data={"text8": tmp_path / "mine.txt"},
         settings=Settings(context=32),
     )[0]
-    assert made.tally.tokens == made.tally.units.chars - 1 == len(text) - 1
+    assert result.tally.tokens == result.tally.units.chars - 1 == len(text) - 1
     with pytest.raises(
         UsageError, match=r"character 'É' \(at 2 of 'abÉd'\) is not among the \d+ characters"
     ):
-        backends.load_model(f"nanogpt:{path}").encode("abÉd")
+        registry.load_model(f"nanogpt:{path}").encode("abÉd")
 
 
-# -- llm.c ---------------------------------------------------------------------------------------------------------
+# -- llm.c -----------------------------------------------------------------------------------------
 
 
 def llmc(model: Any, path: Path, version: int, padded: int = 512) -> Path:
-    """A file as llm.c writes it: a header, then every kind of tensor with all layers together."""
+    """Write a file as llm.c does: a header, then each kind of tensor with all layers together."""
     config, state = model.config, model.state_dict()
     header = np.zeros(256, "<i4")
     sizes = [
@@ -231,9 +239,7 @@ def llmc(model: Any, path: Path, version: int, padded: int = 512) -> Path:
         padded,
     ]
     header[:8] = [20240326, version, *sizes]
-    rows = torch.full(
-        (padded - config.vocab_size, config.n_embd), 7.0
-    )  # what pads must not be read
+    rows = torch.full((padded - config.vocab_size, config.n_embd), 7.0)  # padding must not be read
     kinds = [
         "ln_1.weight",
         "ln_1.bias",
@@ -272,17 +278,17 @@ def test_llmc(gpt2: Any, words: Path, tmp_path: Path, version: int) -> None:
     if version == 5:
         model = model.to(torch.bfloat16).float()
     name = f"llmc:{llmc(model, tmp_path / 'model_00000300.bin', version)}"
-    agree(name, model, words, tokenizer=str(words / "tokenizer.json"))
-    identity = backends.load_model(name, LoadOptions(tokenizer=str(words))).identity()
+    check_agreement(name, model, words, tokenizer=str(words / "tokenizer.json"))
+    identity = registry.load_model(name, LoadOptions(tokenizer=str(words))).identity()
     assert identity.step == "300"
     assert identity.shape == f"gpt2-{LAYERS}x{WIDTH}-{VOCABULARY}"
 
 
-# -- OpenAI --------------------------------------------------------------------------------------------------------
+# -- OpenAI ----------------------------------------------------------------------------------------
 
 
 class Bundle:
-    """Stands for TensorFlow's reader, where that is not installed: names, shapes and arrays."""
+    """A replacement for TensorFlow's reader: names, shapes and arrays."""
 
     def __init__(self, arrays: Mapping[str, NDArray[np.floating]]) -> None:
         self.arrays = arrays
@@ -295,7 +301,7 @@ class Bundle:
 
 
 @pytest.mark.parametrize("scheme", ["nanogpt", "llmc"])
-def test_a_file_that_is_written_over_after_it_was_loaded(
+def test_overwriting_a_file_after_loading_changes_no_score(
     gpt2: Any, words: Path, tmp_path: Path, scheme: str
 ) -> None:
     path = (
@@ -303,8 +309,8 @@ def test_a_file_that_is_written_over_after_it_was_loaded(
         if scheme == "nanogpt"
         else llmc(gpt2, tmp_path / "model_00000001.bin", 3)
     )
-    beside(words, tmp_path, "encoder.json", "vocab.bpe")
-    model = backends.load_model(f"{scheme}:{path}", LoadOptions(device="cpu"))
+    copy_files(words, tmp_path, "encoder.json", "vocab.bpe")
+    model = registry.load_model(f"{scheme}:{path}", LoadOptions(device="cpu"))
     row = np.array(model.encode(TEXT).ids[:CONTEXT], np.int32)
     before, _, _ = model.score([Request(row[:1], (row[1:],))])
     with path.open("r+b") as file:
@@ -313,7 +319,7 @@ def test_a_file_that_is_written_over_after_it_was_loaded(
 
 
 def openai_arrays(model: Any) -> dict[str, NDArray[np.floating]]:
-    """Tensors under the names of the release; linear layers are one-dimensional convolutions `[1, in, out]`."""
+    """Return tensors under the release's names; linear layers are convolutions `[1, in, out]`."""
     arrays = {}
     for name, value in model.state_dict().items():
         if name == "lm_head.weight":
@@ -330,7 +336,7 @@ def openai_arrays(model: Any) -> dict[str, NDArray[np.floating]]:
 
 
 def openai_folder(model: Any, words: Path, folder: Path) -> Path:
-    beside(words, folder, "encoder.json", "vocab.bpe")
+    copy_files(words, folder, "encoder.json", "vocab.bpe")
     config = model.config
     hparams = {"n_vocab": config.vocab_size, "n_ctx": config.n_positions, "n_embd": config.n_embd}
     hparams |= {"n_head": config.n_head, "n_layer": config.n_layer}
@@ -347,13 +353,13 @@ def test_openai_names(
     from gpt2eval.models.formats import openai
 
     folder = openai_folder(gpt2, words, tmp_path)
-    (folder / "model.ckpt.index").write_bytes(b"stands for TensorFlow's")
+    (folder / "model.ckpt.index").write_bytes(b"not read")
     monkeypatch.setattr(openai, "_reader", lambda prefix: Bundle(openai_arrays(gpt2)))
-    agree(f"openai:{folder}", gpt2, words)
+    check_agreement(f"openai:{folder}", gpt2, words)
 
 
 def test_openai_by_tensorflow(gpt2: Any, words: Path, tmp_path: Path) -> None:
-    """A bundle that TensorFlow wrote, read by TensorFlow."""
+    """TensorFlow reads a checkpoint that TensorFlow wrote."""
     pytest.importorskip("tensorflow", reason="needs gpt2eval[tensorflow]")
     from subprocess import run
     from sys import executable
@@ -367,15 +373,16 @@ def test_openai_by_tensorflow(gpt2: Any, words: Path, tmp_path: Path) -> None:
         "import numpy as np, tensorflow as tf\n"
         f"arrays = np.load({str(tmp_path / 'arrays.npz')!r})\n"
         "with tf.Graph().as_default(), tf.compat.v1.Session() as session:\n"
-        "    [tf.compat.v1.Variable(arrays[name], name=name.replace('.', '/')) for name in arrays.files]\n"
+        "    for name in arrays.files:\n"
+        "        tf.compat.v1.Variable(arrays[name], name=name.replace('.', '/'))\n"
         "    session.run(tf.compat.v1.global_variables_initializer())\n"
         f"    tf.compat.v1.train.Saver().save(session, {str(folder / 'model.ckpt')!r})\n"
     )
     run([executable, "-c", write], check=True, capture_output=True)
-    agree(f"openai:{folder}", gpt2, words)
+    check_agreement(f"openai:{folder}", gpt2, words)
 
 
-# -- LitGPT --------------------------------------------------------------------------------------------------------
+# -- LitGPT ----------------------------------------------------------------------------------------
 
 SIZES: dict[str, Any] = {
     "hidden_size": WIDTH,
@@ -409,7 +416,7 @@ RENAMED = {
     "gpt_neox.embed_in.": "transformer.wte.",
     "gpt_neox.final_layer_norm.": "transformer.ln_f.",
     "gpt_neox.layers.": "transformer.h.",
-    "embed_out.": "lm_head.",  # what some versions of transformers call it
+    "embed_out.": "lm_head.",  # the name in some versions of transformers
     "attention.dense": "attn.proj",
     "mlp.dense_h_to_4h": "mlp.fc",
     "mlp.dense_4h_to_h": "mlp.proj",
@@ -417,11 +424,12 @@ RENAMED = {
 
 
 def litgpt(
-    model: Any, words: Path, folder: Path, said: Mapping[str, Any], *, grouped: bool = False
+    model: Any, words: Path, folder: Path, lit_config: Mapping[str, Any], *, grouped: bool = False
 ) -> Path:
-    """A folder of LitGPT: queries, keys and values in one tensor, in old checkpoints group by group."""
-    beside(words, folder, "tokenizer.json", "tokenizer_config.json")
-    groups, size = said.get("n_query_groups", HEADS), WIDTH // HEADS
+    """Write a folder of LitGPT; old checkpoints order queries, keys and values by group."""
+    copy_files(words, folder, "tokenizer.json", "tokenizer_config.json")
+    groups = lit_config.get("n_query_groups", HEADS)
+    size = WIDTH // HEADS
     state: dict[str, torch.Tensor] = {}
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name, value in model.state_dict().items():
@@ -459,7 +467,9 @@ def litgpt(
         "intermediate_size": 48,
         "hf_config": {"name": "mine", "org": "me"},
     }
-    (folder / "model_config.yaml").write_text(yaml.safe_dump({"name": "mine", **sizes, **said}))
+    (folder / "model_config.yaml").write_text(
+        yaml.safe_dump({"name": "mine", **sizes, **lit_config})
+    )
     return folder
 
 
@@ -486,16 +496,18 @@ def test_litgpt(words: Path, tmp_path: Path, kind: str, grouped: bool) -> None:
             {"parallel_residual": False},
         ),
     }
-    config, said = configs[kind]
+    config, lit_config = configs[kind]
     model = random_model(config)
-    agree(f"litgpt:{litgpt(model, words, tmp_path, said, grouped=grouped)}", model, words)
+    check_agreement(
+        f"litgpt:{litgpt(model, words, tmp_path, lit_config, grouped=grouped)}", model, words
+    )
 
 
-# -- GGUF ----------------------------------------------------------------------------------------------------------
+# -- GGUF ------------------------------------------------------------------------------------------
 
 
 def gguf(model: Any, words: Path, path: Path) -> Path:
-    """A GPT-2 as llama.cpp's converter writes it."""
+    """Write a GPT-2 as llama.cpp's converter does."""
     from gguf import GGUFWriter, TokenType
 
     config, state = model.config, model.state_dict()
@@ -535,8 +547,8 @@ def gguf(model: Any, words: Path, path: Path) -> Path:
     names |= {"ln_f": "output_norm", "lm_head": "output"}
     for name, value in state.items():
         new = name.removeprefix("transformer.").replace("h.", "blk.", 1)
-        for ours, said in names.items():
-            new = new.replace(ours, said)
+        for ours, gguf_name in names.items():
+            new = new.replace(ours, gguf_name)
         writer.add_tensor(
             new, (value.t() if name.endswith(TRANSPOSED) else value).contiguous().numpy()
         )
@@ -549,23 +561,23 @@ def gguf(model: Any, words: Path, path: Path) -> Path:
 
 def test_gguf(gpt2: Any, words: Path, tmp_path: Path) -> None:
     name = f"gguf:{gguf(gpt2, words, tmp_path / 'tiny.gguf')}"
-    agree(name, gpt2, words)
-    identity = backends.load_model(name, LoadOptions(device="cpu")).identity()
+    check_agreement(name, gpt2, words)
+    identity = registry.load_model(name, LoadOptions(device="cpu")).identity()
     assert (identity.name, identity.label) == (name, "gguf:tiny.gguf")
     assert identity.quant == "gguf"
 
 
-# -- adapters ------------------------------------------------------------------------------------------------------
+# -- adapters --------------------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings(
     "ignore:.*is_gradient_checkpointing:FutureWarning"
-)  # of peft about transformers
+)  # peft uses a deprecated attribute
 def test_an_adapter(gpt2: Any, words: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
     gpt2.save_pretrained(tmp_path / "base")
-    beside(words, tmp_path / "base", "tokenizer.json", "tokenizer_config.json")
+    copy_files(words, tmp_path / "base", "tokenizer.json", "tokenizer_config.json")
     torch.manual_seed(5)
     adapted: Any = get_peft_model(
         AutoModelForCausalLM.from_pretrained(tmp_path / "base"),
@@ -580,13 +592,13 @@ def test_an_adapter(gpt2: Any, words: Path, tmp_path: Path) -> None:
     adapted.save_pretrained(tmp_path / "adapter")
     ids = ids_of(str(tmp_path / "base"))
     with_it = scores(str(tmp_path / "base"), ids, peft=str(tmp_path / "adapter"))
-    np.testing.assert_allclose(with_it, theirs(adapted.eval(), ids), atol=NATS, rtol=0)
+    np.testing.assert_allclose(with_it, reference_scores(adapted.eval(), ids), atol=NATS, rtol=0)
     assert np.abs(with_it - scores(str(tmp_path / "base"), ids)).max() > 0.1
-    identity = backends.load_model(
+    identity = registry.load_model(
         str(tmp_path / "base"), LoadOptions(peft=str(tmp_path / "adapter"))
     ).identity()
     assert identity.peft.startswith("adapter@")
     with pytest.raises(
         UsageError, match=r"--peft .*nowhere: .*; expected an adapter for this model"
     ):
-        backends.load_model(str(tmp_path / "base"), LoadOptions(peft=str(tmp_path / "nowhere")))
+        registry.load_model(str(tmp_path / "base"), LoadOptions(peft=str(tmp_path / "nowhere")))

@@ -1,4 +1,4 @@
-"""Backends against an independent loop: one forward pass per window, no batches, log-softmax in float64."""
+"""Backends against an independent loop: one pass per window, no batches, float64 softmax."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ LOGPROB = 1e-5  # absolute, per token
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """Random models of a few thousand weights, saved with a tokenizer trained on the demo data."""
+    """Save small random models, with a tokenizer trained on the demo data."""
     torch.set_num_threads(1)
     tokenizer: Any = Tokenizer(bpe.BPE())
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
@@ -70,18 +70,18 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
             initializer_range=0.15,
         ),
     }
-    made = {}
+    saved = {}
     for name, config in configs.items():
-        made[name] = tmp_path_factory.mktemp(name)
+        saved[name] = tmp_path_factory.mktemp(name)
         torch.manual_seed(7)
-        AutoModelForCausalLM.from_config(config).save_pretrained(made[name])
-        fast.save_pretrained(made[name])
-    return made
+        AutoModelForCausalLM.from_config(config).save_pretrained(saved[name])
+        fast.save_pretrained(saved[name])
+    return saved
 
 
 @pytest.fixture(scope="session", params=["packed", "sdpa"])
 def gpt2(folders: Mapping[str, Path], request: pytest.FixtureRequest) -> CausalModel:
-    """The same model in both engines."""
+    """Load the same model with either engine."""
     model = load(folders["gpt2"], attn=request.param)
     assert model.identity().attn == request.param
     return model
@@ -97,28 +97,27 @@ def load(folder: Path, dtype: str = "float32", attn: str | None = None) -> Causa
 
 
 class Naive:
-    """A model and a tokenizer without any of the package."""
+    """A model and a tokenizer that use none of the package's code."""
 
     def __init__(self, folder: Path) -> None:
         self.model = AutoModelForCausalLM.from_pretrained(folder).eval()
         self.tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     def ids(self, text: str) -> list[int]:
-        stray = (
-            text[:1] if "\udca1" <= text[:1] <= "\udcff" else ""
-        )  # a byte whose name is its Latin-1 character
+        # The name of such a stray byte is its Latin-1 character.
+        stray = text[:1] if "\udca1" <= text[:1] <= "\udcff" else ""
         first = [self.tokenizer.token_to_id(chr(ord(c) - 0xDC00)) for c in stray]
         return first + self.tokenizer.encode(text.removeprefix(stray), add_special_tokens=False).ids
 
     def ends(self, text: str) -> list[int]:
-        """Characters written after each token: a token's name has a character per byte."""
+        """Return the end of each token; the name of a token has one character per byte."""
         names = [self.tokenizer.id_to_token(i) for i in self.ids(text)]
         written = np.cumsum([len(name) for name in names]).tolist()
         upto = [len(text[:n].encode()) for n in range(len(text) + 1)]
         return [next(n for n, size in enumerate(upto) if size >= w) for w in written]
 
     def last(self, inputs: Sequence[int], targets: Sequence[int]) -> list[float]:
-        """Log-probabilities of the targets, the last of which follows the last input."""
+        """Return the log-probabilities of the targets; the last one follows the last input."""
         with torch.inference_mode():
             logits = self.model(input_ids=torch.tensor([[*inputs]])).logits[
                 0, len(inputs) - len(targets) :
@@ -126,20 +125,19 @@ class Naive:
         return torch.log_softmax(logits.double(), 1)[range(len(targets)), [*targets]].tolist()
 
     def stream(self, x: Sequence[int], context: int, stride: int) -> list[float]:
-        """All of `x` but its first token, window by window."""
-        found: list[float] = []
+        """Score all of `x` except its first token, window by window."""
+        scores: list[float] = []
         end = context
-        while len(found) < len(x) - 1:
-            found += self.last(
-                x[max(0, end - context) : min(end, len(x) - 1)], x[len(found) + 1 : end + 1]
-            )
+        while len(scores) < len(x) - 1:
+            inputs = x[max(0, end - context) : min(end, len(x) - 1)]
+            scores += self.last(inputs, x[len(scores) + 1 : end + 1])
             end += stride
-        return found
+        return scores
 
     def question(
         self, passages: Sequence[Passage], context: int, start: list[int]
     ) -> list[list[float]]:
-        """Every choice in a pass of its own: the tokens after those that all begin with, or those of the part."""
+        """Score each choice in its own pass: the tokens after the common prefix, or of the part."""
         texts = [self.ids(p.text) for p in passages]
         ends = [self.ends(p.text) for p in passages]
         if len(texts) > 1:
@@ -160,7 +158,7 @@ class Naive:
     def scores(
         self, task: Task, records: Sequence[Record], context: int, stride: int
     ) -> list[list[float]]:
-        """The log-probabilities of every passage's scored tokens."""
+        """Return the log-probabilities of every passage's scored tokens."""
         start = [self.tokenizer.token_to_id(END)] if task.start == "eot" else []
         groups = [passages_of(task, [record]) for record in records]
         if task.ask == "everything":
@@ -178,7 +176,7 @@ def passages_of(task: Task, records: Sequence[Record]) -> list[Passage]:
 def scored(
     model: CausalModel, task: Task, records: Sequence[Record], stride: int = 64, batch: int = 8
 ) -> list[Scored]:
-    """The package's scores of every passage."""
+    """Return the package's scores of every passage."""
     passages = passages_of(task, records)
     encoded = [Encoded(p, *model.encode(p.text)[:2]) for p in passages]
     window = plan.Window(model.context, stride, model.start if task.start == "eot" else None)
@@ -187,12 +185,12 @@ def scored(
     return outcome.passages
 
 
-def nats(found: Sequence[Scored]) -> list[float]:
-    return [float(s.nats.sum()) for s in found]
+def nats(passages: Sequence[Scored]) -> list[float]:
+    return [float(passage.nats.sum()) for passage in passages]
 
 
 def some(name: str, limit: int, **changes: Any) -> tuple[Task, Sequence[Record]]:
-    """A task, changed, and a few of its demo records."""
+    """Return a task with changes, and a few of its demo records."""
     task = load_task(name).model_copy(update=changes)
     return task, head(
         corpus.load_corpus(task, demo.data()[task.name]).records,
@@ -217,9 +215,9 @@ def test_streams_and_lines_equal_a_loop_for_any_stride_and_batch(
         expected = [-sum(s) for s in naive.scores(task, records, 64, stride)]
         assert sum(expected) > 1000
         for batch in (1, 3, 8):
-            found = scored(gpt2, task, records, stride, batch)
-            assert nats(found) == pytest.approx(expected, rel=NATS)
-            assert all(s.unscored == (start == "none") and s.straddling == 0 for s in found)
+            result = scored(gpt2, task, records, stride, batch)
+            assert nats(result) == pytest.approx(expected, rel=NATS)
+            assert all(s.unscored == (start == "none") and s.straddling == 0 for s in result)
 
 
 @pytest.mark.parametrize("start", ["eot", "none"])
@@ -232,12 +230,12 @@ def test_last_words_and_choices_equal_a_loop_where_the_context_is_cut(
     task, records = some(name, 3, start=start)
     expected = Naive(folders["gpt2"]).scores(task, records, 64, 64)
     for batch in (1, 3, 8):
-        found = scored(gpt2, task, records, batch=batch)
-        assert nats(found) == pytest.approx([-sum(s) for s in expected], rel=NATS)
-        assert [s.tokens.sum() for s in found] == [len(s) for s in expected]
+        result = scored(gpt2, task, records, batch=batch)
+        assert nats(result) == pytest.approx([-sum(s) for s in expected], rel=NATS)
+        assert [s.tokens.sum() for s in result] == [len(s) for s in expected]
 
 
-def test_the_last_token_is_the_last_of_the_last_words_tokens(
+def test_last_token_scores_the_final_token_of_the_last_word(
     folders: Mapping[str, Path], gpt2: CausalModel
 ) -> None:
     task, records = some("lambada/last_token", 8)
@@ -255,29 +253,29 @@ def test_every_token_equals_a_loop(
     (expected,) = Naive(folders["gpt2"]).scores(task, records, 64, stride)
     window = plan.Window(64, stride, gpt2.start if start == "eot" else None)
     requests = [p.request for p in plan.rolling(0, gpt2.encode(records[0].text).ids, window)]
-    got = np.concatenate(
+    logprobs = np.concatenate(
         [gpt2.score(requests[i : i + 3]).logprobs for i in range(0, len(requests), 3)]
     )
-    assert got.dtype == np.float32
-    assert np.abs(got - np.array(expected)).max() < LOGPROB
+    assert logprobs.dtype == np.float32
+    assert np.abs(logprobs - np.array(expected)).max() < LOGPROB
 
 
 @pytest.mark.parametrize("name", ["cbt_cn", "cbt_ne"])
 def test_choices_rank_as_in_ten_full_passes(folders: Mapping[str, Path], name: str) -> None:
     task, records = some(name, 3)
     naive = Naive(folders["long"])
-    found = nats(scored(load(folders["long"]), task, records, batch=10))
+    choice_nats = nats(scored(load(folders["long"]), task, records, batch=10))
     start = naive.tokenizer.token_to_id(END)
     for i, record in enumerate(records):
         texts = [naive.ids(p.text) for p in passages_of(task, [record])]
         assert max(map(len, texts)) < 1024, "nothing is cut"
         whole = [-sum(naive.last([start, *t[:-1]], t)) for t in texts]
-        ours = np.array(found[10 * i : 10 * i + 10])
+        ours = np.array(choice_nats[10 * i : 10 * i + 10])
         assert np.argsort(ours).tolist() == np.argsort(whole).tolist()
         assert ours - ours.min() == pytest.approx(np.array(whole) - min(whole), abs=1e-3)
 
 
-def test_hits_are_the_argmax(folders: Mapping[str, Path], gpt2: CausalModel) -> None:
+def test_greedy_tokens_are_the_argmax(folders: Mapping[str, Path], gpt2: CausalModel) -> None:
     naive = Naive(folders["gpt2"])
     ids = gpt2.encode("the cat sat on the mat and ").ids
     with torch.inference_mode():
@@ -351,9 +349,10 @@ def test_bfloat16_is_close_but_not_equal(folders: Mapping[str, Path], gpt2: Caus
     task, records = some("text8", 1)
     half = load(folders["gpt2"], dtype="bfloat16")
     assert half.identity().dtype == "bfloat16"
-    found, expected = nats(scored(half, task, records)), nats(scored(gpt2, task, records))
-    assert found == pytest.approx(expected, rel=0.01)
-    assert found != expected
+    half_nats = nats(scored(half, task, records))
+    expected = nats(scored(gpt2, task, records))
+    assert half_nats == pytest.approx(expected, rel=0.01)
+    assert half_nats != expected
 
 
 def test_float64_agrees_with_float32(folders: Mapping[str, Path], gpt2: CausalModel) -> None:
@@ -370,7 +369,7 @@ def test_float64_agrees_with_float32(folders: Mapping[str, Path], gpt2: CausalMo
 @pytest.mark.parametrize(
     ("name", "limit"), [("wikitext2/no_detok", 6), ("lambada", 5), ("cbt_cn", 2), ("lm1b", 5)]
 )
-def test_a_results_nats_are_those_of_the_loop(
+def test_the_nats_of_a_result_equal_the_loop(
     folders: Mapping[str, Path], gpt2: CausalModel, name: str, limit: int
 ) -> None:
     task, records = some(name, limit)
@@ -385,7 +384,7 @@ def test_a_results_nats_are_those_of_the_loop(
     assert result.tally.tokens == sum(len(s) for s, r in zip(scores, right, strict=True) if r)
 
 
-def test_a_number_that_is_none_stops_the_run(folders: Mapping[str, Path]) -> None:
+def test_a_score_that_is_not_finite_stops_the_run(folders: Mapping[str, Path]) -> None:
     model = load(folders["gpt2"])
     model._engine.model.transformer.ln_f.weight.data.fill_(float("nan"))
     with pytest.raises(UsageError, match="record 0, token 0: the model's log-probability is nan"):
@@ -403,7 +402,7 @@ def test_a_number_that_is_none_stops_the_run(folders: Mapping[str, Path]) -> Non
         ("toy:unigram:/no/such/file", "expected a file to count bytes in"),
     ],
 )
-def test_a_name_that_is_no_model(name: str, message: str) -> None:
+def test_an_unknown_model_name_is_one_line(name: str, message: str) -> None:
     with pytest.raises(UsageError) as raised:
         registry.load_model(name)
     assert message in str(raised.value)
@@ -420,43 +419,43 @@ def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
 def test_a_revision_in_the_name(
     folders: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[object, object]] = []
+    requests: list[tuple[object, object]] = []
 
     def from_hub(real: Any) -> Any:
         def load(name: str, *choice: Any, **given: Any) -> Any:
             if name == "a/b":
-                asked.append((name, given.pop("revision")))
-            made = real(str(folders["gpt2"]), *choice, **given)
-            if isinstance(made, tuple) and hasattr(made[0], "config"):
-                made[0].config._commit_hash = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
-            return made
+                requests.append((name, given.pop("revision")))
+            loaded = real(str(folders["gpt2"]), *choice, **given)
+            if isinstance(loaded, tuple) and hasattr(loaded[0], "config"):
+                loaded[0].config._commit_hash = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
+            return loaded
 
         return load
 
     for auto in (hf.AutoConfig, hf.AutoModelForCausalLM):
         monkeypatch.setattr(auto, "from_pretrained", from_hub(auto.from_pretrained))
     monkeypatch.setattr(hf.loading, "from_place", from_hub(hf.loading.from_place))
-    made = [
-        registry.load_model(name, options)
-        for name, options in (("a/b@main", LoadOptions()), ("hf:a/b", LoadOptions(revision="main")))
+    models = [
+        registry.load_model("a/b@main"),
+        registry.load_model("hf:a/b", LoadOptions(revision="main")),
     ]
-    assert asked == [("a/b", "main")] * 6
-    said = [(model.identity().name, model.identity().revision) for model in made]
-    assert said == [("a/b@main", "607a30d7"), ("a/b", "607a30d7")]
+    assert requests == [("a/b", "main")] * 6
+    identities = [(model.identity().name, model.identity().revision) for model in models]
+    assert identities == [("a/b@main", "607a30d7"), ("a/b", "607a30d7")]
 
 
-def test_a_revision_where_there_is_none_or_another(folders: Mapping[str, Path]) -> None:
+def test_a_revision_that_cannot_apply_is_refused(folders: Mapping[str, Path]) -> None:
     with pytest.raises(
-        UsageError, match="is a folder, which has no revisions; expected a Hub id before the @"
+        UsageError, match="is a folder and has no revisions; expected a Hub id before the @"
     ):
         registry.load_model(f"{folders['gpt2']}@main")
     with pytest.raises(UsageError, match="model a/b@main, --revision other: expected one revision"):
         registry.load_model("a/b@main", LoadOptions(revision="other"))
 
 
-def test_another_name_in_results(gpt2: CausalModel) -> None:
+def test_a_model_can_be_renamed_in_results(gpt2: CausalModel) -> None:
     model = registry.renamed(gpt2, "mine")
-    assert model.identity() == replace(gpt2.identity(), name="mine")
+    assert model.identity() == replace(gpt2.identity(), name="mine", label="")
     assert (model.context, model.start, getattr(model, "added", 0)) == (
         gpt2.context,
         gpt2.start,
@@ -483,8 +482,9 @@ def test_an_unknown_dtype(folders: Mapping[str, Path]) -> None:
         load(folders["gpt2"], dtype="bfloat")
 
 
-def test_a_factory_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = "from functools import partial\nimport numpy as np\nfrom gpt2eval.models.toy import ByteModel\n"
+def test_a_factory_of_a_third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "from functools import partial\nimport numpy as np\n"
+    source += "from gpt2eval.models.toy import ByteModel\n"
     source += "Mine = partial(ByteModel, 'mine', np.full(256, 1 / 256))\n"
     (tmp_path / "my_own_backend.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)

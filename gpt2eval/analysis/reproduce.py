@@ -4,6 +4,7 @@ Knows which fields settings can reproduce. Does not know how a protocol is score
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Evaluate a model from inside its training loop.
 
-from gpt2eval.report.results import Results
-from gpt2eval.report.results import Results
 from gpt2eval.training.callback import EvaluateCallback, evaluate_module
 
 results = evaluate_module(model, tokenizer, ["wikitext2"], step=step)      # in your own loop
@@ -19,6 +17,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.pipeline import Settings, evaluate
+from gpt2eval.report.results import Results
 from gpt2eval.training import live_module
 
 
