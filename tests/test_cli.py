@@ -1,4 +1,4 @@
-"""The command line: what each command prints, and bad input: one line on stderr, exit 2, earlier results intact."""
+"""The command line: output, and bad input (one line on stderr, exit 2, results left intact)."""
 
 import csv
 import io
@@ -45,7 +45,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-# -- what the commands print ---------------------------------------------------------------------------------------
+# -- what the commands print --
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, ""])
@@ -215,7 +215,7 @@ def test_table_in_every_format(gpt2eval: Run, measured: Path) -> None:
     assert "toy:uniform-bytes & " in latex
 
 
-# -- bad input -----------------------------------------------------------------------------------------------------
+# -- bad input --
 
 
 def assert_one_line(ended: Ended, *expected: str) -> None:
@@ -422,7 +422,8 @@ def infinite():
 
 def test_a_factory_in_the_current_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from gpt2eval.models import toy\nfrom gpt2eval.models.options import LoadOptions\ndef Factory():\n    return toy.load('uniform-bytes', LoadOptions())\n"
+        "from gpt2eval.models import toy\nfrom gpt2eval.models.options import LoadOptions\n"
+        "def Factory():\n    return toy.load('uniform-bytes', LoadOptions())\n"
     )
     command = [
         Path(sys.executable).parent / "gpt2eval",
@@ -442,7 +443,8 @@ def test_a_suite_has_its_own_columns(gpt2eval: Run, tmp_path: Path) -> None:
     (tmp_path / "tasks" / "suites").mkdir(parents=True)
     (tmp_path / "tasks" / "suites" / "two.yaml").write_text(
         "title: two\ncitation: none\ncolumns:\n"
-        "  - {title: Kept, task: ptb/no_detok, metric: ppl}\n  - {title: Bits, task: text8, metric: bpc}\n"
+        "  - {title: Kept, task: ptb/no_detok, metric: ppl}\n"
+        "  - {title: Bits, task: text8, metric: bpc}\n"
     )
     ended = gpt2eval(
         "run",
@@ -465,8 +467,8 @@ def test_a_suite_has_its_own_columns(gpt2eval: Run, tmp_path: Path) -> None:
 def test_a_task_of_ones_own_has_no_published_rows(gpt2eval: Run, tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "novel.yaml").write_text(
-        "{title: N, citation: me, licence: MIT, version: 1, source: {file: {name: n.txt}}, format: stream, ask: everything, "
-        "unit: byte, metrics: [bpb]}"
+        "{title: N, citation: me, licence: MIT, version: 1, source: {file: {name: n.txt}}, "
+        "format: stream, ask: everything, unit: byte, metrics: [bpb]}"
     )
     (tmp_path / "n.txt").write_text("once upon a time\n")
     ended = gpt2eval(

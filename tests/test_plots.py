@@ -8,9 +8,9 @@ import pytest
 
 from gpt2eval import demo, evaluate
 from gpt2eval.metrics.result import Result
-from gpt2eval.pipeline import Settings
 from gpt2eval.report import plots
 from gpt2eval.report.plots import Dot, Panel, Point
+from gpt2eval.settings import Settings
 
 HERE, THERE = "/runs/here/checkpoint-*", "/runs/there/checkpoint-*"
 

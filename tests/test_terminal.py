@@ -8,9 +8,9 @@ from gpt2eval import demo, evaluate
 from gpt2eval.config.loader import load_suite
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
-from gpt2eval.pipeline import Settings
 from gpt2eval.report import labels, table
 from gpt2eval.report.numbers import interval_text, published_text, value_text
+from gpt2eval.settings import Settings
 
 SUITE = load_suite("gpt2-paper")
 MODELS = ("toy:uniform-bytes", "toy:unigram", "demo")

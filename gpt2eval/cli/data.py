@@ -104,9 +104,8 @@ def pack(
 
     entries, licences = manage.pack(file, [tasks] if tasks else (), cache, include or ())
     for entry in entries:
-        print(
-            f"{entry.provenance.name}, {entry.provenance.bytes:,} bytes, sha256 {entry.provenance.sha256}"
-        )
+        facts = entry.provenance
+        print(f"{facts.name}, {facts.bytes:,} bytes, sha256 {facts.sha256}")
     for licence in licences:
         notify(f"licence of {licence}")
 

@@ -4,6 +4,7 @@ Each option belongs to a named group of the help: model, data, protocol, compute
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -14,7 +15,7 @@ from gpt2eval.errors import UsageError
 if TYPE_CHECKING:
     from gpt2eval.data.custom import Text
     from gpt2eval.models.options import LoadOptions
-    from gpt2eval.pipeline import Settings
+    from gpt2eval.settings import Settings
 
 PAPER = "gpt2-paper"
 MODEL = "Model"
@@ -138,13 +139,14 @@ def load_options(flags: Mapping[str, Any], **changes: Any) -> "LoadOptions":
 
 def settings(flags: Mapping[str, Any], **changes: Any) -> "Settings":
     """Return the settings of a run: every flag that is named like one of their fields."""
-    from gpt2eval.pipeline import Settings
+    from gpt2eval.settings import Settings
 
     return Settings(**_fields(Settings, flags) | changes)
 
 
 def _fields(kind: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: flags[name] for name in kind.__annotations__ if flags.get(name) is not None}
+    names = [field.name for field in fields(kind)]
+    return {name: flags[name] for name in names if flags.get(name) is not None}
 
 
 def each_revision(models: Sequence[str], revisions: str | None) -> list[str]:

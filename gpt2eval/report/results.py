@@ -81,7 +81,10 @@ class Results(Sequence[Result]):
         return render(self, load_suite(self._suite, self._include), form, mixed=True)
 
     def __str__(self) -> str:
-        return self._rendered("markdown") if self else "no results"
+        """Return the table: laid out for the terminal if stdout is one, else as Markdown."""
+        from gpt2eval.report.table import default_format
+
+        return self._rendered(default_format()) if self else "no results"
 
     def __repr__(self) -> str:
         return f"<Results: {', '.join(result.full_name for result in self) or 'none'}>"

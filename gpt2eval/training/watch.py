@@ -43,7 +43,7 @@ SCORING_SETTINGS = (
     "quantization",
 )
 CHECKPOINT_TOKENIZERS = (None, "auto", "file")  # values of --tokenizer that read the checkpoint's
-ProgressBars = Callable[[], AbstractContextManager[Callable[[Progress], None]]]
+ProgressBars = Callable[[str], AbstractContextManager[Callable[[Progress], None]]]
 
 
 class ScoredCheckpoint(NamedTuple):
@@ -83,7 +83,7 @@ def watch(
     include: Sequence[Path] = (),
     every: float = 10.0,
     once: bool = False,
-    bars: ProgressBars = lambda: nullcontext(lambda progress: None),
+    bars: ProgressBars = lambda label: nullcontext(lambda progress: None),
 ) -> Iterator[ScoredCheckpoint]:
     """Score the checkpoints in a run's folder in order of their steps, then each new one.
 
@@ -97,7 +97,7 @@ def watch(
         folder: the training run: `checkpoint-STEP` folders, `ckpt*.pt` or `model_*.bin` files.
         every: the polling interval in seconds.
         once: stop when all present checkpoints are scored, instead of polling without end.
-        bars: opens the progress display of one checkpoint.
+        bars: opens the progress display of one checkpoint, given its name.
         The other arguments are those of `evaluate`.
 
     Yields:
@@ -188,7 +188,7 @@ def _score(
     identity = registry.identity_of(backend)
     step = int(identity.step) if identity.step.isdecimal() else checkpoint.number
     name = history.result_name(plan.out, checkpoint, step, identity.revision)
-    with plan.bars() as show_progress:
+    with plan.bars(name) as show_progress:
         measured = pipeline.evaluate(
             registry.renamed(backend, name),
             tasks,
