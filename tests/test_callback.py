@@ -1,5 +1,6 @@
 """Evaluation inside a training loop: equal to a saved checkpoint's, without effect on training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def small_model(kind: str = "gpt2") -> Any:
     )
 
 
-def nats(results: list[Result]) -> list[float]:
+def nats(results: Sequence[Result]) -> list[float]:
     return [result.tally.nats for result in results]
 
 

@@ -15,7 +15,7 @@ from gpt2eval import __version__, demo, pipeline
 from gpt2eval.cli import main
 from gpt2eval.config import catalog
 from gpt2eval.config.loader import load_task
-from gpt2eval.report import results
+from gpt2eval.report import store
 
 COMMANDS = sorted(
     command.callback.__name__ for command in main.app.registered_commands if command.callback
@@ -153,9 +153,11 @@ def test_run_prints_the_table_and_writes_the_results(gpt2eval: Run, tmp_path: Pa
     assert written == {
         "results.csv",
         "toy-uniform-bytes/text8/result.json",
+        "toy-uniform-bytes/text8/run.json",
         "toy-uniform-bytes/lm1b/stream/result.json",
+        "toy-uniform-bytes/lm1b/stream/run.json",
     }
-    by_task = {result.full_name: result for result in results.read_results([tmp_path])}
+    by_task = {result.full_name: result for result in store.read_results(tmp_path)}
     assert by_task["text8"].primary.value == pytest.approx(8, rel=1e-15)
     assert "|limit:5|model:toy:uniform-bytes@" in by_task["lm1b/stream"].signature
     rows = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
@@ -172,7 +174,7 @@ def test_run_takes_several_models_into_one_table(gpt2eval: Run, tmp_path: Path) 
         line.split("|")[1].strip() for line in ended.out.splitlines() if line.startswith("| toy:")
     ]
     assert (ended.code, rows) == (0, ["toy:unigram", "toy:uniform-bytes"])
-    assert {result.model.name for result in results.read_results([tmp_path])} == set(rows)
+    assert {result.model.name for result in store.read_results(tmp_path)} == set(rows)
 
 
 def test_run_takes_every_model_at_every_revision(
@@ -277,7 +279,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
         ("table MEASURED --columns ptbb", "unknown column 'ptbb'; did you mean 'ptb'?"),
         (
             "table NOTHING",
-            "NOTHING: no result.json there; expected a file or folder that 'gpt2eval run' wrote",
+            "NOTHING: no result.json; expected a file or folder that 'gpt2eval run' wrote",
         ),
     ],
 )
@@ -530,39 +532,39 @@ def test_folder_without_a_model(gpt2eval: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("", "content: invalid JSON"),
-        ("[]", "content: input should be an object"),
-        ('{"task": "ptb"', "content: invalid JSON"),
-        ('{"task": 3}', "task: input should be a valid string"),
-        (None, "metrics.0.metric.1: input should be a valid number"),
+        ("", "Expecting value"),
+        ("[]", "expected a JSON object"),
+        ('{"task": "ptb"', "Expecting ',' delimiter"),
+        ('{"format": 1, "task": 3}', "tally.nats: missing; expected a count"),
+        ('{"task": 3}', "cannot be migrated from format 0: KeyError: 'metrics'"),
+        ('{"format": 9}', "format 9; expected at most 1, or a newer gpt2eval"),
     ],
 )
 def test_table_of_a_broken_result(
-    gpt2eval: Run, measured: Path, tmp_path: Path, content: str | None, expected: str
+    gpt2eval: Run, measured: Path, tmp_path: Path, content: str, expected: str
 ) -> None:
     file = tmp_path / "result.json"
-    if content is None:
-        broken = json.loads((measured / "toy-unigram" / "ptb" / "result.json").read_text())
-        broken["metrics"][0]["metric"][1] = "many"
-        content = json.dumps(broken)
     file.write_text(content)
-    assert_one_line(
-        gpt2eval("table", measured, tmp_path), f"{file}: not a result of gpt2eval: {expected}"
-    )
+    line = f"{file}: not a result of gpt2eval: {expected}"
+    assert_one_line(gpt2eval("table", tmp_path), line)
+    beside = gpt2eval("table", measured, tmp_path)
+    assert beside.code == 0
+    assert beside.out == gpt2eval("table", measured).out
+    assert beside.err.startswith(f"gpt2eval: {line}")
+    assert beside.err.endswith("; skipped\n")
 
 
-def test_run_beside_a_broken_result_ends_before_anything_is_measured(
-    gpt2eval: Run, tmp_path: Path
-) -> None:
+def test_run_beside_a_broken_result(gpt2eval: Run, tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "result.json").write_text("{")
     ended = gpt2eval("run", TOY, "--tasks", "ptb", "--data", "demo", "--out", tmp_path)
-    assert_one_line(ended, f"{tmp_path / 'old' / 'result.json'}: not a result of gpt2eval")
-    assert [path.name for path in contents(tmp_path)] == ["result.json"]
+    assert ended.code == 0
+    assert f"{tmp_path / 'old' / 'result.json'}: not a result of gpt2eval" in ended.err
+    assert (tmp_path / "toy-uniform-bytes" / "ptb" / "result.json").is_file()
 
 
 def test_table_of_a_folder_without_results(gpt2eval: Run, tmp_path: Path) -> None:
-    assert_one_line(gpt2eval("table", tmp_path), f"{tmp_path}: no result.json there")
+    assert_one_line(gpt2eval("table", tmp_path), f"{tmp_path}: no result.json;")
 
 
 @pytest.mark.parametrize("model", ["toy:uniform-bytes", "toy:unigram"])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def run(
         tasks,
         data=dict(demo.data()),
         out=out,
-        settings=Settings(batch_size=2)._replace(**settings),
+        settings=replace(Settings(batch_size=2), **settings),
     )
     return {result.task: result.nll_sha256 for result in results}
 

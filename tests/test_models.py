@@ -16,7 +16,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedTokenizerFast
 
-from gpt2eval import demo, pipeline
+from gpt2eval import demo, measurement, pipeline
 from gpt2eval.config.loader import load_task
 from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus
@@ -172,7 +172,7 @@ class Naive:
 
 def passages_of(task: Task, records: Sequence[Record]) -> list[Passage]:
     detokenizer = load_detokenizer(task.detokenizer) if task.detokenizer else None
-    return pipeline.prepare(task, records, detokenizer, RoundTrip())
+    return measurement.prepare(task, records, detokenizer, RoundTrip())
 
 
 def scored(

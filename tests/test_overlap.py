@@ -30,7 +30,7 @@ from gpt2eval.metrics import metrics
 from gpt2eval.overlap import blocks, bloom, estimate, index, ngrams, remeasure, report
 from gpt2eval.overlap.bloom import Bloom
 from gpt2eval.pipeline import Settings
-from gpt2eval.report import results
+from gpt2eval.report import store
 from gpt2eval.scoring import journal
 from gpt2eval.types import Tally, Units
 
@@ -424,7 +424,7 @@ def test_without_overlap_the_metric_is_unchanged(out: Path, tmp_path: Path) -> N
     nothing = tmp_path / "a.txt"
     nothing.write_text("zq " * 50)
     rows = report.overlap(MEASURED, [nothing], DATA, out=out)
-    made = results.read_results([out])
+    made = store.read_results(out)
     expected = {f"{r.full_name} {m.name}": m.value for r in made for m in r.metrics.values()}
     assert values(rows, "value") == values(rows, "value_without") == expected
     assert len(expected) > len(MEASURED)
@@ -456,8 +456,8 @@ def test_one_retained_record_gives_the_metric_of_that_record(
 def test_metrics_without_overlap_are_sums_over_the_retained(out: Path) -> None:
     """Check every metric on the retained tallies; it is None where none is retained."""
     random_ = random.Random(3)
-    for result in results.read_results([out]):
-        folder = results.result_folder(out, "toy:unigram", result.full_name)
+    for result in store.read_results(out):
+        folder = store.result_folder(out, "toy:unigram", result.full_name)
         task = loader.load_task(result.full_name)
         groups = remeasure.read_tallies(
             folder, result, blocks=task.format == "stream" and task.ask == "everything"

@@ -26,7 +26,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.pipeline import Settings, evaluate
-from gpt2eval.report import results
+from gpt2eval.report import store
 from gpt2eval.types import Encoding, Model, Request, TokenScores, Worker
 
 UNIFORM = "toy:uniform-bytes"
@@ -373,7 +373,7 @@ def test_different_texts_have_different_names(tmp_path: Path) -> None:
     one, two = (sha256(text).hexdigest()[:8] for text in (b"one", b"two"))
     for text in (a, b, c, custom.load_text(a, "byte"), custom.load_text(a, "word+eol", "ptb+one")):
         evaluate(UNIFORM, texts=[text], out=tmp_path / "out")
-    names = {result.full_name for result in results.read_results([tmp_path / "out"])}
+    names = {result.full_name for result in store.read_results(tmp_path / "out")}
     assert names == {
         f"text/x.txt-{n}" for n in (one, two, f"byte-{one}", f"word+eol-ptb+one-{one}")
     }
@@ -408,7 +408,7 @@ def test_the_name_of_a_text_is_a_valid_folder_name(tmp_path: Path, name: str, ca
     assert first == result
     called = f"{called}-{sha256(b'some words' + bytes([10])).hexdigest()[:8]}"
     assert result.full_name == f"text/{called}"
-    assert results.read_results([tmp_path / "out"]) == [result]
+    assert store.read_results(tmp_path / "out") == [result]
     assert (tmp_path / "out" / "toy-uniform-bytes" / "text" / called / "result.json").is_file()
 
 
@@ -479,7 +479,7 @@ def test_run_prints_the_metrics_and_signatures_of_a_text(gpt2eval: Run, tmp_path
 def test_rerun_and_diff_of_a_texts_signature(gpt2eval: Run, tmp_path: Path) -> None:
     write(tmp_path / "my.txt", "one two\n")
     gpt2eval("run", "--model", UNIFORM, "--text", "my.txt")
-    (result,) = results.read_results([tmp_path / "results"])
+    (result,) = store.read_results(tmp_path / "results")
     signature = result.signature
     ended = gpt2eval("rerun", signature)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)

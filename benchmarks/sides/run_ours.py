@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 
 from timed import Job, Request, Score, Work, measure
 
-from gpt2eval import pipeline
+from gpt2eval import measurement
 from gpt2eval.config.schema import File, Source, Task
 from gpt2eval.data.records import Corpus
 from gpt2eval.models import options, registry
+from gpt2eval.settings import Settings
 from gpt2eval.text.passages import BLANK
 from gpt2eval.types import Encoding, Model, ModelIdentity, Record, TokenScores, Units
 
@@ -80,7 +81,7 @@ def load(job: Job, work: Work) -> Callable[[Work], Score]:
         summed = Summed(model)
         records = [record(i, r) for i, r in enumerate(work.requests)] or [Record(0, work.text)]
         corpus = Corpus(tuple(records), Units(), "0" * 64, published=False, origin="benchmark")
-        pipeline.measure(summed, task_of(job.task, work), corpus, pipeline.Settings())
+        measurement.measure(summed, task_of(job.task, work), corpus, Settings())
         return Score(summed.loglikelihood, summed.tokens)
 
     return score

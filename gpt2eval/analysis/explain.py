@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from gpt2eval import demo, pipeline
+from gpt2eval import demo
 from gpt2eval.analysis.explain_result import (
     SETTING_GROUPS,
     ExplainedProtocol,
@@ -22,10 +22,13 @@ from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics import metrics
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.report import results
+from gpt2eval.pipeline import undisturbed
+from gpt2eval.report import store
+from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress, Tally
 
 
+@undisturbed()
 def explain(
     model: str | Model = "demo",
     task: str = "wikitext103",
@@ -33,7 +36,7 @@ def explain(
     data: Mapping[str, Path | str] | None = None,
     protocols: Sequence[str] = (),
     out: Path | str | None = None,
-    settings: pipeline.Settings = pipeline.Settings(),
+    settings: Settings = Settings(),
     options: LoadOptions = LoadOptions(),
     include: Sequence[Path] = (),
     progress: Callable[[Progress], None] | None = None,
@@ -71,7 +74,7 @@ def explain(
     if not data and model == "demo":
         data = demo.data()
     if out is not None:
-        results.check_writable(Path(out))
+        store.check_writable(Path(out))
     backend = registry.load_model(model, options) if isinstance(model, str) else model
     measurer = ProtocolMeasurer(
         backend,
@@ -97,7 +100,7 @@ def explain(
 def _journal_folder(out: Path | str | None, model: Model, task: str) -> Path | None:
     if out is None:
         return None
-    return results.result_folder(Path(out), registry.identity_of(model).name, task) / "explained"
+    return store.result_folder(Path(out), registry.identity_of(model).name, task) / "explained"
 
 
 def _explain_protocol(measurer: ProtocolMeasurer, base: Task, task: Task) -> ExplainedProtocol:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gpt2eval import pipeline
+from gpt2eval import measurement
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus
@@ -119,7 +119,7 @@ def show(
     detokenizer = load_detokenizer(task.detokenizer, include) if task.detokenizer else None
     first = text.records[0]
     published = next(p for p in passages.ASK[task.ask](first) if p.right)
-    detokenized = pipeline.prepare(task, [first], detokenizer, RoundTrip())
+    detokenized = measurement.prepare(task, [first], detokenizer, RoundTrip())
     scored = next(p for p in detokenized if p.right)
     return (
         f"{yaml}\n# -- first record of {len(text.records)}, as published\n"

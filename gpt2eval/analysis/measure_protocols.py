@@ -4,14 +4,15 @@ Knows which parts of a task do not affect the model's scores. Does not compare p
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gpt2eval import pipeline
 from gpt2eval.config.schema import Expect, Task
 from gpt2eval.data import formats
 from gpt2eval.data.corpus import file_of, load_corpus
 from gpt2eval.data.records import Corpus
+from gpt2eval.measurement import measure
+from gpt2eval.settings import Settings
 from gpt2eval.text import passages
 from gpt2eval.types import Model, Progress, Tally, Units
 
@@ -26,7 +27,7 @@ class ProtocolMeasurer:
     model: Model
     files: Mapping[str, Path]
     include: Sequence[Path]
-    settings: pipeline.Settings
+    settings: Settings
     journal: Path | None
     progress: Callable[[Progress], None]
     tallies: dict[str, Tally] = field(default_factory=dict)
@@ -47,16 +48,16 @@ class ProtocolMeasurer:
         return self.tallies[key]
 
     def _measure(self, task: Task) -> Tally:
-        measurement = pipeline.measure(
+        measurement = measure(
             self.model,
             task.model_copy(
                 update={"metrics": ("nats_per_token",), "published": (), "filter": "none"}
             ),
             self._corpus(task),
-            self.settings._replace(limit=None, allow_lossy=True),  # _corpus applies the limit
+            replace(self.settings, limit=None, allow_lossy=True),  # _corpus applies the limit
             self.include,
             journal=self.journal,
-            watch=self.progress,
+            progress=self.progress,
         )
         assert measurement, "a single worker scores every chunk"
         return measurement.result.tally

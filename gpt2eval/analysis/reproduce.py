@@ -4,6 +4,7 @@ Knows which fields settings can reproduce. Does not know how a protocol is score
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,9 @@ from gpt2eval.metrics import signature
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.report import results
+from gpt2eval.report import store
+from gpt2eval.report.results import Results
+from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress
 from gpt2eval.version import __version__
 
@@ -47,11 +50,11 @@ def rerun(
     *,
     data: Mapping[str, Path | str] | None = None,
     out: Path | str | None = None,
-    settings: pipeline.Settings = pipeline.Settings(),
+    settings: Settings = Settings(),
     options: LoadOptions | None = None,
     include: Sequence[Path] = (),
     watch: Callable[[Progress], None] = lambda progress: None,
-) -> list[Result]:
+) -> Results:
     """Measure the task of a signature with exactly the protocol that the signature names.
 
     Context, stride and limit come from the signature; so do dtype and batch unless they are given.
@@ -78,7 +81,7 @@ def rerun(
     protocol = {
         key: value for key, value in fields.items() if key not in signature.FREE and key != "unit"
     }
-    settings = _apply_signature(settings, fields)._replace(expected=protocol)
+    settings = replace(_apply_signature(settings, fields), expected=protocol)
     options = options or LoadOptions(dtype=fields.get("dtype", "float32"))
     model_name = fields.get("model", "").rpartition("@")[0] if model is None else model
     if model is None:
@@ -100,7 +103,7 @@ def rerun(
         settings=settings,
         options=options,
         include=include,
-        watch=watch,
+        progress=watch,
     )
     _check_unit(fields, measured)
     return measured
@@ -118,17 +121,17 @@ def _task_name(fields: Mapping[str, str], include: Sequence[Path]) -> str:
     return name
 
 
-def _apply_signature(settings: pipeline.Settings, fields: Mapping[str, str]) -> pipeline.Settings:
+def _apply_signature(settings: Settings, fields: Mapping[str, str]) -> Settings:
     """Return settings with the signature's numbers; a given batch size overrides its batch."""
     numbers = {
         name: _number(fields, key) for key, name in NUMERIC_SETTINGS.items() if key in fields
     }
     tokens = numbers.pop("tokens", None) if settings.batch_size is None else None
     numbers.pop("tokens", None)
-    settings = settings._replace(**numbers)
+    settings = replace(settings, **numbers)
     # The signature records that a lossy tokenizer was allowed.
     allow_lossy = settings.allow_lossy or "tokens" in fields
-    return settings._replace(tokens=tokens, allow_lossy=allow_lossy)
+    return replace(settings, tokens=tokens, allow_lossy=allow_lossy)
 
 
 def _check_unit(fields: Mapping[str, str], measured: Sequence[Result]) -> None:
@@ -176,7 +179,7 @@ def _read_signature(argument: str) -> str:
     """Return a signature as it is, and for a path that of the first metric of its one result."""
     if "task:" in argument or not _is_existing_path(argument):
         return argument
-    stored = results.read_results([Path(argument)])
+    stored = store.read_results(argument)
     if len(stored) > 1:
         raise UsageError(f"{argument}: holds {len(stored)} results; expected one")
     return stored[0].signature

@@ -52,13 +52,13 @@ def table(
     signatures: Signatures = False,
 ) -> None:
     """Print results beside the published figures, signatures below."""
-    from gpt2eval.report.results import read_results
+    from gpt2eval.report.store import read_results
     from gpt2eval.scoring.journal import incomplete
 
     for line in incomplete(results):
         notify(line)
     print_table(
-        read_results(results),
+        read_results(*results),
         suite,
         include or (),
         form=form,

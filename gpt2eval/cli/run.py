@@ -183,8 +183,8 @@ def run(
                 settings=settings(ctx.params, worker=worker),
                 options=load_options(ctx.params),
                 include=folders,
-                watch=show_progress,
-                meet=(lambda: False) if shard or tp else workers.wait_for_workers,
+                progress=show_progress,
+                wait=(lambda: False) if shard or tp else workers.wait_for_workers,
             )
     if not is_first:
         return

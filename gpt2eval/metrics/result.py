@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gpt2eval.errors import unknown
 from gpt2eval.metrics.protocol import ProtocolFields
 from gpt2eval.types import ModelIdentity, Tally
 
@@ -60,7 +61,7 @@ class DataIdentity:
 
 @dataclass(frozen=True, slots=True)
 class RoundTripCounts:
-    """What the detokenizer did: lines read and changed, edits, edits dropped, and edits kept despite a failed round trip."""
+    """The detokenizer's work: lines read and changed, edits, edits dropped, and lines kept as published."""
 
     lines: int
     changed: int
@@ -71,10 +72,31 @@ class RoundTripCounts:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One task measured on one model.
+    """One task measured on one model: its metrics, the sums they follow from, and everything that decides them.
 
-    `nll_sha256` is the hash of all scored tokens' log-probabilities (float32, little-endian, in text order).
-    `row` is the model's row in the published table, or "" where its shape matches none.
+    Each metric's value is an attribute: `result.ppl`, `result.acc`. `result.metric("acc")` also has the
+    interval, the unit and the signature.
+
+    Attributes:
+        task: Name of the task; `full_name` adds the variant.
+        variant: Name of the variant, or "".
+        title: The task's title in a table.
+        metrics: The metrics by name, in the order of the task.
+        tally: Sums over all records.
+        nll_sha256: Hash of all scored tokens' log-probabilities (float32, little-endian, in text order).
+        model: Identity of the model.
+        data: Identity of the text.
+        detokenizer: What the detokenizer changed.
+        protocol: The protocol, in the order of a signature.
+        published: Published figures of the task.
+        row: The model's row in the published table, or "" where its shape matches none.
+        version: Version of gpt2eval.
+
+    Example:
+        >>> from gpt2eval import demo, evaluate
+        >>> result = evaluate("toy:uniform-bytes", "text8", data=demo.data())[0]
+        >>> round(result.bpc, 9), result.metric("bpc").unit
+        (8.0, 'char')
     """
 
     task: str
@@ -105,6 +127,53 @@ class Result:
     def signature(self) -> str:
         """The signature of the task's first metric."""
         return self.primary.signature
+
+    def metric(self, name: str) -> MetricValue:
+        """Return a metric. Raises UsageError for one that the task does not have."""
+        if name not in self.metrics:
+            raise unknown(f"metric of {self.full_name}", name, self.metrics)
+        return self.metrics[name]
+
+    def _value(self, name: str) -> float:
+        if name not in self.metrics:
+            known = ", ".join(self.metrics)
+            raise AttributeError(f"{self.full_name} has no metric {name}; expected one of: {known}")
+        return self.metrics[name].value
+
+    @property
+    def ppl(self) -> float:
+        """Perplexity per unit of the task."""
+        return self._value("ppl")
+
+    @property
+    def byte_ppl(self) -> float:
+        """Perplexity per byte."""
+        return self._value("byte_ppl")
+
+    @property
+    def bpb(self) -> float:
+        """Bits per byte."""
+        return self._value("bpb")
+
+    @property
+    def bpc(self) -> float:
+        """Bits per character."""
+        return self._value("bpc")
+
+    @property
+    def nats_per_token(self) -> float:
+        """Nats per token of the model's tokenizer."""
+        return self._value("nats_per_token")
+
+    @property
+    def acc(self) -> float:
+        """Accuracy in percent, with the task's stop-word filter if it has one."""
+        return self._value("acc")
+
+    @property
+    def acc_unfiltered(self) -> float:
+        """Accuracy in percent without the stop-word filter."""
+        return self._value("acc_unfiltered")
 
     def figure(self, metric: str, row: str) -> tuple[float, str] | None:
         """Return the first published figure of a metric in a row, with its source; None where none exists."""

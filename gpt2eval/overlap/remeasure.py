@@ -14,7 +14,7 @@ from gpt2eval.metrics.result import Estimate, Result
 from gpt2eval.notices import notify
 from gpt2eval.overlap.bloom import Bloom
 from gpt2eval.overlap.counts import OverlapCounts, count_overlap, is_in_blocks
-from gpt2eval.report import results
+from gpt2eval.report import store
 from gpt2eval.scoring import journal
 from gpt2eval.text import passages
 from gpt2eval.types import Tally
@@ -41,9 +41,9 @@ def metrics_without_overlap(
 
     Skips a run on other data, or whose journal does not have its tallies, with a notice.
     """
-    for path in sorted(out.rglob("result.json")):
-        result = results.read_results([path])[0]
-        if result.full_name != task.full_name:
+    for path in store.paths_below(out):
+        result = store.read_or_notify(path)
+        if result is None or result.full_name != task.full_name:
             continue
         digest = result.data.sha256
         if digest != corpus.sha256:

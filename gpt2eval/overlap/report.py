@@ -19,7 +19,7 @@ from gpt2eval.overlap import bloom
 from gpt2eval.overlap.counts import OverlapCounts, OverlapItem, count_overlap
 from gpt2eval.overlap.index import build_index
 from gpt2eval.overlap.remeasure import MetricWithoutOverlap, metrics_without_overlap
-from gpt2eval.report import results
+from gpt2eval.report import store
 from gpt2eval.types import Progress
 
 METRIC_COLUMNS = ("model", "metric", "value", "value_without", "left", "measured")
@@ -63,7 +63,7 @@ def overlap(
         )
     tasks = loader.select_tasks(names, include)
     corpora = [corpus.load_corpus(task, corpus.file_of(task, files), cache=cache) for task in tasks]
-    results.check_writable(out)
+    store.check_writable(out)
     index = build_index(documents.training_files(train), bound, watch)
     if index.false_positives > bound:
         notify(

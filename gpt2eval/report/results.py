@@ -1,72 +1,95 @@
-"""Results on disk: one `result.json` each, whole or not there."""
+"""A list of results that a person can read and a program can index."""
 
+import io
 import json
-import os
-import re
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
-from pydantic import TypeAdapter, ValidationError
-
-from gpt2eval.errors import UsageError, first_problem
-from gpt2eval.files import write_atomic
+from gpt2eval.config.loader import PAPER, load_suite
+from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics.result import Result
 
-
-def result_folder(out: Path, model: str, task: str) -> Path:
-    """`<out>/<model>/<task>[/<variant>]`; what a file name cannot have becomes a hyphen."""
-    return out / re.sub(r"[^\w.@+-]+", "-", model).strip("-.") / task
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def check_writable(out: Path) -> None:
-    """Raise UsageError unless results can be written below `out`, and those that are there be read."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".{os.getpid()}.probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"--out {out}: {error.strerror}; expected a folder that can be written to"
-        ) from None
-    for path in _below(out):
-        _parse(path)
+class Results(Sequence[Result]):
+    """Results in the order of their measurement: a sequence that is also indexed by the name of a task.
 
+    `print(results)` shows the table, with the published figures below; a notebook shows it as HTML.
 
-def write_result(folder: Path, result: Result) -> None:
-    """Write a result's `result.json`, whole or not at all."""
-    write_atomic(
-        folder / "result.json",
-        (json.dumps(asdict(result), indent=1, ensure_ascii=False) + "\n").encode(),
-    )
-
-
-def read_results(places: Iterable[Path]) -> list[Result]:
-    """All results in files and below folders, in the order given, each file once.
-
-    Raises UsageError for a place that holds none, or a file that is not a result.
+    Example:
+        >>> from gpt2eval import demo, evaluate
+        >>> results = evaluate("toy:uniform-bytes", "text8", data=demo.data())
+        >>> round(results["text8"].bpc, 9)
+        8.0
     """
-    paths: dict[Path, None] = {}
-    for where in places:
-        found = _below(where) if where.is_dir() else [where]
-        if not found or not found[0].is_file():
-            raise UsageError(
-                f"{where}: no result.json there; expected a file or folder that 'gpt2eval run' wrote"
-            )
-        paths |= dict.fromkeys(found)
-    return [_parse(path) for path in paths]
 
+    def __init__(
+        self, results: Iterable[Result], *, suite: str = PAPER, include: Sequence[Path] = ()
+    ) -> None:
+        """Args: `suite` names the columns of the table; `include` are folders with suites of one's own."""
+        self._results = tuple(results)
+        self._suite = suite
+        self._include = tuple(include)
 
-def _below(folder: Path) -> list[Path]:
-    """The results in a folder; a folder may itself have that name, after a text that has."""
-    return sorted(path for path in folder.rglob("result.json") if not path.is_dir())
+    def __len__(self) -> int:
+        return len(self._results)
 
+    @overload
+    def __getitem__(self, key: int | str) -> Result: ...
+    @overload
+    def __getitem__(self, key: slice) -> "Results": ...
+    def __getitem__(self, key: int | str | slice) -> "Result | Results":
+        """Return a result by its position or its task, such as `wikitext103/s32`.
 
-def _parse(path: Path) -> Result:
-    try:
-        return TypeAdapter(Result).validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise UsageError(f"{path}: not a result of gpt2eval: {first_problem(error)}") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        Raises UsageError for a task that was not measured, and for one measured on several models.
+        """
+        if isinstance(key, slice):
+            return Results(self._results[key], suite=self._suite, include=self._include)
+        if isinstance(key, int):
+            return self._results[key]
+        matches = [result for result in self if result.full_name == key]
+        if not matches:
+            raise unknown("task", key, {result.full_name for result in self})
+        if len(matches) > 1:
+            raise UsageError(f"{key}: has {len(matches)} results; expected a position instead")
+        return matches[0]
+
+    def __contains__(self, item: object) -> bool:
+        """Return whether a result, or a task of that name, is among the results."""
+        return item in self._results or any(result.full_name == item for result in self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Results) and self._results == other._results
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a tidy pandas table: one row per model, task and metric."""
+        from gpt2eval.report.tidy import tidy
+
+        return tidy(self)
+
+    def _rendered(self, form: str) -> str:
+        from gpt2eval.report.table import render
+
+        return render(self, load_suite(self._suite, self._include), form, mixed=True)
+
+    def __str__(self) -> str:
+        return self._rendered("markdown") if self else "no results"
+
+    def __repr__(self) -> str:
+        return f"<Results: {', '.join(result.full_name for result in self) or 'none'}>"
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, for a notebook."""
+        import pandas as pd
+
+        if not self:
+            return "<p>no results</p>"
+        rows = json.loads(self._rendered("json"))["rows"]
+        page = io.StringIO()
+        pd.DataFrame(rows).fillna("").to_html(page, index=False)
+        return page.getvalue()

@@ -1,5 +1,7 @@
-"""The tidy table: one row per model, task and metric, and one row per document."""
+"""Tidy tables: one row per model, task and metric, and one row per document."""
 
+import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
@@ -8,15 +10,32 @@ from gpt2eval.metrics.metrics import by_record, measure
 from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.types import Tally
 
+Row = Mapping[str, object]
+
 
 def tidy(results: Iterable[Result]) -> pd.DataFrame:
-    """A row per model, task and metric; `units` counts `unit`, `published` and `source` are those of the model's row."""
-    return pd.DataFrame(
-        [_tidy_row(result, metric) for result in results for metric in result.metrics.values()]
-    )
+    """Return a row per model, task and metric.
+
+    `units` counts `unit`; `published` and `source` are the figure of the model's row in the published table.
+    """
+    return pd.DataFrame([row for result in results for row in tidy_rows(result)])
 
 
-def _tidy_row(result: Result, metric: MetricValue) -> Mapping[str, object]:
+def tidy_rows(result: Result) -> list[Row]:
+    """Return the rows of one result."""
+    return [_tidy_row(result, metric) for metric in result.metrics.values()]
+
+
+def to_csv(rows: Sequence[Row]) -> bytes:
+    """Return rows as a CSV file with a header; None is an empty cell."""
+    content = io.StringIO()
+    writer = csv.DictWriter(content, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return content.getvalue().encode()
+
+
+def _tidy_row(result: Result, metric: MetricValue) -> Row:
     tally = result.tally
     low, high = metric.interval or (None, None)
     published, source = result.figure(metric.name, result.row) or (None, "")
@@ -44,16 +63,16 @@ def _tidy_row(result: Result, metric: MetricValue) -> Mapping[str, object]:
 
 
 def documents(parts: Sequence[Tally], *, bits: bool) -> pd.DataFrame:
-    """A row per document: its tokens, units and nats, its perplexity per token, and, with `bits`, its bits per byte.
+    """Return a row per document: its counts, nats, perplexity per token and, with `bits`, bits per byte.
 
-    Where no token is scored, these two are left empty. The columns of counts and nats add up to the totals of the task.
+    Perplexity and bits are None where no token is scored. Counts and nats add up to the totals of the task.
     """
     return pd.DataFrame(
         [_document(n, tally, bits=bits) for n, tally in enumerate(by_record(parts))]
     )
 
 
-def _document(number: int, tally: Tally, *, bits: bool) -> Mapping[str, object]:
+def _document(number: int, tally: Tally, *, bits: bool) -> Row:
     return {
         "record": number,
         "tokens": tally.tokens,

@@ -1,5 +1,7 @@
 """Evaluate a model from inside its training loop.
 
+from gpt2eval.report.results import Results
+from gpt2eval.report.results import Results
 from gpt2eval.training.callback import EvaluateCallback, evaluate_module
 
 results = evaluate_module(model, tokenizer, ["wikitext2"], step=step)      # in your own loop
@@ -17,6 +19,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.pipeline import Settings, evaluate
+from gpt2eval.report.results import Results
 from gpt2eval.training import live_module
 
 
@@ -33,7 +36,7 @@ def evaluate_module(
     step: int | None = None,
     context: int | None = None,
     logits: Callable[[nn.Module, Tensor], Any] | None = None,
-) -> list[Result]:
+) -> Results:
     """Measure tasks on a live module, as `evaluate` does on a checkpoint.
 
     The weights are used in place, in their dtype. Training mode, gradients, hooks and torch's

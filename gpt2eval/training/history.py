@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
 from gpt2eval.metrics.result import Result
-from gpt2eval.report import results
+from gpt2eval.report import store
 from gpt2eval.training.checkpoints import FileStats, TrainingCheckpoint
 
 ScoringSettings = Mapping[str, str | int | None]
@@ -101,7 +101,7 @@ def write_entry(out: Path, entry: HistoryEntry) -> None:
         if previous.same_scoring(entry):
             entry = replace(entry, tasks={**previous.tasks, **entry.tasks})
     content = json.dumps(asdict(entry), indent=1, ensure_ascii=False) + "\n"
-    write_atomic(results.result_folder(out, entry.model, "") / "checkpoint.json", content.encode())
+    write_atomic(store.result_folder(out, entry.model, "") / "checkpoint.json", content.encode())
 
 
 def unscored_tasks(
@@ -141,5 +141,5 @@ def result_name(out: Path, checkpoint: TrainingCheckpoint, step: int | None, rev
 
 def read_model_results(out: Path, model: str) -> list[Result]:
     """Return all results of one model, of any protocol."""
-    folder = results.result_folder(out, model, "")
-    return results.read_results([folder]) if any(folder.rglob("result.json")) else []
+    folder = store.result_folder(out, model, "")
+    return list(store.readable(folder))

@@ -16,12 +16,12 @@ from gpt2eval.config import loader
 from gpt2eval.data import corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
-from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.notices import notify
 from gpt2eval.pipeline import Settings
-from gpt2eval.report import plots, results
+from gpt2eval.report import plots, store
+from gpt2eval.report.results import Results
 from gpt2eval.training import checkpoints, history
 from gpt2eval.training.checkpoints import TrainingCheckpoint
 from gpt2eval.training.polling import Poller
@@ -51,7 +51,7 @@ class ScoredCheckpoint(NamedTuple):
 
     model: str
     step: int | None
-    results: list[Result]
+    results: Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class WatchPlan:
 
     def scoring_settings(self) -> dict[str, str | int | None]:
         """Return the settings and options that affect scores."""
-        values = self.settings._asdict() | asdict(self.options)
+        values = asdict(self.settings) | asdict(self.options)
         return {key: value for key, value in values.items() if key in SCORING_SETTINGS}
 
 
@@ -119,7 +119,7 @@ def watch(
     poller.poll()
     hashes = _hash_data(tasks, data, settings, include)
     plan = WatchPlan(hashes, data, out, settings, options, include, bars)
-    results.check_writable(out)
+    store.check_writable(out)
     _draw_curves(out)
     if not once:
         notify(f"watching {folder} every {every:g} s; press Ctrl-C to stop")
@@ -166,7 +166,7 @@ def _try_to_score(
                 return None
         poller.scored[path] = checkpoint.file_stats
     except UsageError as error:
-        results.check_writable(plan.out)  # a full disk is not the checkpoint's fault
+        store.check_writable(plan.out)  # a full disk is not the checkpoint's fault
         message = str(error) if name in str(error) else f"{name}: {error}"
         poller.notify_once(path, f"{message}; skipped until its files change")
         poller.broken[path] = checkpoint.file_stats
@@ -196,7 +196,7 @@ def _score(
             out=plan.out,
             settings=plan.settings,
             include=plan.include,
-            watch=_labelled(show_progress, checkpoint.path.name),
+            progress=_labelled(show_progress, checkpoint.path.name),
         )
     settings = plan.scoring_settings()
     entry = history.HistoryEntry.from_checkpoint(checkpoint, name, step, settings, plan.tasks)

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-from transformers.utils import logging
 
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel, assemble, dtype_of
 from gpt2eval.models.formats.devices import device_of
 from gpt2eval.models.formats.naming import local_label
+from gpt2eval.models.formats.quiet import quiet
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
@@ -90,6 +90,7 @@ def gpt2_config(
     )
 
 
+@quiet()
 def load_converted(
     scheme: str, checkpoint: ConvertedCheckpoint, tokenizer: LoadedTokenizer, options: LoadOptions
 ) -> CausalModel:
@@ -104,8 +105,6 @@ def load_converted(
     options.reject_unsupported(name, "revision", "device_map", "tp", "peft", "quantization")
     architecture: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(checkpoint.config)]
     _check_weights(checkpoint, architecture)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     # a copy, because a mapped file changes when training writes the next checkpoint into it
     state = {key: tensor.read().to(dtype, copy=True) for key, tensor in checkpoint.weights.items()}
     with expected_errors(

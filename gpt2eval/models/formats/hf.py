@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
-from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.utils import logging
 
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
@@ -33,6 +31,7 @@ from gpt2eval.models.formats.devices import (
     quantization_arguments,
 )
 from gpt2eval.models.formats.naming import local_label
+from gpt2eval.models.formats.quiet import quiet
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
@@ -41,6 +40,7 @@ from gpt2eval.models.tokenization.loading import LoadedTokenizer
 EXPECTATION = "a Hub id or a folder with a causal LM"
 
 
+@quiet()
 def load(
     name: str, options: LoadOptions, *, called: str = "", gguf: str | None = None
 ) -> CausalModel:
@@ -63,9 +63,6 @@ def load(
         )
     requested = name
     name, options = _split_revision(name, options)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    hub_logging.set_verbosity_error()
     placement = quantization_arguments(options) | placement_arguments(options)
     if not gguf and Path(name).is_dir():
         safe.check_folder(Path(name))

@@ -1,0 +1,206 @@
+"""One task on one model, step by step: passages, tokens, requests, scores, tallies, result."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gpt2eval.config import loader
+from gpt2eval.config.loader import PAPER
+from gpt2eval.config.schema import Task
+from gpt2eval.data.records import Corpus
+from gpt2eval.errors import UsageError
+from gpt2eval.metrics import metrics
+from gpt2eval.metrics import protocol as protocols
+from gpt2eval.metrics.protocol import ProtocolFields
+from gpt2eval.metrics.result import DataIdentity, Figures, Result, RoundTripCounts
+from gpt2eval.metrics.signature import signature
+from gpt2eval.models import registry
+from gpt2eval.scoring.execute import TaskWork
+from gpt2eval.scoring.journal import Journal
+from gpt2eval.settings import Settings
+from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
+from gpt2eval.text.loader import load_detokenizer
+from gpt2eval.text.passages import ASK, head
+from gpt2eval.text.prepare import detokenize_passage
+from gpt2eval.types import (
+    Encoded,
+    EncodesSpecials,
+    Filter,
+    FindsBestWords,
+    Model,
+    ModelIdentity,
+    Passage,
+    Progress,
+    Record,
+    Tally,
+)
+from gpt2eval.version import __version__
+
+
+class Measurement(NamedTuple):
+    """A result and the tallies that it sums: one per record, or one per part of a single record."""
+
+    result: Result
+    parts: list[Tally]
+
+
+def measure(
+    model: Model,
+    task: Task,
+    corpus: Corpus,
+    settings: Settings = Settings(),
+    include: Sequence[Path] = (),
+    *,
+    journal: Path | None = None,
+    progress: Callable[[Progress], None] = lambda progress: None,
+) -> Measurement | None:
+    """Measure one task on one model; return None where other workers have chunks left to score.
+
+    `journal` is a folder that keeps finished chunks, so that an interrupted run resumes.
+    """
+    window = protocols.window(task, model, settings.context, settings.stride)
+    detokenizer = load_detokenizer(task.detokenizer, include) if task.detokenizer else None
+    report = RoundTrip()
+    records = head(corpus.records, settings.limit, stream=task.format == "stream")
+    passages = prepare(task, records, detokenizer, report)
+    encoded, lossy = _encode(model, task, passages)
+    if lossy and not settings.allow_lossy:
+        _refuse_lossy(task)
+    identity = registry.identity_of(model)
+    budget = settings.budget(window.context, identity.device)
+    words = loader.load_filter(task, include) if isinstance(model, FindsBestWords) else None
+    protocol = protocols.fields(
+        task, corpus, settings.limit, window, detokenizer, words, lossy=lossy
+    )
+    if settings.expected is not None:
+        protocols.check(task, protocol, settings.expected)
+    identity = replace(identity, batch=str(budget))
+    work = TaskWork.for_task(task, encoded, window, budget)
+    opened = _open_journal(journal, task, work, words, protocol, identity) if journal else None
+    outcome = work.score(model, opened, settings.worker, progress, words)
+    if outcome is None:
+        return None
+    parts = metrics.tallies(outcome.passages, per_token=task.normalize == "tokens")
+    if opened:
+        opened.write_tallies(parts)
+    result = _result(task, corpus, protocol, identity, parts, report, outcome.nll_sha256)
+    return Measurement(result, parts)
+
+
+def _open_journal(
+    folder: Path,
+    task: Task,
+    work: TaskWork,
+    words: Filter | None,
+    protocol: ProtocolFields,
+    identity: ModelIdentity,
+) -> Journal:
+    """Open the journal whose key covers everything that the numbers depend on."""
+    decides = {
+        "task": task.full_name,
+        "plan": work.digest(),
+        "words": words and words.sha256,
+        "version": __version__,
+    }
+    decides |= asdict(protocol) | identity.stated()
+    return Journal.open(folder, decides, len(work.chunks))
+
+
+def _refuse_lossy(task: Task) -> None:
+    """Raise UsageError for bits per byte of tokens that do not tile the bytes.
+
+    A protocol of another tool, which reads special tokens in the text, does not look at bytes.
+    """
+    if task.specials != "tokens" and {"bpb", "bpc"} & set(task.metrics):
+        raise UsageError(
+            f"task {task.full_name}: the model's tokens do not tile the text's bytes, so bits per "
+            "byte would not be those of this text; --allow-lossy reports them all the same"
+        )
+
+
+def prepare(
+    task: Task,
+    records: Sequence[Record],
+    detokenizer: Detokenizer | OneWaySteps | None,
+    report: RoundTrip,
+) -> list[Passage]:
+    """Return the passages of a task in detokenized text; the report counts each record's text once."""
+    join = {"newline": "\n", "space": " "}[task.join]
+    return [
+        detokenize_passage(
+            passage,
+            detokenizer,
+            join=join,
+            lead=task.lead,
+            report=report if passage.right else None,
+        )
+        for record in records
+        for passage in ASK[task.ask](record)
+    ]
+
+
+def _encode(model: Model, task: Task, passages: Sequence[Passage]) -> tuple[list[Encoded], bool]:
+    """Return the passages' tokens, and whether any do not tile their text.
+
+    With `start: eot+own`, the token that the tokenizer puts before every text is one more scored token.
+    """
+    encode = model.encode
+    if task.specials == "tokens" and isinstance(model, EncodesSpecials):
+        encode = model.encode_specials
+    encodings = [encode(passage.text) for passage in passages]
+    own = protocols.added(model) if task.start == "eot+own" else None
+    prefix = np.array([] if own is None else [own], np.int32)
+    encoded = [
+        Encoded(p, np.concatenate([prefix, e.ids]), np.concatenate([0 * prefix, e.ends]))
+        for p, e in zip(passages, encodings, strict=True)
+    ]
+    return encoded, any(e.lossy for e in encodings)
+
+
+def _result(
+    task: Task,
+    corpus: Corpus,
+    protocol: ProtocolFields,
+    identity: ModelIdentity,
+    parts: Sequence[Tally],
+    report: RoundTrip,
+    nll_sha256: str,
+) -> Result:
+    estimates = [metrics.measure(name, parts, task.unit) for name in task.metrics]
+    return Result(
+        task=task.name,
+        variant=task.variant,
+        title=task.title,
+        metrics={
+            e.name: e.signed(
+                signature(
+                    task.full_name,
+                    protocol.stated(),
+                    f"{e.unit}@{e.units}",
+                    identity,
+                    __version__,
+                )
+            )
+            for e in estimates
+        },
+        tally=Tally.total(parts),
+        nll_sha256=nll_sha256,
+        model=identity,
+        data=DataIdentity(corpus.sha256, corpus.published, corpus.origin),
+        detokenizer=RoundTripCounts(
+            report.lines, report.changed, report.edits, report.dropped, report.kept
+        ),
+        protocol=protocol,
+        published=tuple(Figures(p.source, p.metric, p.rows) for p in task.published),
+        row=_published_row(identity.shape),
+        version=__version__,
+    )
+
+
+def _published_row(shape: str) -> str:
+    """Return the row of the published table whose model has a shape, or ""."""
+    rows = loader.load_suite(PAPER).models
+    return next((row for row, published in rows.items() if published == shape), "")

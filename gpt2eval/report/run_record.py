@@ -1,0 +1,83 @@
+"""The `run.json` beside a result: command, start, end, machine and library versions.
+
+It holds what may differ between two runs of equal work, so that `result.json` does not.
+"""
+
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from gpt2eval.files import write_atomic
+from gpt2eval.version import __version__
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "datasets", "pandas")
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def now() -> str:
+    """Return the time in UTC, in ISO 8601 with seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_run(folder: Path, start: str, call: str) -> None:
+    """Write a task's `run.json`; `call` stands for the command where the command line did not start the run."""
+    record = {
+        "command": _command() or call,
+        "start": start,
+        "end": now(),
+        "machine": {**_machine(), "torch_threads": _torch_threads()},
+        "versions": _versions(),
+    }
+    content = json.dumps(record, indent=1, ensure_ascii=False)
+    write_atomic(folder / "run.json", f"{content}\n".encode())
+
+
+def _command() -> str:
+    """Return the command line, or "" where another program calls the library."""
+    program = Path(sys.argv[0] or "-")
+    own = program.stem == "gpt2eval" or program.parts[-2:] == ("gpt2eval", "__main__.py")
+    return shlex.join(["gpt2eval", *sys.argv[1:]]) if own else ""
+
+
+@cache
+def _machine() -> Mapping[str, str | int | None]:
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name; Linux keeps it in a file, which `platform` does not read."""
+    try:
+        for line in CPUINFO.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _torch_threads() -> int | None:
+    """Return torch's number of threads, or None where no model has loaded torch."""
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch else None
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    versions = {"gpt2eval": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

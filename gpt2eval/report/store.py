@@ -1,0 +1,172 @@
+"""Results on disk: a `result.json` each, complete or absent, with a `run.json` beside it.
+
+Equal work gives an equal `result.json`, byte for byte. It does not know how a result is measured.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from gpt2eval.errors import UsageError, first_problem
+from gpt2eval.files import write_atomic
+from gpt2eval.metrics.result import Result
+from gpt2eval.notices import notify
+from gpt2eval.report.migrations import FORMAT, migrate
+from gpt2eval.report.results import Results
+from gpt2eval.types import Tally, Units
+
+NAME = "result.json"
+
+
+def result_folder(out: Path, model: str, task: str) -> Path:
+    """Return `<out>/<model>/<task>[/<variant>]`; characters unfit for a file name become a hyphen."""
+    return out / re.sub(r"[^\w.@+-]+", "-", model).strip("-.") / task
+
+
+def check_writable(out: Path) -> None:
+    """Raise UsageError unless files can be created below `out`."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"--out {out}: {error.strerror}; expected a folder that can be written to"
+        ) from None
+
+
+def write_result(folder: Path, result: Result) -> None:
+    """Write a result's `result.json` atomically."""
+    content = json.dumps(to_document(result), indent=1, ensure_ascii=False)
+    write_atomic(folder / NAME, f"{content}\n".encode())
+
+
+def to_document(result: Result) -> dict[str, Any]:
+    """Return a result as the content of a result.json."""
+    document: dict[str, Any] = {"format": FORMAT} | asdict(result)
+    for metric in document["metrics"].values():
+        del metric["name"]  # the key of the entry
+    document["model"] = result.model.stated()
+    return document
+
+
+def read_results(*places: Path | str) -> Results:
+    """Read results from any number of files and folders, in the order given, each file once.
+
+    Args:
+        places: result.json files, or folders with such files at any depth.
+
+    Returns:
+        The results. A file that cannot be read is skipped with a notice.
+
+    Raises:
+        UsageError: a place has no result.json, or none of the files can be read.
+
+    Example:
+        >>> import tempfile
+        >>> from gpt2eval import demo, evaluate
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     _ = evaluate("toy:uniform-bytes", "text8", data=demo.data(), out=out)
+        ...     round(read_results(out)["text8"].bpc, 9)
+        8.0
+    """
+    paths: dict[Path, None] = {}
+    for place in map(Path, places):
+        in_place = paths_below(place) if place.is_dir() else [place]
+        if not in_place or not in_place[0].is_file():
+            raise UsageError(
+                f"{place}: no result.json; expected a file or folder that 'gpt2eval run' wrote"
+            )
+        paths |= dict.fromkeys(in_place)
+    results: list[Result] = []
+    problems: list[UsageError] = []
+    for path in paths:
+        try:
+            results.append(read_result(path))
+        except UsageError as error:
+            problems.append(error)
+    if problems and not results:
+        raise problems[0]
+    for problem in problems:
+        notify(f"{problem}; skipped")
+    return Results(results)
+
+
+def readable(folder: Path) -> Results:
+    """Return the results below a folder, none where it has none; a broken file is skipped with a notice."""
+    results = (read_or_notify(path) for path in paths_below(folder))
+    return Results([result for result in results if result])
+
+
+def read_or_notify(path: Path) -> Result | None:
+    """Read one result; None, with a notice, where that is not possible."""
+    try:
+        return read_result(path)
+    except UsageError as error:
+        notify(f"{error}; skipped")
+        return None
+
+
+def paths_below(folder: Path) -> list[Path]:
+    """Return the result.json files below a folder, sorted; a text may have that name too, and so its folder."""
+    paths: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        if NAME in files:
+            paths.append(Path(parent, NAME))
+            if "journal" in folders:
+                folders.remove("journal")  # the task's own, with a file per chunk
+    return sorted(paths)
+
+
+def read_result(path: Path) -> Result:
+    """Read one result.json of the current format or an older one.
+
+    Raises UsageError for a file that cannot be read, is no result, or lacks a count.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+        if not isinstance(document, dict):
+            raise UsageError("expected a JSON object")
+        return _validated(migrate(document))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        raise UsageError(f"{path}: not a result of gpt2eval: {first_problem(error)}") from None
+    except (UsageError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not a result of gpt2eval: {error}") from None
+
+
+@cache
+def _adapter() -> TypeAdapter[Result]:
+    """Return pydantic's validator of a result; building it takes longer than validating a hundred."""
+    return TypeAdapter(Result)
+
+
+def _validated(document: Mapping[str, Any]) -> Result:
+    _check_counts(document, ("tally",), Tally)
+    _check_counts(document, ("tally", "units"), Units)
+    metrics = document.get("metrics")
+    if isinstance(metrics, dict):
+        named = {key: {"name": key, **entry} for key, entry in metrics.items() if entry}
+        document = {**document, "metrics": named}
+    result = _adapter().validate_python(document)
+    if not result.metrics:
+        raise UsageError("metrics: empty; expected at least one")
+    return result
+
+
+def _check_counts(document: Any, keys: Sequence[str], kind: type[Tally | Units]) -> None:
+    """Raise UsageError for a missing count, which the dataclass would take for 0."""
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    counts = document if isinstance(document, dict) else {}
+    if missing := [field.name for field in fields(kind) if field.name not in counts]:
+        raise UsageError(f"{'.'.join([*keys, missing[0]])}: missing; expected a count")

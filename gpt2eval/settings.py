@@ -1,0 +1,62 @@
+"""Settings of a run: changes to a task's protocol, and how the numbers are computed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gpt2eval.errors import UsageError
+from gpt2eval.types import Worker
+
+BUDGETS = {"cpu": 1024, "cuda": 32768, "api": 16384}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Changes to the tasks' protocols, and how numbers are computed; None keeps the task's own value.
+
+    Attributes:
+        limit: Use only the first records, or the first lines of a stream.
+        context: Window length in tokens; at most the model's context.
+        stride: Newly scored tokens per window.
+        batch_size: Windows per forward pass. By default a pass takes 1,024 tokens on a CPU and 32,768 on
+            a GPU.
+        strict_data: Refuse data whose hash is not the published one.
+        allow_lossy: Report bits per byte even where the tokens do not tile the bytes of the text.
+        worker: Rank of this process and number of processes that share the work.
+        tokens: Tokens per forward pass; takes precedence over `batch_size`.
+        expected: Signature fields that the protocol must match.
+        cache: Folder of the published data.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> replace(Settings(limit=10), stride=32).stride
+        32
+    """
+
+    limit: int | None = None
+    context: int | None = None
+    stride: int | None = None
+    batch_size: int | None = None
+    strict_data: bool = False
+    allow_lossy: bool = False
+    worker: Worker = field(default_factory=Worker)
+    tokens: int | None = None
+    expected: Mapping[str, str] | None = None
+    cache: Path | None = None
+
+    def budget(self, context: int, device: str) -> int:
+        """Return the number of tokens in a forward pass."""
+        if self.tokens:
+            return self.tokens
+        if self.batch_size:
+            return self.batch_size * context
+        return max(context, BUDGETS.get(device.partition(":")[0], 1024))
+
+    def check(self) -> None:
+        """Raise UsageError for a number below 1."""
+        for name in ("limit", "context", "stride", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} {value}: expected a whole number of 1 or more"
+                )

@@ -1,0 +1,255 @@
+"""Result files: format, migrations, broken files, run records, results.csv, and the cost of a full folder."""
+
+import csv
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from gpt2eval import Result, Results, UsageError, demo, evaluate, read_results
+from gpt2eval.report import store, tidy
+from gpt2eval.report.migrations import FORMAT, migrate
+
+ROOT = Path(__file__).parents[1]
+OLD = ROOT / "tests" / "older_formats" / "result.format0.json"
+TASKS = ["text8", "ptb", "lambada"]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("out")
+    evaluate("toy:unigram", TASKS, data=demo.data(), out=folder)
+    return folder
+
+
+def content(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+# -- format and migrations -----------------------------------------------------------------------------------------
+
+
+def test_a_result_reads_back(out: Path) -> None:
+    results = evaluate("toy:unigram", TASKS, data=demo.data())
+    assert {r.full_name: r for r in read_results(out)} == {r.full_name: r for r in results}
+
+
+def test_a_file_states_its_format_and_its_metrics_by_name(out: Path) -> None:
+    document = content(out / "toy-unigram" / "lambada" / "result.json")
+    assert (next(iter(document)), document["format"]) == ("format", FORMAT)
+    assert list(document["metrics"]) == ["ppl", "acc", "acc_unfiltered"]
+    acc = document["metrics"]["acc"]
+    assert list(acc) == ["value", "interval", "unit", "units", "signature"]
+    assert (len(acc["interval"]), acc["unit"], acc["units"]) == (2, "record", 60)
+    assert set(document["model"]) == {
+        *("name", "revision", "tokenizer", "dtype", "attn", "device", "batch"),
+    }
+
+
+def test_format_0_becomes_the_current_one() -> None:
+    old = content(OLD)
+    result = store.read_result(OLD)
+    for name, value, low, high, unit, units in (entry["metric"] for entry in old["metrics"]):
+        metric = result.metric(name)
+        assert (metric.value, metric.interval, metric.unit) == (value, (low, high), unit)
+        assert metric.units == units
+    assert [m.signature for m in result.metrics.values()] == [
+        m["signature"] for m in old["metrics"]
+    ]
+    assert (result.nll_sha256, result.model.weights) == (old["nll_sha256"], old["model"]["weights"])
+    assert result.figure("ppl", "117M") == (35.13, "Radford et al. 2019, table 3")
+    assert migrate(old)["format"] == FORMAT
+    assert migrate(migrate(old)) == migrate(old)
+
+
+def test_an_old_file_rewritten_is_a_current_one(tmp_path: Path) -> None:
+    store.write_result(tmp_path, store.read_result(OLD))
+    assert content(tmp_path / "result.json")["format"] == FORMAT
+    assert store.read_result(tmp_path / "result.json") == store.read_result(OLD)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"format": 99}, "format 99; expected at most 1, or a newer gpt2eval"),
+        ({"format": "one"}, "format 'one'; expected at most 1"),
+        ({"metrics": {}}, "metrics: empty; expected at least one"),
+        ({"tally": {}}, "tally.nats: missing; expected a count"),
+        ({"tally": None}, "tally.nats: missing; expected a count"),
+        ({"detokenizer": {"lines": 1}}, "detokenizer.changed: field required"),
+        (
+            {"metrics": {"ppl": {"value": "many"}}},
+            "metrics.ppl.value: input should be a valid number",
+        ),
+        ({"model": {"name": "x"}}, "model.revision: "),
+    ],
+)
+def test_a_file_at_fault_is_one_line(
+    out: Path, tmp_path: Path, change: dict[str, Any], expected: str
+) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(content(out / "toy-unigram" / "ptb" / "result.json") | change))
+    with pytest.raises(UsageError) as caught:
+        read_results(path)
+    assert str(caught.value).startswith(f"{path}: not a result of gpt2eval: {expected}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", [("tally",), ("tally", "units"), ("detokenizer",)])
+def test_a_missing_count_is_never_zero(out: Path, tmp_path: Path, place: tuple[str, ...]) -> None:
+    for name in ("ptb", None):
+        source = out / "toy-unigram" / name / "result.json" if name else OLD
+        document = content(source)
+        counts = document
+        for key in place:
+            counts = counts[key]
+        for key in list(counts):
+            value = counts.pop(key)
+            (tmp_path / "result.json").write_text(json.dumps(document))
+            with pytest.raises(UsageError, match=rf"{key}: "):
+                read_results(tmp_path)
+            counts[key] = value
+
+
+# -- broken files beside good ones ---------------------------------------------------------------------------------
+
+
+def test_a_broken_file_hides_no_result(
+    out: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(out, tmp_path / "out")
+    broken = tmp_path / "out" / "toy-unigram" / "broken" / "result.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    shutil.copy(OLD, tmp_path / "out" / "result.json")
+    results = read_results(tmp_path / "out")
+    assert len(results) == len(TASKS) + 1
+    assert [message.partition(": ")[0] for message in caplog.messages] == [str(broken)]
+    assert caplog.messages[0].endswith("skipped")
+    with pytest.raises(UsageError, match="not a result of gpt2eval"):
+        read_results(broken)
+
+
+def test_evaluate_beside_a_broken_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    broken = tmp_path / "old" / "result.json"
+    broken.parent.mkdir()
+    broken.write_text("[]")
+    results = evaluate("toy:unigram", TASKS, data=demo.data(), out=tmp_path)
+    assert len(results) == len(TASKS)
+    assert [str(broken) in message for message in caplog.messages] == [True], "reported once"
+    rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
+    assert {row["task"] for row in rows} == set(TASKS)
+    assert broken.read_text() == "[]"
+
+
+def test_no_results(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no result\.json; expected a file or folder"):
+        read_results(tmp_path)
+    assert not store.readable(tmp_path)
+
+
+# -- run.json and results.csv --------------------------------------------------------------------------------------
+
+
+def test_equal_work_gives_equal_bytes_and_a_run_record(out: Path, tmp_path: Path) -> None:
+    evaluate("toy:unigram", TASKS, data=demo.data(), out=tmp_path)
+    for task in TASKS:
+        first, second = (place / "toy-unigram" / task for place in (out, tmp_path))
+        assert (first / "result.json").read_bytes() == (second / "result.json").read_bytes()
+        record = content(second / "run.json")
+        assert list(record) == ["command", "start", "end", "machine", "versions"]
+        assert record["start"] <= record["end"]
+        assert record["start"].endswith("+00:00")
+        assert record["command"] == f"evaluate('toy:unigram', '{task}')"
+        assert set(record["machine"]) == {"platform", "processor", "cpus", "torch_threads"}
+        assert {"gpt2eval", "python", "torch", "numpy"} <= set(record["versions"])
+
+
+def test_the_command_line_is_recorded(tmp_path: Path, gpt2eval: Any) -> None:
+    gpt2eval(
+        "run", "--model", "toy:unigram", "--tasks", "text8", "--data", "demo", "--out", tmp_path
+    )
+    record = content(tmp_path / "toy-unigram" / "text8" / "run.json")
+    assert record["command"].startswith("gpt2eval run --model toy:unigram --tasks text8")
+
+
+def test_results_csv_has_the_rows_that_pandas_writes(out: Path) -> None:
+    results = read_results(out)
+    assert (out / "results.csv").read_text() == results.to_frame().to_csv(index=False)
+    assert tidy.to_csv([row for result in results for row in tidy.tidy_rows(result)]) == (
+        (out / "results.csv").read_bytes()
+    )
+
+
+def test_results_csv_follows_what_lies_in_the_folder(tmp_path: Path) -> None:
+    def tasks() -> list[str]:
+        rows = csv.DictReader((tmp_path / "results.csv").read_text().splitlines())
+        return sorted({row["task"] for row in rows})
+
+    evaluate("toy:unigram", ["text8", "ptb"], data=demo.data(), out=tmp_path)
+    shutil.rmtree(tmp_path / "toy-unigram" / "ptb")
+    (tmp_path / "old").mkdir()
+    shutil.copy(OLD, tmp_path / "old" / "result.json")
+    evaluate("toy:unigram", ["text8"], data=demo.data(), out=tmp_path)
+    assert tasks() == ["lambada", "text8"]
+
+
+def test_a_task_costs_little_beside_many_results(tmp_path: Path) -> None:
+    """The figures for 1,000 results are in benchmarks/README.md; this is a coarse guard."""
+    (tmp_path / "text").write_text("one\ntwo\nthree\n")
+    evaluate("toy:uniform-bytes", texts=tmp_path / "text", out=tmp_path / "out")
+    for number in range(300):
+        folder = tmp_path / "out" / f"model-{number}" / "lambada"
+        folder.mkdir(parents=True)
+        shutil.copy(OLD, folder / "result.json")
+    before = time.process_time()
+    evaluate("toy:uniform-bytes", texts=tmp_path / "text", out=tmp_path / "out")
+    assert time.process_time() - before < 2
+
+
+# -- Results -------------------------------------------------------------------------------------------------------
+
+
+def test_results_are_a_sequence_indexed_by_position_and_task(out: Path) -> None:
+    results = read_results(out)
+    assert len(results) == len(TASKS)
+    assert isinstance(results[0], Result)
+    assert results["ptb"].full_name == "ptb"
+    assert isinstance(results[:2], Results)
+    assert [*results[:2]] == [results[0], results[1]]
+    assert ("ptb" in results, "nothing" in results, results[0] in results) == (True, False, True)
+    with pytest.raises(UsageError, match="unknown task 'ptbb'; did you mean 'ptb'"):
+        results["ptbb"]
+    with pytest.raises(UsageError, match="ptb: has 2 results; expected a position"):
+        Results([*results, *results])["ptb"]
+
+
+def test_results_as_table_frame_and_page(out: Path) -> None:
+    results = read_results(out)
+    assert str(results).splitlines()[0].startswith("| model")
+    assert repr(results) == "<Results: lambada, ptb, text8>"
+    frame = results.to_frame()
+    assert isinstance(frame, pd.DataFrame)
+    assert len(frame) == sum(len(result.metrics) for result in results)
+    page = results._repr_html_()
+    assert page.startswith("<table")
+    assert "toy:unigram" in page
+    assert (str(Results([])), Results([])._repr_html_()) == ("no results", "<p>no results</p>")
+
+
+def test_a_metric_by_name(out: Path) -> None:
+    result = read_results(out)["lambada"]
+    assert result.acc == result.metric("acc").value == result.metrics["acc"].value
+    assert result.signature == result.metric("ppl").signature
+    assert result.metric("acc").interval
+    with pytest.raises(UsageError, match="unknown metric of lambada 'accc'; did you mean 'acc'"):
+        result.metric("accc")
+    with pytest.raises(
+        AttributeError, match="lambada has no metric bpb; expected one of: ppl, acc"
+    ):
+        _ = result.bpb
+    assert not hasattr(result, "bpc")
