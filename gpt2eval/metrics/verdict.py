@@ -25,7 +25,7 @@ def judged(result: Result, measured: MetricValue, suite: Suite) -> Verdict:
     the target. There is no
     target where nothing is published, for data that are not the published ones, and for a part
     of them. The tolerances
-    and known reasons are the suite's. 
+    and known reasons are the suite's.
     """
     name = measured.name
     value = measured.value
