@@ -14,7 +14,7 @@ from gpt2eval import Result, Results, UsageError, demo, evaluate, read_results
 from gpt2eval.report import store, tidy
 from gpt2eval.report.migrations import FORMAT, migrate
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OLD = ROOT / "tests" / "older_formats" / "result.format0.json"
 TASKS = ["text8", "ptb", "lambada"]
 

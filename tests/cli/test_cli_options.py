@@ -14,7 +14,7 @@ from typer.main import get_command
 from gpt2eval.cli import main
 from gpt2eval.report.table import default_format
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMMAND = get_command(main.app)
 DATA = COMMAND.commands["data"]  # type: ignore[attr-defined]
 NAMES = ["", *(n for n in COMMAND.commands), *(f"data {n}" for n in DATA.commands)]  # type: ignore[attr-defined]

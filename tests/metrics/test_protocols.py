@@ -32,7 +32,7 @@ from gpt2eval.metrics.result import MetricValue
 from gpt2eval.scoring.windows import SPANS
 from gpt2eval.text.loader import load_detokenizer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WIKITEXT = demo.data()["wikitext2"]
 LAMBADA = demo.data()["lambada"]
 
