@@ -137,7 +137,8 @@ def comparable(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[boo
     if ({first.get("dtype"), second.get("dtype")} & HALF and "dtype" in of) or "quant" in of:
         return (
             True,
-            "one protocol; half precision and quantization move a number by some tenths of a percent",
+            "one protocol; half precision and quantization move a number"
+            " by some tenths of a percent",
         )
     if digits := sorted(of & DIGITS_ONLY):
         return True, f"one protocol; {', '.join(digits)} may move the last digits"

@@ -1,4 +1,4 @@
-"""Verdicts: closed cases on both sides of each tolerance, no target where there is none, and a name proves nothing."""
+"""Verdicts: both sides of each tolerance, missing targets, and names that prove nothing."""
 
 from dataclasses import replace
 from pathlib import Path
