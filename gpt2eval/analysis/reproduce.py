@@ -53,7 +53,7 @@ def rerun(
     settings: Settings = Settings(),
     options: LoadOptions | None = None,
     include: Sequence[Path] = (),
-    watch: Callable[[Progress], None] = lambda progress: None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Results:
     """Measure the task of a signature with exactly the protocol that the signature names.
 
@@ -103,7 +103,7 @@ def rerun(
         settings=settings,
         options=options,
         include=include,
-        progress=watch,
+        progress=progress,
     )
     _check_unit(fields, measured)
     return measured

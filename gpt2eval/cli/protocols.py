@@ -79,7 +79,7 @@ def rerun(
             settings=settings(ctx.params),
             options=load_options(ctx.params, dtype=used_dtype),
             include=folders,
-            watch=show_progress,
+            progress=show_progress,
         )
     print_table(results, PAPER, mixed=True, signatures=signatures)
 
