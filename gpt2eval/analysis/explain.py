@@ -48,10 +48,11 @@ def explain(
     Args:
         model: a model name, as for `evaluate`, or a backend.
         task: a task with a perplexity.
-        data: local files by task; by default the published files, or the demo's own for the demo model.
+        data: local files by task; by default the published files, or the demo's records for the
+            demo model.
         protocols: names of the task's variants; by default all of them.
         out: a results folder, where scores are journaled so that an interrupted call can resume.
-        settings: `limit` keeps the first lines of the published text, even where records span lines.
+        settings: `limit` keeps the first lines of the published text, even if records span lines.
         options: how to load the model, if `model` is a name.
         include: folders with further tasks and detokenizers.
         progress: called with the progress of each measurement.

@@ -85,5 +85,6 @@ def _check_model(model: Model, fields: Mapping[str, str]) -> None:
     ]
     if differences:
         raise UsageError(
-            f"signature: a different model: {'; '.join(differences)}; expected the same model, or --model"
+            f"signature: a different model: {'; '.join(differences)}; "
+            "expected the same model, or --model"
         )

@@ -149,7 +149,7 @@ def _fields(kind: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def each_revision(models: Sequence[str], revisions: str | None) -> list[str]:
-    """Return every model once, or with revisions (`step1000,step2000`) once per revision, as `M@step1000`.
+    """Return every model once, or once per revision as `M@step1000`.
 
     Raises:
         UsageError: for an empty revision.

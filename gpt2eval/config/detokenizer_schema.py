@@ -28,10 +28,10 @@ class Rule(Strict):
 
 
 class Example(Strict):
-    """A published line and its detokenized form (key `fair`); the tests check the pair."""
+    """A published line and its detokenized form (key `detokenized`); the tests check the pair."""
 
     published: str
-    fair: str
+    detokenized: str
     options: tuple[str, ...] = ()
 
 

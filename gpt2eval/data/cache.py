@@ -62,7 +62,7 @@ def git_blob(content: bytes) -> str:
 
 
 def key_of(source: Source) -> str:
-    """Return the name of a source's folder: the file name and a hash of the complete `source` section.
+    """Return the name of a source's folder: the file name and a hash of the `source` section.
 
     >>> from gpt2eval.config.schema import File
     >>> key_of(Source(file=File(name="ptb.test.txt")))
@@ -148,7 +148,7 @@ class Cache:
 
     @contextmanager
     def lock(self, source: Source) -> Iterator[None]:
-        """Hold a source's lock, which excludes other processes. A process that waits emits a notice.
+        """Hold a source's lock, which excludes other processes; emit a notice while waiting.
 
         Raises UsageError for a folder that is not writable.
         """
