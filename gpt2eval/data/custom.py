@@ -3,8 +3,8 @@
 
 Every source first yields the bytes that represent the text: a plain file's own content, or
 documents as JSON lines in one layout. Equal texts therefore have equal
-hashes, however they are stored, and a local text is scored exactly like a published one. Does not know
-models.
+hashes, however they are stored, and a local text is scored exactly like a published one.
+Does not know models.
 """
 
 import json

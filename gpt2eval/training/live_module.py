@@ -1,7 +1,7 @@
-"""Score a model in place while it is being trained: its weights are shared, and it stays unchanged.
+"""Score a model in place while it is being trained: its weights are shared and unchanged.
 
 The backend wraps a shadow: new module objects around the same tensors, so that evaluation mode,
-hooks and the engine's changes do not reach the model. This module knows no training loop.
+hooks and the engine's changes do not reach the model. Does not know training loops.
 """
 
 import copy

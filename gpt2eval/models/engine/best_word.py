@@ -145,7 +145,8 @@ def best_words(
     """Return the most likely complete word after each prefix that is not banned.
 
     `banned` words are lower-cased. The beam holds `width` hypotheses of at most `depth` pieces;
-    the search is exact if the beam holds all of them. Returns "" for a prefix that no word can follow.
+    the search is exact if the beam holds all of them. Returns "" for a prefix that no word can
+    follow.
     """
     searches = [WordSearch(prefix) for prefix in prefixes]
     first = True

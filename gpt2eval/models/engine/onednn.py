@@ -98,7 +98,7 @@ def _release_pages(weight: Tensor) -> None:
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
-        # madvise wants a page-aligned address: start at the first page that lies entirely in the weight.
+        # madvise requires a page-aligned address: start at the first page entirely in the weight.
         first = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
         size = weight.data_ptr() + weight.untyped_storage().nbytes() - first
         libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(max(size, 0)), PAGEOUT)

@@ -51,7 +51,7 @@ def parse_lists(answer: Any, url: str) -> Echo:
     """Return all tokens of an answer, generated or not, with their log-probabilities.
 
     Raises:
-        UsageError: If a list is missing or has the wrong length, or a value is not a log-probability.
+        UsageError: If a list is missing or has the wrong length, or a value is no log-probability.
     """
     try:
         lists = answer["choices"][0]["logprobs"]

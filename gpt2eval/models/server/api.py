@@ -144,7 +144,10 @@ class ApiModel:
         return echo
 
     def _check_token(self, text: str, id_: int, index: int) -> None:
-        """Raise UsageError if the server's token differs from ours; tokens without known text are skipped."""
+        """Raise UsageError if the server's token differs from ours.
+
+        Skips tokens whose text is unknown.
+        """
         ours = (self._tokens.pieces or {}).get(id_, b"").decode("utf-8", "ignore").strip()
         is_unreadable = "\ufffd" in text or text.startswith(ENCODED_TOKENS)
         theirs = "" if is_unreadable else text.strip()

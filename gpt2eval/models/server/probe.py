@@ -31,7 +31,7 @@ LONG_PROMPT = 1200  # tokens; more than a GPT-2's context, so that a server repo
 
 
 class Dialect(NamedTuple):
-    """The form of prompts that a server accepts: token ids or text, and what it adds before text."""
+    """The form of prompts that a server accepts, ids or text, and what it adds before text."""
 
     takes_ids: bool = False
     adds_start: bool = False
@@ -149,7 +149,7 @@ def misplaces_echo(scorer: Scorer) -> bool:
     """Return whether echoes of prompts without the start token are off by one (llama-cpp-python).
 
     Raises:
-        UsageError: If scoring token by token, which then replaces the echo, gives different numbers.
+        UsageError: If scoring token by token, which replaces the echo, gives different numbers.
     """
     if scorer.start is None:
         return False
