@@ -122,14 +122,11 @@ class ModelIdentity:
     not apply.
 
     `name` is how the model was requested; `label` replaces it in signatures, so that none
-    contains a local
-    path. `revision` is the Hub's or the beginning of `weights`, a hash. `tokenizer` is a
-    fingerprint.
-    `shape` is the architecture with its sizes, `step` the training step, `peft` an adapter,
-    `code` the origin
-    of code that came with the model, `quant` the quantization, `gemm` the kernel library, `map`
-    the spread
-    over devices, and `batch` the tokens in a forward pass.
+    contains a local path. `revision` is the Hub's or the beginning of `weights`, a hash.
+    `tokenizer` is a fingerprint. `shape` is the architecture with its sizes, `step` the training
+    step, `peft` an adapter, `code` the origin of code that came with the model, `quant` the
+    quantization, `gemm` the kernel library, `map` the spread over devices, and `batch` the tokens
+    in a forward pass.
     """
 
     name: str
@@ -158,8 +155,7 @@ class Model(Protocol):
     """A backend: encodes text and scores requests. It never sees tasks, spans or windows.
 
     `context` is the longest input in tokens; `start` is the token that may begin a text, or
-    None. A backend
-    may also implement `AddsToken`, `EncodesSpecials` and `FindsBestWords`.
+    None. A backend may also implement `AddsToken`, `EncodesSpecials` and `FindsBestWords`.
     """
 
     @property

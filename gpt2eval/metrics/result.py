@@ -79,12 +79,10 @@ class RoundTripCounts:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One task measured on one model: its metrics, the sums they follow from, and everything
-    that decides them.
+    """One task measured on one model: its metrics, their sums, and everything that decides them.
 
     Each metric's value is an attribute: `result.ppl`, `result.acc`. `result.metric("acc")` also
-    has the
-    interval, the unit and the signature.
+    has the interval, the unit and the signature.
 
     Attributes:
         task: Name of the task; `full_name` adds the variant.
@@ -92,8 +90,8 @@ class Result:
         title: The task's title in a table.
         metrics: The metrics by name, in the order of the task.
         tally: Sums over all records.
-        nll_sha256: Hash of all scored tokens' log-probabilities (float32, little-endian, in
-        text order).
+        nll_sha256: Hash of all scored tokens' log-probabilities (float32, little-endian,
+            in text order).
         model: Identity of the model.
         data: Identity of the text.
         detokenizer: What the detokenizer changed.
