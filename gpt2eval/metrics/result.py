@@ -31,9 +31,9 @@ class Estimate:
 class MetricValue:
     """A metric of a result.
 
-    `interval` is the 95 % interval, or None where there are too few parts to estimate one.
-    `unit` is the
-    denominator and `units` its count. `signature` states the protocol and the model in one line.
+    `interval` is the 95 % interval, or None where there are too few parts to estimate one. `unit`
+    is the denominator and `units` its count. `signature` states the protocol and the model in one
+    line.
     """
 
     name: str
