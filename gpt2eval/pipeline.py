@@ -66,31 +66,27 @@ def evaluate(
 
     Args:
         model: A name (`gpt2`, a folder, `toy:uniform-bytes`, `module:Factory`) or a backend.
-        tasks: Names of tasks, variants (`wikitext103/s32`) or suites. By default the paper's
-        columns, or
-            none where `texts` are given.
+        tasks: Names of tasks, variants (`wikitext103/s32`) or suites. By default the
+            paper's columns, or none where `texts` are given.
         texts: Texts of your own, as `gpt2eval run --text` takes them.
-        data: Local file of each task. By default the published data is downloaded; the demo
-        model has
-            records of its own.
-        out: Folder to write each result to as soon as it exists; a later call with the same
-        arguments
-            resumes there.
+        data: Local file of each task. By default the published data is downloaded; the
+            demo model has records of its own.
+        out: Folder to write each result to as soon as it exists; a later call with the
+            same arguments resumes there.
         settings: Changes to the protocols, and how numbers are computed.
         options: How a named model is loaded.
         include: Folders with your own tasks, suites and detokenizers.
         progress: Called with a `Progress` after every batch.
-        wait: Used by processes that share the work: waits for the others, and returns whether
-        to look
-            for their chunks again.
+        wait: Used by processes that share the work: waits for the others, and returns
+            whether to look for their chunks again.
 
     Returns:
         A result per task, in order. A task with chunks that other workers have not finished has
         none.
 
     Raises:
-        UsageError: a task, a text, an option or the model is at fault; the message says what is
-        expected.
+        UsageError: a task, a text, an option or the model is at fault; the message says what
+            is expected.
 
     Example:
         >>> from gpt2eval import demo, evaluate
