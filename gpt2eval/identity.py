@@ -5,25 +5,15 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """The facts about a model that decide its numbers. An empty string means "does not apply".
+    """The facts about a model that decide its numbers; an empty string means that a fact does
+    not apply.
 
-    Attributes:
-        name: The model as it was requested.
-        revision: Commit on the Hub, or the first digits of `weights`.
-        tokenizer: Fingerprint of the tokenizer.
-        dtype: Data type of the weights.
-        attn: Attention implementation.
-        device: Type of the device.
-        weights: Hash of the weights.
-        label: Replaces `name` in signatures, so that no signature contains a local path.
-        shape: Architecture with its sizes.
-        step: Training step.
-        peft: Adapter.
-        code: Origin of the code that came with the model.
-        quant: Quantization.
-        gemm: Library that multiplies matrices.
-        map: How the model is spread over devices.
-        batch: Tokens in a forward pass.
+    `name` is how the model was requested; `label` replaces it in signatures, so that none
+    contains a local path. `revision` is the Hub's or the beginning of `weights`, a hash.
+    `tokenizer` is a fingerprint. `shape` is the architecture with its sizes, `step` the training
+    step, `peft` an adapter, `code` the origin of code that came with the model, `quant` the
+    quantization, `gemm` the kernel library, `map` the spread over devices, and `batch` the tokens
+    in a forward pass.
     """
 
     name: str
