@@ -4,11 +4,14 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
 
+from gpt2eval.cli.main import app
 from gpt2eval.config import catalog, loader
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +62,35 @@ def reference(name: str) -> str:
     if not page.is_file():
         pytest.skip("the documentation is not part of this copy")
     return page.read_text(encoding="utf-8")
+
+
+def generator() -> ModuleType:
+    """The script that writes the reference of the command line."""
+    path = DOCS / "generate_cli.py"
+    spec = spec_from_file_location("generate_cli", path) if path.is_file() else None
+    if spec is None or spec.loader is None:
+        pytest.skip("the documentation is not part of this copy")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_command_line_reference_is_current() -> None:
+    assert reference("cli.md") == generator().page(), "run python docs/generate_cli.py"
+
+
+def test_every_command_and_option_is_documented() -> None:
+    page = reference("cli.md")
+    commands = list(generator().commands())
+    assert len(commands) > len(app.registered_commands)
+    for name, command, context in commands:
+        section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert section, name
+        for parameter in command.get_params(context):
+            for option in parameter.opts if parameter.param_type_name == "option" else []:
+                assert re.search(rf"^\| `[^`]*{option}(?![\w-])", section, re.MULTILINE), (
+                    f"{name} {option}"
+                )
 
 
 def test_every_task_and_variant_is_documented() -> None:

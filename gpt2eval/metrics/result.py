@@ -29,8 +29,9 @@ class Estimate:
 class MetricValue:
     """A metric of a result.
 
-    `interval` is the 95 % interval, or None if there are too few parts to estimate one. `unit` is
-    the denominator and `units` its count. `signature` states protocol and model in one line.
+    `interval` is the 95 % interval, or None where there are too few parts to estimate one. `unit`
+    is the denominator and `units` its count. `signature` states the protocol and the model in one
+    line.
     """
 
     name: str
@@ -80,7 +81,7 @@ class RoundTripCounts:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One task measured on one model.
+    """One task measured on one model: its metrics, their sums, and everything that decides them.
 
     Each metric's value is an attribute: `result.ppl`, `result.acc`. `result.metric("acc")` also
     has the interval, the unit and the signature.
@@ -91,8 +92,8 @@ class Result:
         title: The task's title in a table.
         metrics: The metrics by name, in the order of the task.
         tally: Sums over all records.
-        nll_sha256: Hash of all scored tokens' log-probabilities (float32, little-endian, in text
-            order).
+        nll_sha256: Hash of all scored tokens' log-probabilities (float32, little-endian,
+            in text order).
         model: Identity of the model.
         data: Identity of the text.
         detokenizer: What the detokenizer changed.

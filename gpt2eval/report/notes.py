@@ -1,4 +1,4 @@
-"""Notes below a table: what a reader must know that the numbers do not say."""
+"""Notes below a table: caveats of the numbers."""
 
 from collections.abc import Callable, Sequence
 
@@ -43,7 +43,7 @@ def _unpublished(results: Sequence[Result]) -> list[str]:
 
 
 def reasons(cells: Cells, suite: Suite, label: Callable[[RowName], str]) -> list[str]:
-    """Return why a number is outside its tolerance, where the suite knows it."""
+    """Return the reasons for numbers outside their tolerance, as far as the suite gives them."""
     lines: list[str] = []
     for name, row in cells.items():
         for title, cell in row.items():
