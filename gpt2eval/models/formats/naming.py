@@ -10,8 +10,7 @@ def plain_name(value: object) -> str:
 
         transformers mixes `str` into its enums, and their `str()` is `Class.MEMBER`.
 
-        >>> import re
-    from enum import Enum
+        >>> from enum import Enum
         >>> Method = Enum("Method", {"GGUF": "gguf"}, type=str)
         >>> plain_name(Method.GGUF), plain_name("gptq")
         ('gguf', 'gptq')
