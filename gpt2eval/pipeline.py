@@ -37,7 +37,7 @@ class Job(NamedTuple):
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Restore warning filters and torch's environment variables, which libraries change on import."""
+    """Restore warning filters and torch's environment variables, which imports change."""
     before = set(os.environ)
     with catch_warnings():
         try:
@@ -200,7 +200,7 @@ class Writer:
         return store.result_folder(self._out, self._model, task.full_name)
 
     def write(self, task: Task, measurement: Measurement, start: str) -> None:
-        """Write a result, `run.json`, `documents.csv` if the task has documents, and `results.csv`."""
+        """Write a result, `run.json`, `results.csv`, and `documents.csv` if it has documents."""
         folder = self.folder(task)
         result = measurement.result
         run_record.write_run(folder, start, f"evaluate({self._model!r}, {task.full_name!r})")

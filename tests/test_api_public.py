@@ -60,6 +60,25 @@ before = state()
 results = gpt2eval.pipeline.evaluate(
     "demo", ["ptb", "lambada"], out=sys.argv[1], settings=gpt2eval.Settings(limit=3)
 )
+
+from types import SimpleNamespace
+from gpt2eval.config.schema import Hub
+from gpt2eval.data import hub as hub_source
+
+levels = []
+
+def load_dataset_builder(*_, **__):
+    levels.append((hub.get_verbosity(), datasets.logging.get_verbosity()))
+    files = {"test": ["hf://datasets/any/text@c0ffee/test.txt"]}
+    return SimpleNamespace(name="text", config=SimpleNamespace(data_files=files))
+
+huggingface_hub.constants.HF_HUB_OFFLINE = False
+datasets.load_dataset_builder = load_dataset_builder
+datasets.load_dataset = lambda *_, **__: [{"text": "a"}, {"text": "b"}]
+hub_source._downloaded = lambda file: file
+source = hub_source.read_source(Hub(id="any/text", split="test", column="text", restore="lines"))
+assert source == (b"a\\nb\\n", "c0ffee"), source
+assert levels == [(logging.ERROR, logging.ERROR)], levels
 after = state()
 changed = {k: [before[k], after[k]] for k in before if before[k] != after[k]}
 print(json.dumps([changed, len(results)]))

@@ -49,7 +49,7 @@ def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]
 
 
 def by_record(parts: Sequence[Tally]) -> list[Tally]:
-    """Return one tally per record. `parts` are in record order; only a first part counts a record."""
+    """Return one tally per record; `parts` are in record order, and a record's first counts it."""
     groups: list[list[Tally]] = []
     for part in parts:
         if part.records:

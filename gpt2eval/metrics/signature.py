@@ -120,9 +120,8 @@ def comparable(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[boo
         return False, "they are per token, of different tokenizers"
     if "v" in differing:
         return False, "they are of different versions of gpt2eval"
-    if (
-        {first.get("dtype"), second.get("dtype")} & HALF and "dtype" in differing
-    ) or "quant" in differing:
+    is_half = bool({first.get("dtype"), second.get("dtype")} & HALF)
+    if "quant" in differing or ("dtype" in differing and is_half):
         return (
             True,
             "one protocol; half precision and quantization move a number"
