@@ -18,9 +18,8 @@ class Settings:
         limit: Use only the first records, or the first lines of a stream.
         context: Window length in tokens; at most the model's context.
         stride: Newly scored tokens per window.
-        batch_size: Windows per forward pass. By default a pass takes 1,024 tokens on a CPU and
-        32,768 on
-            a GPU.
+        batch_size: Windows per forward pass. By default a pass has 1,024 tokens on a CPU and
+            32,768 on a GPU.
         strict_data: Reject data whose checksum is not the published one.
         allow_lossy: Report bits per byte even if the tokens do not tile the bytes of the text.
         worker: Rank of this process and number of processes that share the work.
