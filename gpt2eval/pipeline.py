@@ -38,6 +38,7 @@ class Job(NamedTuple):
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Restore warning filters and torch's environment variables, which imports change."""
+    """Undo what libraries change on import: warning filters, torch's environment variables."""
     before = set(os.environ)
     with catch_warnings():
         try:
@@ -66,27 +67,27 @@ def evaluate(
 
     Args:
         model: A name (`gpt2`, a folder, `toy:uniform-bytes`, `module:Factory`) or a backend.
-        tasks: Names of tasks, variants (`wikitext103/s32`) or suites. By default the
-            paper's columns, or none where `texts` are given.
-        texts: Texts of your own, as `gpt2eval run --text` takes them.
-        data: Local file of each task. By default the published data is downloaded; the
-            demo model has records of its own.
-        out: Folder to write each result to as soon as it exists; a later call with the
+        tasks: Names of tasks, variants (`wikitext103/s32`) or suites. By default the columns of
+            the paper, or none if `texts` are given.
+        texts: Your own texts, in the syntax of `gpt2eval run --text`.
+        data: Local file of each task. By default the published data is downloaded; the demo
+            model has its own records.
+        out: Folder to which each result is written as soon as it exists; a later call with the
             same arguments resumes there.
         settings: Changes to the protocols, and how numbers are computed.
         options: How a named model is loaded.
         include: Folders with your own tasks, suites and detokenizers.
         progress: Called with a `Progress` after every batch.
-        wait: Used by processes that share the work: waits for the others, and returns
-            whether to look for their chunks again.
+        wait: For processes that share the work: waits for the others, and returns whether to
+            check for their chunks again.
 
     Returns:
-        A result per task, in order. A task with chunks that other workers have not finished has
-        none.
+        One result per task, in order. A task whose chunks other workers have not finished is
+        omitted.
 
     Raises:
-        UsageError: a task, a text, an option or the model is at fault; the message says what
-            is expected.
+        UsageError: a task, a text, an option or the model is invalid; the message states what is
+            expected.
 
     Example:
         >>> from gpt2eval import demo, evaluate
@@ -200,7 +201,7 @@ class Writer:
         return store.result_folder(self._out, self._model, task.full_name)
 
     def write(self, task: Task, measurement: Measurement, start: str) -> None:
-        """Write a result, `run.json`, `results.csv`, and `documents.csv` if it has documents."""
+        """Write `result.json`, `run.json`, `results.csv`, and `documents.csv` for documents."""
         folder = self.folder(task)
         result = measurement.result
         run_record.write_run(folder, start, f"evaluate({self._model!r}, {task.full_name!r})")

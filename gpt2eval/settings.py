@@ -27,10 +27,10 @@ class Settings:
         limit: Use only the first records, or the first lines of a stream.
         context: Window length in tokens; at most the model's context.
         stride: Newly scored tokens per window.
-        batch_size: Windows per forward pass. By default a pass takes 1,024 tokens on a
-            CPU and 32,768 on a GPU.
-        strict_data: Refuse data whose hash is not the published one.
-        allow_lossy: Report bits per byte even where the tokens do not tile the bytes of the text.
+        batch_size: Windows per forward pass. By default a pass has 1,024 tokens on a CPU and
+            32,768 on a GPU.
+        strict_data: Reject data whose checksum is not the published one.
+        allow_lossy: Report bits per byte even if the tokens do not tile the bytes of the text.
         worker: Rank of this process and number of processes that share the work.
         tokens: Tokens per forward pass; takes precedence over `batch_size`.
         expected: Signature fields that the protocol must match.

@@ -115,10 +115,11 @@ def _line_number(content: bytes, position: int) -> int:
 
 def scored_texts(task: Task, corpus: Corpus) -> list[str]:
     """Return the text of each record's right passage, as published."""
-    return [
-        next(passage for passage in passages.ASK[task.ask](record) if passage.right).text
-        for record in corpus.records
-    ]
+    texts = []
+    for record in corpus.records:
+        choices = passages.ASK[task.ask](record)
+        texts.append(next(passage for passage in choices if passage.right).text)
+    return texts
 
 
 def scored_lines(task: Task, corpus: Corpus) -> list[str]:

@@ -69,8 +69,8 @@ def false_positive_bound(fill: float, items: float, bits: int, hashes: int) -> f
     """Return the probability that a hash that was not added is reported as present.
 
     fill^k + n / 2^64 + (1 + 8 n / m) / m. The second term is a collision with the hash of an item.
-    The third is the cost of deriving k positions from two hashes, a + i b mod m: few steps b have m
-    as a small multiple, and the positions of an item with the same step may nearly coincide.
+    The third is the cost of deriving k positions from two hashes, a + i b mod m: m is a
+    small multiple of a few steps b, and items with the same step may have nearly equal positions.
     """
     return min(fill**hashes + items / 2**64 + (1 + 8 * items / bits) / bits, 1.0)
 

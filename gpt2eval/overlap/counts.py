@@ -59,12 +59,8 @@ def count_overlap(task: Task, records: Sequence[Record], training: Bloom) -> Ove
     is_match = is_distinct_match[inverse]
     totals = np.bincount(owners, minlength=len(places))
     matches = np.bincount(owners[is_match], minlength=len(places))
-    items = tuple(
-        OverlapItem(record, part, total, match)
-        for (record, part), total, match in zip(
-            places, totals.tolist(), matches.tolist(), strict=True
-        )
-    )
+    counts = zip(places, totals.tolist(), matches.tolist(), strict=True)
+    items = tuple(OverlapItem(*place, total, match) for place, total, match in counts)
     return OverlapCounts(
         len(hashes), int(is_match.sum()), len(distinct), int(is_distinct_match.sum()), items
     )

@@ -33,7 +33,8 @@ def key_metrics_by_name(old: Document) -> Document:
     """Format 0 to 1: metrics are objects keyed by name, and published figures are objects.
 
     Format 0 lists a metric as `[name, value, low, high, unit, units]` beside its signature,
-    published figures as `[source, metric, rows]`, and repeats the unit (null) in the protocol.
+    published figures as `[source, metric, rows]`, and repeats the unit (always null) in the
+    protocol.
     """
     metrics = {}
     for entry in old["metrics"]:

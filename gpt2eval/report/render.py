@@ -20,7 +20,8 @@ def check_format(form: str, formats: Sequence[str] = get_args(Format)) -> None:
 def render_rows(rows: Sequence[Mapping[str, object]], form: str = "markdown") -> str:
     """Return rows as a table.
 
-    csv and json have full precision, others four decimals. Missing values are empty (json: null).
+    csv and json have full precision, the others four decimals. A missing value is empty, or
+    null in json.
 
     Raises:
         UsageError: for an unknown format.

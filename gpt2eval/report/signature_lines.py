@@ -41,7 +41,7 @@ def abbreviated(
 ) -> list[Line]:
     """Return a line per model with the fields that its columns share, then a line per column.
 
-    A field in which the models differ within a column is followed by the models that it applies to.
+    A field that differs between models within a column is followed by the models it applies to.
     """
     fields = {
         label(name): {title: read(cell.metric.signature) for title, cell in row.items()}

@@ -1,12 +1,12 @@
 """Invertible detokenizers: convert published text to ordinary-looking text without loss.
 
 Tokenized benchmarks put a model that was trained on ordinary prose at a disadvantage. A *scheme*
-proposes edits that make a published line look ordinary, and knows how to reverse them. This module
-applies the edits line by line and drops those that the scheme's own `undo` does not reverse, so:
+proposes edits that make a published line look ordinary, and reverses them. This module applies the
+edits line by line and drops edits that the scheme's own `undo` does not reverse, so that
 
     undo(do(line).text) == line        holds for every line, by construction.
 
-Does not know where schemes come from, tasks or models.
+Does not know tasks, models or the origin of schemes.
 """
 
 from collections import Counter

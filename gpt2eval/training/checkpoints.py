@@ -114,7 +114,7 @@ def read_checkpoint(path: Path) -> TrainingCheckpoint | None:
 
 
 def find_incomplete_part(checkpoint: TrainingCheckpoint) -> str:
-    """Describe the first part of a checkpoint that is missing or incomplete, or "".
+    """Describe the first missing or incomplete part of a checkpoint; "" if it is complete.
 
     Only headers and archive directories are read. Raises UsageError for an index that names files
     outside the checkpoint's folder.

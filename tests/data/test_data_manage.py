@@ -156,7 +156,7 @@ def test_keys_of_different_sources_differ() -> None:
 def test_verify_checks_checksums_counts_and_round_trips(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
-    assert "the cache holds no data of these tasks" in run("data", "verify").err
+    assert "no data of these tasks is cached" in run("data", "verify").err
     counts = {"records": 1, "words": 12000, "lines": 2000, "chars": len(BOOK)}
     include = define_task(on_hub(hub), detokenizer="ptb", expect=counts)
     run("data", "fetch", "mine", *include)

@@ -496,8 +496,8 @@ def test_rerun_and_diff_of_a_texts_signature(gpt2eval: Run, tmp_path: Path) -> N
     [
         ("--text nothing", f"--text nothing: no such file or folder; {documents.FORMS}"),
         ("--text my.txt:text", "--text my.txt:text: no such file or folder; expected FILE, DIR,"),
-        ("--text a.jsonl", "--text a.jsonl: which of its texts? expected a.jsonl:KEY"),
-        ("--text a.parquet", "--text a.parquet: which of its texts? expected a.parquet:COLUMN"),
+        ("--text a.jsonl", "--text a.jsonl: no key given; expected a.jsonl:KEY"),
+        ("--text a.parquet", "--text a.parquet: no key given; expected a.parquet:COLUMN"),
         ("--text a.jsonl:", "--text a.jsonl:: no such file or folder"),
         ("--text jsonl:text", "--text jsonl:text: no such file or folder"),
         ("--text jsonl::a.jsonl", "--text jsonl::a.jsonl: no such file or folder"),

@@ -96,7 +96,7 @@ def test_the_command_runs_again_what_run_printed(
         (("task:", "tusk:"), "not a signature"),
         (
             ("model:toy:unigram@", "model:toy:unigram@0"),
-            "not its model: model: the signature has toy:unigram@0",
+            "a different model: model: the signature has toy:unigram@0",
         ),
         (("tok:bytes", "tok:words"), "tok: the signature has words, this model bytes"),
         (("|v:", "|v:0."), "v: the signature has 0.0.1.0, this is 0.1.0"),

@@ -296,7 +296,7 @@ def test_errors_report_what_was_expected(tmp_path: Path, monkeypatch: pytest.Mon
     assert "".join(read(tmp_path / "ustar.txt")) == text
     (tmp_path / "a.zip").write_bytes(b"PK\3\4 and more")
     with pytest.raises(
-        UsageError, match="an archive or table whose name does not say so; expected text"
+        UsageError, match="an archive or table without its usual suffix; expected text"
     ):
         read(tmp_path / "a.zip")
     monkeypatch.setattr(estimate, "available_memory", lambda: 10_000_000)
@@ -497,7 +497,7 @@ def test_an_unsuitable_result_is_skipped_with_a_notice(
     """The same run restores the tallies without scoring anything."""
     pipeline.evaluate("toy:unigram", ["lambada"], data=DATA, out=tmp_path)
     path = next(tmp_path.rglob("*.tallies"))
-    message = "its journal does not have its tallies; the same 'gpt2eval run' writes them"
+    message = "no tallies in its journal; repeat its 'gpt2eval run' to write them"
     if change == "damaged":
         content = bytearray(path.read_bytes())
         content[-3] ^= 1
@@ -513,7 +513,7 @@ def test_an_unsuitable_result_is_skipped_with_a_notice(
         content = json.loads(result.read_text())
         content["data"]["sha256"] = "0" * 64
         files.write_atomic(result, json.dumps(content).encode())
-        message = "its data is 00000000, not"
+        message = "data checksum 00000000, expected"
     rows = report.overlap("lambada", [DATA["ptb"]], DATA, out=tmp_path)
     assert [row["model"] for row in rows] == [None]
     assert message in caplog.text
@@ -567,7 +567,7 @@ def test_the_command_takes_several_files_after_one_option(
             ("text8", 100, None)
         ]
         assert {row["task"]: row["overlapping"] for row in rows} == {"text8": 200, "lambada": 0}
-        assert "of 1,000,000 random 8-grams 0 match" in caplog.text
+        assert "0 of 1,000,000 random 8-grams match" in caplog.text
 
 
 def test_an_unknown_format_is_reported_before_the_work() -> None:

@@ -171,7 +171,7 @@ def test_the_journal_of_an_older_version_is_scored_again(
     assert journal.incomplete([tmp_path]) == [], "each has its result"
     next(tmp_path.rglob("text8/result.json")).unlink()
     (line,) = journal.incomplete([tmp_path])
-    assert line.endswith("text8: its journal has the format of another version")
+    assert line.endswith("text8: its journal was written by another version")
     complete = Counting()
     run(None, complete)
     again = Counting()
