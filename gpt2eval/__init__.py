@@ -6,10 +6,9 @@
     results["wikitext2"].ppl
     print(results)
 
-`evaluate` measures tasks on a model, `read_results` reads what an earlier run wrote, and
-`explain` compares
-protocols. The import is cheap: torch, transformers and pandas are loaded when they are first
-needed.
+`evaluate` measures tasks on a model, `read_results` reads the results of earlier runs, and
+`explain` compares protocols. The import is cheap: torch, transformers and pandas load on first
+use.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Errors that a user can correct: one line that says where, what, and what was expected."""
+"""Errors that a user can correct: one line with the place, the problem and the expectation."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -57,7 +57,7 @@ def measure(
     journal: Path | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Measurement | None:
-    """Measure one task on one model; return None where other workers have chunks left to score.
+    """Measure one task on one model; return None if other workers still have chunks to score.
 
     `journal` is a folder that keeps finished chunks, so that an interrupted run resumes.
     """
@@ -112,12 +112,12 @@ def _open_journal(
 def _refuse_lossy(task: Task) -> None:
     """Raise UsageError for bits per byte of tokens that do not tile the bytes.
 
-    A protocol of another tool, which reads special tokens in the text, does not look at bytes.
+    The rule does not apply to protocols that read special tokens in the text.
     """
     if task.specials != "tokens" and {"bpb", "bpc"} & set(task.metrics):
         raise UsageError(
             f"task {task.full_name}: the model's tokens do not tile the text's bytes, so bits per "
-            "byte would not be those of this text; --allow-lossy reports them all the same"
+            "byte would not describe this text; --allow-lossy reports them anyway"
         )
 
 

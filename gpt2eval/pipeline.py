@@ -1,4 +1,4 @@
-"""The main job: measure tasks on a model, and write each result as soon as it exists."""
+"""Measure tasks on a model, and write each result as soon as it exists."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,9 +37,7 @@ class Job(NamedTuple):
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Restore warning filters and torch's environment variables, which libraries set when they
-    load.
-    """
+    """Restore warning filters and torch's environment variables, which libraries change on import."""
     before = set(os.environ)
     with catch_warnings():
         try:
@@ -77,7 +75,7 @@ def evaluate(
             same arguments resumes there.
         settings: Changes to the protocols, and how numbers are computed.
         options: How a named model is loaded.
-        include: Folders with tasks, suites and detokenizers of your own.
+        include: Folders with your own tasks, suites and detokenizers.
         progress: Called with a `Progress` after every batch.
         wait: Used by processes that share the work: waits for the others, and returns
             whether to look for their chunks again.
@@ -98,7 +96,7 @@ def evaluate(
     """
     settings.check()
     if settings.worker.world > 1 and out is None:
-        raise UsageError("several workers: expected an out folder that all of them share")
+        raise UsageError("several workers: expected out=, a folder that all workers share")
     chosen = select_tasks(listed(tasks, texts), include)
     if data is None and model == "demo":
         data = demo.data()
@@ -123,7 +121,7 @@ def evaluate(
 def listed(
     tasks: str | Sequence[str] | None, texts: str | Path | Sequence[str | Path | Text] = ()
 ) -> str | Sequence[str]:
-    """Return the requested tasks; the paper's where neither tasks nor texts are requested."""
+    """Return the requested tasks; those of the paper if neither tasks nor texts are requested."""
     if tasks is None:
         return () if texts else PAPER
     return tasks
@@ -146,9 +144,7 @@ def _jobs(
     settings: Settings,
     include: Sequence[Path],
 ) -> list[Job]:
-    """Return the tasks and texts with their records. Raises UsageError for a name that occurs
-    twice.
-    """
+    """Return the tasks and texts with their records. Raises UsageError for a duplicate name."""
     strict = settings.strict_data
     jobs = []
     for task in tasks:
@@ -174,7 +170,7 @@ def _run(
     writer: "Writer | None",
     progress: Callable[[Progress], None],
 ) -> Result | None:
-    """Measure one task and write its files; None where chunks of other workers are missing."""
+    """Measure one task and write its files; return None if chunks of other workers are missing."""
     start = run_record.now()
     folder = writer.folder(job.task) if writer else None
     measurement = measure(
@@ -204,9 +200,7 @@ class Writer:
         return store.result_folder(self._out, self._model, task.full_name)
 
     def write(self, task: Task, measurement: Measurement, start: str) -> None:
-        """Write a result, its `run.json`, its documents where the task has some, and
-        `results.csv`.
-        """
+        """Write a result, `run.json`, `documents.csv` if the task has documents, and `results.csv`."""
         folder = self.folder(task)
         result = measurement.result
         run_record.write_run(folder, start, f"evaluate({self._model!r}, {task.full_name!r})")

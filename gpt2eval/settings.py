@@ -3,11 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from gpt2eval.errors import UsageError
-from gpt2eval.types import Worker
 
 BUDGETS = {"cpu": 1024, "cuda": 32768, "api": 16384}
+
+
+class Worker(NamedTuple):
+    """A worker process: computes chunks `rank`, `rank + world`, `rank + 2 world`, ..."""
+
+    rank: int = 0
+    world: int = 1
 
 
 @dataclass(frozen=True, slots=True)

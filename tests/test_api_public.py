@@ -61,7 +61,8 @@ results = gpt2eval.pipeline.evaluate(
     "demo", ["ptb", "lambada"], out=sys.argv[1], settings=gpt2eval.Settings(limit=3)
 )
 after = state()
-print(json.dumps([{k: [before[k], after[k]] for k in before if before[k] != after[k]}, len(results)]))
+changed = {k: [before[k], after[k]] for k in before if before[k] != after[k]}
+print(json.dumps([changed, len(results)]))
 """
 
 

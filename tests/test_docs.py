@@ -1,4 +1,4 @@
-"""The documentation: its examples run, and it names every command, option, task, detokenizer and result field."""
+"""The documentation: examples run; all commands, options, tasks and fields are documented."""
 
 import os
 import re
@@ -28,7 +28,7 @@ FENCE = re.compile(
 
 
 class Block(NamedTuple):
-    """An example of a page: its language, its code, and whether the page says that it cannot run offline."""
+    """An example of a page; `skipped` where the page marks it as needing a network."""
 
     language: str
     code: str

@@ -1,6 +1,6 @@
-"""Explain why one model has many perplexities on one text: what each difference in protocol costs.
+"""Explain why a model has several perplexities on one text: measure each difference in protocol.
 
-Between two protocols the settings change one group at a time. Every change is measured, so the
+Settings change from one protocol to the other one group at a time. Each change is measured, so the
 contributions add up exactly. This module does not know what the settings mean.
 """
 
@@ -48,19 +48,20 @@ def explain(
     Args:
         model: a model name, as for `evaluate`, or a backend.
         task: a task with a perplexity.
-        data: local files by task; by default the published files, for the demo model its own.
+        data: local files by task; by default the published files, or the demo's records for the
+            demo model.
         protocols: names of the task's variants; by default all of them.
         out: a results folder, where scores are journaled so that an interrupted call can resume.
-        settings: `limit` keeps the first lines of the published text, whatever the records are.
+        settings: `limit` keeps the first lines of the published text, even if records span lines.
         options: how to load the model, if `model` is a name.
         include: folders with further tasks and detokenizers.
         progress: called with the progress of each measurement.
 
     Returns:
-        The protocols, the task's own first. One that cannot be measured carries the reason.
+        The protocols, the task's own first. A protocol that cannot be measured carries the reason.
 
     Raises:
-        UsageError: for an unknown task or variant, a task without a perplexity, and data or a
+        UsageError: for an unknown task or variant, a task without a perplexity, or data or a
             model that cannot be loaded.
 
     Example:
@@ -70,7 +71,7 @@ def explain(
     if unlisted := [p for p in protocols if p not in base.variants]:
         raise unknown(f"variant of {base.name}", unlisted[0], base.variants)
     if "ppl" not in base.metrics:
-        raise UsageError(f"task {task}: it has no perplexity to explain; expected a task with ppl")
+        raise UsageError(f"task {task}: no perplexity to explain; expected a task with ppl")
     if not data and model == "demo":
         data = demo.data()
     if out is not None:
@@ -141,7 +142,7 @@ def _nats_per_unit(tally: Tally, task: Task) -> float:
 
 
 def _describe(task: Task, keys: Sequence[str]) -> str:
-    """Return the values of a group of settings in short."""
+    """Return the values of a group of settings, abbreviated."""
     if "source" in keys:
         by_format = "" if task.format == "stream" else f" by {task.format}"
         return f"{task.source.file.name}{by_format}"

@@ -22,7 +22,7 @@ SETTING_GROUPS: Mapping[str, tuple[str, ...]] = {
 
 
 class Step(NamedTuple):
-    """One group of settings that changes, and by how much the nats per unit grow with it."""
+    """A change of one group of settings, and the change in nats per unit that it causes."""
 
     group: str
     before: str
@@ -49,8 +49,7 @@ class ExplainedProtocol(NamedTuple):
 class Explanation:
     """The protocols of one task on one model, the task's own first.
 
-    It iterates over the protocols, and looks one up by its place or by its name. `print` shows the
-    table.
+    Iterates over the protocols and is indexed by position or name. `print` shows the table.
 
     Example:
         explanation = explain("gpt2", "wikitext103")
@@ -67,7 +66,7 @@ class Explanation:
         return len(self.protocols)
 
     def __getitem__(self, key: int | str) -> ExplainedProtocol:
-        """Return a protocol by its place, or by its name with or without the task's.
+        """Return a protocol by position, or by name with or without the task's name.
 
         Raises UsageError for an unknown name.
         """

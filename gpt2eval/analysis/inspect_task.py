@@ -30,7 +30,7 @@ def check(
     *,
     cache: Path | None = None,
 ) -> str:
-    """Run a task's detokenizer over every line of its text and back, and report the outcome.
+    """Check the round trip of a task's detokenizer on every line, and report the outcome.
 
     Args:
         name: a task or task/variant.
@@ -96,7 +96,7 @@ def show(
 ) -> str:
     """Return a task's resolved YAML and its first record, as published and as scored.
 
-    The scored span stands between [[ and ]]. If no local file is given and the published one is
+    [[ and ]] enclose the scored span. If no local file is given and the published one is
     unavailable, a comment states the reason in place of the record.
 
     Args:

@@ -1,6 +1,6 @@
-"""Work with signatures: measure with the protocol that one names, and compare two of them.
+"""Repeat a measurement from its signature, and compare two signatures.
 
-Knows which fields settings can reproduce. Does not know how a protocol is scored.
+Knows which signature fields the settings can reproduce. Does not know how a protocol is scored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +53,7 @@ def rerun(
     settings: Settings = Settings(),
     options: LoadOptions | None = None,
     include: Sequence[Path] = (),
-    watch: Callable[[Progress], None] = lambda progress: None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Results:
     """Measure the task of a signature with exactly the protocol that the signature names.
 
@@ -70,8 +70,8 @@ def rerun(
 
     Raises:
         UsageError: if the line is not a signature, names an unknown task or no model, or disagrees
-            with the task, the data or the model. The message names the fields. Only a disagreement
-            about the unit is found after scoring.
+            with the task, the data or the model. The message names the fields. A disagreement
+            about the unit is detected only after scoring.
 
     Example:
         rerun("task:ptb|data:dd65dff3|...", "gpt2-large", data={"ptb": "ptb.test.txt"})
@@ -103,7 +103,7 @@ def rerun(
         settings=settings,
         options=options,
         include=include,
-        progress=watch,
+        progress=progress,
     )
     _check_unit(fields, measured)
     return measured
@@ -158,7 +158,7 @@ def compare(first: str, second: str) -> Comparison:
         second: the same.
 
     Raises:
-        UsageError: if one of them is none of these.
+        UsageError: if an argument is neither a signature nor a single result.
 
     Example:
         compare("results/gpt2/ptb", "results/gpt2-large/ptb").is_comparable
@@ -176,7 +176,7 @@ def diff(first: str, second: str) -> str:
 
 
 def _read_signature(argument: str) -> str:
-    """Return a signature as it is, and for a path that of the first metric of its one result."""
+    """Return a signature unchanged; for a path, return the signature of its only result."""
     if "task:" in argument or not _is_existing_path(argument):
         return argument
     stored = store.read_results(argument)

@@ -1,6 +1,6 @@
-"""The model that a signature names: loads it, and checks that it is still the same.
+"""Load the model that a signature names, and check that it has not changed.
 
-A signature names a local model by its file or folder without the path, and by a hash. It does not
+A signature names a local model by its file or folder without the path, and by a hash. Does not
 know protocols.
 """
 
@@ -21,12 +21,12 @@ LOCAL_SCHEMES = ("openai", "nanogpt", "nanogpt-tanh", "llmc", "litgpt", "gguf", 
 
 
 def load_signature_model(name: str, fields: Mapping[str, str], options: LoadOptions) -> Model:
-    """Load the model that a signature names; raise UsageError if it is another model by now."""
+    """Load the model that a signature names; raise UsageError if the model has changed."""
     if not name:
         raise UsageError("the signature names no model; expected --model")
     from gpt2eval.models.formats.devices import QUANTIZATION_PACKAGES
 
-    _check_is_found(name, fields, options)
+    _check_exists(name, fields, options)
     adapter = fields.get("peft", "").rpartition("@")[0] or fields.get("peft")
     # Other methods are a property of the checkpoint, not an option.
     quantization = fields.get("quant") if fields.get("quant") in QUANTIZATION_PACKAGES else None
@@ -41,15 +41,15 @@ def load_signature_model(name: str, fields: Mapping[str, str], options: LoadOpti
         if ":" in name or "/" in name or Path(name).exists():
             raise
         raise UsageError(
-            f"signature: {name} is not a folder here and did not load from the Hub ({error}); "
+            f"signature: {name} is not a local folder and did not load from the Hub ({error}); "
             "if the signature names a local model, give --model PATH"
         ) from error
     _check_model(model, fields)
     return model
 
 
-def _check_is_found(name: str, fields: Mapping[str, str], options: LoadOptions) -> None:
-    """Raise UsageError if a signature names a local model or adapter that is not here.
+def _check_exists(name: str, fields: Mapping[str, str], options: LoadOptions) -> None:
+    """Raise UsageError if a signature names a local model or adapter that does not exist.
 
     A signature has only the name of a local file or folder, not its path.
     """
@@ -65,7 +65,7 @@ def _check_is_found(name: str, fields: Mapping[str, str], options: LoadOptions) 
 
 
 def check_local_weights(model: Model, fields: Mapping[str, str]) -> None:
-    """Raise UsageError if a local model has the signature's name and other weights."""
+    """Raise UsageError if a local model has the signature's name but different weights."""
     identity = registry.identity_of(model)
     name, _, revision = fields.get("model", "").rpartition("@")
     if identity.label and identity.label == name and identity.revision != revision:
@@ -85,5 +85,6 @@ def _check_model(model: Model, fields: Mapping[str, str]) -> None:
     ]
     if differences:
         raise UsageError(
-            f"signature: not its model: {'; '.join(differences)}; expected the same, or --model"
+            f"signature: a different model: {'; '.join(differences)}; "
+            "expected the same model, or --model"
         )

@@ -1,6 +1,6 @@
-"""Commands and groups of commands: help in named groups, and the options that every command has.
+"""Base classes of commands: help in named groups, and the options that every command has.
 
-Help is plain text that fits 80 columns. It does not know what a command does.
+Help is plain text that fits 80 columns. Does not know what a command does.
 """
 
 import logging
@@ -19,12 +19,12 @@ from gpt2eval.notices import LOGGER
 
 HELP = {"help_option_names": ["-h", "--help"]}
 GENERAL = "General"
-NAME_WIDTH = 26  # of an option's name in the help; a longer one stands on a line of its own
+NAME_WIDTH = 26  # of an option's name in the help; a longer name takes a line of its own
 
 
 @dataclass(slots=True)
 class Session:
-    """One call of the command line: whether an error prints its traceback."""
+    """State of one command-line call: whether an error prints its traceback."""
 
     traceback: bool = False
 
@@ -56,7 +56,7 @@ def _set_config(ctx: typer.Context, value: Path | None) -> None:
 
 
 def _flag(callback: Any, *names: str, text: str) -> Any:
-    """Return an option that acts through its callback and is no argument of the command."""
+    """Return an option that acts through its callback and is not passed to the command."""
     return typer.Option(
         *names,
         help=text,
@@ -69,7 +69,7 @@ def _flag(callback: Any, *names: str, text: str) -> Any:
 
 
 QUIET = _flag(_set_quiet, "-q", "--quiet", text="Hide notices and progress bars.")
-VERBOSE = _flag(_set_verbose, "-v", "--verbose", text="Also print what is being done.")
+VERBOSE = _flag(_set_verbose, "-v", "--verbose", text="Print each step.")
 TRACEBACK = _flag(
     _set_traceback,
     "--traceback",
@@ -78,7 +78,7 @@ TRACEBACK = _flag(
 CONFIG = typer.Option(
     "--config",
     metavar="FILE",
-    help="YAML file of options, such as 'tasks: ptb'. The command line wins.",
+    help="YAML file of options, such as 'tasks: ptb'. Command-line options override it.",
     callback=_set_config,
     is_eager=True,
     expose_value=False,

@@ -13,7 +13,7 @@ Options = Mapping[str, Any]
 def read_options(path: Path, parameters: Sequence[Any]) -> dict[str, Any]:
     """Return the values in a file by the names of a command's parameters.
 
-    Keys are names of options without their hyphens in front; underscores and hyphens are the same.
+    Keys are option names without leading hyphens; underscores and hyphens are equivalent.
     An option that may be repeated takes a list, `data` also a mapping of tasks to files, and
     `tasks` a list of names.
 
@@ -45,14 +45,14 @@ def _keys(parameter: Any) -> list[str]:
 
 
 def _value(value: Any, parameter: Any, place: str) -> Any:
-    """Return a value as the command line would give it."""
+    """Return a value in the form that the command line parser produces."""
     if getattr(parameter, "is_flag", False):
         if not isinstance(value, bool):
             raise UsageError(f"{place}: expected true or false, found {value!r:.60}")
         return value
     if isinstance(value, Mapping):
-        value = [f"{key}={one}" for key, one in value.items()]
-    listed = [str(one) for one in value] if isinstance(value, list) else [str(value)]
+        value = [f"{key}={path}" for key, path in value.items()]
+    listed = [str(item) for item in value] if isinstance(value, list) else [str(value)]
     if getattr(parameter, "multiple", False) or parameter.nargs == -1:
         return listed
     return ",".join(listed)

@@ -26,9 +26,9 @@ Pack = Annotated[Path, typer.Argument(metavar="FILE", help="The pack, a .tar.gz 
 
 @app.command("ls", cls=Command, epilog="Example: gpt2eval data ls gpt2-paper")
 def ls(names: Names = None, cache: Cache = None, include: Include = None) -> None:
-    """List the files that tasks need, and which of them exist.
+    """List the files that tasks need, and whether each is cached.
 
-    Prints sizes, checksums and licences; without TASKS, of all tasks.
+    Prints sizes, checksums and licences. Default: all tasks.
     """
     from gpt2eval.data import manage
 
@@ -49,13 +49,13 @@ def fetch(
     ] = None,
     strict_data: StrictData = False,
     again: Annotated[
-        bool, option(DATA, "--again", text="Download files that exist already, too.")
+        bool, option(DATA, "--again", text="Download files again even if they are cached.")
     ] = False,
     include: Include = None,
 ) -> None:
     """Download the files that tasks need into the cache.
 
-    Without TASKS, of the paper's tasks. Resumes partial downloads.
+    Default: the tasks of the paper. Resumes partial downloads.
     """
     from gpt2eval.data import manage
 
@@ -74,7 +74,7 @@ def fetch(
 def verify(names: Names = None, cache: Cache = None, include: Include = None) -> None:
     """Verify cached files: checksums, counts, round trips.
 
-    Every detokenizer is run over every line and back.
+    Checks the round trip of each detokenizer on every line.
     """
     from gpt2eval.data import manage
 
@@ -83,7 +83,7 @@ def verify(names: Names = None, cache: Cache = None, include: Include = None) ->
         is_empty = False
         print(line, flush=True)
     if is_empty:
-        notify("the cache holds no data of these tasks; 'gpt2eval data fetch' downloads it")
+        notify("no data of these tasks is cached; run 'gpt2eval data fetch'")
 
 
 @app.command(cls=Command, epilog="Example: gpt2eval data pack paper.tar.gz --tasks gpt2-paper")
@@ -98,7 +98,7 @@ def pack(
 ) -> None:
     """Pack cached files into one archive with a manifest.
 
-    The archive serves a machine without a network: 'gpt2eval data unpack' reads it.
+    Copy the archive to a machine without a network and run 'gpt2eval data unpack'.
     """
     from gpt2eval.data import manage
 
@@ -114,7 +114,7 @@ def pack(
 def unpack(file: Pack, cache: Cache = None, include: Include = None) -> None:
     """Verify a pack and copy its files into the cache.
 
-    If any file is wrong, none is copied.
+    Copies nothing if any file fails verification.
     """
     from gpt2eval.data import manage
 
@@ -124,7 +124,7 @@ def unpack(file: Pack, cache: Cache = None, include: Include = None) -> None:
 
 @app.command(cls=Command, epilog="Example: gpt2eval data where")
 def where(cache: Cache = None) -> None:
-    """Print the folder of the cache."""
+    """Print the path of the cache folder."""
     from gpt2eval.data.cache import Cache as DataCache
 
     print(DataCache.at(cache).folder)

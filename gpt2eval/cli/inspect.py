@@ -1,4 +1,4 @@
-"""The commands that look at tasks: `ls`, `show` and `check`."""
+"""The commands that inspect tasks: `ls`, `show` and `check`."""
 
 from typing import Annotated
 
@@ -47,7 +47,7 @@ def show(
 ) -> None:
     """Show a task's settings and its first record.
 
-    The record is printed as published and as scored, with the scored span between [[ and ]].
+    The record is printed as published and as scored, [[ and ]] enclose the scored span.
     """
     from gpt2eval.analysis import inspect_task
     from gpt2eval.config.loader import select_tasks
@@ -67,7 +67,7 @@ def check(
     include: Include = None,
     sample: Sample = 0,
 ) -> None:
-    """Test a task's detokenizer: round trip over every line."""
+    """Check the round trip of a task's detokenizer on every line."""
     from gpt2eval.analysis import inspect_task
 
     folders = include or ()

@@ -1,8 +1,8 @@
-"""The command line: its commands, and how they end.
+"""The command line: its commands and exit statuses.
 
 stdout holds data, stderr holds notices and progress. The exit status is 0 for success, 2 for an
-error that the user can fix, 1 for a defect (of `diff`: for numbers that may not be compared), and
-130 after Ctrl-C.
+error that the user can fix, 1 for a defect (`diff`: numbers that may not be compared), and 130
+after Ctrl-C.
 """
 
 import os
@@ -39,7 +39,7 @@ def top(
         bool, typer.Option("--citation", help="Print a BibTeX entry and exit.")
     ] = False,
 ) -> None:
-    """Zero-shot language-model benchmarks in numbers that others can compare."""
+    """Zero-shot language-model benchmarks whose numbers others can compare."""
     if version:
         from gpt2eval.version import __version__
 
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def _print_traceback(error: BaseException) -> None:
-    """Print the traceback of an error with every cause, also those that `from None` hides."""
+    """Print the traceback of an error with every cause, including causes that `from None` hides."""
     cause: BaseException | None = error
     while cause is not None:
         cause.__suppress_context__ = cause.__cause__ is not None

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the settings that a command's options make up.
+"""Options that several commands share, and the settings built from them.
 
 Each option belongs to a named group of the help: model, data, protocol, compute or output.
 """
@@ -26,7 +26,7 @@ OUTPUT = "Output"
 
 
 def option(group: str, *names: str, metavar: str = "", text: str, default: bool = True) -> Any:
-    """Return an option of a group of the help, which shows its default if `default`."""
+    """Return an option in a help group; the help shows its default value if `default`."""
     return typer.Option(
         *names,
         metavar=metavar or None,
@@ -37,7 +37,7 @@ def option(group: str, *names: str, metavar: str = "", text: str, default: bool 
 
 
 def flag(group: str, name: str, text: str) -> Any:
-    """Return a flag that `--no-NAME` takes back, such as one from a --config file."""
+    """Return a flag that `--no-NAME` unsets, for instance when a --config file sets it."""
     return option(group, f"--{name}/--no-{name}", text=text, default=False)
 
 
@@ -58,7 +58,7 @@ Data = Annotated[
         DATA,
         "--data",
         metavar="TASK=PATH",
-        text="Local file, or an archive that holds it, for a task; or 'demo'. Repeatable.",
+        text="Local file of a task, or an archive that contains it; or 'demo'. Repeatable.",
     ),
 ]
 Cache = Annotated[
@@ -66,7 +66,7 @@ Cache = Annotated[
     option(
         DATA,
         metavar="DIR",
-        text="Folder of downloaded data; default: what 'gpt2eval data where' prints.",
+        text="Folder of downloaded data; 'gpt2eval data where' prints the default.",
     ),
 ]
 StrictData = Annotated[
@@ -74,14 +74,14 @@ StrictData = Annotated[
 ]
 Limit = Annotated[
     Optional[int],
-    option(PROTOCOL, metavar="N", text="Only the first N records (of a stream: lines)."),
+    option(PROTOCOL, metavar="N", text="Only the first N records (for a stream: lines)."),
 ]
 BatchSize = Annotated[
     Optional[int],
     option(
         COMPUTE,
         metavar="N",
-        text="Windows in a forward pass; default: 1,024 tokens' worth (on a GPU 32,768).",
+        text="Windows per forward pass; default: as many as 1,024 tokens hold (GPU: 32,768).",
     ),
 ]
 Dtype = Annotated[
@@ -103,8 +103,7 @@ TokenizerOption = Annotated[
     option(
         MODEL,
         metavar="NAME",
-        text="Folder, file or Hub id; or, where a checkpoint's two tokenizers disagree, "
-        "auto or file.",
+        text="Folder, file or Hub id; if a checkpoint's two tokenizers disagree, auto or file.",
     ),
 ]
 Peft = Annotated[
@@ -131,14 +130,14 @@ Signatures = Annotated[
 
 
 def load_options(flags: Mapping[str, Any], **changes: Any) -> "LoadOptions":
-    """Return the options of loading a model: every flag that is named like one of their fields."""
+    """Return the load options: every flag whose name is a field of `LoadOptions`."""
     from gpt2eval.models.options import LoadOptions
 
     return LoadOptions(**_fields(LoadOptions, flags) | changes)
 
 
 def settings(flags: Mapping[str, Any], **changes: Any) -> "Settings":
-    """Return the settings of a run: every flag that is named like one of their fields."""
+    """Return the settings of a run: every flag whose name is a field of `Settings`."""
     from gpt2eval.settings import Settings
 
     return Settings(**_fields(Settings, flags) | changes)
@@ -150,7 +149,7 @@ def _fields(kind: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def each_revision(models: Sequence[str], revisions: str | None) -> list[str]:
-    """Return every model once, or with revisions (`step1000,step2000`) as `M@step1000` at each.
+    """Return every model once, or once per revision as `M@step1000`.
 
     Raises:
         UsageError: for an empty revision.

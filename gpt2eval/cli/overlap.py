@@ -27,8 +27,8 @@ Train = Annotated[
     option(
         DATA,
         metavar="PATH",
-        text="Training text: a file, or a folder without its hidden files. Of .jsonl and .parquet "
-        "the text field; .gz, .bz2, .xz and .zst are decompressed. Repeatable.",
+        text="Training text: a file, or a folder (hidden files are skipped). .jsonl and .parquet: "
+        "the field text; .gz, .bz2, .xz and .zst are decompressed. Repeatable.",
     ),
 ]
 RunFolder = Annotated[
@@ -36,7 +36,7 @@ RunFolder = Annotated[
     option(
         OUTPUT,
         metavar="DIR",
-        text="Results of 'gpt2eval run', to recompute without the records that overlap.",
+        text="Results of 'gpt2eval run' to recompute without the overlapping records.",
     ),
 ]
 FalsePositives = Annotated[
@@ -44,7 +44,7 @@ FalsePositives = Annotated[
     option(
         PROTOCOL,
         metavar="RATE",
-        text="Bound on the Bloom filter's false positives, 1e-9 to 0.1; decides its size.",
+        text="Bound on the Bloom filter's false-positive rate, 1e-9 to 0.1; sets its size.",
     ),
 ]
 Above = Annotated[
@@ -52,7 +52,7 @@ Above = Annotated[
     option(
         PROTOCOL,
         metavar="SHARE",
-        text="A record overlaps if more than this share (0 to 1) of its 8-grams matches.",
+        text="A record overlaps if more than this share (0 to 1) of its 8-grams match.",
     ),
 ]
 FormatName = Annotated[
@@ -74,7 +74,7 @@ def overlap(
 ) -> None:
     """Measure how many 8-grams of tasks occur in training text.
 
-    Also recomputes the metrics of earlier runs without the records that overlap. A word is a run of
+    Also recomputes the metrics of earlier runs without the overlapping records. A word is a run of
     ASCII letters and digits of the lower-cased text, [a-z0-9]+.
     """
     from gpt2eval.cli.progress import bars

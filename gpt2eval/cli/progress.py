@@ -1,4 +1,4 @@
-"""Progress bars on stderr: requests, tokens per second and time left of each task."""
+"""Progress bars on stderr: requests, tokens per second and remaining time of each task."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ def bars(
 ) -> Iterator[Callable[[Progress], None]]:
     """Yield a function that shows progress: a bar per task, named after `label` and the task.
 
-    Where stderr is no terminal, each finished task is one line.
+    If stderr is not a terminal, prints one line per finished task.
     """
     shown = Bars(
         SpinnerColumn(),

@@ -1,4 +1,4 @@
-"""The commands about protocols: `rerun`, `explain` and `diff`."""
+"""The commands for protocols: `rerun`, `explain` and `diff`."""
 
 from pathlib import Path
 from typing import Annotated, Optional
@@ -59,9 +59,9 @@ def rerun(
     out: Out = Path("results"),
     signatures: Signatures = False,
 ) -> None:
-    """Score a task by exactly the protocol of a signature.
+    """Score a task with exactly the protocol of a signature.
 
-    Where that is not possible, the error names the fields that differ.
+    If that is not possible, the error names the fields that differ.
     """
     from gpt2eval.analysis import reproduce
     from gpt2eval.cli.progress import bars
@@ -79,7 +79,7 @@ def rerun(
             settings=settings(ctx.params),
             options=load_options(ctx.params, dtype=used_dtype),
             include=folders,
-            watch=show_progress,
+            progress=show_progress,
         )
     print_table(results, PAPER, mixed=True, signatures=signatures)
 
@@ -112,7 +112,7 @@ def explain(
 ) -> None:
     """Compare the protocols of one task; attribute each difference.
 
-    Scores one model on one text by every known protocol, and reports what each setting changes.
+    Scores one model on one text under every known protocol; reports the effect of each setting.
     """
     from gpt2eval.analysis import explain as explaining
     from gpt2eval.cli.progress import bars
@@ -136,13 +136,15 @@ FirstPlace = Annotated[
     str,
     typer.Argument(metavar="FIRST", help="A signature in quotes, a result.json, or its folder."),
 ]
-SecondPlace = Annotated[str, typer.Argument(metavar="SECOND", help="The other one.")]
+SecondPlace = Annotated[
+    str, typer.Argument(metavar="SECOND", help="The signature or result to compare with.")
+]
 
 
 def diff(first: FirstPlace, second: SecondPlace) -> None:
     """Name the fields in which two results or signatures differ.
 
-    The exit status is 0 where their numbers may be compared, and 1 where not.
+    The exit status is 0 if their numbers may be compared, and 1 if not.
     """
     from gpt2eval.analysis import reproduce
 

@@ -1,4 +1,4 @@
-"""The command `gpt2eval table`, and printing a table: for people in a terminal, else Markdown."""
+"""The command `gpt2eval table`, and table printing: terminal layout, or Markdown if piped."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,7 +51,7 @@ def table(
     mixed: Mixed = False,
     signatures: Signatures = False,
 ) -> None:
-    """Print results beside the published figures, signatures below."""
+    """Print results beside the published figures, with signatures below."""
     from gpt2eval.report.store import read_results
     from gpt2eval.scoring.journal import incomplete
 

@@ -49,7 +49,7 @@ Models = Annotated[
 ]
 Revisions = Annotated[
     Optional[str],
-    option(MODEL, metavar="REVS", text="Several revisions, separated by commas."),
+    option(MODEL, metavar="REVS", text="Revisions to score, separated by commas."),
 ]
 TrustRemoteCode = Annotated[
     bool, flag(MODEL, "trust-remote-code", "Run code that comes with the model.")
@@ -63,7 +63,7 @@ OwnTexts = Annotated[
     option(
         DATA,
         metavar="PLACE",
-        text="A text of your own: FILE (one stream), DIR (a document per file), FILE.jsonl:KEY, "
+        text="Your own text: FILE (one stream), DIR (a document per file), FILE.jsonl:KEY, "
         "FILE.parquet:COLUMN or jsonl:KEY:FILE. Repeatable.",
     ),
 ]
@@ -86,7 +86,7 @@ DetokenizerName = Annotated[
 ContextSize = Annotated[
     Optional[int],
     option(
-        PROTOCOL, metavar="N", text="Window in tokens; default: the task's, or less if the model's."
+        PROTOCOL, metavar="N", text="Window in tokens; default: the task's, at most the model's."
     ),
 ]
 StrideSize = Annotated[
@@ -106,7 +106,7 @@ Shard = Annotated[
     option(
         COMPUTE,
         metavar="I/N",
-        text="Score the I-th of N parts of the work; all parts share --out.",
+        text="Score the I-th of N shards; all shards share --out.",
     ),
 ]
 DeviceMap = Annotated[
@@ -151,7 +151,7 @@ def run(
     out: Out = Path("results"),
     signatures: Signatures = False,
 ) -> None:
-    """Score tasks and your own texts on models; print the table.
+    """Score tasks and your own texts on models; print a table.
 
     Without arguments, the command scores the embedded demo model on the embedded records.
     """
@@ -163,7 +163,7 @@ def run(
     from gpt2eval.cli.report import print_table
     from gpt2eval.config.catalog import files as catalog_files
     from gpt2eval.scoring import workers
-    from gpt2eval.types import Worker
+    from gpt2eval.settings import Worker
 
     launched = workers.worker_of_launcher()
     worker = workers.worker_of_shard(shard) if shard else Worker() if tp else launched
@@ -191,22 +191,22 @@ def run(
     if results:
         suite = tasks if tasks and tasks in catalog_files("tasks/suites", folders) else PAPER
         print_table(results, suite, folders, mixed=True, signatures=signatures)
-    own = [one.task.full_name for one in texts]
-    _report_incomplete(out, names, requested, own, folders)
+    text_tasks = [text_task.task.full_name for text_task in texts]
+    _report_incomplete(out, names, requested, text_tasks, folders)
 
 
 def _report_incomplete(
     out: Path,
     models: Sequence[str],
     requested: str | Sequence[str],
-    own: Sequence[str],
+    text_tasks: Sequence[str],
     include: Sequence[Path],
 ) -> None:
-    """Notify of each requested task of which chunks are still missing."""
+    """Emit a notice for each requested task with missing chunks."""
     from gpt2eval.config.loader import select_tasks
     from gpt2eval.scoring import journal
 
-    tasks = {*(task.full_name for task in select_tasks(requested, include)), *own}
+    tasks = {*(task.full_name for task in select_tasks(requested, include)), *text_tasks}
     names = {name.removeprefix("hf:") for name in models}
     for line in journal.incomplete(
         [out], lambda decides: decides.get("task") in tasks and decides.get("name") in names

@@ -32,7 +32,7 @@ RunFolder = Annotated[
     Path,
     typer.Argument(
         metavar="DIR",
-        help="Folder of a training run: checkpoint-STEP folders, ckpt*.pt, model_*.bin.",
+        help="Training run: a folder of checkpoint-STEP folders, ckpt*.pt or model_*.bin.",
     ),
 ]
 Every = Annotated[
@@ -43,9 +43,7 @@ Every = Annotated[
         text="Polling interval; a checkpoint is scored once it is unchanged between two polls.",
     ),
 ]
-Once = Annotated[
-    bool, option(COMPUTE, "--once", text="Score the checkpoints that exist, then exit.")
-]
+Once = Annotated[bool, option(COMPUTE, "--once", text="Score the existing checkpoints, then exit.")]
 
 
 def watch(
@@ -66,9 +64,9 @@ def watch(
 ) -> None:
     """Score each checkpoint of a training run as it appears.
 
-    Plots each metric against the step (curves.svg). Prints a line per metric, separated by tabs:
-    step, checkpoint, task, metric, value, low, high, signature; low and high are the 95 % interval.
-    Ctrl-C ends the command; the same command resumes.
+    Plots each metric against the step (curves.svg). Prints a tab-separated line per metric:
+    step, checkpoint, task, metric, value, low, high, signature; low and high bound the 95 %
+    interval. Ctrl-C stops the command; the same command resumes.
     """
     from gpt2eval.cli.progress import bars
     from gpt2eval.training import watch as watching

@@ -2,7 +2,7 @@
 
 A *catalog folder* holds `tasks/*.yaml`, `tasks/suites/*.yaml`, `tasks/stopwords/*.txt` and
 `detokenizers/*.yaml`. The search order is `--include`, `GPT2EVAL_PATH`, plug-ins, and the files
-shipped with the package; earlier folders shadow later ones. This module does not read the files.
+shipped with the package; earlier folders shadow later ones. Does not read the files.
 """
 
 import os
@@ -61,7 +61,7 @@ def _package_folders(name: str) -> Iterable[str]:
 
 
 def files(kind: Kind, include: Sequence[Path] = ()) -> dict[str, Path]:
-    """Map names to paths for every file of a kind; the first folder that has a name wins."""
+    """Map names to paths for every file of a kind; earlier folders take precedence."""
     pattern = "*.txt" if kind == "tasks/stopwords" else "*.yaml"
     paths: dict[str, Path] = {}
     for folder in folders(include):

@@ -28,10 +28,10 @@ class Rule(Strict):
 
 
 class Example(Strict):
-    """A published line and its detokenized form (key `fair`), which the tests check."""
+    """A published line and its detokenized form (key `detokenized`); the tests check the pair."""
 
     published: str
-    fair: str
+    detokenized: str
     options: tuple[str, ...] = ()
 
 
@@ -45,13 +45,13 @@ class DetokenizerFile(Strict):
     Attributes:
         title: One line for listings.
         version: Increase it when the output changes; it is part of every signature.
-        note: What the tokenization was, and what the rules rely on.
+        note: The original tokenization, and the assumptions of the rules.
         invertible: Whether every edit must survive a round trip.
         python: The class, as `module:Class`.
         options: Names that a task may add to the detokenizer's name, with an explanation.
         do: Rules from published to detokenized text.
-        undo: Rules back, applied in order.
-        steps: Substitutions applied in order, without a way back.
+        undo: Rules from detokenized to published text, applied in order.
+        steps: One-way substitutions, applied in order.
         examples: Lines that the tests check in both directions.
     """
 

@@ -50,7 +50,7 @@ def load_task(name: str, include: Sequence[Path] = ()) -> Task:
 
 
 def _check_combinations(task: Task, path: Path) -> None:
-    """Raise UsageError for keys that are valid by themselves but not together."""
+    """Raise UsageError for keys that are individually valid but incompatible."""
     if (task.ask in ("choices", "candidate")) != (task.format == "cbt"):
         raise UsageError(
             f"{path}: ask: {task.ask}: not compatible with format {task.format}; "
@@ -130,7 +130,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        UsageError: The file cannot be read, is not YAML, or holds something else.
+        UsageError: The file cannot be read, is not YAML, or holds no mapping.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
@@ -159,8 +159,8 @@ def validate(model: type[Schema], content: dict[str, Any], path: Path) -> Schema
             raise UsageError(
                 f"{where}: {unknown('key', str(key), _keys(model, parents))}"
             ) from None
-        given = f"{json.dumps(first['input'], default=str):.60}"
-        raise UsageError(f"{path}: {first_problem(error)}; found {given}") from None
+        actual = f"{json.dumps(first['input'], default=str):.60}"
+        raise UsageError(f"{path}: {first_problem(error)}; found {actual}") from None
 
 
 def _keys(model: type[BaseModel], parents: Sequence[int | str]) -> list[str]:

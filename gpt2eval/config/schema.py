@@ -35,9 +35,9 @@ class Archive(Strict):
     """The publisher's download.
 
     Attributes:
-        url: Its address.
+        url: The URL of the download.
         sha256: The hash of the download.
-        member: The file inside the archive; without it, the download is the file itself.
+        member: The file inside the archive; if absent, the download is the file itself.
         stream: Read a large .tar.gz while downloading instead of storing it. Reading stops at the
             member if the file has a hash of its own, and otherwise continues to the end of the
             archive to check the archive's hash.
@@ -124,13 +124,13 @@ class Task(Strict):
         source: Where to get the published text.
         format: How the file is split into records.
         encoding: `utf-8`, or `bytes` if the file may begin or end inside a character.
-        ends: `line` if a file that stops inside a line must be incomplete, otherwise `anywhere`.
+        ends: `line` if a file that stops inside a line is incomplete, otherwise `anywhere`.
         cut_last: Score only this many bytes at the end of a file that has `cut_whole` bytes.
         expect: Counts to check.
         passport: Where the figures of `source` and `expect` come from, by name.
         ask: Which span of a record is scored; see `gpt2eval.text.passages`.
         detokenizer: A detokenizer's name with options, such as `ptb+question`.
-        lead: Replaces the white space at the beginning of a text; None leaves it.
+        lead: Replaces the white space at the beginning of a text; None keeps it.
         join: What replaces a newline in the scored text.
         start: The tokens before a text: end-of-text, none, the tokenizer's own start token, or
             end-of-text followed by the tokenizer's own, which is then scored.
@@ -203,7 +203,7 @@ class Tolerance(Strict):
 
 
 class Known(Strict):
-    """A cell of the published table that is known to be out of reach, and why."""
+    """A cell of the published table that cannot be reproduced, and the reason."""
 
     task: str
     metric: MetricName
@@ -217,7 +217,7 @@ class Suite(Strict):
     Attributes:
         models: Its rows: the published name, and the shape of the weights that identifies a model.
         tolerances: The tolerance of each metric.
-        known: Cells that cannot be expected to be reproduced.
+        known: Cells that cannot be reproduced.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Read a plain file, or a member of a .zip, .tar.gz or .gz; the content decides the type."""
+"""Read a plain file, or a member of a .zip, .tar.gz or .gz; the type follows from the content."""
 
 import gzip
 import tarfile
@@ -38,7 +38,7 @@ def unreadable(where: Path | str, error: Exception) -> UsageError:
 def unpack(path: Path, names: Iterable[str]) -> bytes:
     """Return the content of a file, or of the first of `names` that an archive holds in any folder.
 
-    Raises UsageError for an archive that is corrupt, or holds none of the names.
+    Raises UsageError for an archive that is corrupt, or has no such member.
     """
     try:
         with path.open("rb") as file:
@@ -71,7 +71,7 @@ def _select_member(path: Path, members: list[str], names: Iterable[str]) -> str:
 
 
 class HashingReader:
-    """A stream that is read once, and computes the SHA-256 of what it has read."""
+    """A stream that is read once and hashes its bytes with SHA-256."""
 
     def __init__(self, file: Readable) -> None:
         self._file = file
@@ -90,8 +90,7 @@ class HashingReader:
 
 
 def extract_from_stream(file: Readable, name: str, origin: str) -> bytes:
-    """Return the content of a regular file in a .tar.gz stream, which is read no further than
-    needed.
+    """Return the content of a regular file in a .tar.gz stream, reading no further than needed.
 
     Raises UsageError for an archive that is corrupt, or ends without the file.
     """

@@ -24,7 +24,7 @@ from gpt2eval.notices import notify
 
 # A plain file name: no separators, no control characters, not hidden.
 PlainName = Annotated[str, Field(pattern=r"^[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$")]
-# Printable ASCII only, so that a terminal cannot be controlled by a file from elsewhere.
+# Printable ASCII only, so that a foreign file cannot send control characters to a terminal.
 Printable = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=500)]
 LARGEST = 1 << 31  # bytes
 
@@ -62,7 +62,7 @@ def git_blob(content: bytes) -> str:
 
 
 def key_of(source: Source) -> str:
-    """Return the name of a source's folder: the file name and a hash of the whole `source` section.
+    """Return the name of a source's folder: the file name and a hash of the `source` section.
 
     >>> from gpt2eval.config.schema import File
     >>> key_of(Source(file=File(name="ptb.test.txt")))
@@ -96,7 +96,7 @@ class Cache:
         return self.folder / "archives" / name
 
     def get(self, source: Source) -> CachedFile | None:
-        """Return a source's file, or None where it is missing, incomplete or corrupt."""
+        """Return a source's file, or None if it is missing, incomplete or corrupt."""
         cached = self.get_by_key(key_of(source))
         return cached if cached and cached.provenance.name == source.file.name else None
 
@@ -114,7 +114,7 @@ class Cache:
         return CachedFile(provenance, content)
 
     def incomplete(self) -> list[Path]:
-        """Return the folders without a valid `origin.json`, or with a file of another size."""
+        """Return the folders without a valid `origin.json`, or with a file of the wrong size."""
         folders = sorted((self.folder / "files").glob("*"))
         used = [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
         return [folder for folder in used if self._provenance(folder.name) is None]
@@ -148,8 +148,7 @@ class Cache:
 
     @contextmanager
     def lock(self, source: Source) -> Iterator[None]:
-        """Hold a source's lock, which excludes other processes; a process that has to wait reports
-        it.
+        """Hold a source's lock, which excludes other processes; emit a notice while waiting.
 
         Raises UsageError for a folder that is not writable.
         """
@@ -174,7 +173,7 @@ class Cache:
         return self.folder / "files" / key
 
     def _provenance(self, key: str) -> Provenance | None:
-        """Read `origin.json`; None where it is invalid or the file has another size.
+        """Read `origin.json`; None if it is invalid or the file has the wrong size.
 
         Does not read the file.
         """

@@ -9,8 +9,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
-PIECE = 1 << 20  # bytes read at a time
-# What the libraries that decompress and parse files raise for a truncated or corrupt one.
+PIECE = 1 << 20  # bytes per read
+# Exceptions of the libraries that decompress and parse, for a truncated or corrupt file.
 CORRUPTION = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, NotImplementedError)
 
 
@@ -30,7 +30,7 @@ MAGIC = {".bz2": b"BZh", ".xz": b"\xfd7zXZ\0", ".zst": b"\x28\xb5\x2f\xfd"}
 
 
 def is_compressed(path: Path) -> bool:
-    """Return whether a file's name ends in the suffix of a compression."""
+    """Return whether a file's name has the suffix of a compression format."""
     return path.suffix.lower() in OPENERS
 
 

@@ -20,7 +20,7 @@ from gpt2eval.errors import UsageError
 
 
 class FetchedFile(NamedTuple):
-    """A task's file in the cache, and its records where the download has already parsed them."""
+    """A task's file in the cache, and its records if the download has already parsed them."""
 
     cached: CachedFile
     corpus: Corpus | None
@@ -33,7 +33,7 @@ def load_corpus(
 
     Reads the local file, archive or folder at `path` if given. Otherwise reads the published file
     from the `cache` folder (by default the platform's) and downloads it first if needed. Raises
-    UsageError as `parse_corpus` does, and for a file that is not available.
+    UsageError as `parse_corpus` does, and for an unavailable file.
     """
     if path:
         file = path / task.source.file.name if path.is_dir() else path
@@ -66,7 +66,7 @@ def _read_local(task: Task, path: Path) -> bytes:
 
 
 class MissingDataError(UsageError):
-    """A task's file is not available. `reason` says why, without the remedy."""
+    """A task's file is not available. `reason` is the message without the remedy."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(f"{reason}; {remedy}")
@@ -83,10 +83,10 @@ def fetch(
 ) -> FetchedFile:
     """Return a task's published file from the cache, or download it into the cache.
 
-    The sources are the Hub data set and the publisher's archive. A source that fails, or yields a
-    file with another checksum, is followed by the next one. A file with another checksum is
-    accepted only where no source yields the published one, and never if `strict`. `mirror` is a
-    base URL where archives are looked for first. `again` downloads the file even if it is cached.
+    The sources are the Hub data set and the publisher's archive. If a source fails or
+    yields a file with a different checksum, the next one is tried. Such a file is accepted only if
+    no source yields the published one, and never if `strict`. `mirror` is a base URL that is tried
+    first for archives. `again` downloads the file even if it is cached.
     Raises MissingDataError with the failure of each source and the remedy.
     """
     if not again and (cached := _cached(task, cache, strict=strict)):
@@ -139,7 +139,7 @@ def _sources(
 ) -> Iterator[tuple[str, Callable[[], hub.SourceFile]]]:
     """Yield the sources in the order in which they are tried: the Hub, then the archive.
 
-    The archive comes first with a mirror, and where the Hub has only a part of the file.
+    The archive comes first if there is a mirror, or if the Hub has only a part of the file.
     """
     source = task.source
     from_hub: list[tuple[str, Callable[[], hub.SourceFile]]] = []
@@ -161,7 +161,7 @@ def _read_archive(archive: Archive, source: Source, url: str, cache: Cache) -> h
         with download.stream(url) as body:
             reader = HashingReader(body)
             content = extract_from_stream(reader, archive.member, url)
-            # The rest of a large archive is read only where nothing else identifies the file.
+            # The rest of a large archive is read only if nothing else identifies the file.
             if not is_published(content, file) and archive.sha256:
                 digest = reader.digest_to_end()
                 if digest != archive.sha256:

@@ -2,9 +2,9 @@
 .parquet.
 
 Every source first yields the bytes that represent the text: a plain file's own content, or
-documents as JSON lines in one layout. The hash of these bytes therefore tells whether two texts are
-equal, however they are stored, and a local text is scored exactly as a published one. Does not know
-models.
+documents as JSON lines in one layout. Equal texts therefore have equal
+hashes, however they are stored, and a local text is scored exactly like a published one.
+Does not know models.
 """
 
 import json
@@ -41,8 +41,8 @@ class Text(NamedTuple):
     def read(self, *, strict: bool = False) -> Corpus:
         """Parse the text into records.
 
-        Raises UsageError where it has no words to divide by, and if `strict`, because a local text
-        has no published checksum.
+        Raises UsageError if it has no words to divide by, and if `strict`, because a local text has
+        no published checksum.
         """
         corpus = parse_corpus(self.task, self.content, self.where, strict=strict)
         if not corpus.units.words:
@@ -58,15 +58,18 @@ def load_text(
 ) -> Text:
     """Load a local text, and define the task that scores it.
 
-    Args: where: `FILE` (scored as one stream), `DIR` (each file is a document), `FILE.jsonl:KEY`
-        (each line), `FILE.parquet:COLUMN` (each row), `jsonl:KEY:FILE` or `parquet:COLUMN:FILE`.
-        Documents are scored independently of each other. unit: The denominator of the main metric:
-        `word` (PPL; words are separated by white space), `word+eol` (words and line endings),
-        `byte` (BPB) or `char` (BPC). detokenizer: The name of the detokenizer to apply, if any.
+    Args:
+        where: `FILE` (scored as one stream), `DIR` (each file is a document), `FILE.jsonl:KEY`
+            (each line), `FILE.parquet:COLUMN` (each row), `jsonl:KEY:FILE` or
+            `parquet:COLUMN:FILE`. Documents are scored independently of each other.
+        unit: The denominator of the main metric: `word` (PPL; words are separated by white
+            space), `word+eol` (words and line endings), `byte` (BPB) or `char` (BPC).
+        detokenizer: The name of the detokenizer to apply, if any.
         include: Folders with further detokenizers.
 
-    Returns: The text. Its task is named after the file, the unit and detokenizer if they are not
-        the default, and a hash of the content.
+    Returns:
+        The text. The name of its task consists of the file name, the unit and detokenizer if they
+        are not the default, and a hash of the content.
 
     Raises:
         UsageError: The text does not exist or is not text, or the unit or detokenizer is unknown.
@@ -80,7 +83,7 @@ def load_text(
     content = (
         read_content(location.path) if is_stream else serialize_documents(read_documents(location))
     )
-    # "." and ".." have no name of their own.
+    # "." and ".." have no name; resolve them.
     path = location.path if location.path.name.strip(".") else location.path.resolve()
     name = path.name + (f":{location.key}" if location.key else "")
     name = name.encode("utf-8", "replace").decode()

@@ -1,7 +1,7 @@
 """Read documents from files and folders: plain text, JSON lines and parquet, compressed or not.
 
-`--text` reads complete documents and refuses what is not UTF-8. `--train` streams documents in
-pieces, in memory that does not depend on the file size, and replaces what is not UTF-8.
+`--text` reads complete documents and rejects invalid UTF-8. `--train` streams documents in pieces,
+in memory that does not depend on the file size, and replaces invalid UTF-8.
 """
 
 import codecs
@@ -20,8 +20,8 @@ KEYS = {"jsonl": "KEY", "parquet": "COLUMN"}
 FORMS = (
     "expected FILE, DIR, FILE.jsonl:KEY, FILE.parquet:COLUMN, jsonl:KEY:FILE or parquet:COLUMN:FILE"
 )
-# The first bytes of .zip, .gz, .parquet and .zst files, which are not text whatever their name
-# says.
+# The first bytes of .zip, .gz, .parquet and .zst files, which are not text, whatever their
+# names.
 BINARY = (b"PK\3\4", b"\x1f\x8b", b"PAR1", b"\x28\xb5\x2f\xfd")
 
 
@@ -34,11 +34,11 @@ class Location(NamedTuple):
 
 
 def locate(where: str, option: str, default_key: str = "") -> Location:
-    """Parse the value of `--text` or `--train`. A path that exists is taken literally, colons
-    included.
+    """Parse the value of `--text` or `--train`. An existing path is used literally, including its
+    colons.
 
-    Raises UsageError where nothing exists there, and for a `jsonl` or `parquet` file without a key
-    where there is no `default_key`.
+    Raises UsageError if the path does not exist, and for a `jsonl` or `parquet` file without a key
+    if there is no `default_key`.
     """
     path = Path(where)
     if where and _exists(path):
@@ -46,7 +46,7 @@ def locate(where: str, option: str, default_key: str = "") -> Location:
             return Location("folder", path)
         form = form_of(path)
         if form in KEYS and not default_key:
-            raise UsageError(f"{option} {where}: which of its texts? expected {where}:{KEYS[form]}")
+            raise UsageError(f"{option} {where}: no key given; expected {where}:{KEYS[form]}")
         return Location(form, path, default_key if form in KEYS else "")
     form, _, rest = where.partition(":")
     if form in KEYS:
@@ -125,7 +125,7 @@ def training_files(places: Iterable[Path]) -> list[Location]:
     """Return the given files and all files below the given folders, sorted; each once.
 
     The documents of a `jsonl` or `parquet` file are under `text` unless a key is given. Raises
-    UsageError for a place where no file exists.
+    UsageError for a place without files.
     """
     files: dict[tuple[Path, str], Location] = {}
     for place in places:
@@ -148,7 +148,7 @@ def stream_documents(
     """Yield the documents of a file, each as an iterator of pieces to be consumed in order.
 
     Skips blank lines and empty rows. Calls `on_read` with the position in the file, in bytes.
-    Raises UsageError for a file that cannot be read, and, with the line or row, for a missing text.
+    Raises UsageError for an unreadable file, and, with the line or row, for a missing text.
     """
     path = location.path
     if location.form == "parquet":
@@ -176,9 +176,7 @@ def _decoded_pieces(file: IO[bytes], path: Path, on_read: Callable[[], None]) ->
     try:
         data = file.read(PIECE)
         if data.startswith(BINARY) or data[257:262] == b"ustar":
-            raise UsageError(
-                f"{path}: an archive or table whose name does not say so; expected text"
-            )
+            raise UsageError(f"{path}: an archive or table without its usual suffix; expected text")
         while data:
             on_read()
             yield decoder.decode(data)

@@ -19,7 +19,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.http import TRANSIENT_STATUSES, TransientError, retry_after, retrying
 from gpt2eval.notices import notify
 
-ATTEMPTS = 5  # in a row that yield no byte
+ATTEMPTS = 5  # consecutive attempts without a byte
 BACKOFF = wait_exponential(multiplier=0.25)  # seconds
 LONGEST_WAIT = 30.0  # seconds before the next attempt
 REPORTED_WAIT = 5.0  # seconds; a shorter wait is not reported
@@ -33,14 +33,14 @@ REFUSED = {
 
 
 class UnreachableError(Exception):
-    """A source cannot be reached or does not provide the file; the message says why."""
+    """A source cannot be reached or does not provide the file; the message gives the reason."""
 
 
 class Body(io.RawIOBase):
     """The content of a URL from byte `offset` on, read once. Reconnects after a dropped connection.
 
-    `total` is the size of the complete file, or None where the server does not report it. Raises
-    UnreachableError once `ATTEMPTS` attempts in a row have yielded nothing.
+    `total` is the size of the complete file, or None if the server does not report it. Raises
+    UnreachableError after `ATTEMPTS` consecutive attempts without data.
     """
 
     def __init__(self, url: str, offset: int = 0) -> None:
@@ -139,7 +139,7 @@ def _report_wait(state: RetryCallState) -> None:
 def stream(url: str, offset: int = 0) -> Iterator[Any]:
     """Open a URL as a binary file, with a progress bar on stderr if that is a terminal.
 
-    Raises UnreachableError where the URL does not respond, and where HF_HUB_OFFLINE is set.
+    Raises UnreachableError if the URL does not respond or HF_HUB_OFFLINE is set.
     """
     if constants.HF_HUB_OFFLINE:
         raise UnreachableError("HF_HUB_OFFLINE is set")
@@ -161,7 +161,7 @@ def download(url: str, path: Path, sha256: str | None) -> None:
     """Download `url` to `path` atomically. Resumes a partial download; discards a file whose
     SHA-256 does not match.
 
-    Raises UnreachableError where the URL does not respond, and UsageError for a checksum mismatch.
+    Raises UnreachableError if the URL does not respond, and UsageError for a checksum mismatch.
     """
     part = path.with_name(f"{path.name}.part")
     try:
@@ -172,7 +172,7 @@ def download(url: str, path: Path, sha256: str | None) -> None:
             if sha256 is None:
                 part.unlink(
                     missing_ok=True
-                )  # without a checksum, a mix of two files would go unnoticed
+                )  # without a checksum, a mixture of two files would go undetected
             offset = part.stat().st_size if part.exists() else 0
             with stream(url, offset) as body, part.open("ab") as file:
                 copyfileobj(body, file, 1 << 20)

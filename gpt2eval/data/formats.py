@@ -1,4 +1,4 @@
-"""Parsers of the publishers' file formats: the text of a file to its records.
+"""Parse the publishers' file formats into records.
 
 Errors name the line.
 """
@@ -25,8 +25,8 @@ def value_of(row: Any, key: str) -> Any:
 def json_text(line: str, key: str, where: str, *, lenient: bool = False) -> str:
     """Return the text for a key of a JSON line.
 
-    Raises UsageError where the key or the text is missing, and, unless `lenient`, for a text with
-    lone surrogates, which has no UTF-8 form.
+    Raises UsageError if the key or the text is missing, and, unless `lenient`, for a text with
+    lone surrogates, which has no UTF-8 encoding.
     """
     try:
         text = value_of(json.loads(line), key)
@@ -46,8 +46,8 @@ def _lines(text: str, _: str) -> Iterator[Record]:
 
 
 def _pages(text: str, _: str) -> Iterator[Record]:
-    """Split WikiText into articles. An article begins with its heading and ends before the next
-    one's line.
+    """Split WikiText into articles. An article begins with its heading and ends before the
+    next heading's line.
 
     The line ending before a heading belongs to no article, and neither does blank text before the
     first heading. Source: the Hub data set EleutherAI/wikitext_document_level.

@@ -57,7 +57,7 @@ def _listing_row(required: RequiredFile, cached: CachedFile | None) -> list[str]
 
 
 def _first_source(source: Source) -> str:
-    """Return where a file is downloaded from, unless that fails."""
+    """Return the first source that a download tries."""
     if source.hub and not (source.hub.part and source.archive):
         return f"hub:{source.hub.id}"
     return source.archive.url if source.archive else "(--data)"
@@ -121,8 +121,8 @@ def verify(
     """Check the checksum, counts and detokenizer round trips of cached files, and yield a line for
     each.
 
-    Raises UsageError at the end for every file that is corrupt, not the published one, has other
-    counts, or fails the round trip, and for a named task whose file is not cached.
+    Raises UsageError at the end if any file is corrupt, is not the published one, has unexpected
+    counts or fails the round trip, or if the file of a named task is not cached.
     """
     store = Cache.at(cache)
     files = required_files(names, include)
@@ -153,7 +153,7 @@ def verify(
 def _verified(
     required: RequiredFile, cached: CachedFile, path: Path, include: Sequence[Path]
 ) -> str:
-    """Describe a file whose checksum, counts and round trips are right.
+    """Describe a file whose checksum, counts and round trips are correct.
 
     Raises UsageError otherwise.
     """

@@ -1,8 +1,8 @@
-"""Packs: cached files in one archive, to be carried to a machine without a network.
+"""Packs: cached files in one archive, to be copied to a machine without a network.
 
 A pack is a .tar.gz whose first member, `manifest.json`, lists every other member with its size and
-checksum. The same files give the same pack, byte for byte. Nothing is unpacked before everything is
-checked.
+checksum. The same files give the same pack, byte for byte. Nothing is unpacked before all
+members are checked.
 """
 
 import gzip
@@ -53,7 +53,7 @@ class PackedFile(NamedTuple):
 def pack(path: Path, cache: Cache, sources: Iterable[Source]) -> list[PackEntry]:
     """Write the cached files of sources into a pack atomically, and return its entries.
 
-    Raises UsageError where a file is missing or corrupt, and where the pack cannot be written.
+    Raises UsageError if a file is missing or corrupt, or the pack cannot be written.
     """
     cached: dict[str, CachedFile] = {}
     missing: list[str] = []
@@ -105,7 +105,7 @@ def unpack(path: Path, cache: Cache) -> list[PackEntry]:
 
     Raises UsageError, before anything is stored, for an archive that is truncated or corrupt, that
     has no manifest or a member that its manifest does not list (a link, a path outside), for a file
-    of another size or checksum, and for a file that the cache has with other content.
+    of the wrong size or checksum, and for a file that the cache holds with different content.
     """
     entries = [file.entry for file in read_pack(path)]
     for entry in entries:

@@ -30,8 +30,8 @@ def task_passport(task: Task) -> str:
     lines = [f"{task.full_name}: {task.title}"]
     for name, figure in _figures(task).items():
         if figure is not None:
-            shown = f"{figure:,}" if isinstance(figure, int) else str(figure)
-            lines.append(f"  {name:14} {shown}")
+            figure_text = f"{figure:,}" if isinstance(figure, int) else str(figure)
+            lines.append(f"  {name:14} {figure_text}")
         if figure is not None and name in CLAIMS:
             lines.append(f"  {'':14} <- {task.passport.get(name, '(no source given)')}")
     return "\n".join(lines)
@@ -65,7 +65,7 @@ def file_passport(path: Path, form: str, encoding: str = "utf-8") -> str:
     """Return a passport for a new task's file: checksum and counts, as YAML to paste into its task
     file.
 
-    Raises UsageError for a file that does not exist, or is not in that format.
+    Raises UsageError for a file that does not exist or is not in the given format.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; expected the file as published")
@@ -110,4 +110,4 @@ def file_passport(path: Path, form: str, encoding: str = "utf-8") -> str:
         }
     )
     hashes = f"md5 {md5(content).hexdigest()}, git blob {git_blob(content)}"
-    return f"# {path.name}: {hashes}: compare them with the published ones\n{snippet}"
+    return f"# {path.name}: {hashes}: compare them with the published hashes\n{snippet}"

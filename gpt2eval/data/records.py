@@ -33,8 +33,8 @@ def parse_corpus(task: Task, content: bytes, origin: str, *, strict: bool = Fals
     `cut_last`.
 
     Raises UsageError for content that is corrupt or in another format (with the line), for counts
-    that differ although the checksum matches, and, if `strict`, for content that is not the
-    published one.
+    that differ although the checksum matches, and, if `strict`, for content other than the
+    published content.
     """
     published = is_published(content, task.source.file)
     if strict and not published:
@@ -51,12 +51,12 @@ def parse_corpus(task: Task, content: bytes, origin: str, *, strict: bool = Fals
 
 
 def checksum_mismatch(task: Task) -> str:
-    """Return the message that a content is not the task's published file."""
+    """Return the message for content that is not the task's published file."""
     return f"checksum mismatch: not the published {task.source.file.name}"
 
 
 def check_counts(task: Task, corpus: Corpus, size: int | None = None) -> None:
-    """Raise UsageError where a corpus does not have the counts that its task expects."""
+    """Raise UsageError if a corpus does not have the counts that its task expects."""
     counts = {
         "records": len(corpus.records),
         "words": corpus.units.words,

@@ -1,4 +1,4 @@
-"""Which published files a list of tasks requires. Does not know which of them are cached."""
+"""Determine the published files that tasks require. Does not know which files are cached."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from gpt2eval.data.cache import key_of
 
 
 class RequiredFile(NamedTuple):
-    """A published file, and the tasks that are made from it."""
+    """A published file, and the tasks that use it."""
 
     source: Source
     tasks: tuple[Task, ...]

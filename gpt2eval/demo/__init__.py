@@ -1,6 +1,6 @@
 """The embedded demo: a small trained model, and a few records of every column.
 
-The records have the publishers' own formats.
+The records are in the publishers' formats.
 """
 
 from pathlib import Path

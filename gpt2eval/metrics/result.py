@@ -12,9 +12,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A metric before it has a signature: its value, 95 % interval, denominator and the
-    denominator's count.
-    """
+    """A metric without a signature: value, 95 % interval, denominator and its count."""
 
     name: str
     value: float
@@ -55,9 +53,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class DataIdentity:
-    """The text of a task: its SHA-256, whether that is the published one's, and where the text
-    comes from.
-    """
+    """The text of a task: SHA-256, whether it is the published text, and its origin."""
 
     sha256: str
     published: bool
@@ -66,8 +62,14 @@ class DataIdentity:
 
 @dataclass(frozen=True, slots=True)
 class RoundTripCounts:
-    """The detokenizer's work: lines read and changed, edits, edits dropped, and lines kept as
-    published.
+    """Counts of a detokenizer's round trip.
+
+    Attributes:
+        lines: Lines read.
+        changed: Lines changed.
+        edits: Edits made.
+        dropped: Edits dropped because they could not be reversed.
+        kept: Lines kept as published.
     """
 
     lines: int
@@ -97,7 +99,7 @@ class Result:
         detokenizer: What the detokenizer changed.
         protocol: The protocol, in the order of a signature.
         published: Published figures of the task.
-        row: The model's row in the published table, or "" where its shape matches none.
+        row: The model's row in the published table, or "" if its shape matches none.
         version: Version of gpt2eval.
 
     Example:
@@ -184,9 +186,7 @@ class Result:
         return self._value("acc_unfiltered")
 
     def figure(self, metric: str, row: str) -> tuple[float, str] | None:
-        """Return the first published figure of a metric in a row, with its source; None where
-        none exists.
-        """
+        """Return the first published figure of a metric in a row and its source, or None."""
         for figures in self.published:
             if figures.metric == metric and row in figures.rows:
                 return figures.rows[row], figures.source

@@ -1,7 +1,7 @@
-"""Exceptions that libraries raise while a model loads, as errors of one line.
+"""Turn exceptions that libraries raise while a model loads into one-line errors.
 
 A backend names the exceptions that it expects at each step. The registry reports running out of
-memory and wraps everything else, once, in `LoadError`. It knows no library.
+memory and wraps everything else, once, in `LoadError`. Does not know libraries.
 """
 
 import errno
@@ -21,7 +21,7 @@ def one_line(error: BaseException, length: int = 300) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that the CPU or the accelerator ran out of memory.
+    """Return whether an exception means that the CPU or the accelerator ran out of memory.
 
     >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."))
     True

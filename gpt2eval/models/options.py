@@ -11,7 +11,7 @@ class LoadOptions:
 
     Args:
         dtype: The precision of weights and arithmetic: float32, float16, bfloat16 or float64.
-        device: `auto` (the GPU if there is one, else the CPU) or a device of PyTorch's.
+        device: `auto` (the GPU if one exists, else the CPU) or a device of PyTorch's.
         revision: A branch, tag or commit on the Hub.
         attn: The attention implementation: `packed`, or one of transformers'.
         trust_remote_code: Whether code that comes with the checkpoint may run.

@@ -1,4 +1,4 @@
-"""Model names to backends: `scheme:rest`, a folder, a Hub id, or `module:Factory`.
+"""Load a backend by its model name: `scheme:rest`, a folder, a Hub id, or `module:Factory`.
 
 A backend is any object that implements the `Model` protocol of `gpt2eval.types`.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2eval.errors import UsageError, unknown
-from gpt2eval.models.formats.naming import plain_name
+from gpt2eval.models.formats.naming import plain_name, step_suffix
 from gpt2eval.models.load_errors import load_failure
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.types import AddsToken, EncodesSpecials, FindsBestWords, Model, ModelIdentity
@@ -73,8 +73,13 @@ def identity_of(model: Model) -> ModelIdentity:
 
 
 def renamed(model: Model, name: str) -> Model:
-    """Return the same backend under another name in results and signatures."""
-    return Identified(model, replace(identity_of(model), name=name, label=""))
+    """Return the same backend under another name in results.
+
+    Signatures keep its label, which holds no path, with the step that the name adds.
+    """
+    identity = identity_of(model)
+    label = identity.label and identity.label + step_suffix(name)
+    return Identified(model, replace(identity, name=name, label=label))
 
 
 def schemes() -> Mapping[str, str]:
@@ -88,18 +93,18 @@ def schemes() -> Mapping[str, str]:
 
 
 def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
-    """Load the model that a name stands for.
+    """Load the model that a name refers to.
 
     Args:
         name: `scheme:rest`, a folder or Hub id (the scheme `hf`), `demo`, or `module:Factory`.
-            A scheme's function is called with the rest and the options, a factory with nothing.
+            A scheme's function takes the rest and the options; a factory takes no arguments.
         options: How to load the model.
 
     Returns:
         The backend, ready to score.
 
     Raises:
-        UsageError: If the name stands for no model, or the model does not load.
+        UsageError: If the name refers to no model, or the model does not load.
         LoadError: If loading raises an exception that no backend expects; it is the `__cause__`.
 
     >>> load_model("toy:uniform-bytes").identity().name

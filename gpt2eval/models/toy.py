@@ -59,7 +59,7 @@ def load(rest: str, options: LoadOptions) -> ByteModel:
     """Load `toy:uniform-bytes` or `toy:unigram[:FILE]`.
 
     `uniform-bytes` gives every byte the probability 1/256. `unigram` uses the byte counts of a
-    file, by default of a demo text, plus one. Raises UsageError for an unknown name or a file that
+    file, by default of a demo text, each plus one. Raises UsageError for an unknown name or a file that
     cannot be read.
     """
     kind, _, path = rest.partition(":")

@@ -1,6 +1,6 @@
 """Split documents into blocks of lower-cased ASCII text.
 
-Does not know what is computed from them.
+Does not know what is computed from the blocks.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,8 +19,7 @@ class Block(NamedTuple):
 
 
 def split(documents: Iterable[Iterable[str]]) -> Iterator[Block]:
-    """Yield lower-cased text as ASCII, with `?` for other characters and a blank after each
-    document.
+    """Yield lower-cased text as ASCII: `?` for other characters, a space after each document.
 
     No block is empty.
     """
@@ -40,7 +39,7 @@ def split(documents: Iterable[Iterable[str]]) -> Iterator[Block]:
                 data += plain[start : start + BLOCK]
                 if len(data) >= BLOCK:
                     yield Block(bytes(data), starts, pieces, owners)
-                    # The piece goes on at the beginning of the next block.
+                    # The piece continues at the beginning of the next block.
                     data = bytearray()
                     starts = [0]
                     pieces = [number]

@@ -1,7 +1,6 @@
-"""A Bloom filter over 64-bit hashes: its size for a false-positive bound, and the bound once it is
-filled.
+"""A Bloom filter over 64-bit hashes: its size for a false-positive bound, and its actual bound.
 
-The filter itself is fastbloom-rs. Does not know what the hashes stand for. Source: Bloom 1970;
+The filter itself is fastbloom-rs. Does not know what is hashed. Source: Bloom 1970;
 Kirsch and Mitzenmacher 2006 for k hashes made from two.
 """
 
@@ -14,9 +13,9 @@ from numpy.typing import NDArray
 
 from gpt2eval.metrics.intervals import Z95
 
-LOWEST_BOUND = 1e-9  # below, positions made from two hashes are not independent enough
-HIGHEST_BOUND = 0.1  # above, the whole number of hash functions is too coarse
-BATCH = 1 << 16  # hashes handed to the filter at a time
+LOWEST_BOUND = 1e-9  # below, positions derived from two hashes are not independent enough
+HIGHEST_BOUND = 0.1  # above, rounding the number of hash functions is too coarse
+BATCH = 1 << 16  # hashes per call of the filter
 SAMPLED_BITS = 1_000_000  # bits read to estimate the fill; the library miscounts above 2^32 bits
 SEED = 2019
 
@@ -41,7 +40,7 @@ class Bloom:
             self.filter.add_int_batch(_as_ints(hashes[start : start + BATCH]))
 
     def contains(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Return for each hash whether it is present: true if it was added, rarely otherwise."""
+        """Return for each hash whether it is present: true if it was added, rarely true if not."""
         answers: list[bool] = []
         for start in range(0, len(hashes), BATCH):
             answers += self.filter.contains_int_batch(_as_ints(hashes[start : start + BATCH]))
@@ -62,7 +61,7 @@ class Bloom:
 
 
 def _as_ints(hashes: NDArray[np.uint64]) -> list[int]:
-    """Return hashes as the signed integers that the filter takes."""
+    """Return hashes as the signed integers that the filter expects."""
     return hashes.view(np.int64).tolist()
 
 
@@ -70,7 +69,7 @@ def false_positive_bound(fill: float, items: float, bits: int, hashes: int) -> f
     """Return the probability that a hash that was not added is reported as present.
 
     fill^k + n / 2^64 + (1 + 8 n / m) / m. The second term is a collision with the hash of an item.
-    The third is the price of k positions made from two hashes, a + i b mod m: few steps b have m as
+    The third is the cost of deriving k positions from two hashes, a + i b mod m: few steps b have m as
     a small multiple, and the positions of an item with the same step may nearly coincide.
     """
     return min(fill**hashes + items / 2**64 + (1 + 8 * items / bits) / bits, 1.0)
@@ -84,7 +83,7 @@ def filter_bits(items: int, bound: float) -> int:
 def capacity(items: int, bound: float) -> int:
     """Return the number of items to size a filter for.
 
-    Adds 5 % to spare, and at least 4 / P bits for the third term of `false_positive_bound`.
+    Adds a margin of 5 %, and at least 4 / P bits for the third term of `false_positive_bound`.
     """
     bits_per_item = -math.log(bound) / math.log(2) ** 2
     return max(items + items // 20, math.ceil(4 / (bits_per_item * bound)), 10_000)

@@ -32,7 +32,7 @@ class OverlapItem(NamedTuple):
 class OverlapCounts(NamedTuple):
     """The 8-grams of a text and how many occur in the training text.
 
-    Counts every occurrence, each distinct 8-gram once, and by item.
+    The counts cover all occurrences, distinct 8-grams, and each item.
     """
 
     ngrams: int
@@ -53,7 +53,7 @@ def count_overlap(task: Task, records: Sequence[Record], training: Bloom) -> Ove
     batches = list(ngrams.grams(documents))
     hashes = np.concatenate([np.zeros(0, np.uint64), *(batch.hashes for batch in batches)])
     owners = np.concatenate([np.zeros(0, np.int64), *(batch.pieces for batch in batches)])
-    # Looks each distinct 8-gram up once, then spreads the answers back over all occurrences.
+    # Look up each distinct 8-gram once, then copy the answers to all occurrences.
     distinct, inverse = np.unique(hashes, return_inverse=True)
     is_distinct_match = training.contains(distinct)
     is_match = is_distinct_match[inverse]
@@ -71,7 +71,7 @@ def count_overlap(task: Task, records: Sequence[Record], training: Bloom) -> Ove
 
 
 def _items(task: Task, record: Record) -> list[str]:
-    """Return the blocks of a stream, else the record's text with the answer in its blank."""
+    """Return the blocks of a stream, or else the record's text with the answer filled in."""
     if is_in_blocks(task):
         parts = passages.everything(record)[0].parts
         return [record.text[part.start : part.end] for part in parts]
@@ -81,5 +81,5 @@ def _items(task: Task, record: Record) -> list[str]:
 
 
 def is_in_blocks(task: Task) -> bool:
-    """Return whether a task scores one stream, whose items are blocks of it."""
+    """Return whether a task scores one stream, whose items are blocks."""
     return task.format == "stream" and task.ask == "everything"

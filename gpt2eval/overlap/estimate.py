@@ -22,7 +22,7 @@ PLACES = 16  # samples of a large plain file
 PLACE = 1 << 18  # bytes of a sample
 SAMPLED_BYTES = 1 << 21  # of a compressed file, whose reader may be 128 kB ahead
 SAMPLED_DOCUMENTS = 4096  # of a parquet file
-MARGIN = 1.1  # for what a sample may miss
+MARGIN = 1.1  # for sampling error
 
 
 class _Sample(NamedTuple):
@@ -55,7 +55,7 @@ def expected_words(files: Sequence[Location]) -> int:
 
 
 def _kind(file: Location) -> tuple[str, ...]:
-    """Return what files must share for a sample of one to stand for another."""
+    """Return the properties that files share if a sample of one represents the others."""
     return file.form, text_suffix(file.path), file.path.suffix.lower()
 
 
@@ -106,7 +106,7 @@ def _count(data: bytes) -> int:
 
 
 def available_memory() -> int:
-    """Return the available memory in bytes, or all of it where the system does not say."""
+    """Return the available memory in bytes, or the total if the system does not report it."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(

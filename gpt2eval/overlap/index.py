@@ -21,9 +21,8 @@ CHECKED = 1_000_000  # random 8-grams that the filter is checked with
 class TrainingIndex(NamedTuple):
     """The 8-grams of training text.
 
-    `ngrams` is how many were added, `false_positives` the bound on the probability of a false
-    positive, and `random_matches` how many of `CHECKED` random 8-grams the filter reports as
-    present.
+    `ngrams` is the number of added 8-grams, `false_positives` the bound on the false-positive
+    probability, and `random_matches` the number of `CHECKED` random 8-grams that match.
     """
 
     filter: Bloom
@@ -39,8 +38,7 @@ def build_index(
 ) -> TrainingIndex:
     """Add the 8-grams of training files to a filter, and look up a million random ones.
 
-    Raises UsageError, with the lowest bound that fits, where the filter exceeds the available
-    memory.
+    Raises UsageError, with the lowest bound that fits, if the filter exceeds the available memory.
     """
     expected = estimate.expected_words(files)
     _check_memory(expected, bound)
@@ -62,7 +60,7 @@ def build_index(
         f"{count:,} 8-grams in {index.bits:,} bits with {index.hashes} hash functions: "
         f"false positives at most {false_positives:.3g}"
     )
-    notify(f"of {CHECKED:,} random 8-grams {matches} match")
+    notify(f"{matches} of {CHECKED:,} random 8-grams match")
     return TrainingIndex(index, count, false_positives, matches)
 
 
@@ -78,7 +76,7 @@ def _check_memory(expected: int, bound: float) -> None:
     lowest = bloom.lowest_bound(expected, int(0.9 * available))
     remedy = f"{lowest:.2g} or more"
     if lowest > bloom.HIGHEST_BOUND:
-        remedy = "more memory, no bound fits"
+        remedy = "more memory; no bound fits"
     raise UsageError(
         f"--false-positives {bound:g}: its filter of {size / 1e9:.1f} GB does not fit into the "
         f"{available / 1e9:.1f} GB of memory available; expected {remedy}"

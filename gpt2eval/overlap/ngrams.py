@@ -3,7 +3,7 @@ length.
 
 A word is a maximal run of ASCII letters and digits of the lower-cased text,
 `re.findall(r"[a-z0-9]+", text.lower())`. An 8-gram is eight consecutive words of one document,
-whatever stands between them. Does not know files. Source: Radford et al. 2019, section 4: 8-grams
+whatever separates them. Does not know files. Source: Radford et al. 2019, section 4: 8-grams
 of strings that "contain only lower-cased alphanumeric words with a single space as a delimiter".
 """
 
@@ -57,10 +57,9 @@ class _OpenWord(NamedTuple):
 
 
 class _Tables(NamedTuple):
-    """A random number per byte (0 for a byte of no word), and powers of an odd number and of its
-    inverse.
+    """A random number per byte (0 outside words), and powers of an odd number and its inverse.
 
-    `base` is that number, and `step` another one, for the positions of words in an 8-gram.
+    `base` is that number; `step` is a second odd number, for the positions of words in an 8-gram.
     """
 
     codes: Hashes
@@ -89,7 +88,7 @@ def _tables() -> _Tables:
 
 
 def grams(documents: Iterable[Iterable[str]]) -> Iterator[Grams]:
-    """Hash the 8-grams of documents. A document comes in pieces; where it is cut changes no hash.
+    """Hash the 8-grams of documents. A document is an iterable of pieces; the cuts change no hash.
 
     The hash of a word is mix(sum of code(byte i) base^i), that of an 8-gram is mix(sum of the hash
     of word j times step^(7-j)), all modulo 2^64. Two different 8-grams collide with a probability

@@ -1,6 +1,6 @@
 """Compute the metrics of finished runs again without the records that overlap with training text.
 
-Uses the tallies in a run's journal; no model is evaluated. Does not know how text is hashed.
+Uses the tallies in a run's journal and evaluates no model. Does not know how text is hashed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,8 +23,7 @@ from gpt2eval.types import Tally
 class MetricWithoutOverlap(NamedTuple):
     """A model's metric on all items, and its value without those that overlap.
 
-    `value_without` is None where no item is retained. `retained` of `measured` items do not
-    overlap.
+    `value_without` is None if no item is retained. `retained` of `measured` items do not overlap.
     """
 
     model: str
@@ -39,7 +38,7 @@ def metrics_without_overlap(
 ) -> Iterator[MetricWithoutOverlap]:
     """Yield the metrics of each finished run below `out`, with and without overlapping items.
 
-    Skips a run on other data, or whose journal does not have its tallies, with a notice.
+    Skips, with a notice, a run on different data or without tallies in its journal.
     """
     for path in store.paths_below(out):
         result = store.read_or_notify(path)
@@ -47,7 +46,7 @@ def metrics_without_overlap(
             continue
         digest = result.data.sha256
         if digest != corpus.sha256:
-            notify(f"{path}: skipped: its data is {digest[:8]}, not {corpus.sha256[:8]}")
+            notify(f"{path}: skipped: data checksum {digest[:8]}, expected {corpus.sha256[:8]}")
             continue
         run_counts = counts
         if limit := result.protocol.limit:
@@ -56,8 +55,8 @@ def metrics_without_overlap(
         groups = read_tallies(path.parent, result, blocks=is_in_blocks(task))
         if groups is None or len(groups) != len(run_counts.items):
             notify(
-                f"{path}: skipped: its journal does not have its tallies; "
-                "the same 'gpt2eval run' writes them"
+                f"{path}: skipped: no tallies in its journal; "
+                "repeat its 'gpt2eval run' to write them"
             )
             continue
         retained = [

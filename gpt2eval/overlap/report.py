@@ -49,7 +49,7 @@ def overlap(
         out: The folder of results.
         bound: The false-positive bound of the filter.
         above: A record overlaps if more than this share of its 8-grams occurs in the training text.
-        watch: Is called with the progress of reading the training text.
+        watch: Called with the progress of reading the training text.
 
     Raises:
         UsageError: Input cannot be read, or the filter does not fit into memory.

@@ -1,7 +1,7 @@
-"""The numbers of a table: which number stands in which row and column.
+"""Place numbers in the rows and columns of a table.
 
-Rows are models, columns are those of a suite and any others that the results have. It does not know
-how a table is written.
+Rows are models; columns are those of the suite, then the others of the results. Does not know how
+a table is written.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.metrics.signature import differences, protocol_of, read
 from gpt2eval.report.labels import RowName, qualifier
 
-# Metrics that a suite has no column for, but that a table shows.
+# Metrics that a table shows although no suite has a column for them.
 ADDITIONAL = {"acc_unfiltered": "{} ACC unfiltered"}
 
 
@@ -31,8 +31,8 @@ Cells = dict[RowName, dict[str, Cell]]
 def place(results: Sequence[Result], suite: Suite) -> Cells:
     """Return the cell of each row and column.
 
-    Of two results of one model and one protocol the later one stands; one of another protocol has a
-    row of its own.
+    A later result replaces an earlier one of the same model and protocol. A result of a different
+    protocol gets its own row.
     """
     titles = {(column.task, column.metric): column.title for column in suite.columns}
     models = [result.model for result in results]
@@ -57,9 +57,9 @@ def _titled(
 
 
 def _title(result: Result, metric: str, titles: Mapping[tuple[str, str], str]) -> str:
-    """Return a metric's column: its own, or its task's with the variant, or ""."""
-    if own := titles.get((result.full_name, metric)):
-        return own
+    """Return a metric's column title: its own, or the task's with the variant, or ""."""
+    if own_title := titles.get((result.full_name, metric)):
+        return own_title
     title = titles.get((result.task, metric)) or ADDITIONAL.get(metric, "").format(result.title)
     return f"{title} /{result.variant}" if title and result.variant else title
 
@@ -80,15 +80,15 @@ def check_one_protocol(cells: Cells) -> None:
     first: dict[str, MetricValue] = {}
     for row in cells.values():
         for title, cell in row.items():
-            one = protocol_of(first.setdefault(title, cell.metric).signature)
-            other = protocol_of(cell.metric.signature)
-            if one != other:
-                apart = "; ".join(
+            expected = protocol_of(first.setdefault(title, cell.metric).signature)
+            actual = protocol_of(cell.metric.signature)
+            if expected != actual:
+                contrasts = "; ".join(
                     f"{key} {x or '(none)'} and {y or '(none)'}"
-                    for key, x, y in differences(read(one), read(other))
+                    for key, x, y in differences(read(expected), read(actual))
                 )
                 raise UsageError(
-                    f"column {title}: numbers of two protocols, which differ in {apart}; "
+                    f"column {title}: numbers of two protocols, which differ in {contrasts}; "
                     "expected one protocol (--mixed allows several)"
                 )
 
@@ -101,13 +101,12 @@ def column_titles(cells: Cells, suite: Suite) -> list[str]:
 
 
 def choose(cells: Cells, names: Sequence[str], suite: Suite) -> tuple[Cells, list[str]]:
-    """Return the cells and titles of the columns in `names`, in that order; by default of all.
+    """Return the cells and titles of the columns in `names`, in that order; by default all columns.
 
-    A name is a column's title, or a task, which stands for all its columns; upper and lower case
-    are the same.
+    A name is a column's title, or a task, which selects all its columns; case is ignored.
 
     Raises:
-        UsageError: for a name that is neither.
+        UsageError: for an unknown name.
     """
     titles = column_titles(cells, suite)
     if not names:

@@ -1,15 +1,15 @@
-"""Short labels for models: the last part of a path, and what tells two runs of one model apart."""
+"""Short labels for models: the end of a path, and what distinguishes two runs of one model."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from gpt2eval.types import ModelIdentity
 
-TELLING = ("revision", "dtype", "attn", "quant", "peft")  # in a label's order
+DISTINGUISHING = ("revision", "dtype", "attn", "quant", "peft")  # in a label's order
 
 
 class RowName(NamedTuple):
-    """The name of a row: a model, what tells its runs apart, and a number where it has several."""
+    """The name of a row: a model, what distinguishes its runs, and a number if it has several."""
 
     model: str
     qualifier: str = ""
@@ -24,7 +24,7 @@ class RowName(NamedTuple):
 
 
 def qualifier(model: ModelIdentity, models: Iterable[ModelIdentity]) -> str:
-    """Return the facts that tell a model from others of its name, such as `@step1000 bfloat16`.
+    """Return the fields that distinguish models of one name, such as `@step1000 bfloat16`.
 
     >>> from dataclasses import replace
     >>> gpt2 = ModelIdentity("gpt2", "607a30d", "1f2e3d4c", "float32", "sdpa", "cpu")
@@ -32,13 +32,15 @@ def qualifier(model: ModelIdentity, models: Iterable[ModelIdentity]) -> str:
     'float32'
     """
     namesakes = [other for other in models if other.name == model.name]
-    differing = [key for key in TELLING if len({getattr(other, key) for other in namesakes}) > 1]
+    differing = [
+        key for key in DISTINGUISHING if len({getattr(other, key) for other in namesakes}) > 1
+    ]
     facts = [getattr(model, key) or f"no {key}" for key in differing]
     return f"@{' '.join(facts)}" if "revision" in differing else " ".join(facts)
 
 
 def short_names(models: Sequence[ModelIdentity]) -> dict[str, str]:
-    """Return for each model's name the shortest end of its path that no other model has.
+    """Return for each model's name the shortest unique end of its path.
 
     >>> from dataclasses import replace
     >>> model = ModelIdentity("runs/a/last", "1", "2", "float32", "sdpa", "cpu")
@@ -48,16 +50,16 @@ def short_names(models: Sequence[ModelIdentity]) -> dict[str, str]:
     {'runs/a/last': 'a/last', 'runs/b/last': 'b/last'}
     """
     parts = {model.name: _parts(model) for model in models}
-    return {name: _shortest(own, parts.values()) for name, own in parts.items()}
+    return {name: _shortest(components, parts.values()) for name, components in parts.items()}
 
 
 def _parts(model: ModelIdentity) -> tuple[str, ...]:
     """Return the components of a model's path; a revision stays with the last one."""
-    name, at, revision = model.name.partition("@")
+    name, separator, revision = model.name.partition("@")
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     if not parts:
         return (model.label or model.name,)
-    return (*parts[:-1], f"{parts[-1]}{at}{revision}")
+    return (*parts[:-1], f"{parts[-1]}{separator}{revision}")
 
 
 def _shortest(own: tuple[str, ...], names: Iterable[tuple[str, ...]]) -> str:

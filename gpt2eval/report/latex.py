@@ -1,6 +1,6 @@
-"""A table for a paper: booktabs, numbers to the right, a rule before the published rows.
+"""A LaTeX table: booktabs, right-aligned numbers, a rule before the published rows.
 
-It is never wider than the text.
+The table is never wider than the text.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ SPECIAL = {
 
 
 def latex_table(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    """Return rows as a LaTeX table that shrinks to the width of the text where it is wider."""
+    """Return rows as a LaTeX table that shrinks to the width of the text."""
     head = [r"\textbf{model}", *(_title(title) for title in columns)]
     lines = [
         r"% \usepackage{booktabs, adjustbox}",

@@ -1,6 +1,6 @@
 """Turn a result.json of an older format into the current one, one function per step.
 
-A step reads one format and writes the next. It does not know files, and does not fill in counts.
+A step reads one format and writes the next. Does not know files, and does not fill in counts.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ Document = Mapping[str, Any]
 def migrate(document: Document) -> Document:
     """Return a result in the current format; a document without a number has format 0.
 
-    Raises UsageError for a newer format, and for a document that is not of the format it states.
+    Raises UsageError for a newer format, and for a document that violates its stated format.
     """
     number = document.get("format", 0)
     if number not in range(FORMAT + 1):
@@ -33,8 +33,7 @@ def key_metrics_by_name(old: Document) -> Document:
     """Format 0 to 1: metrics are objects keyed by name, and published figures are objects.
 
     Format 0 lists a metric as `[name, value, low, high, unit, units]` beside its signature,
-    published
-    figures as `[source, metric, rows]`, and repeats the unit, always null, in the protocol.
+    published figures as `[source, metric, rows]`, and repeats the unit, always null, in the protocol.
     """
     metrics = {}
     for entry in old["metrics"]:

@@ -1,10 +1,10 @@
-"""Notes below a table: what a reader must know that the numbers do not say."""
+"""Notes below a table: caveats of the numbers."""
 
 from collections.abc import Callable, Sequence
 
 from gpt2eval.config.schema import Suite
 from gpt2eval.metrics.result import Result
-from gpt2eval.metrics.verdict import judged
+from gpt2eval.metrics.verdict import judge
 from gpt2eval.report.cells import Cells
 from gpt2eval.report.labels import RowName
 
@@ -43,11 +43,11 @@ def _unpublished(results: Sequence[Result]) -> list[str]:
 
 
 def reasons(cells: Cells, suite: Suite, label: Callable[[RowName], str]) -> list[str]:
-    """Return why a number is outside its tolerance, where the suite knows it."""
+    """Return the reasons for numbers outside their tolerance, as far as the suite gives them."""
     lines: list[str] = []
     for name, row in cells.items():
         for title, cell in row.items():
-            verdict = judged(*cell, suite)
+            verdict = judge(*cell, suite)
             if verdict.reason:
                 lines.append(f"{title}, {label(name)}: {verdict.verdict}: {verdict.reason}")
     return lines

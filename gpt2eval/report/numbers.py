@@ -1,15 +1,15 @@
-"""Numbers as a table shows them: values with two decimals, intervals with as many as they bear."""
+"""Format numbers for tables: values with two decimals, intervals with two significant digits."""
 
 import math
 
 from gpt2eval.metrics.result import MetricValue
 
 MOST_DECIMALS = 3  # of an interval
-LARGE = 1e6  # an interval that ends above it has two digits
+LARGE = 1e6  # an interval that ends above this has two digits
 
 
 def value_text(value: float) -> str:
-    """Return a value with two decimals, or three digits where it is large.
+    """Return a value with two decimals, or three digits if it is large.
 
     >>> value_text(23.1149), value_text(1234567.0)
     ('23.11', '1.23e+06')
@@ -27,10 +27,9 @@ def published_text(value: float) -> str:
 
 
 def interval_text(metric: MetricValue) -> str:
-    """Return a 95 % interval: `± 0.41` where it is symmetric within rounding, else `[22.7, 23.9]`.
+    """Return a 95 % interval: `± 0.41` if it is symmetric after rounding, else `[22.7, 23.9]`.
 
-    It has the decimals that show two digits of its half-width. Without an interval the text is
-    empty.
+    The number of decimals shows two digits of its half-width. Without an interval, returns "".
 
     >>> interval_text(MetricValue("ppl", 23.11, (22.70, 23.52), "word", 9, ""))
     '± 0.41'

@@ -1,6 +1,6 @@
-"""Each metric against the training step, as an SVG picture.
+"""Plot each metric against the training step, as SVG.
 
-This is the only module that imports matplotlib. It does not know checkpoints.
+This is the only module that imports matplotlib. Does not know checkpoints.
 """
 
 import math
@@ -62,8 +62,8 @@ Lines = Mapping[str, Sequence[Dot]]
 def lines(points: Iterable[Point]) -> dict[Panel, dict[str, list[Dot]]]:
     """Return the lines of each panel by their labels, in order of steps.
 
-    Of two points at one step, the later one stands. Values of two protocols are never on one line;
-    the labels then name the fields in which the protocols differ.
+    A later point replaces an earlier one at the same step. Each line has one protocol; if there are
+    several protocols, the labels name the fields in which they differ.
     """
     all_points = list(points)
     panels: dict[Panel, dict[tuple[str, str], dict[int, Dot]]] = {}
@@ -97,7 +97,7 @@ def _relative(series: Iterable[str]) -> dict[str, str]:
 
 
 def _differing(protocol: str, protocols: Sequence[str]) -> str:
-    """Return the fields of a protocol that are not the same in all protocols, in brackets."""
+    """Return the fields of a protocol that differ between protocols, in brackets."""
     fields = read(protocol)
     others = [read(other) for other in protocols]
     keys = dict.fromkeys(key for other in others for key in other)
@@ -115,7 +115,7 @@ def svg(points: Iterable[Point]) -> bytes:
 
     picture = BytesIO()
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever the user's own settings are
+        matplotlib.rcdefaults()  # ignore the user's settings
         matplotlib.rcParams.update(
             {"svg.hashsalt": "gpt2eval", "svg.fonttype": "none", "font.size": 8}
         )
@@ -144,7 +144,7 @@ def _values(series: Lines) -> list[float]:
 
 
 def _draw(axes: "Axes", panel: Panel, series: Lines, labels: Sequence[str]) -> None:
-    """Draw one panel; a line's colour is that of its place in `labels`."""
+    """Draw one panel; a line's colour follows from its index in `labels`."""
     for label, dots in series.items():
         _draw_line(axes, dots, f"C{labels.index(label) % COLOURS}")
     _scale(axes, panel)
@@ -172,14 +172,14 @@ def _draw_line(axes: "Axes", dots: Sequence[Dot], colour: str) -> None:
 
 
 def _scale(axes: "Axes", panel: Panel) -> None:
-    """Use whole steps, and for perplexity a log axis with plain numbers."""
+    """Use integer steps, and for perplexity a log axis with plain numbers."""
     from matplotlib.ticker import LogFormatter, MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     if "ppl" in panel.metric:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(LogFormatter())
-        # labels between powers of ten where the axis spans less than two of them
+        # label between powers of ten if the axis spans less than two decades
         axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
 
 

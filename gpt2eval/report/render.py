@@ -1,4 +1,4 @@
-"""Rows of plain values as Markdown, CSV, JSON or LaTeX."""
+"""Render rows of plain values as Markdown, CSV, JSON or LaTeX."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,7 @@ def check_format(form: str, formats: Sequence[str] = get_args(Format)) -> None:
 def render_rows(rows: Sequence[Mapping[str, object]], form: str = "markdown") -> str:
     """Return rows as a table.
 
-    csv and json hold numbers in full, the others four decimals. A missing value is empty, in json
-    null.
+    csv and json have full precision, the others four decimals. A missing value is empty (json: null).
 
     Raises:
         UsageError: for an unknown format.
@@ -45,7 +44,7 @@ def _is_numeric(rows: Sequence[Mapping[str, object]], key: str) -> bool:
 
 
 def _text(value: object) -> str:
-    """Return a value as people read it."""
+    """Format a value for people."""
     if value is None:
         return ""
     if isinstance(value, float):

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 
 class Results(Sequence[Result]):
-    """Results in the order of their measurement: a sequence that is also indexed by the name of
-    a task.
+    """Results in the order of measurement: a sequence that task names index too.
 
     `print(results)` shows the table, with the published figures below; a notebook shows it as HTML.
 
@@ -30,9 +29,7 @@ class Results(Sequence[Result]):
     def __init__(
         self, results: Iterable[Result], *, suite: str = PAPER, include: Sequence[Path] = ()
     ) -> None:
-        """Args: `suite` names the columns of the table; `include` are folders with suites of
-        one's own.
-        """
+        """Store results; `suite` sets the table's columns, `include` adds folders with suites."""
         self._results = tuple(results)
         self._suite = suite
         self._include = tuple(include)
@@ -57,7 +54,7 @@ class Results(Sequence[Result]):
         if not matches:
             raise unknown("task", key, {result.full_name for result in self})
         if len(matches) > 1:
-            raise UsageError(f"{key}: has {len(matches)} results; expected a position instead")
+            raise UsageError(f"{key}: {len(matches)} results; expected a position instead")
         return matches[0]
 
     def __contains__(self, item: object) -> bool:
@@ -81,7 +78,7 @@ class Results(Sequence[Result]):
         return render(self, load_suite(self._suite, self._include), form, mixed=True)
 
     def __str__(self) -> str:
-        """Return the table: laid out for the terminal if stdout is one, else as Markdown."""
+        """Return the table: in terminal layout if stdout is a terminal, else as Markdown."""
         from gpt2eval.report.table import default_format
 
         return self._rendered(default_format()) if self else "no results"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpt2eval.config.schema import Suite
-from gpt2eval.metrics.verdict import Verdict, judged
+from gpt2eval.metrics.verdict import Verdict, judge
 from gpt2eval.report.cells import Cell, Cells
 from gpt2eval.report.labels import RowName
 from gpt2eval.report.numbers import interval_text, published_text, value_text
@@ -34,7 +34,7 @@ def table_rows(
     """Return the rows of a table.
 
     A model of the published table is followed by its published row, the difference, the tolerance
-    and the verdict. Where no model is one, all published rows follow ours.
+    and the verdict. If no model has a published row, all published rows follow ours.
     """
     rows: list[Row] = []
     has_paper_model = False
@@ -58,12 +58,12 @@ def _own_row(label: str, row: Mapping[str, Cell], columns: Sequence[str]) -> Row
 
 
 def _paper_row(row: Mapping[str, Cell]) -> str:
-    """Return the row of the published table that a model is, or ""."""
+    """Return the published row that corresponds to a model, or ""."""
     return next((cell.result.row for cell in row.values()), "")
 
 
 def _published(paper: str, cells: Cells, columns: Sequence[str]) -> list[Row]:
-    """Return the published row of a name; none where it has no figure in any column."""
+    """Return the published row of a name; [] if it has no figure in any column."""
     values: dict[str, str] = {}
     for title in columns:
         cell = next(row[title] for row in cells.values() if title in row)
@@ -74,7 +74,7 @@ def _published(paper: str, cells: Cells, columns: Sequence[str]) -> list[Row]:
 
 def _verdicts(row: Mapping[str, Cell], columns: Sequence[str], suite: Suite) -> list[Row]:
     """Return the rows that compare a model with its published row."""
-    verdicts = {title: judged(*cell, suite) for title, cell in row.items()}
+    verdicts = {title: judge(*cell, suite) for title, cell in row.items()}
     return [
         Row(
             name,

@@ -1,6 +1,6 @@
 """The `run.json` beside a result: command, start, end, machine and library versions.
 
-It holds what may differ between two runs of equal work, so that `result.json` does not.
+It records everything that differs between runs of equal work, so that `result.json` is equal.
 """
 
 import json
@@ -27,8 +27,8 @@ def now() -> str:
 
 
 def write_run(folder: Path, start: str, call: str) -> None:
-    """Write a task's `run.json`; `call` stands for the command where the command line did not
-    start the run.
+    """Write a task's `run.json`; `call` replaces the command if the run was not started from
+    the command line.
     """
     record = {
         "command": _command() or call,
@@ -42,7 +42,7 @@ def write_run(folder: Path, start: str, call: str) -> None:
 
 
 def _command() -> str:
-    """Return the command line, or "" where another program calls the library."""
+    """Return the command line, or "" if another program calls the library."""
     program = Path(sys.argv[0] or "-")
     own = program.stem == "gpt2eval" or program.parts[-2:] == ("gpt2eval", "__main__.py")
     return shlex.join(["gpt2eval", *sys.argv[1:]]) if own else ""
@@ -69,7 +69,7 @@ def _processor() -> str:
 
 
 def _torch_threads() -> int | None:
-    """Return torch's number of threads, or None where no model has loaded torch."""
+    """Return torch's number of threads, or None if torch is not loaded."""
     torch = sys.modules.get("torch")
     return torch.get_num_threads() if torch else None
 

@@ -1,4 +1,4 @@
-"""Signatures below a table: in full, or abbreviated to what columns share and where they differ."""
+"""Signatures below a table: in full, or abbreviated to shared and differing fields."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from gpt2eval.report.cells import Cells
 from gpt2eval.report.labels import RowName
 from gpt2eval.report.numbers import value_text
 
-OF_COLUMN = {"task", "data", "unit"}  # a column's own, even where it is the only one
+OF_COLUMN = {"task", "data", "unit"}  # specific to a column, even if it is the only one
 Signed = Mapping[str, Mapping[str, Mapping[str, str]]]  # model to column to field to value
 
 
@@ -39,7 +39,7 @@ def _line(metric: MetricValue) -> str:
 def abbreviated(
     cells: Cells, columns: Sequence[str], label: Callable[[RowName], str]
 ) -> list[Line]:
-    """Return a line per model with what its columns share, then a line per column with the rest.
+    """Return a line per model with the fields that its columns share, then a line per column.
 
     A field in which the models differ within a column is followed by the models that it applies to.
     """
@@ -58,7 +58,7 @@ def abbreviated(
 def _model_keys(fields: Signed) -> set[str]:
     """Return the fields that have one value per model, such as its name, dtype and context.
 
-    A field such as the stride, which not every column has, counts where it differs between models.
+    A field that some columns lack, such as the stride, counts if it differs between models.
     """
     signatures = [signature for row in fields.values() for signature in row.values()]
     keys = {key for signature in signatures for key in signature} - OF_COLUMN

@@ -1,6 +1,6 @@
-"""Results on disk: a `result.json` each, complete or absent, with a `run.json` beside it.
+"""Results on disk: each a complete `result.json` with a `run.json` beside it.
 
-Equal work gives an equal `result.json`, byte for byte. It does not know how a result is measured.
+Equal work gives an equal `result.json`, byte for byte. Does not know how a result is measured.
 """
 
 import json
@@ -103,15 +103,13 @@ def read_results(*places: Path | str) -> Results:
 
 
 def readable(folder: Path) -> Results:
-    """Return the results below a folder, none where it has none; a broken file is skipped with
-    a notice.
-    """
+    """Return the results below a folder; skip an unreadable file with a notice."""
     results = (read_or_notify(path) for path in paths_below(folder))
     return Results([result for result in results if result])
 
 
 def read_or_notify(path: Path) -> Result | None:
-    """Read one result; None, with a notice, where that is not possible."""
+    """Read one result; return None, with a notice, if it cannot be read."""
     try:
         return read_result(path)
     except UsageError as error:
@@ -120,8 +118,8 @@ def read_or_notify(path: Path) -> Result | None:
 
 
 def paths_below(folder: Path) -> list[Path]:
-    """Return the result.json files below a folder, sorted; a text may have that name too, and
-    so its folder.
+    """Return the result.json files below a folder, sorted. A text, and so its folder, may
+    have that name too.
     """
     paths: list[Path] = []
     for parent, folders, files in os.walk(folder):
@@ -135,7 +133,7 @@ def paths_below(folder: Path) -> list[Path]:
 def read_result(path: Path) -> Result:
     """Read one result.json of the current format or an older one.
 
-    Raises UsageError for a file that cannot be read, is no result, or lacks a count.
+    Raises UsageError for a file that is unreadable, is not a result, or lacks a count.
     """
     try:
         document = json.loads(path.read_bytes())
@@ -152,8 +150,8 @@ def read_result(path: Path) -> Result:
 
 @cache
 def _adapter() -> TypeAdapter[Result]:
-    """Return pydantic's validator of a result; building it takes longer than validating a
-    hundred.
+    """Return pydantic's validator of a result; building it takes longer than validating
+    100 results.
     """
     return TypeAdapter(Result)
 
@@ -172,7 +170,7 @@ def _validated(document: Mapping[str, Any]) -> Result:
 
 
 def _check_counts(document: Any, keys: Sequence[str], kind: type[Tally | Units]) -> None:
-    """Raise UsageError for a missing count, which the dataclass would take for 0."""
+    """Raise UsageError for a missing count, which the dataclass would default to 0."""
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     counts = document if isinstance(document, dict) else {}

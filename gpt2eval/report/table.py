@@ -22,7 +22,7 @@ Label = Callable[[RowName], str]
 
 
 def default_format() -> TableFormat:
-    """Return `terminal` where stdout is one, else `markdown`."""
+    """Return `terminal` if stdout is a terminal, else `markdown`."""
     return "terminal" if sys.stdout.isatty() else "markdown"
 
 
@@ -39,16 +39,16 @@ def render(
     """Return the table: models as rows, the suite's columns, then others; published rows below.
 
     A model of the published table is followed by its published row, the difference, the tolerance
-    and the verdict; where no model is one, all published rows follow.
+    and the verdict. If no model has a published row, all published rows follow.
 
     Args:
-        form: `terminal`, `markdown`, `csv`, `latex` or `json`. csv and json have full model names,
-            the others short
-            ones; all but csv hold the signatures, `terminal` abbreviated ones.
+        form: `terminal`, `markdown`, `csv`, `latex` or `json`. csv and json have full
+            model names, the others short names. All but csv include signatures; `terminal`
+            abbreviates them.
         columns: titles or tasks to show, in this order; all by default.
         mixed: allows numbers of different protocols in one column.
-        signatures: makes `terminal` hold every signature in full.
-        width: of `terminal`, in characters; by default the terminal's.
+        signatures: makes `terminal` print every signature in full.
+        width: the width of `terminal` in characters; by default that of the terminal.
 
     Raises:
         UsageError: for an unknown format or column, and for a column of two protocols unless
@@ -112,7 +112,7 @@ def _terminal(
     signatures: bool,
     width: int | None,
 ) -> str:
-    """Return the table for people; a signature in full is not broken, so that it can be copied."""
+    """Return the table for people; full signatures are not wrapped, so that they can be copied."""
     from gpt2eval.report import terminal
 
     if signatures:

@@ -1,6 +1,6 @@
 """A table for people: as many columns side by side as fit the terminal, the rest in blocks below.
 
-This is the only module of the folder that imports rich. It knows texts, and no results.
+This is the only module of the folder that imports rich. Does not know results.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from gpt2eval.report.rows import Row
 from gpt2eval.report.signature_lines import Line
 
 PADDING = 2  # between two columns: a space, and the box's empty divider
-NARROW = 40  # the least width that a table is laid out for
+NARROW = 40  # the minimum width of a table
 RULES = Box("    \n    \n ── \n    \n ── \n    \n    \n    \n")
 STYLES = {"within": "green", "outside": "bold red", "no target": "dim"}
 HEADING = "Signatures, abbreviated; --signatures prints them in full:"
@@ -25,16 +25,16 @@ HEADING = "Signatures, abbreviated; --signatures prints them in full:"
 def terminal_table(rows: Sequence[Row], columns: Sequence[str], width: int | None = None) -> str:
     """Return rows as a table of at most `width` columns of text, by default the terminal's.
 
-    An interval stands beside its number where all columns fit side by side, else below it.
+    An interval follows its number if all columns fit side by side, else it is below.
     """
     console = Console(width=width and max(width, NARROW), highlight=False)
-    room = max(console.width, NARROW)
+    available_width = max(console.width, NARROW)
     label_width = max([len("model"), *(len(row.label) for row in rows)])
-    label_width = min(label_width, room // 3)
+    label_width = min(label_width, available_width // 3)
     beside = {title: _width(title, rows, beside=True) for title in columns}
     below = {title: _width(title, rows, beside=False) for title in columns}
-    is_wide = label_width + sum(beside.values()) + PADDING * len(columns) <= room
-    blocks = _blocks(columns, beside if is_wide else below, room - label_width)
+    is_wide = label_width + sum(beside.values()) + PADDING * len(columns) <= available_width
+    blocks = _blocks(columns, beside if is_wide else below, available_width - label_width)
     with console.capture() as capture:
         for number, block in enumerate(blocks):
             if number:
@@ -58,24 +58,26 @@ def _width(title: str, rows: Sequence[Row], *, beside: bool) -> int:
     return max(len(text) for text in [*title.split(), *lines])
 
 
-def _blocks(columns: Sequence[str], widths: Mapping[str, int], room: int) -> list[list[str]]:
+def _blocks(
+    columns: Sequence[str], widths: Mapping[str, int], available_width: int
+) -> list[list[str]]:
     """Return the columns in blocks that fit, all of about the same number of columns."""
-    fewest = len(_filled(columns, widths, room, len(columns)))
+    fewest = len(_filled(columns, widths, available_width, len(columns)))
     for most in range(-(-len(columns) // max(fewest, 1)), len(columns) + 1):
-        blocks = _filled(columns, widths, room, most)
+        blocks = _filled(columns, widths, available_width, most)
         if len(blocks) == fewest:
             return blocks
     return [list(columns)]
 
 
 def _filled(
-    columns: Sequence[str], widths: Mapping[str, int], room: int, most: int
+    columns: Sequence[str], widths: Mapping[str, int], available_width: int, most: int
 ) -> list[list[str]]:
-    """Return blocks of at most `most` columns, each filled before the next is begun."""
+    """Return blocks of at most `most` columns, each filled before the next."""
     blocks: list[list[str]] = []
-    used = room + 1
+    used = available_width + 1
     for title in columns:
-        if used + PADDING + widths[title] > room or len(blocks[-1]) == most:
+        if used + PADDING + widths[title] > available_width or len(blocks[-1]) == most:
             blocks.append([])
             used = 0
         blocks[-1].append(title)
@@ -90,8 +92,8 @@ def _table(rows: Sequence[Row], columns: Sequence[str], label_width: int, *, bes
     for title in columns:
         width = _width(title, rows, beside=beside)
         table.add_column(_head(title, height), justify="right", no_wrap=True, width=width)
-    shown = [row for row in rows if any(row.values.get(title) for title in columns)]
-    for row, following in pairwise([*shown, None]):
+    nonempty = [row for row in rows if any(row.values.get(title) for title in columns)]
+    for row, following in pairwise([*nonempty, None]):
         assert row is not None
         cells = [_styled(row, title, beside=beside) for title in columns]
         label = Text(row.label, style="bold" if row.kind == "ours" else "")
@@ -119,7 +121,7 @@ def _styled(row: Row, title: str, *, beside: bool) -> Text:
 
 
 def terminal_notes(lines: Sequence[str], width: int | None = None) -> str:
-    """Return lines that are broken at the width of the terminal, with later lines indented."""
+    """Return lines wrapped to the width of the terminal, with continuation lines indented."""
     limit = max(width or Console().width, NARROW)
     broken = [wrap(line, limit, subsequent_indent="  ", break_on_hyphens=False) for line in lines]
     return "\n".join(line for lines in broken for line in lines)

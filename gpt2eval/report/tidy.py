@@ -16,8 +16,8 @@ Row = Mapping[str, object]
 def tidy(results: Iterable[Result]) -> pd.DataFrame:
     """Return a row per model, task and metric.
 
-    `units` counts `unit`; `published` and `source` are the figure of the model's row in the
-    published table.
+    `units` counts `unit`; `published` is the figure in the model's row of the published table,
+    `source` its source.
     """
     return pd.DataFrame([row for result in results for row in tidy_rows(result)])
 

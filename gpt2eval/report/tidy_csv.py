@@ -1,8 +1,7 @@
 """The file `results.csv` of an output folder: the rows of all results below it.
 
-Each result.json is read once and again only after it has changed, so a task costs the same
-however many
-results the folder holds.
+Each result.json is read again only if it has changed, so the cost of a task does not depend on the
+number of results in the folder.
 """
 
 from pathlib import Path
@@ -28,9 +27,7 @@ class TidyCsv:
         self._rows: dict[Path, list[tidy.Row]] = {}
 
     def update(self) -> None:
-        """Read new and changed results, which other workers may have written, and rewrite the
-        file.
-        """
+        """Read new and changed results, including those of other workers, and rewrite the file."""
         paths = store.paths_below(self._out)
         for path in paths:
             status = path.stat()

@@ -1,7 +1,7 @@
 """Score one task: cut its requests into chunks, score or resume each chunk, fold the scores.
 
-The chunks follow from the task, the model's tokens and the token budget alone, so it does not
-matter which worker scores a chunk.
+The chunks follow from the task, the model's tokens and the token budget alone, so any
+worker may score any chunk.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +18,7 @@ from gpt2eval.scoring import plan
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.plan import Chunk, PlannedRequest, Window
 from gpt2eval.scoring.sheet import Sheet, check_finite
+from gpt2eval.settings import Worker
 from gpt2eval.types import (
     Encoded,
     Filter,
@@ -26,7 +27,6 @@ from gpt2eval.types import (
     Progress,
     Scored,
     TokenScores,
-    Worker,
 )
 
 
@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TaskWork:
-    """Everything to score for a task: its chunks, and the scored token range of each passage."""
+    """The work of a task: its chunks, and the scored token range of each passage."""
 
     name: str
     encoded: Sequence[Encoded]
@@ -91,8 +91,8 @@ class TaskWork:
     ) -> Outcome | None:
         """Score this worker's chunks that the journal lacks, then fold the scores of all chunks.
 
-        Returns None if chunks of other workers are still missing. With `words`, a stop-word
-        filter, the best word outside the list is searched for too; the model needs `best_words`.
+        Returns None if chunks of other workers are still missing. With a stop-word filter `words`,
+        also searches for the best word outside the list; the model needs `best_words`.
         Raises UsageError if a record does not fit into memory or a score is not finite.
         """
         sheet = Sheet([len(e.ids) for e in self.encoded])
@@ -120,7 +120,7 @@ class TaskWork:
                 missing.append(number)
             else:
                 sheet.fill(_flat(chunk), scores)
-        # Other workers may have finished meanwhile: the last worker to end sees every chunk.
+        # Other workers may have finished meanwhile: the last worker sees every chunk.
         for number in missing:
             scores = journal.read(number) if journal else None
             if scores is None:

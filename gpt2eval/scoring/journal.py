@@ -1,4 +1,4 @@
-"""Finished chunks on disk: complete or absent, and never those of another run.
+"""Finished chunks on disk: each complete or absent, and specific to one run.
 
 A chunk is a series of batches of about 64k tokens in total. A key over everything its numbers
 depend on (data, protocol, model, tokenizer, batches) is part of its file's name. The file is
@@ -98,14 +98,14 @@ class Journal:
 
 
 class _Header(NamedTuple):
-    """The content of a `journal.json`; `journal` is None if another version's format."""
+    """The content of a `journal.json`; `journal` is None for another version's format."""
 
     journal: Journal | None
     decides: Mapping[str, object]
 
 
 def of_folder(folder: Path) -> Journal | None:
-    """Return the journal last opened in a folder; None if there is none or it cannot be read."""
+    """Return the journal last opened in a folder; None if absent or unreadable."""
     try:
         return _read_header(folder / "journal.json").journal
     except UNREADABLE_HEADER:
@@ -137,7 +137,7 @@ def incomplete(
 def _problems(folder: Path, journal: Journal | None, *, has_result: bool) -> Iterator[str]:
     if journal is None:
         if not has_result:
-            yield f"{folder}: its journal has the format of another version"
+            yield f"{folder}: its journal was written by another version"
     elif missing := journal.missing():
         numbers = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
         yield f"{folder}: {len(missing)} of {journal.count} chunks missing: {numbers}"

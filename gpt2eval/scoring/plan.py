@@ -1,7 +1,7 @@
 """Encoded passages to requests, requests to batches, batches to chunks.
 
-Decides from the passages and the window alone which tokens are scored given which context. Does
-not know tasks by name, nor how a model works. The docs page "Protocols and windows" explains the
+Decides from the passages and the window alone which tokens are scored given which context.
+Does not know task names or how a model works. The docs page "Protocols and windows" explains the
 windows.
 """
 
@@ -70,13 +70,13 @@ def branching(
 ) -> tuple[list[range], PlannedRequest]:
     """Turn the passages of one record into one request with a common prefix.
 
-    Of several passages, scores the tokens after their longest common prefix, at least the last
-    token of each. Of a single passage, scores the tokens of its parts (only the last one if
+    For several passages, scores the tokens after their longest common prefix, at least the last
+    token of each. For a single passage, scores the tokens of its parts (only the last one if
     `last_token`). A prefix that exceeds the context loses tokens on the left.
 
     Returns the scored token range of each passage, and the request. `number` is the index of the
-    first passage. Raises UsageError where there is nothing to score, nothing to predict it from,
-    or more to score than the context holds.
+    first passage. Raises UsageError if there is nothing to score, nothing to predict it from, or
+    more to score than the context holds.
     """
     record = group[0].passage.record
     ranges = [scored_range(encoded) for encoded in group]

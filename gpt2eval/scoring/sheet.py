@@ -94,7 +94,7 @@ class Sheet:
             tokens=np.diff(token_totals, prepend=0).astype(np.int64),
             greedy_tokens=np.bincount(part[self.is_greedy[place]], minlength=len(parts)),
             unscored=int((~scored).sum()),
-            # One token further: a token cut by the last part's end ends outside `tokens`.
+            # Look one token further: a token cut by the last part's end ends outside `tokens`.
             straddling=int(cut[tokens.start : tokens.stop + 1].sum()),
             is_best_word=self.is_best_word.get(number),
         )

@@ -58,7 +58,7 @@ def last_full(length: int, context: int, stride: int) -> Iterator[Span]:
 
 
 def restart(length: int, context: int, stride: int) -> Iterator[Span]:
-    """Take the windows `x[kS:kS+W]` and score the tokens that no earlier window contained.
+    """Form the windows `x[kS:kS+W]` and score the tokens that no earlier window contained.
 
     A window never scores its own first token. The source averages the loss of an overlapping
     window over one token fewer than it scores, so n such tokens get the weight (n - 1) / n.
@@ -79,7 +79,7 @@ def restart(length: int, context: int, stride: int) -> Iterator[Span]:
 def second_half(length: int, context: int, _: int) -> Iterator[Span]:
     """Score the second half of each of a series of disjoint windows, minus its middle token.
 
-    Leaves out an incomplete last window.
+    Omits an incomplete last window.
     Source: `perplexity` of llama.cpp, tools/perplexity.
     """
     middle = context // 2

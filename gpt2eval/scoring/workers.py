@@ -1,4 +1,4 @@
-"""Which of several workers this process is, and how workers wait for each other.
+"""Identify this process among several workers, and wait for the others.
 
 Workers share only the results folder. `--shard I/N` names the worker explicitly; torchrun and
 `accelerate launch` set RANK and WORLD_SIZE. Workers exchange nothing while they work, so a lost
@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from gpt2eval.errors import UsageError
 from gpt2eval.notices import notify
-from gpt2eval.types import Worker
+from gpt2eval.settings import Worker
 
 BARRIER_TIMEOUT = timedelta(hours=12)
 
@@ -53,8 +53,8 @@ def worker_of_launcher() -> Worker:
 def wait_for_workers() -> bool:
     """Wait until every rank has finished its chunks; return whether this rank is the first.
 
-    The first rank folds the results. A lone worker returns False at once. A rank that does not
-    arrive is reported as a notice; its chunks are then missing, and the same command scores them.
+    The first rank folds the results. A single worker returns False at once. If a rank does not
+    arrive, a notice reports it; the same command then scores its missing chunks.
     """
     worker = worker_of_launcher()
     if worker.world == 1:

@@ -1,12 +1,12 @@
-"""Invertible detokenizers: published text to ordinary-looking text, and back without loss.
+"""Invertible detokenizers: convert published text to ordinary-looking text without loss.
 
-Tokenized benchmarks are unfair to a model that was trained on ordinary prose. A *scheme* proposes
+Tokenized benchmarks put a model that was trained on ordinary prose at a disadvantage. A *scheme* proposes
 edits that make a published line look ordinary, and knows how to reverse them. This module applies
 the edits line by line and drops those that the scheme's own `undo` does not reverse, so that
 
     undo(do(line).text) == line        holds for every line, by construction.
 
-It does not know where schemes come from, nor what a task or a model is.
+Does not know where schemes come from, tasks or models.
 """
 
 from collections import Counter
@@ -18,8 +18,8 @@ from typing import NamedTuple
 from gpt2eval.text.edits import Edit, EditedText, SteppedText, apply_edits
 from gpt2eval.text.schemes import Scheme, Swap, matches
 
-# INVISIBLE SEPARATOR. It marks a line that stays as published although `undo` would take it for
-# the detokenized form of some other line.
+# INVISIBLE SEPARATOR. It marks a line left as published that `undo` would otherwise mistake
+# for the detokenized form of a different line.
 ESCAPE = "\u2063"
 # An edit at most this many characters from the first difference may be the cause of it.
 REACH = 8
@@ -32,7 +32,7 @@ class DetokenizedLine(NamedTuple):
     Attributes:
         text: The detokenized line.
         edits: The edits that turn the published line into `text`.
-        dropped: The proposed edits that could not be reversed and were therefore not made.
+        dropped: The proposed edits that were omitted because they could not be reversed.
         as_published: Whether the line was left as published (apart from an escape).
     """
 
@@ -47,7 +47,7 @@ class Detokenizer:
 
     `do` applies the proposed edits except those that `undo` cannot reverse; if that does not help,
     the line stays as published. `undo` applies the scheme's own `undo` if detokenizing the outcome
-    gives the same text again, and otherwise takes the text for a line that stayed as published.
+    gives the same text again, and otherwise treats the text as a line left as published.
     A line for which even that is ambiguous is preceded by `ESCAPE`. A scheme declared one-way
     (`invertible=False`) is applied in full and not checked.
     """
@@ -72,13 +72,13 @@ class Detokenizer:
         return DetokenizedLine(apply_edits(line, escape), escape, dropped, as_published=True)
 
     def undo(self, detokenized: str) -> str:
-        """Return the published line from which `do` made `detokenized`."""
+        """Return the published line from which `do` produced `detokenized`."""
         if detokenized.startswith(ESCAPE):
             return detokenized[len(ESCAPE) :]
         line = self._scheme.undo(detokenized)
         if line == detokenized:
             return line
-        # Accept the restored line only if it leads back to the same text.
+        # Accept the restored line only if detokenizing it gives the same text.
         again = self._edited(line)
         return line if again.text == detokenized and not again.as_published else detokenized
 
@@ -175,7 +175,7 @@ class RoundTrip:
         self.dropped += len(detokenized.dropped)
         self.kept += detokenized.as_published
         for start, end, new in detokenized.dropped:
-            # Show the rest of the word on either side: `Corp[ .→.]` rather than the whole line.
+            # Show the rest of the word on either side: `Corp[ .→.]` rather than the complete line.
             left = line[max(0, start - CONTEXT) : start].rpartition(" ")[2]
             right = line[end : end + CONTEXT].partition(" ")[0]
             self.most_dropped[f"{left}[{line[start:end]:.40}→{new:.40}]{right}"] += 1

@@ -1,4 +1,4 @@
-"""Edits of a text, and where a position of the published text lies after them."""
+"""Edits of a text, and the mapping of positions through them."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -51,7 +51,7 @@ class EditedText(NamedTuple):
 
 
 class SteppedText(NamedTuple):
-    """A text after several passes of edits, each of which edits the result of the one before."""
+    """A text after several passes of edits, each applied to the result of the previous one."""
 
     steps: tuple[EditedText, ...]
 

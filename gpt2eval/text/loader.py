@@ -1,4 +1,4 @@
-"""Load detokenizer files: from a name to a ready `Detokenizer`."""
+"""Load a `Detokenizer` from its file by name."""
 
 import re
 from collections.abc import Sequence

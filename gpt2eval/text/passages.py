@@ -1,4 +1,4 @@
-"""From a record to passages: which spans of its text are scored, and how many units each has.
+"""Split records into passages: the scored spans of a text, and their numbers of units.
 
 All of this happens on published text, before detokenizing. Units are counted here and nowhere else.
 """
@@ -10,7 +10,7 @@ from functools import partial
 
 from gpt2eval.types import Part, Passage, Record, Units
 
-BLANK = "XXXXX"  # stands for the missing word of a Children's Book Test question
+BLANK = "XXXXX"  # marks the missing word of a Children's Book Test question
 PARTS = 200  # most parts of a stream; the bootstrap resamples these blocks for its interval
 
 LAST_WORD = re.compile(r"\s+\S+$")  # the last word and the white space before it
@@ -58,7 +58,7 @@ def head(records: Sequence[Record], limit: int | None, *, stream: bool) -> Seque
     """Return the first `limit` records.
 
     A stream is one record, so its first `limit` lines are returned, or its first
-    `1000 * limit` characters if it has no lines.
+    `1000 * limit` characters if it has no line endings.
     """
     if limit is None or not stream:
         return records[:limit]

@@ -10,7 +10,7 @@ from gpt2eval.types import Passage
 def detokenize(
     text: str, detokenizer: Detokenizer | OneWaySteps, report: RoundTrip | None = None
 ) -> EditedText | SteppedText:
-    """Detokenize a text: line by line, or as a whole with `OneWaySteps`.
+    """Detokenize a text: line by line, or all at once with `OneWaySteps`.
 
     The newline that ends a line is never edited.
     """
@@ -46,8 +46,8 @@ def detokenize_passage(
         passage: A passage of published text.
         detokenizer: The detokenizer, or None to leave the text as published.
         join: The single character that replaces each newline.
-        lead: What replaces the white space at the beginning of the text; None leaves it.
-        report: Where to count what the detokenizer did, if anywhere.
+        lead: What replaces the white space at the beginning of the text; None keeps it.
+        report: The counts to update, if any.
     """
     edited = EditedText(passage.text, ())
     if detokenizer:

@@ -1,7 +1,7 @@
-"""Schemes: how published text was tokenized, written as edits and as rules that reverse them.
+"""Schemes: tokenization conventions as edits, and as rules that reverse the edits.
 
-A scheme may be wrong for some lines; `gpt2eval.text.detokenizer` checks it on every line. This
-module does not know about files or tasks.
+A scheme may be wrong for some lines; `gpt2eval.text.detokenizer` checks it on every line. Does not
+know files or tasks.
 """
 
 import re
@@ -13,7 +13,7 @@ from gpt2eval.text.edits import Edit
 
 
 class Scheme(Protocol):
-    """A tokenization convention: the edits that detokenize a line, and the way back."""
+    """A tokenization convention: the edits that detokenize a line, and their inverse."""
 
     def propose(self, line: str) -> list[Edit]:
         """Return the edits that detokenize a published line, in order and without overlaps."""
@@ -40,7 +40,7 @@ class RuleScheme:
     """A scheme made of rules: `do` reads the published line, `back` rewrites the detokenized line.
 
     The rules of `do` all read the published line, so their order only settles overlaps. The rules
-    of `back` run one after the other, each on the result of the one before.
+    of `back` run one after the other, each on the result of the previous one.
     """
 
     do: tuple[Swap, ...]
@@ -73,11 +73,11 @@ def matches(rule: Swap, line: str) -> Iterable[Edit]:
     """Yield the edits that one rule makes on a line, from left to right."""
     if rule.put is None:
         for match in rule.find.finditer(line):
-            for start, end in match.regs[1:]:  # regs[0] is the whole match
-                if start >= 0:  # -1: the group took no part in the match
+            for start, end in match.regs[1:]:  # regs[0] is the complete match
+                if start >= 0:  # -1: the group did not match
                     yield Edit(start, end, "")
         return
-    has_reference = "\\" in rule.put  # expanding a template without references is slow for nothing
+    has_reference = "\\" in rule.put  # expanding a template without references wastes time
     for match in rule.find.finditer(line):
         new = match.expand(rule.put) if has_reference else rule.put
         yield Edit(match.start(), match.end(), new)
@@ -97,7 +97,7 @@ class TextScheme(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WholeLine:
-    """Adapt a `TextScheme` to a `Scheme` that proposes one edit, which replaces the whole line."""
+    """Adapt a `TextScheme` to a `Scheme` that proposes one edit, which replaces the entire line."""
 
     scheme: TextScheme
 

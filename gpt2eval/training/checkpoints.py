@@ -1,6 +1,6 @@
 """Find the checkpoints of a training run and decide whether each is written completely.
 
-Knows file names and file headers. Does not load weights and does not know how a checkpoint is used.
+Knows file names and file headers. Does not load or use weights.
 """
 
 import json
@@ -95,7 +95,7 @@ def find_checkpoints(folder: Path) -> list[TrainingCheckpoint]:
 def read_checkpoint(path: Path) -> TrainingCheckpoint | None:
     """Return the checkpoint at `path`.
 
-    Returns None if the name does not match a checkpoint, or if a file disappears meanwhile.
+    Returns None if the name does not match a checkpoint, or if a file disappears during the call.
     """
     scheme = next(
         (s for s, pattern in CHECKPOINT_NAMES.items() if pattern.fullmatch(path.name)), ""
@@ -114,7 +114,7 @@ def read_checkpoint(path: Path) -> TrainingCheckpoint | None:
 
 
 def find_incomplete_part(checkpoint: TrainingCheckpoint) -> str:
-    """Describe the first part of a checkpoint that is missing or incomplete; "" if there is none.
+    """Describe the first part of a checkpoint that is missing or incomplete; "" if the checkpoint is complete.
 
     Only headers and archive directories are read. Raises UsageError for an index that names files
     outside the checkpoint's folder.

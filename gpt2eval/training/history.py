@@ -1,7 +1,7 @@
 """Record which checkpoints of a training run are scored: a `checkpoint.json` beside their results.
 
-A restarted watch resumes from these files, and the curves are drawn from them. This module knows
-no model and scores nothing.
+A restarted watch resumes from these files, and the curves are drawn from them. Does not know
+models and does not score.
 """
 
 import json
@@ -96,7 +96,7 @@ def _read_entry(path: Path) -> HistoryEntry:
 
 
 def write_entry(out: Path, entry: HistoryEntry) -> None:
-    """Write the entry of a checkpoint; tasks that were scored in the same way before stay in it."""
+    """Write the entry of a checkpoint, merged with tasks scored earlier with the same settings."""
     for previous in read_history(out):
         if previous.same_scoring(entry):
             entry = replace(entry, tasks={**previous.tasks, **entry.tasks})
@@ -135,8 +135,10 @@ def result_name(out: Path, checkpoint: TrainingCheckpoint, step: int | None, rev
     if checkpoint.number is None and step is None:
         return f"{checkpoint.name}@{revision}"
     name = checkpoint.name if checkpoint.number is not None else f"{checkpoint.name}@step{step}"
-    is_taken = any(result.model.revision != revision for result in read_model_results(out, name))
-    return f"{checkpoint.name}@{revision}" if is_taken else name
+    is_name_used = any(
+        result.model.revision != revision for result in read_model_results(out, name)
+    )
+    return f"{checkpoint.name}@{revision}" if is_name_used else name
 
 
 def read_model_results(out: Path, model: str) -> list[Result]:

@@ -1,12 +1,13 @@
-"""Score a model in place while it is being trained: its weights are shared, and it stays unchanged.
+"""Score a model in place while it is being trained: its weights are shared and unchanged.
 
 The backend wraps a shadow: new module objects around the same tensors, so that evaluation mode,
-hooks and the engine's changes do not reach the model. This module knows no training loop.
+hooks and the engine's changes do not reach the model. Does not know training loops.
 """
 
 import copy
 from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel, assemble
+from gpt2eval.models.formats.naming import local_label, step_suffix
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
 
@@ -104,10 +106,21 @@ def backend_of_module(
     model_name = name or getattr(config, "_name_or_path", "") or type(module).__name__
     if not isinstance(module, PreTrainedModel):
         model = ForeignModule(model, _context_length(module, context), logits).eval()
-    identity = {"name": model_name, "revision": _weights_fingerprint(module)}
+    identity = {
+        "name": model_name,
+        "label": _label(model_name),
+        "revision": _weights_fingerprint(module),
+    }
     if step is not None:
         identity["step"] = str(step)
     return assemble(model, loading.from_object(tokenizer), identity, LoadOptions(), live=True)
+
+
+def _label(name: str) -> str:
+    """Return the name of a local folder in signatures, without its path; "" for another name."""
+    step = step_suffix(name)
+    folder = Path(name.removesuffix(step))
+    return local_label(folder) + step if folder.exists() else ""
 
 
 def unwrap(module: nn.Module) -> nn.Module:

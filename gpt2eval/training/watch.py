@@ -96,7 +96,7 @@ def watch(
     Args:
         folder: the training run: `checkpoint-STEP` folders, `ckpt*.pt` or `model_*.bin` files.
         every: the polling interval in seconds.
-        once: stop when all present checkpoints are scored, instead of polling without end.
+        once: stop when all existing checkpoints are scored, instead of polling indefinitely.
         bars: opens the progress display of one checkpoint, given its name.
         The other arguments are those of `evaluate`.
 
@@ -151,7 +151,7 @@ def _hash_data(
 def _try_to_score(
     plan: WatchPlan, poller: Poller, checkpoint: TrainingCheckpoint
 ) -> ScoredCheckpoint | None:
-    """Score a checkpoint; None, with a notice where due, if it is already scored or not ready."""
+    """Score a checkpoint; return None if it is already scored or not ready."""
     path = checkpoint.path
     name = checkpoint.name
     scored = None
@@ -162,7 +162,7 @@ def _try_to_score(
         settings = plan.scoring_settings()
         if tasks := history.unscored_tasks(plan.out, checkpoint, settings, plan.tasks):
             scored = _score(plan, checkpoint, tasks)
-            if scored is None:  # it changed while it was loaded
+            if scored is None:  # it changed during loading
                 return None
         poller.scored[path] = checkpoint.file_stats
     except UsageError as error:
@@ -208,7 +208,7 @@ def _score(
 def _labelled(
     show_progress: Callable[[Progress], None], checkpoint: str
 ) -> Callable[[Progress], None]:
-    """Put the checkpoint's name before the task's in every progress report."""
+    """Prefix the task name with the checkpoint's name in every progress report."""
     return lambda progress: show_progress(progress._replace(task=f"{checkpoint} {progress.task}"))
 
 

@@ -455,7 +455,7 @@ def test_a_revision_that_cannot_apply_is_refused(folders: Mapping[str, Path]) ->
 
 def test_a_model_can_be_renamed_in_results(gpt2: CausalModel) -> None:
     model = registry.renamed(gpt2, "mine")
-    assert model.identity() == replace(gpt2.identity(), name="mine", label="")
+    assert model.identity() == replace(gpt2.identity(), name="mine")
     assert (model.context, model.start, getattr(model, "added", 0)) == (
         gpt2.context,
         gpt2.start,

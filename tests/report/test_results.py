@@ -1,4 +1,4 @@
-"""Result files: format, migrations, broken files, run records, results.csv, and the cost of a full folder."""
+"""Result files: format, migrations, broken files, run records, results.csv, large folders."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def content(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-# -- format and migrations -----------------------------------------------------------------------------------------
+# -- format and migrations -------------------------------------------------------------------------
 
 
 def test_a_result_reads_back(out: Path) -> None:
@@ -194,7 +194,7 @@ def test_no_results(tmp_path: Path) -> None:
     assert not store.readable(tmp_path)
 
 
-# -- run.json and results.csv --------------------------------------------------------------------------------------
+# -- run.json and results.csv ----------------------------------------------------------------------
 
 
 def test_equal_work_gives_equal_bytes_and_a_run_record(out: Path, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_task_costs_little_beside_many_results(tmp_path: Path) -> None:
     assert time.process_time() - before < 2
 
 
-# -- Results -------------------------------------------------------------------------------------------------------
+# -- Results ---------------------------------------------------------------------------------------
 
 
 def test_results_are_a_sequence_indexed_by_position_and_task(out: Path) -> None:

@@ -297,6 +297,7 @@ def test_slowly_written_checkpoint_is_scored_when_complete(
         ("RUN/checkpoint-3", 3),
         ("RUN/checkpoint-20", 20),
     ]
+    assert "|model:checkpoint-20@" in second.results[0].signature
     (direct,) = evaluate("demo", ["ptb"], settings=LIMIT)
     assert {scored.results[0].nll_sha256 for scored in (first, second)} == {direct.nll_sha256}
     messages = caplog.messages
@@ -308,6 +309,21 @@ def test_slowly_written_checkpoint_is_scored_when_complete(
     rows = list(csv.DictReader(Path("out/results.csv").read_text().splitlines()))
     assert {row["model"] for row in rows} == {"RUN/checkpoint-3", "RUN/checkpoint-20"}
     assert Path("out/curves.svg").read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("nanogpt:RUN/ckpt.pt@step2000", "nanogpt:ckpt.pt@step2000"),
+        ("nanogpt:RUN/ckpt.pt@0123abcd", "nanogpt:ckpt.pt"),
+    ],
+)
+def test_signature_of_a_renamed_checkpoint_holds_no_path(name: str, label: str) -> None:
+    probabilities = np.full(256, 1 / 256)
+    model = ByteModel("nanogpt:RUN/ckpt.pt", probabilities, label="nanogpt:ckpt.pt")
+    (result,) = evaluate(registry.renamed(model, name), ["ptb"], data=demo.data(), settings=LIMIT)
+    assert result.model.name == name
+    assert f"|model:{label}@{result.model.revision}|" in result.signature.replace("%3A", ":")
 
 
 def test_checkpoints_are_scored_once_in_order_of_steps(

@@ -1,7 +1,7 @@
-"""The most likely whole word after a text: a beam search over vocabulary pieces.
+"""The most likely complete word after a text: a beam search over vocabulary pieces.
 
-A word's first piece begins with a space. Further pieces continue the word until a piece that
-begins with a space, punctuation or a line end. The score of a word is
+A word's first piece begins with a space. Further pieces continue the word, up to a piece
+that begins with a space, punctuation or a line end. The score of a word is
 
     log P(pieces | text) + log P(the word ends | text, pieces)
 
@@ -33,8 +33,8 @@ class Hypothesis(NamedTuple):
 class Vocabulary:
     """Masks `[size]` over the vocabulary: the pieces that start, continue and end a word.
 
-    `pieces` maps ids to bytes. `specials` are ids that stand for no text, such as the end of a
-    text; they end a word.
+    `pieces` maps ids to bytes. `specials` are ids without text, such as end-of-text;
+    they end a word.
     """
 
     def __init__(
@@ -142,10 +142,11 @@ def best_words(
     width: int,
     depth: int,
 ) -> list[str]:
-    """Return the most likely whole word after each prefix that is not banned.
+    """Return the most likely complete word after each prefix that is not banned.
 
     `banned` words are lower-cased. The beam holds `width` hypotheses of at most `depth` pieces;
-    the search is exact if the beam holds all of them. A prefix that no word can follow gives "".
+    the search is exact if the beam holds all of them. Returns "" for a prefix that no word can
+    follow.
     """
     searches = [WordSearch(prefix) for prefix in prefixes]
     first = True

@@ -1,6 +1,6 @@
 """The backend that every checkpoint format loads into: a causal LM, its tokenizer and an engine.
 
-Knows requests, but neither what they are for nor where the weights came from.
+Knows requests. Does not know their purpose or the origin of the weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float64": torch.float64,
 }
-UNBOUNDED = 1 << 20  # the context of a model whose config states none
+UNBOUNDED = 1 << 20  # the context of a model whose config sets no limit
 
 
 class CausalModel:
@@ -73,8 +73,8 @@ class CausalModel:
         if highest >= size:
             raise UsageError(
                 f"model {self._identity.name}: its tokenizer gives token {highest}, but the "
-                f"model's vocabulary has {size}; expected --tokenizer with the one it was "
-                "trained with"
+                f"model's vocabulary has {size}; expected --tokenizer with the one "
+                "that it was trained with"
             )
         return encoding
 
@@ -85,7 +85,7 @@ class BestWordModel(CausalModel):
     def best_words(
         self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int
     ) -> list[str]:
-        """Return for each prefix the most likely whole word that is not banned, or "".
+        """Return for each prefix the most likely complete word that is not banned, or "".
 
         See `engine/best_word.py`.
         """

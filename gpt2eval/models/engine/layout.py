@@ -1,7 +1,7 @@
 """The packed layout: a batch of requests as one row of tokens without padding.
 
 Prefixes and branches lie end to end. A prefix attends to itself, causally; a branch attends to
-its prefix and to itself, causally. So no prefix is computed twice, however many branches share
+its prefix and to itself, causally. Each prefix is computed once, however many branches share
 it. `attend` replaces the model's attention through transformers' registry; the layout is passed
 to it with the forward call. Knows no windows, texts or tasks.
 """

@@ -63,7 +63,7 @@ def available(dtype: torch.dtype) -> bool:
 def supports(weight: Tensor) -> bool:
     """Return whether oneDNN can use a weight: complete, on the CPU, in a supported dtype.
 
-    A tensor that is sharded over processes or quantized has a type of its own.
+    A sharded or quantized tensor has its own type.
     """
     return (
         type(weight.detach()) is Tensor and weight.device.type == "cpu" and available(weight.dtype)
@@ -98,7 +98,7 @@ def _release_pages(weight: Tensor) -> None:
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
-        # madvise wants a page-aligned address: start at the first page that is all weight.
+        # madvise requires a page-aligned address: start at the first page entirely in the weight.
         first = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
         size = weight.data_ptr() + weight.untyped_storage().nbytes() - first
         libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(max(size, 0)), PAGEOUT)
@@ -106,7 +106,7 @@ def _release_pages(weight: Tensor) -> None:
 
 
 def identity_fields(model: nn.Module) -> dict[str, str]:
-    """Return `{"gemm": "onednn"}` if any layer of a model is oneDNN's, else nothing."""
+    """Return `{"gemm": "onednn"}` if a model has an oneDNN layer, else {}."""
     if any(isinstance(module, Linear) for module in model.modules()):
         return {"gemm": "onednn"}
     return {}

@@ -1,4 +1,4 @@
-"""The packed engine: one forward pass over one row for the whole batch.
+"""The packed engine: one forward pass over one row per batch.
 
 The decoder runs once over the row of `layout.py`. The vocabulary projection is computed only at
 scored positions, a few hundred rows at a time. `PackedEngine.if_equivalent` compares it with the
@@ -141,7 +141,7 @@ class LastMlpAtScoredPositions(nn.Module):
 
     @classmethod
     def remove(cls, model: nn.Module) -> None:
-        """Put the original blocks back."""
+        """Restore the original blocks."""
         for name, module in [*model.named_modules()]:
             if isinstance(module, cls):
                 model.set_submodule(name, module.block)

@@ -1,4 +1,4 @@
-"""Logits to log-probabilities, and recovery from exhausted memory by halving the batch."""
+"""Convert logits to log-probabilities, and halve a batch that does not fit into memory."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ def halving(
         # A CPU allocator raises a plain RuntimeError, which only its message identifies.
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
-    # Outside the handler, so that the traceback no longer keeps the batch's tensors alive.
+    # Outside the handler: its traceback would keep the batch's tensors alive.
     if len(batch) == 1:
         raise MemoryError(batch[0])
     if torch.cuda.is_available():

@@ -45,7 +45,7 @@ def aligned_count(count: int, threads: int) -> int:
 
 
 def make_activations_invariant(model: nn.Module) -> None:
-    """Wrap every activation of a model that has no parameters in `ThreadInvariant`."""
+    """Wrap each of a model's parameter-free activations in `ThreadInvariant`."""
     for name, module in [*model.named_modules()]:
         if type(module).__module__ in ACTIVATION_MODULES and not list(module.parameters()):
             model.set_submodule(name, ThreadInvariant(module))

@@ -19,7 +19,7 @@ LAYER = re.compile(r"\.\d+\.")
 
 
 def check_config(name: str, config: Any, options: LoadOptions) -> None:
-    """Raise UsageError for a model that is no causal LM, or that is quantized in another way."""
+    """Raise UsageError for a model that is not a causal LM, or whose quantization differs."""
     masked = [kind for kind in config.architectures or () if "MaskedLM" in kind]
     if getattr(config, "is_encoder_decoder", False) or masked:
         kind = masked[0] if masked else f"an encoder-decoder ({config.model_type})"
@@ -43,8 +43,8 @@ def check_config(name: str, config: Any, options: LoadOptions) -> None:
 def check_size(name: str, config: Any, options: LoadOptions) -> None:
     """Raise UsageError if the config makes more parameters than the folder has bytes of weights.
 
-    This prevents a damaged config from allocating all memory. Code from the checkpoint is not run
-    for it, and quantized weights have no plain size.
+    This prevents a damaged config from allocating all memory. Skips checkpoints with their own code
+    and quantized weights, whose size is not known.
     """
     has_code = options.trust_remote_code and getattr(config, "auto_map", None)
     if not Path(name).is_dir() or stored_quantization(config) or has_code:

@@ -1,8 +1,8 @@
-"""Loads another framework's checkpoint as a causal model of transformers.
+"""Load another framework's checkpoint as a causal model of transformers.
 
 A format's own module (`nanogpt.py`, `llmc.py`, ...) reads tensors and renames them to
 transformers' names. This module checks every name and shape against the architecture before it
-allocates memory, and loads. It knows no file format.
+allocates memory. Does not know file formats.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ def lazy(name: str, tensor: Tensor) -> LazyTensor:
 
 
 def check_floating_point(name: str, tensor: Tensor) -> None:
-    """Raise UsageError for a weight of another kind of number."""
+    """Raise UsageError for a weight that is not floating point."""
     if not tensor.is_floating_point():
         dtype = str(tensor.dtype).removeprefix("torch.")
         raise UsageError(f"weight {name} has dtype {dtype}; expected floating point")
@@ -77,7 +77,7 @@ def gpt2_config(
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UsageError(f"{path}: {name} is {value!r:.40}; expected a positive integer")
     if width % heads:
-        raise UsageError(f"{path}: a width of {width} for {heads} heads; expected a multiple")
+        raise UsageError(f"{path}: width {width} with {heads} heads; expected a multiple")
     return GPT2Config(
         n_layer=layers,
         n_head=heads,
@@ -97,8 +97,8 @@ def load_converted(
     """Load a checkpoint in `options.dtype`, named `scheme:path` in results.
 
     Raises:
-        UsageError: If weights are missing, left over or of another shape than the architecture
-            needs; this is checked before memory is allocated.
+        UsageError: If weights are missing, unexpected or of the wrong shape for the
+            architecture; this is checked before memory is allocated.
     """
     name = f"{scheme}:{checkpoint.path}"
     dtype = dtype_of(options)

@@ -1,7 +1,7 @@
 """Causal language models of transformers, by Hub id or folder: `hf:NAME`, or just `NAME`.
 
-Loads them completely and without running code from the checkpoint, merges an adapter into them,
-and says which model they are. `checks.py` checks them, `causal.py` scores.
+Loads a model without running code from the checkpoint, merges an adapter into it, and identifies
+its weights. `checks.py` checks it, `causal.py` scores.
 """
 
 import pickle
@@ -53,8 +53,8 @@ def load(
         gguf: A file in the folder to read instead of transformers' own files.
 
     Raises:
-        UsageError: If there is no such model, it is no causal LM, transformers does not know its
-            architecture, weights are missing, or its tokenizer has no fast form.
+        UsageError: If the model does not exist, is not a causal LM, has an architecture unknown to
+            transformers, lacks weights, or has no fast tokenizer.
     """
     dtype = dtype_of(options)
     if not name:
@@ -68,12 +68,12 @@ def load(
         safe.check_folder(Path(name))
     config = _load_config(name, options, gguf)
     tokenizer = _load_tokenizer(name, options, gguf)
-    how = {"dtype": dtype, **placement}
+    arguments = {"dtype": dtype, **placement}
     if gguf:
-        how["gguf_file"] = gguf
+        arguments["gguf_file"] = gguf
     if gguf and getattr(config, "n_ctx", None):
-        how["config"] = config
-    model = _load_weights(name, options, how)
+        arguments["config"] = config
+    model = _load_weights(name, options, arguments)
     identity = _model_fields(name, model, gguf) | _option_fields(options, model)
     if options.peft is not None:
         model, identity["peft"] = merge_adapter(model, options.peft)
@@ -125,17 +125,17 @@ def _load_config(name: str, options: LoadOptions, gguf: str | None) -> Any:
 
 def _load_tokenizer(name: str, options: LoadOptions, gguf: str | None) -> LoadedTokenizer:
     """Load the tokenizer that `--tokenizer` names, or the model's own."""
-    own = str(Path(name) / gguf) if gguf else name
+    place = str(Path(name) / gguf) if gguf else name
     with expected_errors(
         *(f"model {name}", OSError, ValueError, ImportError),
         expectation="a tokenizer beside the model, or --tokenizer",
     ):
         return loading.requested_tokenizer(options.tokenizer) or loading.from_place(
-            own, options.tokenizer, **_source(options)
+            place, options.tokenizer, **_source(options)
         )
 
 
-def _load_weights(name: str, options: LoadOptions, how: Mapping[str, Any]) -> Any:
+def _load_weights(name: str, options: LoadOptions, arguments: Mapping[str, Any]) -> Any:
     """Load a model's weights and check that all were loaded."""
     attention = None if options.attn == "packed" else options.attn
     with expected_errors(
@@ -148,7 +148,7 @@ def _load_weights(name: str, options: LoadOptions, how: Mapping[str, Any]) -> An
             attn_implementation=attention,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # check_loaded_weights names them
-            **how,
+            **arguments,
             **_source(options),
         )
     model, report = loaded
@@ -161,7 +161,7 @@ def _source(options: LoadOptions) -> dict[str, Any]:
 
 
 def _model_fields(name: str, model: Any, gguf: str | None) -> dict[str, str]:
-    """Return the identity fields that say which weights these are."""
+    """Return the identity fields that identify the weights."""
     path = Path(name)
     if gguf:
         weights = safe.sha256_of_files([path / gguf])

@@ -142,12 +142,12 @@ def _replaced(name: str, replacements: Mapping[str, str]) -> str:
 
 
 def _rows(value: Tensor, config: LitConfig, select: SelectRows) -> LazyTensor:
-    """Select rows of queries, keys and values, if their number is the one the config implies."""
+    """Select rows of queries, keys and values, if their number matches the config."""
     groups = config["n_query_groups"]
     head_size = config["head_size"]
     queries = config["n_head"] // groups  # per group
     if len(value) != groups * (queries + 2) * head_size:
-        # a shape that the architecture does not have, which is reported later
+        # not a shape of the architecture; reported later
         return LazyTensor(tuple(value.shape), lambda: value)
     shape = select(value.to("meta"), groups, queries, head_size).shape
     return LazyTensor(tuple(shape), lambda: select(value, groups, queries, head_size).contiguous())

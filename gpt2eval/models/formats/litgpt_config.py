@@ -17,7 +17,7 @@ from gpt2eval.errors import UsageError
 
 LitConfig = Mapping[str, Any]
 
-UNSUPPORTED = (  # keys that, where set, mean another architecture
+UNSUPPORTED = (  # keys that, if set, imply an unsupported architecture
     "sliding_window_size",
     "attention_logit_softcapping",
     "final_logit_softcapping",
@@ -68,7 +68,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read LitGPT's config and fill in its defaults.
 
     Raises:
-        UsageError: If the file is damaged, or the architecture is not supported.
+        UsageError: If the file is invalid, or the architecture is not supported.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -121,7 +121,7 @@ def llama_config(folder: Path, config: LitConfig) -> PreTrainedConfig:
     """Return the configuration of LLaMA's family: RMS norms and gated feed-forward blocks.
 
     Raises:
-        UsageError: If the architecture is another one.
+        UsageError: If the architecture is of another family.
     """
     if (
         config["norm_class_name"] != "RMSNorm"
@@ -145,7 +145,7 @@ def neox_config(folder: Path, config: LitConfig) -> PreTrainedConfig:
     """Return the configuration of GPT-NeoX's family: layer norms with biases, fused attention.
 
     Raises:
-        UsageError: If the architecture is another one.
+        UsageError: If the architecture is of another family.
     """
     if config["norm_class_name"] != "LayerNorm" or not config["bias"]:
         raise _unknown_family(folder)

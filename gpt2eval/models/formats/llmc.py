@@ -1,7 +1,7 @@
 """`llmc:FILE`: a GPT-2 that llm.c wrote, such as `model_00001000.bin`.
 
 The file is a header of 256 integers and the weights in llm.c's order, in version 3 (float32) or 5
-(bfloat16). Rows that only pad the vocabulary are left out, as in llm.c's own softmax.
+(bfloat16). Rows that only pad the vocabulary are dropped, as in llm.c's own softmax.
 """
 
 import re

@@ -1,5 +1,6 @@
 """How a model and its properties are written in results and signatures."""
 
+import re
 from enum import Enum
 from pathlib import Path
 
@@ -7,14 +8,25 @@ from pathlib import Path
 def plain_name(value: object) -> str:
     """Return the text of an identity field; an enum member counts as its value.
 
-    transformers mixes `str` into its enums, and their `str()` is `Class.MEMBER`.
+        transformers mixes `str` into its enums, and their `str()` is `Class.MEMBER`.
 
-    >>> from enum import Enum
-    >>> Method = Enum("Method", {"GGUF": "gguf"}, type=str)
-    >>> plain_name(Method.GGUF), plain_name("gptq")
-    ('gguf', 'gptq')
+        >>> import re
+    from enum import Enum
+        >>> Method = Enum("Method", {"GGUF": "gguf"}, type=str)
+        >>> plain_name(Method.GGUF), plain_name("gptq")
+        ('gguf', 'gptq')
     """
     return str(value.value if isinstance(value, Enum) else value)
+
+
+def step_suffix(name: str) -> str:
+    """Return the `@stepN` that ends a model's name, or "".
+
+    >>> step_suffix("nanogpt:run/ckpt.pt@step2000"), step_suffix("run/checkpoint-500")
+    ('@step2000', '')
+    """
+    match = re.search(r"@step\d+$", name)
+    return match[0] if match else ""
 
 
 def local_label(path: Path, scheme: str = "") -> str:

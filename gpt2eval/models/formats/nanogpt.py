@@ -1,7 +1,7 @@
 """`nanogpt:FILE`: a checkpoint that nanoGPT's train.py saved (`ckpt.pt`).
 
-It is tokenized by the `meta.pkl` beside it (or named by `--tokenizer`), a vocabulary of characters,
-else by GPT-2's tokenizer. nanoGPT computes the exact GELU; older checkpoints, and models trained
+Its tokenizer is the character vocabulary `meta.pkl` beside it (or named by `--tokenizer`), else
+GPT-2's tokenizer. nanoGPT computes the exact GELU; older checkpoints, and models trained
 with GPT-2's tanh approximation, are `nanogpt-tanh:FILE`.
 """
 
@@ -98,7 +98,7 @@ def _transposed(name: str, tensor: Tensor) -> LazyTensor:
 
 
 def _zero_biases(layers: int, width: int) -> dict[str, LazyTensor]:
-    """Return zeros as the biases of a model that was trained without."""
+    """Return zeros as the biases of a model that was trained without biases."""
     sizes = {
         f"h.{layer}.{name}": widths * width
         for layer in range(min(layers, MAX_LAYERS))

@@ -1,4 +1,4 @@
-"""Silence transformers and huggingface_hub for a while, and restore the caller's own choices.
+"""Silence transformers and huggingface_hub temporarily, and restore the caller's settings.
 
 Both libraries keep verbosity and progress bars in globals of the process, which belong to the
 caller.
@@ -15,9 +15,7 @@ from transformers.utils import logging
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Show errors only, and no progress bars, until the context is left; also works as a
-    decorator.
-    """
+    """Show only errors and no progress bars inside the context; also works as a decorator."""
     verbosity = logging.get_verbosity()
     hub_verbosity = hub_logging.get_verbosity()
     bars = logging.is_progress_bar_enabled()

@@ -1,8 +1,8 @@
-"""Reads checkpoint files without running code in them and without trusting the sizes they claim.
+"""Read checkpoint files without running code in them or trusting the sizes they claim.
 
 A pickle may name only tensors and plain values, an archive may hold no more bytes than its own
-size, every tensor must fit in its storage, and an index may name only files in its folder. It does
-not know architectures.
+size, every tensor must fit in its storage, and an index may name only files in its folder. Does not
+know architectures.
 """
 
 import json
@@ -23,7 +23,7 @@ from gpt2eval.models.load_errors import expected_errors
 
 MAX_PICKLE = 1 << 26  # bytes of a pickle that should hold a small dictionary
 DAMAGED_PICKLE = (pickle.UnpicklingError, EOFError, LookupError, ValueError)
-BLOCK = 1 << 24  # bytes that are hashed at once
+BLOCK = 1 << 24  # bytes hashed per step
 WIDTHS = ("hidden_size", "n_embd", "d_model")
 SIZES = (
     *WIDTHS,
@@ -166,7 +166,7 @@ def check_folder(folder: Path) -> None:
 
     Raises:
         UsageError: If an index names a file outside the folder, an archive of weights is
-            incomplete, or the config claims more weights than the weight files have bytes.
+            incomplete, or the config implies more weights than the weight files have bytes.
     """
     for archive in folder.glob("*.bin"):
         _check_complete(archive)

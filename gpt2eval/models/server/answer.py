@@ -9,7 +9,7 @@ SLACK = 1e-3  # nats by which a top log-probability may miss the token's own
 
 
 class Generated(NamedTuple):
-    """A generated token: its text, its log-probability, and the highest of any token."""
+    """A generated token: its text, its log-probability, and the highest log-probability."""
 
     text: str
     logprob: float
@@ -41,7 +41,7 @@ class Echo(NamedTuple):
 
 
 def wrong_count(url: str, count: int, returned: int) -> UsageError:
-    """Return the error for a prompt that the server read as another number of tokens."""
+    """Return the error for a prompt that the server read as a different number of tokens."""
     return UsageError(
         f"{url}: a prompt of {count} tokens came back as {returned}; expected the same tokens"
     )
@@ -51,7 +51,7 @@ def parse_lists(answer: Any, url: str) -> Echo:
     """Return all tokens of an answer, generated or not, with their log-probabilities.
 
     Raises:
-        UsageError: If a list is missing or has another length, or a number is impossible.
+        UsageError: If a list is missing or has the wrong length, or a value is no log-probability.
     """
     try:
         lists = answer["choices"][0]["logprobs"]

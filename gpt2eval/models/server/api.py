@@ -2,7 +2,7 @@
 
 The server must return the log-probabilities of a prompt (`echo`); `probe.py` checks at the start
 whether it does. Prompts are sent as token ids, or as text to a server that takes no ids; the echo
-must then show the same tokens. It knows requests, and not their purpose.
+must then show the same tokens. Knows requests, but not their purpose.
 """
 
 from collections.abc import Sequence
@@ -108,7 +108,7 @@ class ApiModel:
         )
 
     def _score_next(self, prefix: Ids, token: int) -> tuple[float, float]:
-        """Return the log-probability of a token after others, and the highest of any token."""
+        """Return the log-probability of a token after others, and the highest log-probability."""
         generated = self.server.force_next(
             self.prompt(prefix), len(prefix) + self.dialect.adds_start, token
         )
@@ -144,7 +144,10 @@ class ApiModel:
         return echo
 
     def _check_token(self, text: str, id_: int, index: int) -> None:
-        """Raise UsageError if the server's token has another text than ours, where it is known."""
+        """Raise UsageError if the server's token differs from ours.
+
+        Skips tokens whose text is unknown.
+        """
         ours = (self._tokens.pieces or {}).get(id_, b"").decode("utf-8", "ignore").strip()
         is_unreadable = "\ufffd" in text or text.startswith(ENCODED_TOKENS)
         theirs = "" if is_unreadable else text.strip()
@@ -155,7 +158,7 @@ class ApiModel:
             )
 
     def prompt(self, ids: Ids) -> list[int] | str:
-        """Return tokens as the server takes them.
+        """Return tokens in the form that the server accepts.
 
         Raises:
             UsageError: If the server takes only text and the tokens are not complete text.
@@ -182,7 +185,7 @@ def load(rest: str, options: LoadOptions) -> ApiModel:
 
 
 def _load_tokenizer(server: Server, choice: str | None) -> LoadedTokenizer:
-    """Load the tokenizer that is asked for, the server's own, or the one named like the model."""
+    """Load the requested tokenizer, the server's own, or the one with the model's name."""
     if tokenizer := loading.requested_tokenizer(choice) or server_tokenizer(server):
         return tokenizer
     try:

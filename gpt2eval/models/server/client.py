@@ -1,6 +1,6 @@
 """A client of OpenAI's `/v1/completions`: requests, retries, and one model of a server.
 
-It sends prompts and returns log-probabilities. It does not know models or tokenizers.
+It sends prompts and returns log-probabilities. Does not know models or tokenizers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class Server:
         """Return the log-probabilities of a prompt of `count` tokens.
 
         Raises:
-            UsageError: If the answer is invalid, or has another number of tokens.
+            UsageError: If the answer is invalid, or has a different number of tokens.
         """
         body = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0, "prompt": prompt}
         return parse_echo(self._complete(body, attempts), count, self.url)
@@ -53,7 +53,7 @@ class Server:
         """Make the server generate `token` after a prompt of `count` tokens, and return it.
 
         Raises:
-            UsageError: If the answer is invalid, or the prompt has another number of tokens.
+            UsageError: If the answer is invalid, or the prompt has a different number of tokens.
         """
         body = {
             "logprobs": 1,
@@ -79,7 +79,7 @@ class Server:
         return self._request_optional("GET", path, None)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Return the JSON that an optional path answers to a body, or None if the request fails."""
+        """Post a body to an optional path; return the JSON, or None if the request fails."""
         return self._request_optional("POST", path, body)
 
     def _request_optional(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:

@@ -1,4 +1,4 @@
-"""What a model server can do, found out by trying: how it takes prompts, and its context length.
+"""Probe a model server: the form of prompts that it accepts, and its context length.
 
 Also checks that its log-probabilities are repeatable and belong to the tokens beside them. It
 sends prompts through a `Scorer`, and does not know tasks.
@@ -31,7 +31,7 @@ LONG_PROMPT = 1200  # tokens; more than a GPT-2's context, so that a server repo
 
 
 class Dialect(NamedTuple):
-    """How a server takes prompts: as token ids or text, and what it adds before a text."""
+    """The form of prompts that a server accepts, ids or text, and what it adds before text."""
 
     takes_ids: bool = False
     adds_start: bool = False
@@ -72,7 +72,7 @@ class Scorer(Protocol):
 def render_prompt(
     ids: Ids, dialect: Dialect, pieces: Mapping[int, bytes] | None, start: int | None, url: str
 ) -> list[int] | str:
-    """Return tokens as the server takes them.
+    """Return tokens in the form that the server accepts.
 
     Raises:
         UsageError: If the server takes only text and the tokens begin or end inside a character.
@@ -110,7 +110,7 @@ def find_dialect(server: Server, tokenizer: LoadedTokenizer) -> Dialect:
             server.echo(prompt, count, attempts=ATTEMPTS)
             return dialect
         except UsageError as error:
-            # the answer to a prompt that the server takes says more than the status of a refusal
+            # the answer to an accepted prompt is more informative than the status of a refusal
             reason = str(error) if not reason or ": status " in reason else reason
     if "; expected" not in reason:
         reason += "; expected a server that echoes a prompt, each token with its log-probability"
@@ -121,7 +121,7 @@ def score_sample(scorer: Scorer) -> TokenScores:
     """Return the scores of a sample text.
 
     Raises:
-        UsageError: If scoring it again gives other numbers, as with some prefix caches.
+        UsageError: If scoring it again gives different numbers, as with some prefix caches.
     """
     ids = scorer.encode(SAMPLE).ids
     if scorer.start is None:
@@ -146,10 +146,10 @@ def score_sample(scorer: Scorer) -> TokenScores:
 
 
 def misplaces_echo(scorer: Scorer) -> bool:
-    """Whether echoes of prompts without the start token are off by one, as llama-cpp-python's are.
+    """Return whether echoes of prompts without the start token are off by one (llama-cpp-python).
 
     Raises:
-        UsageError: If scoring token by token, which then replaces the echo, gives other numbers.
+        UsageError: If scoring token by token, which replaces the echo, gives different numbers.
     """
     if scorer.start is None:
         return False

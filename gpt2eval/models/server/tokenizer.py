@@ -49,7 +49,7 @@ class RemoteTokens:
         for index, id_ in enumerate(ids):
             piece = self._piece(id_)
             if index == 0 and piece and piece[:1] == b" " and not raw.startswith(piece):
-                piece = piece[1:]  # the tokenizer adds a blank that is not part of the text
+                piece = piece[1:]  # the tokenizer adds a space that is not part of the text
             if piece is None or not raw.startswith(piece, offset):
                 piece = self._bytes_of_part(raw, offset, ids, index)
                 is_lossy = is_lossy or piece is None

@@ -13,7 +13,7 @@ from transformers.utils.hub import cached_file
 
 from gpt2eval.errors import UsageError, unknown
 
-# Contractions, numbers, runs of white space, several scripts, emoji: what pre-tokenizers differ on.
+# Contractions, numbers, runs of white space, several scripts, emoji: where pre-tokenizers differ.
 PROBE = (
     "The quick brown fox's 12 oxen didn't  jump 3,456.78 times "
     "(or 1234567890?), they'll say — “never”.\n\n"
@@ -40,7 +40,7 @@ def choose(
     """Return the tokenizer to use for a checkpoint, and its fingerprint.
 
     `auto` is the tokenizer that transformers built. It is used if it agrees with the checkpoint's
-    `tokenizer.json` or there is no such file; otherwise `choice`, `auto` or `file`, decides, and
+    `tokenizer.json` or there is no such file; otherwise `choice` (`auto` or `file`) decides, and
     the fingerprint ends in it. Raises UsageError, with an example of the difference, if they
     disagree and `choice` is None.
     """

@@ -1,4 +1,4 @@
-"""Load the tokenizer of a checkpoint: beside the weights, from another place, or from the Hub.
+"""Load the tokenizer of a checkpoint: from its folder, another path, or the Hub.
 
 Finds and loads tokenizers; `tiling.py` encodes with them. Knows no models.
 """
@@ -38,7 +38,7 @@ class LoadedTokenizer(NamedTuple):
     """An encoder and what a backend needs to know about it.
 
     `start` is the token that may begin a text, `added` the token that the tokenizer itself puts
-    before every text (both None if there is none), `specials` the ids of special tokens, and
+    before every text (both None if absent), `specials` the ids of special tokens, and
     `fingerprint` a short hash of what the tokenizer does.
     """
 
@@ -58,7 +58,7 @@ def from_characters(vocabulary: Mapping[str, int]) -> LoadedTokenizer:
 def from_backend(backend: tokenizers.Tokenizer) -> LoadedTokenizer:
     """Return the tokenizer that a `tokenizer.json` alone defines.
 
-    Texts start with the token that it adds, or else with the end-of-text token, if there is one.
+    Texts start with the token that it adds, or else with the end-of-text token, if it exists.
     """
     specials = [id_ for id_, token in backend.get_added_tokens_decoder().items() if token.special]
     added = _added_token(backend)
@@ -74,7 +74,7 @@ def from_backend(backend: tokenizers.Tokenizer) -> LoadedTokenizer:
 def from_object(tokenizer: Any) -> LoadedTokenizer:
     """Return the tokenizer of a Python object, which is not modified.
 
-    Accepts a fast tokenizer of transformers, a `tokenizers.Tokenizer`, or the place of a tokenizer
+    Accepts a fast tokenizer of transformers, a `tokenizers.Tokenizer`, or the path of a tokenizer
     (see `from_place`). Raises UsageError for anything else.
     """
     if isinstance(tokenizer, str | Path):
@@ -154,7 +154,7 @@ def from_place(
 def requested_tokenizer(choice: str | None) -> LoadedTokenizer | None:
     """Return the tokenizer of the place that `--tokenizer` names; None if it names no place.
 
-    Raises UsageError if there is no tokenizer.
+    Raises UsageError if no tokenizer exists there.
     """
     if choice is None or choice in CHOICES:
         return None

@@ -1,4 +1,4 @@
-"""Text to tokens that tile its bytes: token ids, and the character at which each token ends.
+"""Encode text into tokens that tile its bytes: ids, and the character at which each token ends.
 
 Wraps a fast tokenizer (the `tokenizers` library) and checks every text: the bytes of the tokens,
 laid end to end, must be the bytes of the text. Knows no models.
@@ -104,8 +104,8 @@ class TiledEncoder:
 
         With `specials`, special tokens in the text are read as tokens. A tokenizer may put a space
         before the text, or after a stray byte; the space is not part of the text, so it does not
-        count to the token that carries it. A long text is encoded in segments, with the same
-        tokens as at once.
+        count toward the token that carries it. A long text is encoded in segments, which gives the
+        same tokens.
         """
         self._backend.encode_special_tokens = not specials
         all_ids: list[Ids] = []
@@ -140,7 +140,7 @@ class TiledEncoder:
     def _seams(self, text: str, start: int) -> Iterator[int]:
         """Yield seams from `start` on at which splitting does not change the tokens around them.
 
-        Tries only the next eight: a tokenizer that puts a space before every segment fails at all.
+        Tries only the next eight; if a tokenizer puts a space before every segment, no seam works.
         """
         for match in islice(SEAM.finditer(text, start), 8):
             seam = match.start()
