@@ -115,7 +115,7 @@ def test_a_missing_count_is_never_zero(out: Path, tmp_path: Path, place: tuple[s
             counts[key] = value
 
 
-# -- schema --------------------------------------------------------------------------------------------------------
+# -- schema ----------------------------------------------------------------------------------------
 
 DEMO = sorted((ROOT / "results" / "demo").rglob("result.json"))
 
@@ -157,7 +157,7 @@ def test_a_result_is_valid_by_the_schema(path: Path) -> None:
     assert [error.message for error in validator(schema).iter_errors(content(path))] == []
 
 
-# -- broken files beside good ones ---------------------------------------------------------------------------------
+# -- broken files beside good ones -----------------------------------------------------------------
 
 
 def test_a_broken_file_hides_no_result(
