@@ -266,7 +266,7 @@ def test_results_are_a_sequence_indexed_by_position_and_task(out: Path) -> None:
     assert ("ptb" in results, "nothing" in results, results[0] in results) == (True, False, True)
     with pytest.raises(UsageError, match="unknown task 'ptbb'; did you mean 'ptb'"):
         results["ptbb"]
-    with pytest.raises(UsageError, match="ptb: has 2 results; expected a position"):
+    with pytest.raises(UsageError, match="ptb: 2 results; expected a position"):
         Results([*results, *results])["ptb"]
 
 
