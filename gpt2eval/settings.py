@@ -36,7 +36,7 @@ class Settings:
         expected: Signature fields that the protocol must match.
         cache: Folder of the published data.
 
-    Example:
+    Examples:
         >>> from dataclasses import replace
         >>> replace(Settings(limit=10), stride=32).stride
         32

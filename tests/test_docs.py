@@ -11,8 +11,11 @@ from typing import NamedTuple
 
 import pytest
 
+from gpt2eval import Settings, demo, evaluate
 from gpt2eval.cli.main import app
 from gpt2eval.config import catalog, loader
+from gpt2eval.report.result_schema import result_schema
+from gpt2eval.report.tidy import documents
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -106,6 +109,18 @@ def test_every_task_and_variant_is_documented() -> None:
 def test_every_detokenizer_is_documented() -> None:
     page = reference("detokenizers.md")
     assert [name for name in catalog.files("detokenizers") if f"`{name}`" not in page] == []
+
+
+def test_every_field_and_column_of_a_result_is_documented() -> None:
+    page = reference("result-file.md")
+    schema = result_schema()
+    names = {*schema["properties"]}
+    for kind in ("Tally", "Units", "MetricValue", "ModelIdentity", "DataIdentity", "Figures"):
+        names |= schema["$defs"][kind]["properties"].keys()
+    names |= schema["$defs"]["RoundTripCounts"]["properties"].keys()
+    results = evaluate("toy:uniform-bytes", "text8", data=demo.data(), settings=Settings(limit=1))
+    names |= {*results.to_frame().columns, *documents([results[0].tally], bits=True).columns}
+    assert sorted(name for name in names if f"`{name}`" not in page) == []
 
 
 def test_the_readme_is_short() -> None:

@@ -102,7 +102,7 @@ class Result:
         row: The model's row in the published table, or "" if its shape matches none.
         version: Version of gpt2eval.
 
-    Example:
+    Examples:
         >>> from gpt2eval import demo, evaluate
         >>> result = evaluate("toy:uniform-bytes", "text8", data=demo.data())[0]
         >>> round(result.bpc, 9), result.metric("bpc").unit
