@@ -30,6 +30,7 @@ wheel: .venv/.stamp
 	$(PYTEST)
 
 docs: .venv/.stamp
+	$(BIN)/python docs/generate_cli.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 benchmark: .venv/.stamp

@@ -2,8 +2,8 @@
 
     python benchmarks/results_folder.py [RESULTS]     # 1,000 by default
 
-Prints the CPU seconds of a toy task of three lines in an empty folder and beside the results. Imports are
-not counted: a first task is measured elsewhere before.
+Prints the CPU seconds of a toy task of three lines in an empty folder and beside the results.
+Imports are not counted: an earlier task, in another folder, loads them.
 """
 
 import shutil

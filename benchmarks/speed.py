@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import machine
-import report
+import speed_report
 from arguments import HERE, ROOT, SHAPE, TASKS, parse_arguments
 
 OUT = ROOT / "build" / "benchmark"
@@ -63,14 +63,18 @@ def prepare(args: argparse.Namespace, model: Path) -> dict[str, int]:
 
 def sides_of(task: str, args: argparse.Namespace, peers: str) -> Iterator[Side]:
     """Yield the sides that perform a task, in the order of a round."""
-    yield Side(report.OURS, "run_ours.py", sys.executable, args.dtype)
+    yield Side(speed_report.OURS, "run_ours.py", sys.executable, args.dtype)
     if "lm_eval" in args.against:
         for batch in (GPU_BATCHES if args.gpu else BATCHES)[task]:
             yield Side(
-                f"{report.LM_EVAL}, batch {batch}", "run_lm_eval.py", peers, args.peer_dtype, batch
+                f"{speed_report.LM_EVAL}, batch {batch}",
+                "run_lm_eval.py",
+                peers,
+                args.peer_dtype,
+                batch,
             )
     if "hf" in args.against and task in STREAMS:
-        yield Side(report.HF, "run_hf.py", sys.executable, args.peer_dtype)
+        yield Side(speed_report.HF, "run_hf.py", sys.executable, args.peer_dtype)
 
 
 def run(side: Side, task: str, args: argparse.Namespace, model: Path) -> dict[str, Any]:
@@ -144,7 +148,7 @@ def faults(
 
     Either our side scored a different number of tokens, or the totals of two sides differ.
     """
-    scored = {task: sides[report.OURS][-1]["score"][1] for task, sides in runs.items()}
+    scored = {task: sides[speed_report.OURS][-1]["score"][1] for task, sides in runs.items()}
     expected = {task: counted[task]["scored"] for task in runs}
     problems = [
         f"{task}: {scored[task]} tokens scored, expected {n}"
@@ -153,7 +157,7 @@ def faults(
     ]
     if args.dtype == args.peer_dtype == "float32":
         differences = {
-            task: report.disagreement(sides)
+            task: speed_report.disagreement(sides)
             for task, sides in runs.items()
             if not counted[task]["besides"]
         }
@@ -178,13 +182,15 @@ def main() -> int:
     versions = {
         side: measured[0]["versions"] for sides in runs.values() for side, measured in sides.items()
     }
-    harness = [side for side in versions if side.startswith(report.LM_EVAL)]
-    described = machine.describe(versions[report.OURS], versions[harness[0]] if harness else {})
-    setting = report.Setting(
+    harness = [side for side in versions if side.startswith(speed_report.LM_EVAL)]
+    described = machine.describe(
+        versions[speed_report.OURS], versions[harness[0]] if harness else {}
+    )
+    setting = speed_report.Setting(
         command_line(), described, args.dtype, args.peer_dtype, args.gpu, args.threads
     )
-    text = report.report(setting, shape, counted, runs, gemm)
-    report.write(args.readme, setting, text)
+    text = speed_report.report(setting, shape, counted, runs, gemm)
+    speed_report.write(args.readme, setting, text)
     print(text)
     problems = faults(args, counted, runs)
     for problem in problems:

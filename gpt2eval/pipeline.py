@@ -37,6 +37,7 @@ class Job(NamedTuple):
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
+    """Restore warning filters and torch's environment variables, which imports change."""
     """Undo what libraries change on import: warning filters, torch's environment variables."""
     before = set(os.environ)
     with catch_warnings():
@@ -88,7 +89,7 @@ def evaluate(
         UsageError: a task, a text, an option or the model is invalid; the message states what is
             expected.
 
-    Example:
+    Examples:
         >>> from gpt2eval import demo, evaluate
         >>> results = evaluate("toy:uniform-bytes", ["text8"], data=demo.data())
         >>> round(results["text8"].bpc, 9)

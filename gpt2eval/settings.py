@@ -3,16 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from gpt2eval.errors import UsageError
-from gpt2eval.types import Worker
 
 BUDGETS = {"cpu": 1024, "cuda": 32768, "api": 16384}
 
 
+class Worker(NamedTuple):
+    """A worker process: computes chunks `rank`, `rank + world`, `rank + 2 world`, ..."""
+
+    rank: int = 0
+    world: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Changes to the tasks' protocols and computation; None keeps the task's own value.
+    """Changes to the tasks' protocols, and how numbers are computed.
+
+    None keeps the task's own value.
 
     Attributes:
         limit: Use only the first records, or the first lines of a stream.
@@ -27,7 +36,7 @@ class Settings:
         expected: Signature fields that the protocol must match.
         cache: Folder of the published data.
 
-    Example:
+    Examples:
         >>> from dataclasses import replace
         >>> replace(Settings(limit=10), stride=32).stride
         32

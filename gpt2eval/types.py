@@ -1,10 +1,10 @@
-"""What flows through gpt2eval, in the order it flows; does no work.
+"""The data that flows through gpt2eval, in order, and the protocol of a backend.
 
     Record -ask-> Passage -detok-> Passage -encode-> Encoded -plan-> Request
     -model-> TokenScores -fold-> Scored -> Tally
 
-Positions are characters of a text, log-probabilities are natural logarithms, units are counted
-on published text.
+Positions count characters of a text, log-probabilities are natural logarithms, and units are
+counted on published text.
 """
 
 import math
@@ -15,13 +15,16 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2eval.identity import ModelIdentity as ModelIdentity
+
 Ids = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One published item: a stream, a line, a passage, or a question with its options (a blank
-    is `XXXXX`).
+    """A published item: a stream, a line, a passage, or a question with its options.
+
+    A question marks its blank with `XXXXX`.
     """
 
     index: int
@@ -32,13 +35,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Canonical units of published text: words (between white space), line ends, UTF-8 bytes,
-    characters.
+    """Counts of published text: words (split at white space), line ends, UTF-8 bytes, characters.
 
-    Two more are how other tools count words: the `pieces` that white space cuts a text into (an
-    empty one before
-    leading and after trailing white space counts), and the `blanks` between its first and last
-    word.
+    `pieces` and `blanks` are the word counts of other tools: `pieces` are the strings, possibly
+    empty, around runs of white space; `blanks` are the spaces between the first and last word.
     """
 
     words: int = 0
@@ -53,8 +53,9 @@ class Units:
 
 
 class Part(NamedTuple):
-    """A scored span `text[start:end]` and the published units in it. A token belongs to the
-    part in which it ends.
+    """A scored span `text[start:end]` and its published units.
+
+    A token belongs to the part in which it ends.
     """
 
     start: int
@@ -64,8 +65,9 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A text to be scored in its adjacent `parts`; a question gives one passage per choice, and
-    one is `right`.
+    """A text to score, in adjacent `parts`.
+
+    A question yields one passage per choice, of which one is `right`.
     """
 
     record: int
@@ -76,8 +78,9 @@ class Passage:
 
 
 class Encoding(NamedTuple):
-    """Token ids of a text, the end of each token in it, and whether the tokens do not tile the
-    text's bytes exactly.
+    """Token ids of a text and the position at which each token ends.
+
+    `lossy`: the tokens do not reproduce the bytes of the text exactly.
     """
 
     ids: Ids
@@ -95,20 +98,18 @@ class Encoded:
 
 
 class Request(NamedTuple):
-    """One prefix and one or more branches: every branch token is scored, no prefix token is.
-    The prefix is not empty.
-    """
+    """A prefix, never empty, and its branches: only the branches' tokens are scored."""
 
     prefix: Ids
     branches: tuple[Ids, ...]
 
 
 class TokenScores(NamedTuple):
-    """For every branch token of a batch, in order: its log-probability (float32 or better), and
-    whether it was the argmax.
+    """The scores of a batch: one entry per branch token, in order.
 
-    Where a task filters words: for every request, whether the best whole word outside the list
-    is the one asked for.
+    `logprobs` are float32 or better; `is_greedy` marks tokens that were the argmax. With a
+    stop-word filter, `is_best_word` has one entry per request: whether the most likely word
+    outside the list is the answer.
     """
 
     logprobs: NDArray[np.floating]
@@ -116,50 +117,11 @@ class TokenScores(NamedTuple):
     is_best_word: NDArray[np.bool_] = np.zeros(0, np.bool_)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelIdentity:
-    """The facts about a model that decide its numbers; an empty string means that a fact does
-    not apply.
-
-    `name` is how the model was requested; `label` replaces it in signatures, so that none
-    contains a local
-    path. `revision` is the Hub's or the beginning of `weights`, a hash. `tokenizer` is a
-    fingerprint.
-    `shape` is the architecture with its sizes, `step` the training step, `peft` an adapter,
-    `code` the origin
-    of code that came with the model, `quant` the quantization, `gemm` the kernel library, `map`
-    the spread
-    over devices, and `batch` the tokens in a forward pass.
-    """
-
-    name: str
-    revision: str
-    tokenizer: str
-    dtype: str
-    attn: str
-    device: str
-    weights: str = ""
-    label: str = ""
-    shape: str = ""
-    step: str = ""
-    peft: str = ""
-    code: str = ""
-    quant: str = ""
-    gemm: str = ""
-    map: str = ""
-    batch: str = ""
-
-    def stated(self) -> dict[str, str]:
-        """Return the fields that are not empty."""
-        return {f.name: value for f in fields(self) if (value := getattr(self, f.name))}
-
-
 class Model(Protocol):
     """A backend: encodes text and scores requests. It never sees tasks, spans or windows.
 
     `context` is the longest input in tokens; `start` is the token that may begin a text, or
-    None. A backend
-    may also implement `AddsToken`, `EncodesSpecials` and `FindsBestWords`.
+    None. A backend may also implement `AddsToken`, `EncodesSpecials` and `FindsBestWords`.
     """
 
     @property
@@ -179,9 +141,7 @@ class Model(Protocol):
 
 @runtime_checkable
 class AddsToken(Protocol):
-    """A backend whose own tokenizer may put a token before every text; `Model.encode` never
-    does.
-    """
+    """A backend whose tokenizer by default adds a token before a text; `Model.encode` does not."""
 
     @property
     def added(self) -> int | None: ...
@@ -189,31 +149,27 @@ class AddsToken(Protocol):
 
 @runtime_checkable
 class EncodesSpecials(Protocol):
-    """A backend that can read `<unk>` and similar strings in a text as special tokens."""
+    """A backend that can encode `<unk>` and similar strings as special tokens."""
 
     def encode_specials(self, text: str) -> Encoding: ...
 
 
 @runtime_checkable
 class FindsBestWords(Protocol):
-    """A backend that searches for whole words."""
+    """A backend that can search for the most likely word."""
 
     def best_words(
         self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int
     ) -> list[str]:
-        """Return for each prefix the most likely whole word that is not in `banned`, or ""
-        where there is none.
+        """Return the most likely word outside `banned` for each prefix, or "" if none is found.
 
-        The beam keeps `width` beginnings of at most `depth` tokens. Words are compared in lower
-        case.
+        The beam has `width` hypotheses of at most `depth` tokens. Case is ignored.
         """
         ...
 
 
 class Filter(NamedTuple):
-    """Words that cannot be the answer, and how far the best other one is searched for; the
-    list's name and its hash.
-    """
+    """A stop-word filter: words that cannot be the answer, and the beam's width and depth."""
 
     name: str
     banned: frozenset[str]
@@ -224,10 +180,9 @@ class Filter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A passage's result, an entry per part: nats, tokens, and tokens that were the argmax.
+    """The scores of a passage: nats, tokens and greedy tokens of each part.
 
-    `is_best_word`: whether the answer was right with the words of a list left out, None without
-    a list.
+    `is_best_word`: whether the answer is right under the stop-word filter; None without a filter.
     """
 
     passage: Passage
@@ -241,10 +196,9 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A sum over records: all that a metric may look at. Tallies add.
+    """Sums over records; a metric depends on nothing else. Tallies can be added.
 
-    `correct` is by the task's rule, with its list of words left out if it has one; `unfiltered`
-    is without.
+    `correct` applies the task's stop-word filter if it has one; `unfiltered` does not.
     """
 
     nats: float = 0.0
@@ -261,22 +215,15 @@ class Tally:
 
     @classmethod
     def total(cls, parts: Sequence["Tally"]) -> "Tally":
-        """The sum of tallies, its nats rounded once."""
+        """Return the sum of tallies; the sum of nats is rounded only once."""
         return replace(sum(parts, cls()), nats=math.fsum(part.nats for part in parts))
 
 
 class Progress(NamedTuple):
-    """How far a task is: requests done and in all, tokens fed to the model and in all."""
+    """Progress of a task: requests done and in total, tokens fed to the model and in total."""
 
     task: str
     requests: int
     of_requests: int
     tokens: int
     of_tokens: int
-
-
-class Worker(NamedTuple):
-    """The one that does units `rank`, `rank + world`, ..."""
-
-    rank: int = 0
-    world: int = 1

@@ -1,4 +1,4 @@
-"""What the tests share: development text where there is some, small random models, and the command line."""
+"""Fixtures: development text if available, small random models, and the command line."""
 
 import sys
 from collections.abc import Callable

@@ -1,15 +1,21 @@
-"""The documentation: its examples run, and it names every command, option, task, detokenizer and result field."""
+"""The documentation: examples run; all commands, options, tasks and fields are documented."""
 
 import os
 import re
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
 
+from gpt2eval import Settings, demo, evaluate
+from gpt2eval.cli.main import app
 from gpt2eval.config import catalog, loader
+from gpt2eval.report.result_schema import result_schema
+from gpt2eval.report.tidy import documents
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -22,7 +28,7 @@ FENCE = re.compile(
 
 
 class Block(NamedTuple):
-    """An example of a page: its language, its code, and whether the page says that it cannot run offline."""
+    """An example of a page; `skipped` where the page marks it as needing a network."""
 
     language: str
     code: str
@@ -61,6 +67,35 @@ def reference(name: str) -> str:
     return page.read_text(encoding="utf-8")
 
 
+def generator() -> ModuleType:
+    """The script that writes the reference of the command line."""
+    path = DOCS / "generate_cli.py"
+    spec = spec_from_file_location("generate_cli", path) if path.is_file() else None
+    if spec is None or spec.loader is None:
+        pytest.skip("the documentation is not part of this copy")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_command_line_reference_is_current() -> None:
+    assert reference("cli.md") == generator().page(), "run python docs/generate_cli.py"
+
+
+def test_every_command_and_option_is_documented() -> None:
+    page = reference("cli.md")
+    commands = list(generator().commands())
+    assert len(commands) > len(app.registered_commands)
+    for name, command, context in commands:
+        section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert section, name
+        for parameter in command.get_params(context):
+            for option in parameter.opts if parameter.param_type_name == "option" else []:
+                assert re.search(rf"^\| `[^`]*{option}(?![\w-])", section, re.MULTILINE), (
+                    f"{name} {option}"
+                )
+
+
 def test_every_task_and_variant_is_documented() -> None:
     page = reference("tasks.md")
     for name in catalog.files("tasks"):
@@ -74,6 +109,18 @@ def test_every_task_and_variant_is_documented() -> None:
 def test_every_detokenizer_is_documented() -> None:
     page = reference("detokenizers.md")
     assert [name for name in catalog.files("detokenizers") if f"`{name}`" not in page] == []
+
+
+def test_every_field_and_column_of_a_result_is_documented() -> None:
+    page = reference("result-file.md")
+    schema = result_schema()
+    names = {*schema["properties"]}
+    for kind in ("Tally", "Units", "MetricValue", "ModelIdentity", "DataIdentity", "Figures"):
+        names |= schema["$defs"][kind]["properties"].keys()
+    names |= schema["$defs"]["RoundTripCounts"]["properties"].keys()
+    results = evaluate("toy:uniform-bytes", "text8", data=demo.data(), settings=Settings(limit=1))
+    names |= {*results.to_frame().columns, *documents([results[0].tally], bits=True).columns}
+    assert sorted(name for name in names if f"`{name}`" not in page) == []
 
 
 def test_the_readme_is_short() -> None:

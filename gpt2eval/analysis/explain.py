@@ -64,8 +64,10 @@ def explain(
         UsageError: for an unknown task or variant, a task without a perplexity, or data or a
             model that cannot be loaded.
 
-    Example:
+    Examples:
+        ```python
         print(explain("gpt2", "wikitext103", protocols=["no_detok", "lm_eval"]))
+        ```
     """
     base = loader.load_task(task, include)
     if unlisted := [p for p in protocols if p not in base.variants]:

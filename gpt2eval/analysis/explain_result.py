@@ -51,10 +51,12 @@ class Explanation:
 
     Iterates over the protocols and is indexed by position or name. `print` shows the table.
 
-    Example:
+    Examples:
+        ```python
         explanation = explain("gpt2", "wikitext103")
         print(explanation)
         explanation["lm_eval"].ppl
+        ```
     """
 
     protocols: tuple[ExplainedProtocol, ...]

@@ -73,8 +73,10 @@ def rerun(
             with the task, the data or the model. The message names the fields. A disagreement
             about the unit is detected only after scoring.
 
-    Example:
+    Examples:
+        ```python
         rerun("task:ptb|data:dd65dff3|...", "gpt2-large", data={"ptb": "ptb.test.txt"})
+        ```
     """
     fields = signature.read(line)
     task = loader.load_task(_task_name(fields, include), include)
@@ -160,8 +162,10 @@ def compare(first: str, second: str) -> Comparison:
     Raises:
         UsageError: if an argument is neither a signature nor a single result.
 
-    Example:
+    Examples:
+        ```python
         compare("results/gpt2/ptb", "results/gpt2-large/ptb").is_comparable
+        ```
     """
     first_fields = signature.read(_read_signature(first))
     second_fields = signature.read(_read_signature(second))

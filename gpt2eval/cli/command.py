@@ -112,11 +112,11 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words after the command in the usage line, such as `[OPTIONS] RESULTS...`."""
-        return ["[OPTIONS]", *(_usage(p) for p in self.params if p.param_type_name == "argument")]
+        return ["[OPTIONS]", *(usage(p) for p in self.params if p.param_type_name == "argument")]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then each group of options."""
-        _write_groups(_grouped(self.get_params(ctx), ctx), formatter)
+        _write_groups(grouped(self.get_params(ctx), ctx), formatter)
 
 
 class Group(TyperGroup):
@@ -137,14 +137,14 @@ class Group(TyperGroup):
             title = panel if isinstance(panel, str) else "Commands"
             groups.setdefault(title, []).append((name, command.get_short_help_str(200)))
         _write_groups(groups, formatter)
-        _write_groups(_grouped(self.get_params(ctx), ctx), formatter)
+        _write_groups(grouped(self.get_params(ctx), ctx), formatter)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands in the order of definition."""
         return list(self.commands)
 
 
-def _grouped(parameters: Sequence[Any], ctx: typer.Context) -> dict[str, list[tuple[str, str]]]:
+def grouped(parameters: Sequence[Any], ctx: typer.Context) -> dict[str, list[tuple[str, str]]]:
     """Return the help lines of parameters by group, the general options last."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for parameter in parameters:
@@ -166,7 +166,7 @@ def _argument_name(argument: Any) -> str:
     return argument.metavar or argument.name.upper()
 
 
-def _usage(argument: Any) -> str:
+def usage(argument: Any) -> str:
     """Return an argument as the usage line shows it, such as `[TASKS...]`."""
     name = _argument_name(argument) + ("..." if argument.nargs == -1 else "")
     return name if argument.required else f"[{name}]"

@@ -163,7 +163,7 @@ def run(
     from gpt2eval.cli.report import print_table
     from gpt2eval.config.catalog import files as catalog_files
     from gpt2eval.scoring import workers
-    from gpt2eval.types import Worker
+    from gpt2eval.settings import Worker
 
     launched = workers.worker_of_launcher()
     worker = workers.worker_of_shard(shard) if shard else Worker() if tp else launched

@@ -7,6 +7,7 @@ its large (LFS) files by their SHA-256; these are checked.
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from errno import ENOSPC
 from hashlib import file_digest
 from pathlib import Path
@@ -35,7 +36,7 @@ def read_source(hub: Hub) -> SourceFile:
     if constants.HF_HUB_OFFLINE:
         raise UnreachableError("HF_HUB_OFFLINE is set")
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with _quiet():
             rows, revision = _rows(hub)
             content = "".join(RESTORE[hub.restore](row, hub.column or "") for row in rows)
     except (UsageError, UnreachableError):
@@ -47,12 +48,35 @@ def read_source(hub: Hub) -> SourceFile:
     return SourceFile(content.encode(), revision)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Show only errors of datasets and huggingface_hub, then restore the caller's verbosity.
+
+    Hides the progress bars of datasets, but not those of downloads.
+    """
+    import datasets
+    from huggingface_hub.utils import logging
+
+    verbosity = datasets.logging.get_verbosity()
+    hub_verbosity = logging.get_verbosity()
+    has_bars = not datasets.are_progress_bars_disabled()
+    with warnings.catch_warnings(action="ignore"):
+        datasets.logging.set_verbosity_error()
+        datasets.disable_progress_bars()
+        logging.set_verbosity_error()
+        try:
+            yield
+        finally:
+            datasets.logging.set_verbosity(verbosity)
+            logging.set_verbosity(hub_verbosity)
+            if has_bars:
+                datasets.enable_progress_bars()
+
+
 def _rows(hub: Hub) -> tuple[Iterator[Mapping[str, Any]], str]:
     """Return the rows of the split, read from its own files only, and their commit."""
     from datasets import load_dataset, load_dataset_builder
-    from huggingface_hub.utils import logging
 
-    logging.set_verbosity_error()
     builder = load_dataset_builder(hub.id, hub.config, revision=hub.revision, data_dir=hub.data_dir)
     files: Mapping[str, list[str]] = {
         str(split): paths for split, paths in (builder.config.data_files or {}).items()
@@ -133,8 +157,7 @@ def _cbt_rows(row: Mapping[str, Any], _: str) -> str:
     return "".join(lines) + f"21 {row['question']}\t{row['answer']}\t\t{options}\n\n"
 
 
-# By the `restore` rule of a task file: the function that converts a row back into its part of the
-# file.
+# Converts a row back into its part of the file, by the `restore` rule of a task file.
 RESTORE: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
     "text": lambda row, column: row[column],
     "blank_lines": lambda row, column: row[column] or " \n",

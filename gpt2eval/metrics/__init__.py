@@ -1,1 +1,1 @@
-"""Tallies to numbers, intervals, signatures and verdicts."""
+"""Turn tallies into metrics with intervals, signatures and verdicts."""

@@ -1,9 +1,7 @@
-"""Scored passages to tallies, and tallies to PPL, ACC, BPB and BPC with their intervals.
+"""Convert scored passages to tallies, and tallies to metrics with 95 % intervals.
 
-Every metric is one formula on a sum, so its interval comes from resampling what is summed:
-records where a task
-has many, the parts of its one record where that is a stream. It does not know models, texts or
-tasks.
+A metric is a formula of sums over tallies, so the bootstrap resamples the tallies: one per record,
+or one per part if the task is a single stream. Does not know models, texts or tasks.
 """
 
 import math
@@ -21,23 +19,21 @@ ACCURACIES = {"acc": "correct", "acc_unfiltered": "unfiltered"}
 
 
 def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]:
-    """One tally per record, or per part of the only one; in record order.
+    """Return one tally per record in record order, or one per part if there is a single record.
 
-    A question's tally is that of its right choice, correct when no other choice scores as high
-    (`per_token`
-    divides each choice's score by its number of tokens). A passage is correct when all its
-    tokens are greedy, or, with
-    a list of words, when it was found.
+    A question is represented by its right choice. It is correct if every other choice has a lower
+    log-probability, per token if `per_token` is set. Any other passage is correct if all its
+    tokens are greedy or, with a stop-word filter, if the best word is the answer.
     """
-    made: list[Tally] = []
+    result: list[Tally] = []
     for _, group in groupby(scored, key=lambda s: s.passage.record):
         passages = list(group)
         right = next(s for s in passages if s.passage.right)
-        plain = _chosen(passages, per_token) if len(passages) > 1 else _all_hit(right)
+        plain = _right_wins(passages, per_token) if len(passages) > 1 else _all_greedy(right)
         correct = plain if right.is_best_word is None else right.is_best_word
         for i, part in enumerate(right.passage.parts):
             first = i == 0
-            made.append(
+            result.append(
                 Tally(
                     nats=float(right.nats[i]),
                     tokens=int(right.tokens[i]),
@@ -49,33 +45,34 @@ def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]
                     unfiltered=int(first and plain),
                 )
             )
-    return made if sum(tally.records for tally in made) == 1 else by_record(made)
+    return result if sum(tally.records for tally in result) == 1 else by_record(result)
 
 
 def by_record(parts: Sequence[Tally]) -> list[Tally]:
-    """One tally per record, of tallies in record order: each begins with the one that counts it."""
-    of_record: list[list[Tally]] = []
+    """Return one tally per record; `parts` are in record order, and a record's first counts it."""
+    groups: list[list[Tally]] = []
     for part in parts:
         if part.records:
-            of_record.append([])
-        of_record[-1].append(part)
-    return [Tally.total(group) for group in of_record]
+            groups.append([])
+        groups[-1].append(part)
+    return [Tally.total(group) for group in groups]
 
 
-def _chosen(passages: Sequence[Scored], per_token: bool) -> bool:
+def _right_wins(passages: Sequence[Scored], per_token: bool) -> bool:
     scores = [s.nats.sum() / (max(s.tokens.sum(), 1) if per_token else 1) for s in passages]
     right = next(i for i, s in enumerate(passages) if s.passage.right)
     return all(scores[right] < score for i, score in enumerate(scores) if i != right)
 
 
-def _all_hit(scored: Scored) -> bool:
+def _all_greedy(scored: Scored) -> bool:
     return bool(scored.greedy_tokens.sum() == scored.tokens.sum() and not scored.unscored)
 
 
 def count(tally: Tally, unit: str) -> int:
-    """How many of a unit a tally has: `word`, `word+eol` (words and line ends), `byte`, `char`,
-    `token`, `record`,
-    or another tool's words: `piece`, `blank` (see `types.Units`).
+    """Return a tally's count of a unit.
+
+    Units: `word`, `word+eol` (words and line ends), `byte`, `char`, `token`, `record`, and the
+    word counts of other tools, `piece` and `blank` (see `types.Units`).
     """
     units = tally.units
     return {
@@ -91,17 +88,29 @@ def count(tally: Tally, unit: str) -> int:
 
 
 def measure(name: str, parts: Sequence[Tally], unit: str) -> Estimate:
-    """One metric of a task from its tallies.
+    """Compute one metric of a task from its tallies.
 
-    - `ppl`: exp(nats / units), natural logarithm; `byte_ppl`: exp(nats / bytes)
-    - `bpb`, `bpc`: nats / ln 2 / bytes, and / characters
-    - `nats_per_token`: nats / tokens
-    - `acc`: 100 correct / records, by the task's list of words if it has one; `acc_unfiltered`:
-    without
+    With nats = the sum of -ln p(token), and all counts summed over the tallies:
 
-    The intervals are 95 %: Wilson's for accuracies, else the percentiles of 2,000 bootstrap
-    resamples of the tallies
-    (seed 2019; None when there is only one). Source: Radford et al. 2019, section 3.
+        ppl             exp(nats / units)
+        byte_ppl        exp(nats / bytes)
+        bpb             nats / (ln 2 * bytes)
+        bpc             nats / (ln 2 * characters)
+        nats_per_token  nats / tokens
+        acc             100 * correct / records, with the task's stop-word filter if it has one
+        acc_unfiltered  100 * correct / records, without the filter
+
+    Intervals have a level of 95 %: Wilson's for accuracies; for the other metrics, the 2.5th and
+    97.5th percentiles of 2,000 bootstrap samples of the tallies (seed 2019), or None for a single
+    tally. Source: Radford et al. 2019, section 3.
+
+    Args:
+        name: Name of the metric.
+        parts: Tallies of the task's records or parts.
+        unit: Denominator of `ppl`; the other metrics have a fixed one.
+
+    Raises:
+        UsageError: The count of the denominator is zero.
     """
     units_of = {
         "bpb": "byte",
@@ -110,7 +119,8 @@ def measure(name: str, parts: Sequence[Tally], unit: str) -> Estimate:
         "nats_per_token": "token",
     } | dict.fromkeys(ACCURACIES, "record")
     unit = units_of.get(name, unit)
-    nats, units = math.fsum(t.nats for t in parts), sum(count(t, unit) for t in parts)
+    nats = math.fsum(t.nats for t in parts)
+    units = sum(count(t, unit) for t in parts)
     if not units:
         raise UsageError(f"{name}: the text has no {unit} to divide by; expected at least one")
     if name in ACCURACIES:
@@ -129,7 +139,7 @@ def measure(name: str, parts: Sequence[Tally], unit: str) -> Estimate:
 
 
 def _scaled(name: str, rate: float) -> float:
-    """Nats per unit as the metric gives them."""
+    """Convert nats per unit to the scale of the metric."""
     if name in ("ppl", "byte_ppl"):
         return math.exp(rate) if rate < 700 else math.inf
     return rate / math.log(2) if name in ("bpb", "bpc") else rate

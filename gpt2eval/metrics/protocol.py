@@ -1,6 +1,4 @@
-"""What a task becomes on a model: its windows, and the signature's fields that say by which
-protocol a number was made.
-"""
+"""The protocol of a task on a model: its windows and its signature fields."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,12 +14,10 @@ from gpt2eval.types import AddsToken, Filter, Model
 
 @dataclass(frozen=True, slots=True)
 class ProtocolFields:
-    """The protocol of a number, in the order of a signature; None leaves a field out of the
-    signature.
+    """The protocol of a number, in signature order; a field that is None is omitted.
 
-    `data` is the hash of the text, with `!` where it is not the published text. The unit of the
-    metric stands
-    after `detok` in a signature; it is not part of the protocol because it differs between metrics.
+    `data` is the hash of the text, followed by `!` if it is not the published text. The unit
+    follows `detok` in a signature; it is not a field here because it differs between metrics.
     """
 
     data: str
@@ -45,15 +41,16 @@ class ProtocolFields:
         return {key: str(value) for key, value in asdict(self).items() if value is not None}
 
 
+# Marks of detokenizers that cannot be inverted, by class and `invertible`.
 KIND = {(Detokenizer, False): "(one-way)", (OneWaySteps, False): "(published,one-way)"}
 
 
 def window(
     task: Task, model: Model, context: int | None = None, stride: int | None = None
 ) -> Window:
-    """The windows of a task on a model; `context` and `stride` override the task's.
+    """Return the windows of a task on a model; `context` and `stride` override the task's.
 
-    Raises UsageError for a context that the model has not, and a stride above the context.
+    Raises UsageError for a context above the model's, or a stride above the context.
     """
     context = context or min(task.context, model.context)
     if context > model.context:
@@ -70,13 +67,13 @@ def window(
 
 
 def added(model: Model) -> int | None:
-    """Return the token that the model's own tokenizer puts before every text, or None."""
+    """Return the token that the model's tokenizer by default adds before a text, or None."""
     return model.added if isinstance(model, AddsToken) else None
 
 
 def fields(
     task: Task,
-    read: Corpus,
+    corpus: Corpus,
     limit: int | None,
     window: Window,
     detokenizer: Detokenizer | OneWaySteps | None,
@@ -87,7 +84,7 @@ def fields(
     """Return the protocol by which a task is measured."""
     filtered = f"{words.name}.w{words.width}.d{words.depth}" if words else "none"
     return ProtocolFields(
-        data=read.sha256[:8] + ("" if read.published else "!"),
+        data=corpus.sha256[:8] + ("" if corpus.published else "!"),
         ask=task.ask,
         records=task.format if task.ask == "everything" and task.format != "stream" else None,
         detok=detokenizer.name + KIND.get((type(detokenizer), detokenizer.invertible), "")
@@ -108,9 +105,10 @@ def fields(
 
 
 def check(task: Task, protocol: ProtocolFields, expected: Mapping[str, str]) -> None:
-    """Raise UsageError, naming the fields, where a protocol is not the expected one."""
-    if apart := differences(expected, protocol.stated()):
-        said = "; ".join(
-            f"{key}: {x or '(none)'} there, {y or '(none)'} here" for key, x, y in apart
+    """Raise UsageError, naming the fields, if a protocol is not the expected one."""
+    if differing := differences(expected, protocol.stated()):
+        fields = "; ".join(
+            f"{key}: {theirs or '(none)'} there, {ours or '(none)'} here"
+            for key, theirs, ours in differing
         )
-        raise UsageError(f"task {task.full_name}: not the signature's protocol: {said}")
+        raise UsageError(f"task {task.full_name}: not the signature's protocol: {fields}")

@@ -12,9 +12,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A metric before it has a signature: its value, 95 % interval, denominator and the
-    denominator's count.
-    """
+    """A metric without a signature: value, 95 % interval, denominator and its count."""
 
     name: str
     value: float
@@ -31,9 +29,9 @@ class Estimate:
 class MetricValue:
     """A metric of a result.
 
-    `interval` is the 95 % interval, or None where there are too few parts to estimate one.
-    `unit` is the
-    denominator and `units` its count. `signature` states the protocol and the model in one line.
+    `interval` is the 95 % interval, or None where there are too few parts to estimate one. `unit`
+    is the denominator and `units` its count. `signature` states the protocol and the model in one
+    line.
     """
 
     name: str
@@ -55,9 +53,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class DataIdentity:
-    """The text of a task: its SHA-256, whether that is the published one's, and where the text
-    comes from.
-    """
+    """The text of a task: SHA-256, whether it is the published text, and its origin."""
 
     sha256: str
     published: bool
@@ -66,8 +62,14 @@ class DataIdentity:
 
 @dataclass(frozen=True, slots=True)
 class RoundTripCounts:
-    """The detokenizer's work: lines read and changed, edits, edits dropped, and lines kept as
-    published.
+    """Counts of a detokenizer's round trip.
+
+    Attributes:
+        lines: Lines read.
+        changed: Lines changed.
+        edits: Edits made.
+        dropped: Edits dropped because they could not be reversed.
+        kept: Lines kept as published.
     """
 
     lines: int
@@ -79,12 +81,10 @@ class RoundTripCounts:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One task measured on one model: its metrics, the sums they follow from, and everything
-    that decides them.
+    """One task measured on one model: its metrics, their sums, and everything that decides them.
 
     Each metric's value is an attribute: `result.ppl`, `result.acc`. `result.metric("acc")` also
-    has the
-    interval, the unit and the signature.
+    has the interval, the unit and the signature.
 
     Attributes:
         task: Name of the task; `full_name` adds the variant.
@@ -92,17 +92,17 @@ class Result:
         title: The task's title in a table.
         metrics: The metrics by name, in the order of the task.
         tally: Sums over all records.
-        nll_sha256: Hash of all scored tokens' log-probabilities (float32, little-endian, in
-        text order).
+        nll_sha256: Hash of all scored tokens' log-probabilities (float32, little-endian,
+            in text order).
         model: Identity of the model.
         data: Identity of the text.
         detokenizer: What the detokenizer changed.
         protocol: The protocol, in the order of a signature.
         published: Published figures of the task.
-        row: The model's row in the published table, or "" where its shape matches none.
+        row: The model's row in the published table, or "" if its shape matches none.
         version: Version of gpt2eval.
 
-    Example:
+    Examples:
         >>> from gpt2eval import demo, evaluate
         >>> result = evaluate("toy:uniform-bytes", "text8", data=demo.data())[0]
         >>> round(result.bpc, 9), result.metric("bpc").unit
@@ -186,9 +186,7 @@ class Result:
         return self._value("acc_unfiltered")
 
     def figure(self, metric: str, row: str) -> tuple[float, str] | None:
-        """Return the first published figure of a metric in a row, with its source; None where
-        none exists.
-        """
+        """Return the first published figure of a metric in a row and its source, or None."""
         for figures in self.published:
             if figures.metric == metric and row in figures.rows:
                 return figures.rows[row], figures.source

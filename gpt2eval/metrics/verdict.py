@@ -1,6 +1,4 @@
-"""A number against the published one: target, difference, tolerance, verdict; and the reason,
-where one is known.
-"""
+"""Compare a number with the published one. Tolerances and known reasons come from the suite."""
 
 from typing import NamedTuple
 
@@ -9,7 +7,7 @@ from gpt2eval.metrics.result import MetricValue, Result
 
 
 class Verdict(NamedTuple):
-    """`within`, `outside` or `no target`; the other entries are None without a target."""
+    """A verdict: `within`, `outside` or `no target`; the numbers are None without a target."""
 
     verdict: str
     target: float | None = None
@@ -18,14 +16,12 @@ class Verdict(NamedTuple):
     reason: str = ""
 
 
-def judged(result: Result, measured: MetricValue, suite: Suite) -> Verdict:
-    """A number of a model that is one of the published table's against its figure there.
+def judge(result: Result, measured: MetricValue, suite: Suite) -> Verdict:
+    """Compare a metric with the published figure of the same model.
 
-    |value - target| <= tolerance is `within`; a metric's tolerance is absolute or a share of
-    the target. There is no
-    target where nothing is published, for data that are not the published ones, and for a part
-    of them. The tolerances
-    and known reasons are the suite's.
+    The verdict is `within` if |value - target| <= tolerance, where tolerance = absolute + relative
+    * target. There is no target if no figure or tolerance exists, or if the data are not the
+    complete published text.
     """
     name = measured.name
     value = measured.value

@@ -22,8 +22,9 @@ class LoadOptions:
         quantization: A method that stores weights in fewer bits.
         api_key_file: A file with the key of a model server.
 
-    >>> LoadOptions(dtype="bfloat16", device="cuda:1").dtype
-    'bfloat16'
+    Examples:
+        >>> LoadOptions(dtype="bfloat16", device="cuda:1").dtype
+        'bfloat16'
     """
 
     dtype: str = "float32"

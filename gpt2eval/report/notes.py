@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from gpt2eval.config.schema import Suite
 from gpt2eval.metrics.result import Result
-from gpt2eval.metrics.verdict import judged
+from gpt2eval.metrics.verdict import judge
 from gpt2eval.report.cells import Cells
 from gpt2eval.report.labels import RowName
 
@@ -47,7 +47,7 @@ def reasons(cells: Cells, suite: Suite, label: Callable[[RowName], str]) -> list
     lines: list[str] = []
     for name, row in cells.items():
         for title, cell in row.items():
-            verdict = judged(*cell, suite)
+            verdict = judge(*cell, suite)
             if verdict.reason:
                 lines.append(f"{title}, {label(name)}: {verdict.verdict}: {verdict.reason}")
     return lines

@@ -19,7 +19,7 @@ class Results(Sequence[Result]):
 
     `print(results)` shows the table, with the published figures below; a notebook shows it as HTML.
 
-    Example:
+    Examples:
         >>> from gpt2eval import demo, evaluate
         >>> results = evaluate("toy:uniform-bytes", "text8", data=demo.data())
         >>> round(results["text8"].bpc, 9)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpt2eval.config.schema import Suite
-from gpt2eval.metrics.verdict import Verdict, judged
+from gpt2eval.metrics.verdict import Verdict, judge
 from gpt2eval.report.cells import Cell, Cells
 from gpt2eval.report.labels import RowName
 from gpt2eval.report.numbers import interval_text, published_text, value_text
@@ -74,7 +74,7 @@ def _published(paper: str, cells: Cells, columns: Sequence[str]) -> list[Row]:
 
 def _verdicts(row: Mapping[str, Cell], columns: Sequence[str], suite: Suite) -> list[Row]:
     """Return the rows that compare a model with its published row."""
-    verdicts = {title: judged(*cell, suite) for title, cell in row.items()}
+    verdicts = {title: judge(*cell, suite) for title, cell in row.items()}
     return [
         Row(
             name,

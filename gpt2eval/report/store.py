@@ -72,7 +72,7 @@ def read_results(*places: Path | str) -> Results:
     Raises:
         UsageError: a place has no result.json, or none of the files can be read.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gpt2eval import demo, evaluate
         >>> with tempfile.TemporaryDirectory() as out:

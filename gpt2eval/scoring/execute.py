@@ -18,6 +18,7 @@ from gpt2eval.scoring import plan
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.plan import Chunk, PlannedRequest, Window
 from gpt2eval.scoring.sheet import Sheet, check_finite
+from gpt2eval.settings import Worker
 from gpt2eval.types import (
     Encoded,
     Filter,
@@ -26,7 +27,6 @@ from gpt2eval.types import (
     Progress,
     Scored,
     TokenScores,
-    Worker,
 )
 
 

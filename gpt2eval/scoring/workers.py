@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from gpt2eval.errors import UsageError
 from gpt2eval.notices import notify
-from gpt2eval.types import Worker
+from gpt2eval.settings import Worker
 
 BARRIER_TIMEOUT = timedelta(hours=12)
 

@@ -57,9 +57,11 @@ def evaluate_module(
         UsageError: for invalid tasks, data or settings, and for a module that is not a causal
             language model.
 
-    Example:
+    Examples:
+        ```python
         results = evaluate_module(model, tokenizer, ["wikitext2"], step=step)
         wandb.log(figures(results), step=step)
+        ```
     """
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices), torch.autocast(_device_type(module), enabled=False):
@@ -83,8 +85,10 @@ class EvaluateCallback(TrainerCallback):
 
     Only the first process measures; the others wait at the next step.
 
-    Example:
+    Examples:
+        ```python
         trainer.add_callback(EvaluateCallback(trainer, ["wikitext2"], every=500))
+        ```
     """
 
     def __init__(

@@ -107,9 +107,11 @@ def watch(
         UsageError: before scoring, for invalid tasks, data or folders; with `once`, at the end, if
             a checkpoint could not be scored.
 
-    Example:
+    Examples:
+        ```python
         for scored in watch(Path("runs/mine"), "wikitext2", once=True):
             print(scored.step, scored.results)
+        ```
     """
     if not 0 < every <= SECONDS_PER_DAY:
         raise UsageError(

@@ -27,7 +27,8 @@ from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.pipeline import Settings, evaluate
 from gpt2eval.report import store
-from gpt2eval.types import Encoding, Model, Request, TokenScores, Worker
+from gpt2eval.settings import Worker
+from gpt2eval.types import Encoding, Model, Request, TokenScores
 
 UNIFORM = "toy:uniform-bytes"
 PLAIN = "Once upon a time\nthere wäs a cat.\n\nIt slept"

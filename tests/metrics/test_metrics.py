@@ -18,7 +18,7 @@ from gpt2eval.metrics.result import Result
 from gpt2eval.text import passages
 from gpt2eval.types import Part, Passage, Scored, Tally, Units
 
-# -- closed form ---------------------------------------------------------------------------------------------------
+# -- closed form -----------------------------------------------------------------------------------
 
 
 def run(model: str, task: str) -> Result:
@@ -97,7 +97,7 @@ def test_a_perplexity_beyond_floats_is_infinite() -> None:
     assert measure("ppl", [Tally(1e6, 1, Units(words=1))], "word").value == math.inf
 
 
-# -- tallies -------------------------------------------------------------------------------------------------------
+# -- tallies ---------------------------------------------------------------------------------------
 
 small = st.integers(0, 1000)
 some_tallies = st.builds(
@@ -185,7 +185,7 @@ def test_records_stay_apart_and_parts_count_their_record_once() -> None:
     assert sum(found, Tally()) == Tally(8.0, 8, Units(5, 2, 12, 12, 5, 2), 2, 0, 1, 2)
 
 
-# -- intervals -----------------------------------------------------------------------------------------------------
+# -- intervals -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

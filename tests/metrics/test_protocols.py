@@ -1,4 +1,4 @@
-"""Other tools' protocols: each against the tool itself, or against its published recipe written out anew."""
+"""Other tools' protocols, each compared with the tool or a reimplementation of its recipe."""
 
 import json
 import math
@@ -39,7 +39,10 @@ LAMBADA = demo.data()["lambada"]
 
 @pytest.fixture(scope="module", params=["plain", "begins by itself"])
 def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    """A small random model of context 64 with the demo's tokenizer; the second's begins every text, and has a token `<unk>`."""
+    """A small random model of context 64 with the demo's tokenizer.
+
+    The second variant's tokenizer adds a first token to every text and has a token `<unk>`.
+    """
     made = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
     model = GPT2LMHeadModel(
@@ -86,7 +89,7 @@ def nats(model: Any, inputs: list[int], targets: list[int]) -> float:
     return -float(sum(scores[len(inputs) - len(targets) + i, t] for i, t in enumerate(targets)))
 
 
-# -- lm-evaluation-harness ------------------------------------------------------------------------------------------
+# -- lm-evaluation-harness -------------------------------------------------------------------------
 
 
 @pytest.mark.peers
@@ -154,7 +157,7 @@ def test_lm_evaluation_harness_written_out(folder: Path) -> None:
     assert math.log(made.value) * words == pytest.approx(total, rel=1e-6)
 
 
-# -- the transformers documentation's recipe ------------------------------------------------------------------------
+# -- the transformers documentation's recipe -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -189,7 +192,7 @@ def test_the_recipe_of_the_transformers_documentation(
     assert result.tally.nats == pytest.approx(total, rel=1e-5)
 
 
-# -- Megatron-LM ----------------------------------------------------------------------------------------------------
+# -- Megatron-LM -----------------------------------------------------------------------------------
 
 
 def test_megatron(folder: Path) -> None:
@@ -226,7 +229,7 @@ def test_megatron_asks_for_the_last_word(folder: Path) -> None:
     assert (made.value, made.units) == (pytest.approx(100 * correct / len(texts)), len(texts))
 
 
-# -- llama.cpp ------------------------------------------------------------------------------------------------------
+# -- llama.cpp -------------------------------------------------------------------------------------
 
 
 def test_llama_cpp(folder: Path) -> None:
@@ -246,7 +249,7 @@ def test_llama_cpp(folder: Path) -> None:
     assert math.log(made.value) * count == pytest.approx(total, rel=1e-6)
 
 
-# -- windows --------------------------------------------------------------------------------------------------------
+# -- windows ---------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 300), st.integers(2, 40), st.data())

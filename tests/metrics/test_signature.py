@@ -1,4 +1,4 @@
-"""Signatures: they read back as what they were made from, can be run again, and say what may be compared."""
+"""Signatures: the round trip, reproducing a run from one, and which numbers are comparable."""
 
 import json
 import shutil
@@ -162,7 +162,10 @@ def test_the_text_of_a_toy_model_appears_without_its_path(tmp_path: Path) -> Non
     assert "|model:toy:unigram:mine.txt@" in result.signature
 
 
-BASE = "task:ptb|data:aa|ask:everything|unit:word+eol@9|ctx:1024|model:a@1|tok:11|dtype:float32|batch:1024|v:0.1.0"
+BASE = (
+    "task:ptb|data:aa|ask:everything|unit:word+eol@9|ctx:1024"
+    "|model:a@1|tok:11|dtype:float32|batch:1024|v:0.1.0"
+)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Verdicts: closed cases on both sides of each tolerance, no target where there is none, and a name proves nothing."""
+"""Verdicts: both sides of each tolerance, missing targets, and names that prove nothing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from gpt2eval import demo, evaluate
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.config.loader import load_suite, load_task
 from gpt2eval.metrics.result import DataIdentity, Figures, MetricValue, Result
-from gpt2eval.metrics.verdict import judged
+from gpt2eval.metrics.verdict import judge
 from gpt2eval.pipeline import Settings
 from gpt2eval.report.table import render
 
@@ -49,14 +49,14 @@ def test_within_and_outside(
 ) -> None:
     for sign in (-1, 1):
         for factor, verdict in ((0.99, "within"), (1.01, "outside")):
-            found = judged(*result(task, metric, target + sign * factor * tolerance, row), SUITE)
+            found = judge(*result(task, metric, target + sign * factor * tolerance, row), SUITE)
             assert (found.verdict, found.target) == (verdict, target)
             assert found.tolerance == pytest.approx(tolerance)
             assert found.difference == pytest.approx(sign * factor * tolerance)
 
 
 def test_no_target() -> None:
-    assert judged(*result("wikitext2", "ppl", 29.41, "117M"), SUITE).verdict == "within"
+    assert judge(*result("wikitext2", "ppl", 29.41, "117M"), SUITE).verdict == "within"
     limited, measured = result("wikitext2", "ppl", 29.41, "117M")
     none = [
         result(
@@ -71,7 +71,7 @@ def test_no_target() -> None:
         result("wikitext2", "nats_per_token", 3.0, "117M"),
         result("lambada/no_filter", "acc", 45.0, "117M"),
     ]
-    assert {judged(*case, SUITE).verdict for case in none} == {"no target"}
+    assert {judge(*case, SUITE).verdict for case in none} == {"no target"}
 
 
 def test_the_table_has_the_rows_and_the_known_reason() -> None:

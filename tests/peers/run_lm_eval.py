@@ -1,4 +1,4 @@
-"""lm-evaluation-harness on a model folder and local text, run in the environment that has it; its results as JSON on stdout.
+"""Run lm-evaluation-harness on a model folder and local text; print its results as JSON.
 
 python run_lm_eval.py MODEL_FOLDER PAGES.jsonl LAMBADA.jsonl
 """

@@ -1,4 +1,4 @@
-"""Result files: format, migrations, broken files, run records, results.csv, and the cost of a full folder."""
+"""Result files: format, migrations, broken files, run records, results.csv, large folders."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from gpt2eval import Result, Results, UsageError, demo, evaluate, read_results
-from gpt2eval.report import store, tidy
+from gpt2eval.report import result_schema, store, tidy
 from gpt2eval.report.migrations import FORMAT, migrate
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ def content(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-# -- format and migrations -----------------------------------------------------------------------------------------
+# -- format and migrations -------------------------------------------------------------------------
 
 
 def test_a_result_reads_back(out: Path) -> None:
@@ -115,7 +115,49 @@ def test_a_missing_count_is_never_zero(out: Path, tmp_path: Path, place: tuple[s
             counts[key] = value
 
 
-# -- broken files beside good ones ---------------------------------------------------------------------------------
+# -- schema ----------------------------------------------------------------------------------------
+
+DEMO = sorted((ROOT / "results" / "demo").rglob("result.json"))
+
+
+def unknown_or_missing(document: Any, schema: Any, kinds: Any) -> list[str]:
+    """The keys of a document that its schema does not name, and the required ones it lacks."""
+    schema = kinds[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    if isinstance(document, list):
+        entries = [(entry, schema.get("items", {})) for entry in document]
+        return [key for entry in entries for key in unknown_or_missing(*entry, kinds)]
+    if not isinstance(document, dict):
+        return []
+    names = schema.get("properties", dict.fromkeys(document, schema.get("additionalProperties")))
+    keys = [*(document.keys() - names.keys()), *({*schema.get("required", ())} - document.keys())]
+    for key in document.keys() & names.keys():
+        keys += unknown_or_missing(document[key], names[key], kinds)
+    return keys
+
+
+def test_the_schema_is_current() -> None:
+    text = result_schema.SCHEMA.read_text(encoding="utf-8")
+    assert text == result_schema.to_text(result_schema.result_schema()), (
+        "run python -m gpt2eval.report.result_schema"
+    )
+
+
+@pytest.mark.parametrize("path", DEMO, ids=lambda path: path.parent.name)
+def test_the_schema_names_every_key_of_a_result(path: Path) -> None:
+    schema = content(result_schema.SCHEMA)
+    assert unknown_or_missing(content(path), schema, schema["$defs"]) == []
+    assert store.read_result(path).metrics
+
+
+@pytest.mark.parametrize("path", DEMO, ids=lambda path: path.parent.name)
+def test_a_result_is_valid_by_the_schema(path: Path) -> None:
+    validator = pytest.importorskip("jsonschema").Draft202012Validator
+    schema = content(result_schema.SCHEMA)
+    validator.check_schema(schema)
+    assert [error.message for error in validator(schema).iter_errors(content(path))] == []
+
+
+# -- broken files beside good ones -----------------------------------------------------------------
 
 
 def test_a_broken_file_hides_no_result(
@@ -152,7 +194,7 @@ def test_no_results(tmp_path: Path) -> None:
     assert not store.readable(tmp_path)
 
 
-# -- run.json and results.csv --------------------------------------------------------------------------------------
+# -- run.json and results.csv ----------------------------------------------------------------------
 
 
 def test_equal_work_gives_equal_bytes_and_a_run_record(out: Path, tmp_path: Path) -> None:
@@ -211,7 +253,7 @@ def test_a_task_costs_little_beside_many_results(tmp_path: Path) -> None:
     assert time.process_time() - before < 2
 
 
-# -- Results -------------------------------------------------------------------------------------------------------
+# -- Results ---------------------------------------------------------------------------------------
 
 
 def test_results_are_a_sequence_indexed_by_position_and_task(out: Path) -> None:

@@ -25,7 +25,8 @@ from gpt2eval.models import options, registry
 from gpt2eval.pipeline import Settings
 from gpt2eval.scoring import execute, journal
 from gpt2eval.scoring.workers import worker_of_launcher, worker_of_shard
-from gpt2eval.types import Model, Request, Tally, TokenScores, Worker
+from gpt2eval.settings import Worker
+from gpt2eval.types import Model, Request, Tally, TokenScores
 
 TASKS = ["text8", "lambada"]
 

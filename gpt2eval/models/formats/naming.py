@@ -8,13 +8,12 @@ from pathlib import Path
 def plain_name(value: object) -> str:
     """Return the text of an identity field; an enum member counts as its value.
 
-        transformers mixes `str` into its enums, and their `str()` is `Class.MEMBER`.
+    transformers mixes `str` into its enums, and their `str()` is `Class.MEMBER`.
 
-        >>> import re
-    from enum import Enum
-        >>> Method = Enum("Method", {"GGUF": "gguf"}, type=str)
-        >>> plain_name(Method.GGUF), plain_name("gptq")
-        ('gguf', 'gptq')
+    >>> from enum import Enum
+    >>> Method = Enum("Method", {"GGUF": "gguf"}, type=str)
+    >>> plain_name(Method.GGUF), plain_name("gptq")
+    ('gguf', 'gptq')
     """
     return str(value.value if isinstance(value, Enum) else value)
 

@@ -1,0 +1,38 @@
+"""The identity of a model: the facts that decide its numbers. Does not know how they are found."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """The facts about a model that decide its numbers; an empty string means that a fact does
+    not apply.
+
+    `name` is how the model was requested; `label` replaces it in signatures, so that none
+    contains a local path. `revision` is the Hub's or the beginning of `weights`, a hash.
+    `tokenizer` is a fingerprint. `shape` is the architecture with its sizes, `step` the training
+    step, `peft` an adapter, `code` the origin of code that came with the model, `quant` the
+    quantization, `gemm` the kernel library, `map` the spread over devices, and `batch` the tokens
+    in a forward pass.
+    """
+
+    name: str
+    revision: str
+    tokenizer: str
+    dtype: str
+    attn: str
+    device: str
+    weights: str = ""
+    label: str = ""
+    shape: str = ""
+    step: str = ""
+    peft: str = ""
+    code: str = ""
+    quant: str = ""
+    gemm: str = ""
+    map: str = ""
+    batch: str = ""
+
+    def stated(self) -> dict[str, str]:
+        """Return the fields that are not empty."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name))}
