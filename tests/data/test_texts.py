@@ -290,7 +290,7 @@ def test_a_repeated_run_scores_nothing_and_shards_add_up(tmp_path: Path) -> None
         evaluate(Watched(), texts=[f"{path}:text"], out=tmp_path / "two", settings=s)
         for s in workers
     ]
-    assert (made[0], [r.nll_sha256 for r in made[1]]) == ([], [first.nll_sha256])
+    assert [[r.nll_sha256 for r in part] for part in made] == [[], [first.nll_sha256]]
     limited = one(f"{path}:text", model=Watched(), settings=Settings(limit=2))
     assert (limited.tally.records, "|limit:2|" in limited.signature) == (2, True)
 
