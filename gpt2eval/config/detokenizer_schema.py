@@ -1,6 +1,6 @@
 """The keys of a detokenizer file, their types and defaults."""
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from gpt2eval.config.schema import Strict
 
@@ -31,7 +31,8 @@ class Example(Strict):
     """A published line and its detokenized form (key `detokenized`); the tests check the pair."""
 
     published: str
-    detokenized: str
+    # `fair` is the earlier name of the key; files that use it stay readable.
+    detokenized: str = Field(validation_alias=AliasChoices("detokenized", "fair"))
     options: tuple[str, ...] = ()
 
 
