@@ -38,7 +38,6 @@ class Job(NamedTuple):
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Restore warning filters and torch's environment variables, which imports change."""
-    """Undo what libraries change on import: warning filters, torch's environment variables."""
     before = set(os.environ)
     with catch_warnings():
         try:
@@ -55,7 +54,7 @@ def evaluate(
     tasks: str | Sequence[str] | None = None,
     *,
     texts: str | Path | Sequence[str | Path | Text] = (),
-    data: Mapping[str, Path | str] | None = None,
+    data: Mapping[str, Path | str] | str | None = None,
     out: Path | str | None = None,
     settings: Settings = Settings(),
     options: LoadOptions = LoadOptions(),
@@ -99,8 +98,10 @@ def evaluate(
     if settings.worker.world > 1 and out is None:
         raise UsageError("several workers: expected out=, a folder that all workers share")
     chosen = select_tasks(listed(tasks, texts), include)
-    if data is None and model == "demo":
+    if data == "demo" or (data is None and model == "demo"):
         data = demo.data()
+    elif isinstance(data, str):
+        raise UsageError(f"data={data!r}: expected a mapping of tasks to files, or 'demo'")
     files = _files(data, include)
     if out is not None:
         store.check_writable(Path(out))

@@ -134,7 +134,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
-    except (yaml.YAMLError, ValueError, OSError) as error:
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"{path}: cannot be read: {reason}; expected a YAML file") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected a mapping of keys, found {type(content).__name__}")

@@ -30,6 +30,7 @@ SCHEMES = {
     "toy": "gpt2eval.models.toy:load",
     "demo": "gpt2eval.models.formats.hf:load_demo",
 }
+LOCAL_PREFIXES = ("/", "./", "../", "~")  # a name that begins so is a path, never a Hub id
 REQUIRED = ("name", "revision", "tokenizer", "dtype", "attn", "device")
 
 
@@ -116,6 +117,11 @@ def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
         function = _import_reference(known[scheme])
         return _load(name, options, lambda: function(rest, options))
     if not colon or Path(name).exists():
+        if name.startswith(LOCAL_PREFIXES) and not Path(name).expanduser().exists():
+            raise UsageError(
+                f"model {name}: no such folder; expected a folder with a causal language model, "
+                "or a Hub id"
+            )
         function = _import_reference(known["hf"])
         return _load(name, options, lambda: function(name, options))
     if not _module_exists(scheme):

@@ -18,7 +18,7 @@ def migrate(document: Document) -> Document:
     Raises UsageError for a newer format, and for a document that violates its stated format.
     """
     number = document.get("format", 0)
-    if number not in range(FORMAT + 1):
+    if type(number) is not int or not 0 <= number <= FORMAT:
         raise UsageError(f"format {number!r:.20}; expected at most {FORMAT}, or a newer gpt2eval")
     for step in STEPS[int(number) :]:
         try:

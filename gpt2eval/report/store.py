@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cache
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gpt2eval.errors import UsageError, first_problem
 from gpt2eval.files import write_atomic
+from gpt2eval.metrics import signature
 from gpt2eval.metrics.result import Result
 from gpt2eval.notices import notify
 from gpt2eval.report.migrations import FORMAT, migrate
@@ -144,7 +146,9 @@ def read_result(path: Path) -> Result:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
         raise UsageError(f"{path}: not a result of gpt2eval: {first_problem(error)}") from None
-    except (UsageError, ValueError, RecursionError) as error:
+    except (JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: not a result of gpt2eval: invalid JSON: {error}") from None
+    except (UsageError, ValueError) as error:
         raise UsageError(f"{path}: not a result of gpt2eval: {error}") from None
 
 
@@ -166,6 +170,8 @@ def _validated(document: Mapping[str, Any]) -> Result:
     result = _adapter().validate_python(document)
     if not result.metrics:
         raise UsageError("metrics: empty; expected at least one")
+    for metric in result.metrics.values():
+        signature.read(metric.signature)  # a table compares signatures, so each must parse
     return result
 
 
@@ -174,5 +180,10 @@ def _check_counts(document: Any, keys: Sequence[str], kind: type[Tally | Units])
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     counts = document if isinstance(document, dict) else {}
-    if missing := [field.name for field in fields(kind) if field.name not in counts]:
-        raise UsageError(f"{'.'.join([*keys, missing[0]])}: missing; expected a count")
+    for field in fields(kind):
+        place = ".".join([*keys, field.name])
+        if field.name not in counts:
+            raise UsageError(f"{place}: missing; expected a count")
+        count = counts[field.name]
+        if isinstance(count, int) and count < 0:
+            raise UsageError(f"{place}: {count}; expected 0 or more")
