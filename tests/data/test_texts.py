@@ -409,7 +409,7 @@ def test_the_name_of_a_text_is_a_valid_folder_name(tmp_path: Path, name: str, ca
     assert first == result
     called = f"{called}-{sha256(b'some words' + bytes([10])).hexdigest()[:8]}"
     assert result.full_name == f"text/{called}"
-    assert store.read_results(tmp_path / "out") == [result]
+    assert list(store.read_results(tmp_path / "out")) == [result]
     assert (tmp_path / "out" / "toy-uniform-bytes" / "text" / called / "result.json").is_file()
 
 

@@ -133,7 +133,7 @@ def test_a_tensor_larger_than_its_storage(tmp_path: Path) -> None:
     [
         ({"n_layer": 1 << 40}, r"1099511627776 layers in \d+ tensors"),
         ({"n_embd": 1 << 30}, r"expected the sizes of a GPT2LMHeadModel|expected \["),
-        ({"n_head": 3}, "a width of 8 for 3 heads"),
+        ({"n_head": 3}, "width 8 with 3 heads"),
         ({"n_layer": -1}, "layers is -1; expected a positive integer"),
         ({"vocab_size": "many"}, "vocabulary is 'many'"),
         ({"block_size": True}, "context is True"),
