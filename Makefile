@@ -24,7 +24,7 @@ wheel: .venv/.stamp
 	rm -rf build/wheel && mkdir -p build/wheel/run
 	$(BIN)/python -m build --wheel --no-isolation --outdir build/wheel . >build/wheel/log
 	$(BIN)/python -m pip install -q --no-deps --target build/wheel/site build/wheel/*.whl
-	cp -r tests docs results pyproject.toml README.md build/wheel/run/
+	cp -r tests docs results pyproject.toml README.md CITATION.cff build/wheel/run/
 	cd build/wheel/run && export PYTHONPATH=$(CURDIR)/build/wheel/site && \
 	../../../$(BIN)/python -c 'import gpt2eval; assert "wheel" in gpt2eval.__file__, gpt2eval.__file__' && \
 	$(PYTEST)

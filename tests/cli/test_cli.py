@@ -534,9 +534,9 @@ def test_folder_without_a_model(gpt2eval: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("", "Expecting value"),
+        ("", "invalid JSON: Expecting value"),
         ("[]", "expected a JSON object"),
-        ('{"task": "ptb"', "Expecting ',' delimiter"),
+        ('{"task": "ptb"', "invalid JSON: Expecting ',' delimiter"),
         ('{"format": 1, "task": 3}', "tally.nats: missing; expected a count"),
         ('{"task": 3}', "cannot be migrated from format 0: KeyError: 'metrics'"),
         ('{"format": 9}', "format 9; expected at most 1, or a newer gpt2eval"),
