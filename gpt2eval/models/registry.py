@@ -117,7 +117,8 @@ def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
         function = _import_reference(known[scheme])
         return _load(name, options, lambda: function(rest, options))
     if not colon or Path(name).exists():
-        if name.startswith(LOCAL_PREFIXES) and not Path(name).expanduser().exists():
+        folder = Path(name.rpartition("@")[0] or name)
+        if name.startswith(LOCAL_PREFIXES) and not (Path(name).exists() or folder.exists()):
             raise UsageError(
                 f"model {name}: no such folder; expected a folder with a causal language model, "
                 "or a Hub id"
