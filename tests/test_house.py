@@ -129,7 +129,7 @@ def test_imports_go_strictly_down(module: str) -> None:
 
 def test_no_imports_run_in_a_circle() -> None:
     order = TopologicalSorter({module: modules(module) for module in SOURCES})
-    order.prepare()  # raises CycleError, which names the circle
+    assert [*order.static_order()], "CycleError names the circle"
 
 
 def test_the_root_of_the_package_stays_small() -> None:

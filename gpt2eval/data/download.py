@@ -57,7 +57,10 @@ class Body(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+    # pyright: ignore because typeshed lets a buffer be more than a memoryview
+    def readinto(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, buffer: memoryview, /
+    ) -> int:
         if not self._next:
             self._next = self._next_chunk()
         content = self._next[: len(buffer)]

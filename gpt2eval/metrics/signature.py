@@ -36,8 +36,12 @@ def signature(
     `unit` is the denominator with its count; it follows `detok`.
 
     >>> model = ModelIdentity("gpt2", "607a30d", "1f2e3d4c", "float32", "packed", "cpu")
-    >>> signature("ptb", {"data": "dd65dff3", "detok": "ptb.1"}, "word+eol@82430", model, "0.1.0")
-    'task:ptb|data:dd65dff3|detok:ptb.1|unit:word+eol@82430|model:gpt2@607a30d|tok:1f2e3d4c|dtype:float32|attn:packed|v:0.1.0'
+    >>> protocol = {"data": "dd65dff3", "detok": "ptb.1"}
+    >>> line = signature("ptb", protocol, "word+eol@82430", model, "0.1.0")
+    >>> line.partition("|model:")[0]
+    'task:ptb|data:dd65dff3|detok:ptb.1|unit:word+eol@82430'
+    >>> line.partition("|model:")[2]
+    'gpt2@607a30d|tok:1f2e3d4c|dtype:float32|attn:packed|v:0.1.0'
     """
     fields = {"task": task}
     for key, value in protocol.items():

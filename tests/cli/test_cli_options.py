@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,9 +16,9 @@ from gpt2eval.cli import main
 from gpt2eval.report.table import default_format
 
 ROOT = Path(__file__).parents[2]
-COMMAND = get_command(main.app)
-DATA = COMMAND.commands["data"]  # type: ignore[attr-defined]
-NAMES = ["", *(n for n in COMMAND.commands), *(f"data {n}" for n in DATA.commands)]  # type: ignore[attr-defined]
+COMMAND: Any = get_command(main.app)
+DATA = COMMAND.commands["data"]
+NAMES = ["", *COMMAND.commands, *(f"data {name}" for name in DATA.commands)]
 PTB = ("run", "--model=toy:unigram", "--tasks=ptb", "--data=demo", "--limit=3")
 
 

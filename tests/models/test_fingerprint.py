@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
@@ -77,8 +78,9 @@ def test_a_start_token_that_the_tokenizer_adds_is_not_doubled(folder: Path) -> N
         single=f"{end} $A", special_tokens=[(end, backend.token_to_id(end))]
     )
     backend.save(str(folder / "tokenizer.json"))
-    model = registry.load_model(str(folder), LoadOptions())
-    assert (model.added, registry.load_model("demo", LoadOptions()).added) == (model.start, None)  # type: ignore[attr-defined]
+    model: Any = registry.load_model(str(folder), LoadOptions())
+    plain: Any = registry.load_model("demo", LoadOptions())
+    assert (model.added, plain.added) == (model.start, None)
     after = evaluate(model, ["text8", "ptb"], data=demo.data(), settings=Settings(limit=3))
     assert [result.nll_sha256 for result in after] == [result.nll_sha256 for result in before]
 

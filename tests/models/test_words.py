@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,7 +132,8 @@ def test_next_token_logprobs_equal_a_plain_forward_pass(attn: str) -> None:
     batch = [Request(ids[:9], (ids[9:10],)), Request(ids[:12], (ids[12:15], ids[3:5], ids[5:9]))]
     logprobs = engine.next_token_logprobs(batch)
     row = 0
-    plain = registry.load_model("demo", LoadOptions(attn="eager"))._engine.model  # type: ignore[attr-defined]
+    demo_model: Any = registry.load_model("demo", LoadOptions(attn="eager"))
+    plain = demo_model._engine.model
     for prefix, branches in batch:
         for branch in branches:
             inputs = torch.from_numpy(np.concatenate([prefix, branch[:-1]]).astype(np.int64))[None]
