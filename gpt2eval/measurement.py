@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt2eval.config import loader
-from gpt2eval.config.loader import PAPER
+from gpt2eval.config.catalog import PAPER
 from gpt2eval.config.schema import Task
 from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError

@@ -9,7 +9,8 @@ from warnings import catch_warnings
 
 from gpt2eval import demo
 from gpt2eval.config import catalog
-from gpt2eval.config.loader import PAPER, select_tasks
+from gpt2eval.config.catalog import PAPER
+from gpt2eval.config.loader import select_tasks
 from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus
 from gpt2eval.data.corpus import file_of

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from gpt2eval.cli.command import HELP, Command, Group
-from gpt2eval.cli.options import DATA, PAPER, Cache, Include, StrictData, option
+from gpt2eval.cli.options import DATA, Cache, Include, StrictData, option
+from gpt2eval.config.catalog import PAPER
 from gpt2eval.notices import notify
 
 app = typer.Typer(

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gpt2eval.models.options import LoadOptions
     from gpt2eval.settings import Settings
 
-PAPER = "gpt2-paper"
 MODEL = "Model"
 DATA = "Data"
 PROTOCOL = "Protocol"

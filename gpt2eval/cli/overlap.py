@@ -8,7 +8,6 @@ import typer
 from gpt2eval.cli.options import (
     DATA,
     OUTPUT,
-    PAPER,
     PROTOCOL,
     Cache,
     Data,
@@ -17,6 +16,7 @@ from gpt2eval.cli.options import (
     data_files,
     option,
 )
+from gpt2eval.config.catalog import PAPER
 
 MoreFiles = Annotated[
     Optional[list[Path]],

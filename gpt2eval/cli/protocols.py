@@ -9,7 +9,6 @@ from gpt2eval.cli.options import (
     COMPUTE,
     DATA,
     MODEL,
-    PAPER,
     PROTOCOL,
     Attn,
     BatchSize,
@@ -27,6 +26,7 @@ from gpt2eval.cli.options import (
     option,
     settings,
 )
+from gpt2eval.config.catalog import PAPER
 
 NOT_COMPARABLE = 1  # exit status of diff
 

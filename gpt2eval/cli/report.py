@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from gpt2eval.cli.options import DATA, OUTPUT, PAPER, Include, Signatures, option
+from gpt2eval.cli.options import DATA, OUTPUT, Include, Signatures, option
+from gpt2eval.config.catalog import PAPER
 from gpt2eval.notices import notify
 
 if TYPE_CHECKING:

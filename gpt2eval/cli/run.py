@@ -10,7 +10,6 @@ from gpt2eval.cli.options import (
     COMPUTE,
     DATA,
     MODEL,
-    PAPER,
     PROTOCOL,
     TASKS,
     ApiKeyFile,
@@ -37,6 +36,7 @@ from gpt2eval.cli.options import (
     own_texts,
     settings,
 )
+from gpt2eval.config.catalog import PAPER
 from gpt2eval.notices import LOGGER, notify
 
 Models = Annotated[

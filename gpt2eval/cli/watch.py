@@ -8,7 +8,6 @@ import typer
 
 from gpt2eval.cli.options import (
     COMPUTE,
-    PAPER,
     BatchSize,
     Cache,
     Data,
@@ -24,6 +23,7 @@ from gpt2eval.cli.options import (
     option,
     settings,
 )
+from gpt2eval.config.catalog import PAPER
 
 if TYPE_CHECKING:
     from gpt2eval.metrics.result import Result

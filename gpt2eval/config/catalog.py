@@ -21,6 +21,7 @@ KINDS: dict[Kind, str] = {
     "tasks/stopwords": "stop-word list",
     "detokenizers": "detokenizer",
 }
+PAPER = "gpt2-paper"  # the suite with the table of the GPT-2 paper
 PACKAGE = Path(__file__).parents[1]
 DEMO = PACKAGE / "demo"
 

@@ -18,8 +18,6 @@ from gpt2eval.config.schema import Suite, Task
 from gpt2eval.errors import UsageError, first_problem, unknown
 from gpt2eval.types import Filter
 
-PAPER = "gpt2-paper"  # the suite with the table of the GPT-2 paper
-
 Schema = TypeVar("Schema", bound=BaseModel)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from gpt2eval.config.loader import PAPER, load_suite
+from gpt2eval.config.catalog import PAPER
+from gpt2eval.config.loader import load_suite
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics.result import Result
 

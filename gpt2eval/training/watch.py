@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from gpt2eval import pipeline
 from gpt2eval.config import loader
+from gpt2eval.config.catalog import PAPER
 from gpt2eval.data import corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
@@ -74,7 +75,7 @@ class WatchPlan:
 
 def watch(
     folder: Path,
-    tasks: str | Sequence[str] = loader.PAPER,
+    tasks: str | Sequence[str] = PAPER,
     *,
     data: Mapping[str, Path | str] | None = None,
     out: Path = Path("results"),

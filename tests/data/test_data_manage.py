@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import md5, sha1
 from pathlib import Path
 from typing import Any
@@ -78,26 +78,19 @@ def test_a_corrupt_file_is_downloaded_again(
     assert path.read_text() == BOOK
 
 
+def fetch_command(folder: Path, include: Sequence[object]) -> list[str]:
+    """The command that fetches the task `mine` into a cache below a folder, as a process."""
+    words = [sys.executable, "-m", "gpt2eval", "data", "fetch", "mine", "--cache", folder / "cache"]
+    return [str(word) for word in [*words, *include]]
+
+
 def test_concurrent_processes_download_once(
     hub: StandIn, define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
     include = define_task(at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK)))
     hub.fail("book.zip", slow(2))
-    command = [
-        sys.executable,
-        "-m",
-        "gpt2eval",
-        "data",
-        "fetch",
-        "mine",
-        "--cache",
-        tmp_path / "cache",
-        *include,
-    ]
-    started = [
-        subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
+    command = fetch_command(tmp_path, include)
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert len({process.communicate()[0] for process in started}) == 1
     assert {process.returncode for process in started} == {0}
     assert len(hub.requests) == 1
@@ -108,18 +101,8 @@ def test_a_killed_process_leaves_nothing_that_counts_as_cached(
 ) -> None:
     include = define_task(at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK)))
     hub.fail("book.zip", slow(30))
-    command = [
-        sys.executable,
-        "-m",
-        "gpt2eval",
-        "data",
-        "fetch",
-        "mine",
-        "--cache",
-        tmp_path / "cache",
-        *include,
-    ]
-    process = subprocess.Popen(list(map(str, command)))
+    command = fetch_command(tmp_path, include)
+    process = subprocess.Popen(command)
     while not hub.requests:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)

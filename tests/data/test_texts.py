@@ -572,6 +572,6 @@ def test_text_errors(gpt2eval: Run, tmp_path: Path, arguments: str, expected: st
 
 
 def test_the_default_tasks_are_the_papers_unless_a_text_is_given() -> None:
-    assert pipeline.listed(None) == loader.PAPER
+    assert pipeline.listed(None) == catalog.PAPER
     assert pipeline.listed(None, ["a.txt"]) == ()
     assert pipeline.listed("ptb", ["a.txt"]) == "ptb"
