@@ -31,8 +31,8 @@ Cells = dict[RowName, dict[str, Cell]]
 def place(results: Sequence[Result], suite: Suite) -> Cells:
     """Return the cell of each row and column.
 
-    A later result replaces an earlier one of the same model and protocol. A result of a different
-    protocol gets its own row.
+    Copies of one measurement share a cell. A result of a different protocol, or of other
+    log-probabilities, gets its own row.
     """
     titles = {(column.task, column.metric): column.title for column in suite.columns}
     models = [result.model for result in results]
@@ -40,8 +40,9 @@ def place(results: Sequence[Result], suite: Suite) -> Cells:
     for result in results:
         row = RowName(result.model.name, qualifier(result.model, models))
         for title, metric in _titled(result, titles):
-            name = _free_row(cells, row, title, metric)
-            cells.setdefault(name, {})[title] = Cell(result, metric)
+            cell = Cell(result, metric)
+            name = _free_row(cells, row, title, cell)
+            cells.setdefault(name, {})[title] = cell
     return cells
 
 
@@ -64,15 +65,21 @@ def _title(result: Result, metric: str, titles: Mapping[tuple[str, str], str]) -
     return f"{title} /{result.variant}" if title and result.variant else title
 
 
-def _free_row(cells: Cells, row: RowName, title: str, metric: MetricValue) -> RowName:
-    """Return the first row of a model whose cell is empty or has a number of the same protocol."""
-    protocol = protocol_of(metric.signature)
+def _free_row(cells: Cells, row: RowName, title: str, new: Cell) -> RowName:
+    """Return the first row of a model whose cell is empty or holds the same measurement."""
     for number in count(1):
         name = row._replace(number=number)
         cell = cells.get(name, {}).get(title)
-        if cell is None or protocol_of(cell.metric.signature) == protocol:
+        if cell is None or _same_measurement(cell, new):
             return name
     raise AssertionError("count() does not end")
+
+
+def _same_measurement(first: Cell, second: Cell) -> bool:
+    """Whether two cells have one protocol and the same log-probabilities."""
+    same_scores = first.result.nll_sha256 == second.result.nll_sha256
+    protocols = {protocol_of(cell.metric.signature) for cell in (first, second)}
+    return same_scores and len(protocols) == 1
 
 
 def check_one_protocol(cells: Cells) -> None:

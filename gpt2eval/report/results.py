@@ -1,5 +1,6 @@
 """A list of results that a person can read and a program can index."""
 
+import html
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -88,7 +89,7 @@ class Results(Sequence[Result]):
         return f"<Results: {', '.join(result.full_name for result in self) or 'none'}>"
 
     def _repr_html_(self) -> str:
-        """Return the table as HTML, for a notebook."""
+        """Return the table as HTML for a notebook, with the signatures and notes below it."""
         import pandas as pd
 
         if not self:
@@ -96,4 +97,5 @@ class Results(Sequence[Result]):
         rows = json.loads(self._rendered("json"))["rows"]
         page = io.StringIO()
         pd.DataFrame(rows).fillna("").to_html(page, index=False)
-        return page.getvalue()
+        _, _, below = self._rendered("markdown").partition("\n\n")
+        return f"{page.getvalue()}\n<pre>{html.escape(below)}</pre>"

@@ -4,6 +4,7 @@ Equal work gives an equal `result.json`, byte for byte. Does not know how a resu
 """
 
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -172,6 +173,10 @@ def _validated(document: Mapping[str, Any]) -> Result:
         raise UsageError("metrics: empty; expected at least one")
     for metric in result.metrics.values():
         signature.read(metric.signature)  # a table compares signatures, so each must parse
+        if any(math.isnan(number) for number in (metric.value, *(metric.interval or ()))):
+            raise UsageError(
+                f"metrics.{metric.name}: not a number; expected a value and an interval"
+            )
     return result
 
 
