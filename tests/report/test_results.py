@@ -194,6 +194,44 @@ def test_no_results(tmp_path: Path) -> None:
     assert not store.readable(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"signature": "junk:ptb"}, "not a signature"),
+        ({"value": float("nan")}, "not a number"),
+        ({"interval": [1.0, float("nan")]}, "not a number"),
+    ],
+)
+def test_a_metric_that_no_table_can_show_is_refused(
+    out: Path, tmp_path: Path, change: dict[str, Any], expected: str
+) -> None:
+    document = content(next(iter(sorted(out.rglob("result.json")))))
+    document["metrics"][next(iter(document["metrics"]))] |= change
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=expected):
+        read_results(tmp_path)
+
+
+def test_a_negative_count_is_refused(out: Path, tmp_path: Path) -> None:
+    document = content(next(iter(sorted(out.rglob("result.json")))))
+    document["tally"]["units"]["words"] = -5
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=r"tally\.units\.words: -5; expected 0 or more"):
+        read_results(tmp_path)
+
+
+def test_two_measurements_of_one_name_get_two_rows(out: Path, tmp_path: Path) -> None:
+    source = next(iter(sorted(out.rglob("result.json"))))
+    for name in ("first", "copy", "other"):
+        document = content(source)
+        if name == "other":
+            document["nll_sha256"] = "0" * 64
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(json.dumps(document))
+    rows = [line for line in str(read_results(tmp_path)).splitlines() if line.startswith("| toy:")]
+    assert [row.split("|")[1].strip() for row in rows] == ["toy:unigram", "toy:unigram (2)"]
+
+
 # -- run.json and results.csv ----------------------------------------------------------------------
 
 
