@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from gpt2eval.errors import UsageError
-from gpt2eval.models.formats import safe
+from gpt2eval.models.formats.folder import weight_files
 from gpt2eval.models.formats.naming import plain_name
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
@@ -59,7 +59,7 @@ def check_size(name: str, config: Any, options: LoadOptions) -> None:
     ):
         model = AutoModelForCausalLM.from_config(config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    size = sum(path.stat().st_size for path in safe.weight_files(Path(name)))
+    size = sum(path.stat().st_size for path in weight_files(Path(name)))
     if 0 < size < parameters:
         raise UsageError(
             f"model {name}: its config makes {parameters} parameters; "

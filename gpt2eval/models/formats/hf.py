@@ -30,6 +30,7 @@ from gpt2eval.models.formats.devices import (
     placement_arguments,
     quantization_arguments,
 )
+from gpt2eval.models.formats.folder import check_folder, weight_files
 from gpt2eval.models.formats.naming import local_label
 from gpt2eval.models.formats.quiet import quiet
 from gpt2eval.models.load_errors import expected_errors
@@ -65,7 +66,7 @@ def load(
     name, options = _split_revision(name, options)
     placement = quantization_arguments(options) | placement_arguments(options)
     if not gguf and Path(name).is_dir():
-        safe.check_folder(Path(name))
+        check_folder(Path(name))
     config = _load_config(name, options, gguf)
     tokenizer = _load_tokenizer(name, options, gguf)
     arguments = {"dtype": dtype, **placement}
@@ -167,7 +168,7 @@ def _model_fields(name: str, model: Any, gguf: str | None) -> dict[str, str]:
         weights = safe.sha256_of_files([path / gguf])
         fields = {"name": f"gguf:{path / gguf}", "label": local_label(path / gguf, "gguf")}
     elif path.is_dir():
-        weights = safe.sha256_of_files([path / "config.json", *safe.weight_files(path)])
+        weights = safe.sha256_of_files([path / "config.json", *weight_files(path)])
         fields = {"name": name, "label": local_label(path)}
     else:
         weights = str(model.config._commit_hash or "unknown")
