@@ -4,7 +4,7 @@ The folder holds `lit_model.pth`, `model_config.yaml` and the tokenizer. LLaMA's
 biases and Qwen 3's norms) and GPT-NeoX's (Pythia) are supported; LitGPT itself converts the others.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -161,14 +161,20 @@ def _one_of_qkv(index: int, *, is_grouped: bool) -> SelectRows:
             # [groups, queries + key + value, head size]
             by_group = value.unflatten(0, (groups, queries + 2, head_size))
             return by_group.split((queries, 1, 1), 1)[index].flatten(0, 2)
-        sizes = (groups * queries * head_size, groups * head_size, groups * head_size)
-        return value.split(sizes)[index]
+        return _split_qkv(value, groups, queries, head_size)[index]
 
     return select
 
 
 def _by_groups(value: Tensor, groups: int, queries: int, head_size: int) -> Tensor:
     """Reorder rows from all queries, all keys, all values to group by group."""
-    sizes = (groups * queries * head_size, groups * head_size, groups * head_size)
-    parts = [part.unflatten(0, (groups, -1, head_size)) for part in value.split(sizes)]
+    parts = [
+        part.unflatten(0, (groups, -1, head_size))
+        for part in _split_qkv(value, groups, queries, head_size)
+    ]
     return torch.cat(parts, 1).flatten(0, 2)
+
+
+def _split_qkv(value: Tensor, groups: int, queries: int, head_size: int) -> Sequence[Tensor]:
+    """Split rows into all queries, all keys and all values."""
+    return value.split((groups * queries * head_size, groups * head_size, groups * head_size))
