@@ -9,9 +9,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, one_line
 from gpt2eval.models.formats.safe import load_json_object, path_inside
-from gpt2eval.models.load_errors import one_line
 
 WIDTHS = ("hidden_size", "n_embd", "d_model")
 SIZES = (

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, one_line
 from gpt2eval.models.load_errors import expected_errors
 
 MAX_PICKLE = 1 << 26  # bytes of a pickle that should hold a small dictionary
@@ -71,7 +71,7 @@ def load_torch_file(path: Path) -> Any:
                 path, map_location="cpu", weights_only=True, mmap=is_archive or None
             )
     except pickle.UnpicklingError as error:
-        raise UsageError(f"{path}: {_unpickling_problem(str(error))}") from error
+        raise UsageError(f"{path}: {_unpickling_problem(error)}") from error
     _check_storages(path, content)
     return content
 
@@ -88,10 +88,10 @@ def _check_archive(path: Path) -> None:
         )
 
 
-def _unpickling_problem(message: str) -> str:
+def _unpickling_problem(error: pickle.UnpicklingError) -> str:
     """Return what a refused pickle needs, extracted from torch's long message."""
-    match = re.search(r"GLOBAL (\S+)", message)
-    problem = f"it would run {match[1]}" if match else " ".join(message.split())[:160]
+    match = re.search(r"GLOBAL (\S+)", str(error))
+    problem = f"it would run {match[1]}" if match else one_line(error, 160)
     return (
         f"{problem}; expected only tensors and plain values: load the file where you trust it, "
         "and torch.save only those"
