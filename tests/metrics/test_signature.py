@@ -85,13 +85,13 @@ def test_the_command_runs_again_what_run_printed(
     [
         (
             ("detok:ptb.1", "detok:ptb.0"),
-            "not the signature's protocol: detok: ptb.0 there, ptb.1 here",
+            "not the signature's protocol: detok: the signature has ptb.0, this task ptb.1",
         ),
-        (("data:", "data:1234"), "data: 1234"),
+        (("data:", "data:1234"), "data: the signature has 1234"),
         (("unit:word+eol@", "unit:byte@"), "unit: byte@"),
         (("ctx:1024", "ctx:many"), "ctx: 'many'; expected a whole number"),
         (("task:ptb", "task:ptt"), "unknown task 'ptt'; did you mean 'ptb'?"),
-        (("start:eot", "start:none"), "start: none there, eot here"),
+        (("start:eot", "start:none"), "start: the signature has none, this task eot"),
         (("|ask:", "|ask"), "expected key:value"),
         (("task:", "tusk:"), "not a signature"),
         (

@@ -218,7 +218,7 @@ def test_nanogpt_by_character(tmp_path: Path) -> None:
     )[0]
     assert result.tally.tokens == result.tally.units.chars - 1 == len(text) - 1
     with pytest.raises(
-        UsageError, match=r"character 'É' \(at 2 of 'abÉd'\) is not among the \d+ characters"
+        UsageError, match=r"character 'É' \(at 2, in 'abÉd'\) is not among the \d+ characters"
     ):
         registry.load_model(f"nanogpt:{path}").encode("abÉd")
 

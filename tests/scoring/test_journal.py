@@ -130,7 +130,7 @@ def test_a_corrupt_chunk_is_scored_again(
     again = Counting()
     assert run(tmp_path, again) == whole
     assert again.calls == 1
-    assert caplog.text.count(f"of {chunk} is corrupt and will be scored again") == 1
+    assert caplog.text.count(f"{chunk}: chunk 3 is corrupt and will be scored again") == 1
 
 
 @pytest.mark.parametrize("array", ["logprobs", "is_greedy"])
@@ -142,7 +142,7 @@ def test_a_chunk_without_an_array_is_corrupt(
     del arrays[array]
     journal._write_arrays(chunks.path(0), arrays)
     assert chunks.read(0) is None
-    assert f"chunk 0 of {chunks.path(0)} is corrupt and will be scored again" in caplog.text
+    assert f"{chunks.path(0)}: chunk 0 is corrupt and will be scored again" in caplog.text
     assert not chunks.path(0).exists()
 
 
@@ -216,7 +216,7 @@ def test_chunks_without_a_result_are_reported(tmp_path: Path) -> None:
     assert [line.partition(": ")[2] for line in journal.incomplete([tmp_path])] == [
         "all 20 chunks are complete, but there is no result"
     ]
-    assert journal.incomplete([tmp_path], lambda decides: decides["task"] == "lambada") == []
+    assert journal.incomplete([tmp_path], lambda inputs: inputs["task"] == "lambada") == []
 
 
 def test_concurrent_shards_produce_the_result(tmp_path: Path, whole: Mapping[str, str]) -> None:

@@ -19,7 +19,10 @@ LAYER = re.compile(r"\.\d+\.")
 
 
 def check_config(name: str, config: Any, options: LoadOptions) -> None:
-    """Raise UsageError for a model that is not a causal LM, or whose quantization differs."""
+    """Raise UsageError for a model that is not a causal LM, or whose quantization does not fit.
+
+    It must be the one that `--quantization` names, and known to transformers.
+    """
     masked = [kind for kind in config.architectures or () if "MaskedLM" in kind]
     if getattr(config, "is_encoder_decoder", False) or masked:
         kind = masked[0] if masked else f"an encoder-decoder ({config.model_type})"
@@ -41,7 +44,7 @@ def check_config(name: str, config: Any, options: LoadOptions) -> None:
 
 
 def check_size(name: str, config: Any, options: LoadOptions) -> None:
-    """Raise UsageError if the config makes more parameters than the folder has bytes of weights.
+    """Raise UsageError if the config implies more parameters than the weights have bytes.
 
     This prevents a damaged config from allocating all memory. Skips checkpoints with their own code
     and quantized weights, whose size is not known.
@@ -62,8 +65,8 @@ def check_size(name: str, config: Any, options: LoadOptions) -> None:
     size = sum(path.stat().st_size for path in weight_files(Path(name)))
     if 0 < size < parameters:
         raise UsageError(
-            f"model {name}: its config makes {parameters} parameters; "
-            f"its weight files have {size} bytes"
+            f"model {name}: its config implies {parameters} parameters; "
+            f"its weight files have {size} bytes; expected at least one per parameter"
         )
 
 

@@ -50,7 +50,10 @@ def check_folder(folder: Path) -> None:
         # every row of an embedding and every layer has at least `width` weights of a byte
         needed = value if key in WIDTHS else value * max(width, 1)
         if value < 0 or max(needed, value) > size:
-            raise UsageError(f"{config_path}: {key} is {value}; the weights have only {size} bytes")
+            raise UsageError(
+                f"{config_path}: {key} is {value}; the weights have only {size} bytes; "
+                "expected a size that fits them"
+            )
 
 
 def _check_complete(path: Path) -> None:

@@ -72,8 +72,8 @@ def load(
     arguments = {"dtype": dtype, **placement}
     if gguf:
         arguments["gguf_file"] = gguf
-    if gguf and getattr(config, "n_ctx", None):
-        arguments["config"] = config
+        if getattr(config, "n_ctx", None):
+            arguments["config"] = config  # with the context that `_load_config` corrected
     model = _load_weights(name, options, arguments)
     identity = _model_fields(name, model, gguf) | _option_fields(options, model)
     if options.peft is not None:
@@ -110,7 +110,7 @@ def _split_revision(name: str, options: LoadOptions) -> tuple[str, LoadOptions]:
 def _load_config(name: str, options: LoadOptions, gguf: str | None) -> Any:
     """Load a model's config and check it, before memory is allocated for its weights."""
     with expected_errors(
-        *(f"model {name}", OSError, ValueError, StrictDataclassError), expectation=EXPECTATION
+        f"model {name}", OSError, ValueError, StrictDataclassError, expectation=EXPECTATION
     ):
         config = AutoConfig.from_pretrained(
             name, **_source(options), **({"gguf_file": gguf} if gguf else {})
@@ -128,7 +128,8 @@ def _load_tokenizer(name: str, options: LoadOptions, gguf: str | None) -> Loaded
     """Load the tokenizer that `--tokenizer` names, or the model's own."""
     place = str(Path(name) / gguf) if gguf else name
     with expected_errors(
-        *(f"model {name}", OSError, ValueError, ImportError),
+        f"model {name}",
+        *(OSError, ValueError, ImportError),
         expectation="a tokenizer beside the model, or --tokenizer",
     ):
         return loading.requested_tokenizer(options.tokenizer) or loading.from_place(

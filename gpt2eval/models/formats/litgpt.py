@@ -54,7 +54,7 @@ NEOX = {
     ".mlp.fc.": ".mlp.dense_h_to_4h.",
     ".mlp.proj.": ".mlp.dense_4h_to_h.",
 }
-# rows of queries, keys and values, number of groups, queries per group, head size -> some rows
+# (rows of queries, keys and values; groups; queries per group; head size) -> selected rows
 SelectRows = Callable[[Tensor, int, int, int], Tensor]
 
 
@@ -62,7 +62,7 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
     """Load a folder of LitGPT.
 
     Raises:
-        UsageError: If the folder is not one, or its architecture is not supported.
+        UsageError: If a file is missing, or the architecture is not supported.
     """
     folder = Path(rest)
     if missing := [name for name in FILES if not (folder / name).is_file()]:
@@ -71,7 +71,9 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
         )
     checkpoint = read(folder)
     with expected_errors(
-        *(f"model litgpt:{rest}", OSError, ValueError),
+        f"model litgpt:{rest}",
+        OSError,
+        ValueError,
         expectation="its tokenizer.json, or --tokenizer",
     ):
         tokenizer = loading.requested_tokenizer(options.tokenizer) or loading.from_place(
@@ -136,8 +138,8 @@ def _llama_weights(name: str, value: Tensor, config: LitConfig) -> Iterator[tupl
 
 def _replaced(name: str, replacements: Mapping[str, str]) -> str:
     name = name.replace(".attn.attn.", ".attn.qkv.")
-    for theirs, ours in replacements.items():
-        name = name.replace(theirs, ours)
+    for old, new in replacements.items():
+        name = name.replace(old, new)
     return name
 
 
@@ -147,7 +149,7 @@ def _rows(value: Tensor, config: LitConfig, select: SelectRows) -> LazyTensor:
     head_size = config["head_size"]
     queries = config["n_head"] // groups  # per group
     if len(value) != groups * (queries + 2) * head_size:
-        # not a shape of the architecture; reported later
+        # the wrong shape for the architecture, which `load_converted` reports
         return LazyTensor(tuple(value.shape), lambda: value)
     shape = select(value.to("meta"), groups, queries, head_size).shape
     return LazyTensor(tuple(shape), lambda: select(value, groups, queries, head_size).contiguous())

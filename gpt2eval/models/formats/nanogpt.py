@@ -108,10 +108,8 @@ def _zeros(size: int) -> LazyTensor:
 
 def _load_tokenizer(path: Path, choice: str | None) -> LoadedTokenizer:
     """Load the characters of a `meta.pkl`, or a GPT-2 tokenizer."""
-    if choice and not choice.endswith(".pkl"):
-        return loading.gpt2_tokenizer_for(path, choice)
     meta = Path(choice) if choice else path.parent / "meta.pkl"
-    if not choice and not meta.is_file():
+    if not (choice.endswith(".pkl") if choice else meta.is_file()):
         return loading.gpt2_tokenizer_for(path, choice)
     content: Any = safe.load_plain_pickle(meta)
     vocabulary = content.get("stoi") if isinstance(content, dict) else None
@@ -123,6 +121,6 @@ def _load_tokenizer(path: Path, choice: str | None) -> LoadedTokenizer:
 
 
 def _is_character(entry: tuple[Any, Any]) -> bool:
-    """Whether a vocabulary entry is one character and its id."""
+    """Return whether a vocabulary entry is one character and its id."""
     character, id_ = entry
     return isinstance(character, str) and len(character) == 1 and type(id_) is int and id_ >= 0

@@ -24,7 +24,7 @@ FILES = ("checkpoint", "hparams.json", "encoder.json", "vocab.bpe")
 
 
 def load(rest: str, options: LoadOptions) -> CausalModel:
-    """Load a folder of OpenAI's release. Raises UsageError if the folder is not one."""
+    """Load a folder of OpenAI's release. Raises UsageError if a file is missing or invalid."""
     folder = Path(rest)
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise UsageError(

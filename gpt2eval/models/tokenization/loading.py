@@ -120,7 +120,7 @@ def from_place(
 ) -> LoadedTokenizer:
     """Return the tokenizer of a Hub id, a folder, a `tokenizer.json` or a GGUF file.
 
-    `choice` decides if transformers and the checkpoint's own file disagree, see
+    Where transformers and the checkpoint's own file disagree, `choice` decides; see
     `fingerprint.choose`. Raises UsageError for a tokenizer that is not fast; errors of
     transformers pass through.
     """
@@ -173,7 +173,7 @@ def requested_tokenizer(choice: str | None) -> LoadedTokenizer | None:
 def gpt2_tokenizer_for(weights: Path, choice: str | None) -> LoadedTokenizer:
     """Return the tokenizer for a GPT-2-like weights file that contains none.
 
-    That is the requested one, else the one in the same folder, else `gpt2` of the Hub. Raises
+    It is the requested one, else the one in the same folder, else the Hub's `gpt2`. Raises
     UsageError if none can be loaded.
     """
     if tokenizer := requested_tokenizer(choice):
