@@ -235,7 +235,10 @@ def test_megatron_asks_for_the_last_word(folder: Path) -> None:
             predicted = model(input_ids=torch.tensor([inputs])).logits[0].argmax(-1)[-len(label) :]
         correct += predicted.tolist() == label
     measured = ours(folder, "lambada/megatron", LAMBADA)["acc"]
-    assert (measured.value, measured.units) == (pytest.approx(100 * correct / len(texts)), len(texts))
+    assert (measured.value, measured.units) == (
+        pytest.approx(100 * correct / len(texts)),
+        len(texts),
+    )
 
 
 # -- llama.cpp -------------------------------------------------------------------------------------
