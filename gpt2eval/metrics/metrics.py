@@ -15,7 +15,18 @@ from gpt2eval.metrics.intervals import resampled_rates, wilson
 from gpt2eval.metrics.result import Estimate
 from gpt2eval.types import Scored, Tally
 
-ACCURACIES = {"acc": "correct", "acc_unfiltered": "unfiltered"}
+ACCURACIES = {
+    "acc": "correct",
+    "acc_unfiltered": "unfiltered",
+}  # the field of a tally that each sums
+FIXED_UNITS = {
+    "bpb": "byte",
+    "byte_ppl": "byte",
+    "bpc": "char",
+    "nats_per_token": "token",
+    "acc": "record",
+    "acc_unfiltered": "record",
+}
 
 
 def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]:
@@ -110,15 +121,9 @@ def measure(name: str, parts: Sequence[Tally], unit: str) -> Estimate:
         unit: Denominator of `ppl`; the other metrics have a fixed one.
 
     Raises:
-        UsageError: The count of the denominator is zero.
+        UsageError: If the denominator's count is zero.
     """
-    units_of = {
-        "bpb": "byte",
-        "byte_ppl": "byte",
-        "bpc": "char",
-        "nats_per_token": "token",
-    } | dict.fromkeys(ACCURACIES, "record")
-    unit = units_of.get(name, unit)
+    unit = FIXED_UNITS.get(name, unit)
     nats = math.fsum(t.nats for t in parts)
     units = sum(count(t, unit) for t in parts)
     if not units:

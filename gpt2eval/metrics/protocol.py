@@ -42,7 +42,7 @@ class ProtocolFields:
 
 
 # Marks of detokenizers that cannot be inverted, by class and `invertible`.
-KIND = {(Detokenizer, False): "(one-way)", (OneWaySteps, False): "(published,one-way)"}
+MARKS = {(Detokenizer, False): "(one-way)", (OneWaySteps, False): "(published,one-way)"}
 
 
 def window(
@@ -87,7 +87,7 @@ def fields(
         data=corpus.sha256[:8] + ("" if corpus.published else "!"),
         ask=task.ask,
         records=task.format if task.ask == "everything" and task.format != "stream" else None,
-        detok=detokenizer.name + KIND.get((type(detokenizer), detokenizer.invertible), "")
+        detok=detokenizer.name + MARKS.get((type(detokenizer), detokenizer.invertible), "")
         if detokenizer
         else "none",
         lead=None if task.lead is None else repr(task.lead).strip("'"),
@@ -107,8 +107,8 @@ def fields(
 def check(task: Task, protocol: ProtocolFields, expected: Mapping[str, str]) -> None:
     """Raise UsageError, naming the fields, if a protocol is not the expected one."""
     if differing := differences(expected, protocol.stated()):
-        fields = "; ".join(
-            f"{key}: {theirs or '(none)'} there, {ours or '(none)'} here"
+        details = "; ".join(
+            f"{key}: the signature has {theirs or '(none)'}, this task {ours or '(none)'}"
             for key, theirs, ours in differing
         )
-        raise UsageError(f"task {task.full_name}: not the signature's protocol: {fields}")
+        raise UsageError(f"task {task.full_name}: not the signature's protocol: {details}")

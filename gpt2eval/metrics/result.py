@@ -1,4 +1,4 @@
-"""The result of one task on one model: its metrics, and everything that decides them."""
+"""The result of one task on one model: its metrics, and everything that determines them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ class RoundTripCounts:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One task measured on one model: its metrics, their sums, and everything that decides them.
+    """One task measured on one model: its metrics, their sums, and all that determines them.
 
     Each metric's value is an attribute: `result.ppl`, `result.acc`. `result.metric("acc")` also
     has the interval, the unit and the signature.

@@ -121,9 +121,9 @@ def comparable(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[boo
     if protocol:
         return False, f"the protocols differ in {', '.join(protocol)}"
     if "tok" in differing and first.get("unit", "").startswith("token@"):
-        return False, "they are per token, of different tokenizers"
+        return False, "both are per token, with different tokenizers"
     if "v" in differing:
-        return False, "they are of different versions of gpt2eval"
+        return False, "they come from different versions of gpt2eval"
     is_half = bool({first.get("dtype"), second.get("dtype")} & HALF)
     if "quant" in differing or ("dtype" in differing and is_half):
         return (
@@ -134,5 +134,5 @@ def comparable(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[boo
     if digits := sorted(DIGITS_ONLY & differing.keys()):
         return True, f"one protocol; {', '.join(digits)} may move the last digits"
     return True, "one protocol" + (
-        "" if "model" in first and "model" in second else ", as far as given"
+        "" if "model" in first and "model" in second else ", as far as the signatures state it"
     )

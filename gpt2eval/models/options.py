@@ -11,14 +11,14 @@ class LoadOptions:
 
     Args:
         dtype: The precision of weights and arithmetic: float32, float16, bfloat16 or float64.
-        device: `auto` (the GPU if one exists, else the CPU) or a device of PyTorch's.
+        device: `auto` (the GPU if one exists, else the CPU) or a PyTorch device.
         revision: A branch, tag or commit on the Hub.
         attn: The attention implementation: `packed`, or one of transformers'.
         trust_remote_code: Whether code that comes with the checkpoint may run.
         device_map: How transformers distributes layers over devices, such as `auto`.
         tp: The number of processes for tensor parallelism.
         tokenizer: `auto`, `file`, or a folder, file or Hub id to load the tokenizer from.
-        peft: An adapter folder or Hub id to merge into the weights.
+        peft: The folder or Hub id of an adapter to merge into the weights.
         quantization: A method that stores weights in fewer bits.
         api_key_file: A file with the key of a model server.
 

@@ -38,11 +38,11 @@ class Journal:
     count: int
 
     @classmethod
-    def open(cls, folder: Path, decides: Mapping[str, object], count: int) -> "Journal":
-        """Open the journal of a run. `decides` is everything that the numbers depend on."""
-        identity = {"format": FORMAT, "decided_by": decides}
+    def open(cls, folder: Path, inputs: Mapping[str, object], count: int) -> "Journal":
+        """Open the journal of a run. `inputs` is everything that the numbers depend on."""
+        identity = {"format": FORMAT, "decided_by": inputs}
         key = sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:20]
-        content = {"format": FORMAT, "key": key, "chunks": count, "decided_by": decides}
+        content = {"format": FORMAT, "key": key, "chunks": count, "decided_by": inputs}
         write_atomic(folder / "journal.json", json.dumps(content, indent=1, default=str).encode())
         return cls(folder, key, count)
 
@@ -59,7 +59,7 @@ class Journal:
         if arrays is not None and arrays.keys() >= REQUIRED:
             columns = {name: arrays[name] for name in TokenScores._fields if name in arrays}
             return TokenScores(**columns)
-        notify(f"chunk {number} of {path} is corrupt and will be scored again")
+        notify(f"{path}: chunk {number} is corrupt and will be scored again")
         with suppress(FileNotFoundError):
             path.unlink()
         return None
@@ -101,7 +101,7 @@ class _Header(NamedTuple):
     """The content of a `journal.json`; `journal` is None for another version's format."""
 
     journal: Journal | None
-    decides: Mapping[str, object]
+    inputs: Mapping[str, object]
 
 
 def of_folder(folder: Path) -> Journal | None:
@@ -113,7 +113,7 @@ def of_folder(folder: Path) -> Journal | None:
 
 
 def incomplete(
-    places: Sequence[Path], wanted: Callable[[Mapping[str, object]], bool] = lambda decides: True
+    places: Sequence[Path], wanted: Callable[[Mapping[str, object]], bool] = lambda inputs: True
 ) -> list[str]:
     """Return a line for each journal below `places` that lacks chunks or a result.
 
@@ -129,7 +129,7 @@ def incomplete(
         except UNREADABLE_HEADER:
             lines.append(f"{path}: cannot be read")
             continue
-        if wanted(header.decides):
+        if wanted(header.inputs):
             lines += _problems(folder, header.journal, has_result=has_result)
     return lines
 
@@ -153,10 +153,10 @@ def _journal_files(places: Sequence[Path]) -> list[Path]:
 def _read_header(path: Path) -> _Header:
     """Read a `journal.json`. Raises one of `UNREADABLE_HEADER`."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    decides = dict(content["decided_by"])
+    inputs = dict(content["decided_by"])
     if content.get("format", 1) != FORMAT:
-        return _Header(None, decides)
-    return _Header(Journal(path.parent, content["key"], int(content["chunks"])), decides)
+        return _Header(None, inputs)
+    return _Header(Journal(path.parent, content["key"], int(content["chunks"])), inputs)
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -65,9 +65,9 @@ class Sheet:
         """Sum the scores of passage `number` over each of its parts.
 
         A part's nats are -sum(weight * logprob) over the tokens in `tokens` that end in it. Tokens
-        that end before the first part (a question's tokens after the common prefix) count to the
-        first part. A token straddles if the start of the first part or the end of the last part
-        lies strictly inside it.
+        that end before the first part (a question's tokens after the common prefix) count toward
+        the first part. A token straddles if the start of the first part or the end of the last
+        part lies strictly inside it.
         """
         base = int(self.starts[number])
         place = slice(base + tokens.start, base + tokens.stop)

@@ -1,7 +1,7 @@
 """Windows over a stream: which tokens each forward pass scores, and which tokens precede them.
 
-Implements this package's own windows and those of three other tools. Knows positions only, not
-tokens, texts or models. The docs page "Protocols and windows" compares the kinds.
+Implements this package's own windows and the windows of three other tools. Knows positions only,
+not tokens, texts or models. The docs page "Protocols and windows" compares the kinds.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -77,7 +77,7 @@ def restart(length: int, context: int, stride: int) -> Iterator[Span]:
 
 
 def second_half(length: int, context: int, _: int) -> Iterator[Span]:
-    """Score the second half of each of a series of disjoint windows, minus its middle token.
+    """Cut the stream into disjoint windows; score the second half of each but its first token.
 
     Omits an incomplete last window.
     Source: `perplexity` of llama.cpp, tools/perplexity.

@@ -132,11 +132,11 @@ def answer(
     *,
     record: int = 0,
     right: bool = False,
-    hits: int = 0,
+    greedy: int = 0,
     unscored: int = 0,
 ) -> Scored:
     passage = Passage(record, "text", (Part(0, 4, Units(1, 0, 4, 4)),), right=right)
-    return Scored(passage, np.array([nats]), np.array([tokens]), np.array([hits]), unscored, 0)
+    return Scored(passage, np.array([nats]), np.array([tokens]), np.array([greedy]), unscored, 0)
 
 
 @pytest.mark.parametrize(
@@ -166,13 +166,15 @@ def test_per_token_divides_each_choice_by_its_tokens() -> None:
     assert tallies(tie, per_token=True)[0].correct == 0
 
 
-@pytest.mark.parametrize(("hits", "unscored", "correct"), [(3, 0, 1), (2, 0, 0), (3, 1, 0)])
-def test_a_word_is_right_when_all_its_tokens_are(hits: int, unscored: int, correct: int) -> None:
-    (tally,) = tallies([answer(1.0, 3, right=True, hits=hits, unscored=unscored)])
+@pytest.mark.parametrize(("greedy", "unscored", "correct"), [(3, 0, 1), (2, 0, 0), (3, 1, 0)])
+def test_a_word_is_right_if_all_its_tokens_are_greedy(
+    greedy: int, unscored: int, correct: int
+) -> None:
+    (tally,) = tallies([answer(1.0, 3, right=True, greedy=greedy, unscored=unscored)])
     assert (tally.correct, tally.unscored) == (correct, unscored)
 
 
-def test_records_stay_apart_and_parts_count_their_record_once() -> None:
+def test_records_stay_separate_and_each_counts_once() -> None:
     passage = passages.everything(passages.Record(0, "a b\nc d\n"))[0]
     stream = Scored(passage, np.array([1.0, 2.0]), np.array([3, 4]), np.array([0, 0]), 1, 2)
     alone = tallies([stream])
@@ -180,16 +182,16 @@ def test_records_stay_apart_and_parts_count_their_record_once() -> None:
         (1.0, 3, 1, 1),
         (2.0, 4, 0, 0),
     ]
-    found = tallies([stream, answer(5.0, record=1, right=True)])
-    assert [(t.nats, t.tokens, t.records) for t in found] == [(3.0, 7, 1), (5.0, 1, 1)]
-    assert sum(found, Tally()) == Tally(8.0, 8, Units(5, 2, 12, 12, 5, 2), 2, 0, 1, 2)
+    by_record = tallies([stream, answer(5.0, record=1, right=True)])
+    assert [(t.nats, t.tokens, t.records) for t in by_record] == [(3.0, 7, 1), (5.0, 1, 1)]
+    assert sum(by_record, Tally()) == Tally(8.0, 8, Units(5, 2, 12, 12, 5, 2), 2, 0, 1, 2)
 
 
 # -- intervals -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("correct", "asked", "low", "high"),
+    ("correct", "total", "low", "high"),
     [
         (81, 263, 0.2553, 0.3662),
         (15, 148, 0.0624, 0.1605),
@@ -198,31 +200,32 @@ def test_records_stay_apart_and_parts_count_their_record_once() -> None:
     ],
 )
 def test_wilsons_interval_is_the_published_one(
-    correct: int, asked: int, low: float, high: float
+    correct: int, total: int, low: float, high: float
 ) -> None:
     """Newcombe 1998, Statistics in Medicine 17, table I, method 3."""
-    assert wilson(correct, asked) == pytest.approx((low, high), abs=5e-5)
+    assert wilson(correct, total) == pytest.approx((low, high), abs=5e-5)
 
 
 @given(st.integers(1, 3000), st.data())
-def test_wilsons_bounds_solve_their_equation(asked: int, data: st.DataObject) -> None:
-    correct = data.draw(st.integers(0, asked))
-    low, high = wilson(correct, asked)
-    assert 0 <= low <= correct / asked <= high <= 1
+def test_wilsons_bounds_solve_their_equation(total: int, data: st.DataObject) -> None:
+    correct = data.draw(st.integers(0, total))
+    low, high = wilson(correct, total)
+    assert 0 <= low <= correct / total <= high <= 1
     for p in (low, high):
-        assert abs(correct / asked - p) == pytest.approx(
-            1.959964 * math.sqrt(p * (1 - p) / asked), abs=1e-6
+        assert abs(correct / total - p) == pytest.approx(
+            1.959964 * math.sqrt(p * (1 - p) / total), abs=1e-6
         )
 
 
 def test_accuracy_has_wilsons_interval_in_percent() -> None:
-    found = measure("acc", [Tally(records=1, correct=i < 81) for i in range(263)], "word")
-    assert found.interval == pytest.approx((25.53, 36.62), abs=5e-3)
+    estimate = measure("acc", [Tally(records=1, correct=i < 81) for i in range(263)], "word")
+    assert estimate.interval == pytest.approx((25.53, 36.62), abs=5e-3)
 
 
-def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
+def test_the_bootstrap_interval_has_about_its_nominal_coverage() -> None:
     random = np.random.default_rng(11)
-    covered, trials = 0, 60
+    covered = 0
+    trials = 60
     for _ in range(trials):
         units = random.integers(5, 40, size=100)
         nats = random.gamma(4 * units, 0.75)  # 3 nats a unit
@@ -230,27 +233,27 @@ def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
             Tally(n, 1, Units(words=int(u)))
             for n, u in zip(nats.tolist(), units.tolist(), strict=True)
         ]
-        found = measure("ppl", parts, "word")
-        assert found.interval
-        low, high = found.interval
-        assert low < found.value < high
+        estimate = measure("ppl", parts, "word")
+        assert estimate.interval
+        low, high = estimate.interval
+        assert low < estimate.value < high
         covered += low <= math.exp(3) <= high
     assert 0.87 <= covered / trials < 1
 
 
-def test_the_bootstrap_is_as_wide_as_the_standard_error() -> None:
+def test_the_bootstrap_interval_agrees_with_the_standard_error() -> None:
     nats = np.random.default_rng(5).normal(10, 2, size=400)
-    found = measure("nats_per_token", [Tally(float(n), 1) for n in nats], "word")
-    assert found.interval
-    low, high = found.interval
+    estimate = measure("nats_per_token", [Tally(float(n), 1) for n in nats], "word")
+    assert estimate.interval
+    low, high = estimate.interval
     assert high - low == pytest.approx(2 * intervals.Z95 * nats.std() / 20, rel=0.1)
 
 
 def test_one_part_has_no_interval() -> None:
-    found = measure("bpb", [Tally(10.0, 1, Units(bytes=10))], "byte")
-    assert found.interval is None
+    estimate = measure("bpb", [Tally(10.0, 1, Units(bytes=10))], "byte")
+    assert estimate.interval is None
 
 
-def test_an_interval_is_the_same_every_time() -> None:
+def test_the_bootstrap_is_deterministic() -> None:
     parts = [Tally(float(i), 1, Units(words=2)) for i in range(20)]
     assert measure("ppl", parts, "word") == measure("ppl", parts, "word")

@@ -37,20 +37,20 @@ WIKITEXT = demo.data()["wikitext2"]
 LAMBADA = demo.data()["lambada"]
 
 
-@pytest.fixture(scope="module", params=["plain", "begins by itself"])
+@pytest.fixture(scope="module", params=["plain", "adds a start token"])
 def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A small random model of context 64 with the demo's tokenizer.
 
     The second variant's tokenizer adds a first token to every text and has a token `<unk>`.
     """
-    made = tmp_path_factory.mktemp("model")
+    path = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
     model = GPT2LMHeadModel(
         GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64, vocab_size=2561)
     )
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
-    model.save_pretrained(made)
+    model.save_pretrained(path)
     backend = Tokenizer.from_file(str(DEMO / "model" / "tokenizer.json"))
     end = AutoTokenizer.from_pretrained(str(DEMO / "model")).eos_token
     if request.param != "plain":
@@ -60,9 +60,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
             single=f"{end} $A", special_tokens=[(end, backend.token_to_id(end))]
         )
     PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=end, bos_token=end).save_pretrained(
-        made
+        path
     )
-    return made
+    return path
 
 
 def ours(folder: Path, task: str, data: Path) -> Mapping[str, MetricValue]:
@@ -76,14 +76,14 @@ def loaded(folder: Path) -> tuple[Any, Any]:
 
 
 def as_text(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of a text in which special tokens are text like any other."""
+    """Return the tokens of a text; special tokens in it are read as text."""
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.encode_special_tokens = True
     return backend.encode(text, add_special_tokens=False).ids
 
 
 def nats(model: Any, inputs: list[int], targets: list[int]) -> float:
-    """-log P of the targets, the last of them predicted from all inputs."""
+    """Return -log P of the targets; all inputs precede the last one."""
     with torch.inference_mode():
         scores = model(input_ids=torch.tensor([inputs])).logits[0].double().log_softmax(-1)
     return -float(sum(scores[len(inputs) - len(targets) + i, t] for i, t in enumerate(targets)))
@@ -123,38 +123,40 @@ def test_lm_evaluation_harness_prints_the_same(folder: Path, tmp_path: Path) -> 
     assert ended.returncode == 0, ended.stderr[-3000:]
     theirs = json.loads(ended.stdout.splitlines()[-1])
     wikitext = theirs["wikitext_here"]
-    made = ours(folder, "wikitext2/lm_eval", WIKITEXT)
-    assert math.log(made["ppl"].value) == pytest.approx(
+    metrics = ours(folder, "wikitext2/lm_eval", WIKITEXT)
+    assert math.log(metrics["ppl"].value) == pytest.approx(
         math.log(wikitext["word_perplexity,none"]), rel=1e-5
     )
-    assert math.log(made["byte_ppl"].value) == pytest.approx(
+    assert math.log(metrics["byte_ppl"].value) == pytest.approx(
         math.log(wikitext["byte_perplexity,none"]), rel=1e-5
     )
-    assert made["bpb"].value == pytest.approx(wikitext["bits_per_byte,none"], rel=1e-5)
+    assert metrics["bpb"].value == pytest.approx(wikitext["bits_per_byte,none"], rel=1e-5)
     for name, lambada in (
         ("lm_eval", theirs["openai_here"]),
         ("lm_eval_standard", theirs["standard_here"]),
     ):
-        asked = ours(folder, f"lambada/{name}", passages)
-        assert math.log(asked["ppl"].value) == pytest.approx(
+        lambada_metrics = ours(folder, f"lambada/{name}", passages)
+        assert math.log(lambada_metrics["ppl"].value) == pytest.approx(
             math.log(lambada["perplexity,none"]), rel=1e-5
         )
-        assert asked["acc"].value == pytest.approx(100 * lambada["acc,none"], abs=1e-9)
+        assert lambada_metrics["acc"].value == pytest.approx(100 * lambada["acc,none"], abs=1e-9)
 
 
 def test_lm_evaluation_harness_written_out(folder: Path) -> None:
     tokenizer, model = loaded(folder)
-    total, words, size = 0.0, 0, 64
+    total = 0.0
+    words = 0
+    size = 64
     for page in (record.text for record in PARSERS["pages"](WIKITEXT.read_text(), "")):
         ids = tokenizer.encode(load_detokenizer("megatron").do(page).text)
         words += len(re.split(r"\s+", page))
-        for at in range(0, len(ids), size):
-            end = min(at + size, len(ids))
-            reach = [tokenizer.bos_token_id, *ids][max(0, end - size) : end]
-            total += nats(model, reach, ids[at:end])
-    made = ours(folder, "wikitext2/lm_eval", WIKITEXT)["ppl"]
-    assert made.units == words
-    assert math.log(made.value) * words == pytest.approx(total, rel=1e-6)
+        for first in range(0, len(ids), size):
+            end = min(first + size, len(ids))
+            window = [tokenizer.bos_token_id, *ids][max(0, end - size) : end]
+            total += nats(model, window, ids[first:end])
+    measured = ours(folder, "wikitext2/lm_eval", WIKITEXT)["ppl"]
+    assert measured.units == words
+    assert math.log(measured.value) * words == pytest.approx(total, rel=1e-6)
 
 
 # -- the transformers documentation's recipe -------------------------------------------------------
@@ -171,7 +173,9 @@ def test_the_recipe_of_the_transformers_documentation(
     ids = tokenizer(
         "\n\n".join("" if line == " " else f"{line}\n" for line in lines), return_tensors="pt"
     ).input_ids
-    total, count, before = 0.0, 0, 0
+    total = 0.0
+    count = 0
+    before = 0
     for begin in range(0, ids.shape[1], stride):
         end = min(begin + 64, ids.shape[1])
         labels = ids[:, begin:end].clone()
@@ -179,7 +183,9 @@ def test_the_recipe_of_the_transformers_documentation(
         with torch.inference_mode():
             loss = model(input_ids=ids[:, begin:end], labels=labels).loss
         losses = int((labels != -100).sum()) - 1
-        total, count, before = total + float(loss) * losses, count + losses, end
+        total += float(loss) * losses
+        count += losses
+        before = end
         if end == ids.shape[1]:
             break
     from gpt2eval.pipeline import Settings
@@ -187,8 +193,8 @@ def test_the_recipe_of_the_transformers_documentation(
     result = evaluate(
         str(folder), [task], data={"wikitext2": WIKITEXT}, settings=Settings(stride=stride)
     )[0]
-    made = result.primary
-    assert made.units == count
+    measured = result.primary
+    assert measured.units == count
     assert result.tally.nats == pytest.approx(total, rel=1e-5)
 
 
@@ -199,7 +205,9 @@ def test_megatron(folder: Path) -> None:
     tokenizer, model = loaded(folder)
     text = WIKITEXT.read_text()
     ids = as_text(tokenizer, load_detokenizer("megatron").do(text).text)
-    size, overlap, total = 64, 32, 0.0
+    size = 64
+    overlap = 32
+    total = 0.0
     for index in range(max(math.ceil(max(len(ids) - 1 - overlap, 0) / overlap) + 1, 1)):
         window = ids[index * overlap : index * overlap + size + 1]
         mask = np.zeros(size, np.bool_)
@@ -209,14 +217,15 @@ def test_megatron(folder: Path) -> None:
         counted = [i for i in range(size) if mask[i]]
         if counted:
             total += nats(model, window[:-1], [window[i + 1] for i in counted])
-    made = ours(folder, "wikitext103/megatron", WIKITEXT)["ppl"]
-    assert made.units == len(text.strip().split(" ")) - 1
-    assert math.log(made.value) * made.units == pytest.approx(total, rel=1e-6)
+    measured = ours(folder, "wikitext103/megatron", WIKITEXT)["ppl"]
+    assert measured.units == len(text.strip().split(" ")) - 1
+    assert math.log(measured.value) * measured.units == pytest.approx(total, rel=1e-6)
 
 
 def test_megatron_asks_for_the_last_word(folder: Path) -> None:
     tokenizer, model = loaded(folder)
-    correct, texts = 0, [json.loads(line)["text"] for line in LAMBADA.read_text().splitlines()]
+    correct = 0
+    texts = [json.loads(line)["text"] for line in LAMBADA.read_text().splitlines()]
     for text in texts:
         word = text.split()[-1]
         context = tokenizer.encode(text[: text.rfind(word)].strip(), add_special_tokens=False)
@@ -225,8 +234,11 @@ def test_megatron_asks_for_the_last_word(folder: Path) -> None:
         with torch.inference_mode():
             predicted = model(input_ids=torch.tensor([inputs])).logits[0].argmax(-1)[-len(label) :]
         correct += predicted.tolist() == label
-    made = ours(folder, "lambada/megatron", LAMBADA)["acc"]
-    assert (made.value, made.units) == (pytest.approx(100 * correct / len(texts)), len(texts))
+    measured = ours(folder, "lambada/megatron", LAMBADA)["acc"]
+    assert (measured.value, measured.units) == (
+        pytest.approx(100 * correct / len(texts)),
+        len(texts),
+    )
 
 
 # -- llama.cpp -------------------------------------------------------------------------------------
@@ -238,15 +250,18 @@ def test_llama_cpp(folder: Path) -> None:
     tokens = [tokenizer.bos_token_id] * begins + as_text(
         tokenizer, WIKITEXT.read_text().removesuffix("\n")
     )
-    size, total, count = 64, 0.0, 0
+    size = 64
+    total = 0.0
+    count = 0
     for chunk in range(len(tokens) // size):
         window = tokens[chunk * size : (chunk + 1) * size]
         targets = window[size // 2 + 1 :]
         inputs = [tokenizer.bos_token_id, *window[1:-1]] if begins else window[:-1]
-        total, count = total + nats(model, inputs, targets), count + len(targets)
-    made = ours(folder, "wikitext2/llama_cpp", WIKITEXT)["ppl"]
-    assert made.units == count
-    assert math.log(made.value) * count == pytest.approx(total, rel=1e-6)
+        total += nats(model, inputs, targets)
+        count += len(targets)
+    measured = ours(folder, "wikitext2/llama_cpp", WIKITEXT)["ppl"]
+    assert measured.units == count
+    assert math.log(measured.value) * count == pytest.approx(total, rel=1e-6)
 
 
 # -- windows ---------------------------------------------------------------------------------------

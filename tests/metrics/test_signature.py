@@ -23,20 +23,19 @@ NAMES = [
     for task in catalog.files("tasks")
     for variant in ("", *load_task(task).variants)
 ]
-DATA = demo.data() | {
-    "webtext": demo.data()["lambada"]
-}  # whose lines are {"text": ...} as well; WebText cannot be embedded
+# The package holds no WebText; LAMBADA's lines have the same form, {"text": ...}.
+DATA = demo.data() | {"webtext": demo.data()["lambada"]}
 TOY = {"data": DATA, "settings": Settings(limit=4)}
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.text(), max_size=6))
-def test_any_fields_read_back(fields: dict[str, str]) -> None:
+def test_fields_survive_the_round_trip(fields: dict[str, str]) -> None:
     fields = {"task": "mine"} | fields
     assert read(written(fields)) == fields
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_protocol_reads_back_and_runs_again(
+def test_every_signature_is_parsed_and_reproduced(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (result,) = evaluate("toy:unigram", [name], **TOY)
@@ -54,7 +53,7 @@ def test_every_protocol_reads_back_and_runs_again(
     assert [m.value for m in again.metrics.values()] == [m.value for m in result.metrics.values()]
 
 
-def test_the_command_runs_again_what_run_printed(
+def test_the_command_reproduces_every_signature_that_run_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def printed(*words: str) -> list[str]:
@@ -85,13 +84,13 @@ def test_the_command_runs_again_what_run_printed(
     [
         (
             ("detok:ptb.1", "detok:ptb.0"),
-            "not the signature's protocol: detok: ptb.0 there, ptb.1 here",
+            "not the signature's protocol: detok: the signature has ptb.0, this task ptb.1",
         ),
-        (("data:", "data:1234"), "data: 1234"),
+        (("data:", "data:1234"), "data: the signature has 1234"),
         (("unit:word+eol@", "unit:byte@"), "unit: byte@"),
         (("ctx:1024", "ctx:many"), "ctx: 'many'; expected a whole number"),
         (("task:ptb", "task:ptt"), "unknown task 'ptt'; did you mean 'ptb'?"),
-        (("start:eot", "start:none"), "start: none there, eot here"),
+        (("start:eot", "start:none"), "start: the signature has none, this task eot"),
         (("|ask:", "|ask"), "expected key:value"),
         (("task:", "tusk:"), "not a signature"),
         (
@@ -103,7 +102,9 @@ def test_the_command_runs_again_what_run_printed(
         (("|dtype:", "|quant:gptq|dtype:"), "quant: the signature has gptq, this model (none)"),
     ],
 )
-def test_what_cannot_be_run_again_is_one_line(edit: tuple[str, str], expected: str) -> None:
+def test_a_signature_that_cannot_be_reproduced_is_a_one_line_error(
+    edit: tuple[str, str], expected: str
+) -> None:
     (result,) = evaluate("toy:unigram", ["ptb"], **TOY)
     line = result.signature
     assert edit[0] in line
@@ -131,7 +132,7 @@ def test_a_local_model_is_needed_to_run_its_signature_again(
         rerun(result.signature, data=data)
     (again,) = rerun(result.signature, str(folder), data=data)
     assert again.metrics == result.metrics
-    monkeypatch.chdir(tmp_path)  # the folder is here
+    monkeypatch.chdir(tmp_path)  # where the signature's label is the name of a folder
     (again,) = rerun(result.signature, data=data)
     assert again.metrics == result.metrics
     config = json.loads((folder / "config.json").read_text())
@@ -169,7 +170,7 @@ BASE = (
 
 
 @pytest.mark.parametrize(
-    ("edit", "yes", "why"),
+    ("edit", "is_comparable", "reason"),
     [
         (("", ""), True, "one protocol"),
         (("model:a@1", "model:b@2"), True, "one protocol"),
@@ -187,14 +188,16 @@ BASE = (
         (("task:ptb", "task:mine"), True, "one protocol"),
     ],
 )
-def test_what_may_be_compared(edit: tuple[str, str], yes: bool, why: str) -> None:
+def test_which_numbers_are_comparable(
+    edit: tuple[str, str], is_comparable: bool, reason: str
+) -> None:
     a, b = read(BASE), read(BASE.replace(*edit))
-    assert comparable(a, b)[0] is yes
-    assert why in comparable(a, b)[1]
+    assert comparable(a, b)[0] is is_comparable
+    assert reason in comparable(a, b)[1]
     assert len(differences(a, b)) == (edit[0] != edit[1])
-    said = diff(BASE, BASE.replace(*edit)).splitlines()
-    assert said[-1].startswith(f"comparable: {'yes' if yes else 'no'}, ")
-    assert len(said) == 1 + (edit[0] != edit[1])
+    lines = diff(BASE, BASE.replace(*edit)).splitlines()
+    assert lines[-1].startswith(f"comparable: {'yes' if is_comparable else 'no'}, ")
+    assert len(lines) == 1 + (edit[0] != edit[1])
 
 
 def test_per_token_numbers_of_two_tokenizers_do_not_compare() -> None:
@@ -203,7 +206,7 @@ def test_per_token_numbers_of_two_tokenizers_do_not_compare() -> None:
     assert not comparable(read(per_token), read(per_token.replace("tok:11", "tok:22")))[0]
 
 
-def test_results_are_named_by_their_places(tmp_path: Path) -> None:
+def test_diff_accepts_paths_of_results(tmp_path: Path) -> None:
     evaluate("toy:unigram", ["ptb", "text8"], out=tmp_path, **TOY)
     ptb = tmp_path / "toy-unigram" / "ptb"
     assert diff(str(ptb), str(ptb / "result.json")) == "comparable: yes, one protocol"
@@ -221,6 +224,6 @@ def test_the_same_bytes_in_other_records_do_not_compare(tmp_path: Path) -> None:
     files = {"lm1b": demo.data()["lm1b"]}
     for name in ("lm1b", "lm1b/stream"):
         evaluate("toy:uniform-bytes", [name], data=files, out=tmp_path / name.replace("/", "-"))
-    said = diff(str(tmp_path / "lm1b"), str(tmp_path / "lm1b-stream"))
-    assert "records: lines != (none)" in said
-    assert "comparable: no, the protocols differ in records" in said
+    output = diff(str(tmp_path / "lm1b"), str(tmp_path / "lm1b-stream"))
+    assert "records: lines != (none)" in output
+    assert "comparable: no, the protocols differ in records" in output

@@ -21,17 +21,17 @@ SUITE = load_suite("gpt2-paper")
 def result(
     task: str, metric: str, value: float, row: str, **changes: object
 ) -> tuple[Result, MetricValue]:
-    """A result of published data, as if measured."""
-    (made,) = evaluate("toy:unigram", [task], data=demo.data(), settings=Settings(limit=3))
+    """Return a result as if it were measured on the published text."""
+    (base,) = evaluate("toy:unigram", [task], data=demo.data(), settings=Settings(limit=3))
     published = tuple(Figures(p.source, p.metric, p.rows) for p in load_task(task).published)
-    measured = replace(made.metrics[metric], value=value)
+    measured = replace(base.metrics[metric], value=value)
     plain = {
         "row": row,
         "published": published,
-        "data": replace(made.data, published=True),
-        "protocol": replace(made.protocol, limit=None),
+        "data": replace(base.data, published=True),
+        "protocol": replace(base.protocol, limit=None),
     }
-    return replace(made, metrics={metric: measured}, **(plain | changes)), measured
+    return replace(base, metrics={metric: measured}, **(plain | changes)), measured
 
 
 @pytest.mark.parametrize(
@@ -49,16 +49,16 @@ def test_within_and_outside(
 ) -> None:
     for sign in (-1, 1):
         for factor, verdict in ((0.99, "within"), (1.01, "outside")):
-            found = judge(*result(task, metric, target + sign * factor * tolerance, row), SUITE)
-            assert (found.verdict, found.target) == (verdict, target)
-            assert found.tolerance == pytest.approx(tolerance)
-            assert found.difference == pytest.approx(sign * factor * tolerance)
+            judged = judge(*result(task, metric, target + sign * factor * tolerance, row), SUITE)
+            assert (judged.verdict, judged.target) == (verdict, target)
+            assert judged.tolerance == pytest.approx(tolerance)
+            assert judged.difference == pytest.approx(sign * factor * tolerance)
 
 
 def test_no_target() -> None:
     assert judge(*result("wikitext2", "ppl", 29.41, "117M"), SUITE).verdict == "within"
     limited, measured = result("wikitext2", "ppl", 29.41, "117M")
-    none = [
+    cases = [
         result(
             "wikitext2",
             "ppl",
@@ -71,7 +71,7 @@ def test_no_target() -> None:
         result("wikitext2", "nats_per_token", 3.0, "117M"),
         result("lambada/no_filter", "acc", 45.0, "117M"),
     ]
-    assert {judge(*case, SUITE).verdict for case in none} == {"no target"}
+    assert {judge(*case, SUITE).verdict for case in cases} == {"no target"}
 
 
 def test_the_table_has_the_rows_and_the_known_reason() -> None:
@@ -87,13 +87,13 @@ def test_the_table_has_the_rows_and_the_known_reason() -> None:
     assert "does not fit" not in render([result("wikitext103", "ppl", 17.5, "1542M")[0]], SUITE)
 
 
-def test_a_name_makes_no_model_one_of_the_four(tmp_path: Path) -> None:
+def test_a_name_alone_matches_no_published_row(tmp_path: Path) -> None:
     torch.manual_seed(0)
     folder = tmp_path / "gpt2"
     GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=2560)).save_pretrained(
         folder
     )
     AutoTokenizer.from_pretrained(str(DEMO / "model")).save_pretrained(folder)
-    (made,) = evaluate(str(folder), ["ptb"], data=demo.data(), settings=Settings(limit=2))
-    assert made.row == ""
-    assert "verdict" not in render([made], SUITE)
+    (unnamed,) = evaluate(str(folder), ["ptb"], data=demo.data(), settings=Settings(limit=2))
+    assert unnamed.row == ""
+    assert "verdict" not in render([unnamed], SUITE)

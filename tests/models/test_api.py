@@ -53,7 +53,9 @@ class FakeServer:
     """
 
     def __init__(self) -> None:
-        self.takes_ids, self.adds_start, self.context = True, False, 0
+        self.takes_ids = True
+        self.adds_start = False
+        self.context = 0
         self.words = WORDS
         self.bodies: list[Any] = []
         self.spoil: Callable[[int, Answer], Answer | int | None] = lambda number, answer: answer
@@ -79,14 +81,10 @@ class FakeServer:
                     if answer is None:
                         self.close_connection = True
                         self.connection.shutdown(socket.SHUT_RDWR)
+                    elif isinstance(answer, int):
+                        self.answer(answer, {"error": {"message": "try later"}})
                     else:
-                        self.answer(
-                            *(
-                                (answer, {"error": {"message": "try later"}})
-                                if isinstance(answer, int)
-                                else (200, answer)
-                            )
-                        )
+                        self.answer(200, answer)
 
             def answer(self, status: int, content: Any) -> None:
                 raw = json.dumps(content).encode()
@@ -226,10 +224,10 @@ def test_a_task_and_its_signature(server: FakeServer, tmp_path: Path) -> None:
 def test_a_temporary_failure_is_retried(server: FakeServer, trouble: int | None) -> None:
     model = load(server)
     row = np.array([0, 5, 6, 7], np.int32)
-    calm = model.score([Request(row[:1], (row[1:],))]).logprobs
+    undisturbed = model.score([Request(row[:1], (row[1:],))]).logprobs
     first = len(server.bodies)
     server.spoil = lambda number, answer: answer if number > first + 3 else trouble
-    assert model.score([Request(row[:1], (row[1:],))]).logprobs.tolist() == calm.tolist()
+    assert model.score([Request(row[:1], (row[1:],))]).logprobs.tolist() == undisturbed.tolist()
     assert len(server.bodies) == first + 4
 
 
@@ -240,18 +238,19 @@ def test_a_permanent_failure_is_an_error_and_loses_no_results(
     data = demo.data()
     settings = Settings(context=256, batch_size=4)
     model = load(server)
-    whole = evaluate(model, ["text8"], data=data, out=tmp_path / "a", settings=settings)[0]
-    needed, first = len(server.bodies), len(server.bodies)
-    server.spoil = lambda number, answer: answer if number < first + needed // 2 else 500
+    complete = evaluate(model, ["text8"], data=data, out=tmp_path / "a", settings=settings)[0]
+    needed = len(server.bodies)
+    server.spoil = lambda number, answer: answer if number < needed + needed // 2 else 500
     with pytest.raises(
         UsageError,
         match=r"completions: status 500: try later, 8 times; expected a server that answers",
     ):
         evaluate(model, ["text8"], data=data, out=tmp_path / "b", settings=settings)
-    server.spoil, before = lambda number, answer: answer, len(server.bodies)
+    server.spoil = lambda number, answer: answer
+    before = len(server.bodies)
     assert (
         evaluate(model, ["text8"], data=data, out=tmp_path / "b", settings=settings)[0].nll_sha256
-        == whole.nll_sha256
+        == complete.nll_sha256
     )
     assert len(server.bodies) - before < needed - 3
 
@@ -435,10 +434,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize("words", [None, str(DEMO / "model")])
 def test_llama_cpp(real: str, words: str | None) -> None:
-    model, ours = (
-        registry.load_model(real, LoadOptions(tokenizer=words)),
-        registry.load_model("demo", LoadOptions(device="cpu")),
-    )
+    model = registry.load_model(real, LoadOptions(tokenizer=words))
+    ours = registry.load_model("demo", LoadOptions(device="cpu"))
     assert model.context == 510
     remote = model.encode(TEXT)
     local = ours.encode(TEXT)

@@ -202,9 +202,9 @@ def test_nanogpt_by_character(tmp_path: Path) -> None:
     meta = {"vocab_size": len(characters), "stoi": vocabulary, "itos": dict(enumerate(characters))}
     (tmp_path / "meta.pkl").write_bytes(pickle.dumps(meta))
     ids = [vocabulary[c] for c in text[:32]]
-    (tmp_path / "away").mkdir()
-    away = nanogpt(model, tmp_path / "away" / "ckpt.pt")
-    assert ids_of(f"nanogpt:{away}", text[:32], tokenizer=str(tmp_path / "meta.pkl")) == ids
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = nanogpt(model, tmp_path / "elsewhere" / "ckpt.pt")
+    assert ids_of(f"nanogpt:{elsewhere}", text[:32], tokenizer=str(tmp_path / "meta.pkl")) == ids
     assert ids_of(f"nanogpt:{path}", text[:32]) == ids
     np.testing.assert_allclose(
         scores(f"nanogpt:{path}", ids), reference_scores(model, ids), atol=NATS, rtol=0
@@ -218,7 +218,7 @@ def test_nanogpt_by_character(tmp_path: Path) -> None:
     )[0]
     assert result.tally.tokens == result.tally.units.chars - 1 == len(text) - 1
     with pytest.raises(
-        UsageError, match=r"character 'É' \(at 2 of 'abÉd'\) is not among the \d+ characters"
+        UsageError, match=r"character 'É' \(at 2, in 'abÉd'\) is not among the \d+ characters"
     ):
         registry.load_model(f"nanogpt:{path}").encode("abÉd")
 
@@ -284,22 +284,6 @@ def test_llmc(gpt2: Any, words: Path, tmp_path: Path, version: int) -> None:
     assert identity.shape == f"gpt2-{LAYERS}x{WIDTH}-{VOCABULARY}"
 
 
-# -- OpenAI ----------------------------------------------------------------------------------------
-
-
-class Bundle:
-    """A replacement for TensorFlow's reader: names, shapes and arrays."""
-
-    def __init__(self, arrays: Mapping[str, NDArray[np.floating]]) -> None:
-        self.arrays = arrays
-
-    def get_variable_to_shape_map(self) -> dict[str, list[int]]:
-        return {name: list(array.shape) for name, array in self.arrays.items()}
-
-    def get_tensor(self, name: str) -> NDArray[np.floating]:
-        return self.arrays[name]
-
-
 @pytest.mark.parametrize("scheme", ["nanogpt", "llmc"])
 def test_overwriting_a_file_after_loading_changes_no_score(
     gpt2: Any, words: Path, tmp_path: Path, scheme: str
@@ -316,6 +300,22 @@ def test_overwriting_a_file_after_loading_changes_no_score(
     with path.open("r+b") as file:
         file.write(bytes(path.stat().st_size))
     np.testing.assert_array_equal(model.score([Request(row[:1], (row[1:],))]).logprobs, before)
+
+
+# -- OpenAI ----------------------------------------------------------------------------------------
+
+
+class Bundle:
+    """A replacement for TensorFlow's reader: names, shapes and arrays."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[np.floating]]) -> None:
+        self.arrays = arrays
+
+    def get_variable_to_shape_map(self) -> dict[str, list[int]]:
+        return {name: list(array.shape) for name, array in self.arrays.items()}
+
+    def get_tensor(self, name: str) -> NDArray[np.floating]:
+        return self.arrays[name]
 
 
 def openai_arrays(model: Any) -> dict[str, NDArray[np.floating]]:
@@ -439,9 +439,8 @@ def litgpt(
         if ".self_attn." in name and name.split(".")[-2] in ("q_proj", "k_proj", "v_proj"):
             key = lit.replace("self_attn." + name.split(".")[-2], "attn.qkv")
             parts.setdefault(key, {})[name.split(".")[-2][0]] = value
-        elif (
-            "query_key_value" in name
-        ):  # transformers' layout: a head's queries, keys and values together
+        elif "query_key_value" in name:
+            # transformers' layout: a head's queries, keys and values together
             heads = value.unflatten(0, (HEADS, 3, size))
             parts[lit.replace("attention.query_key_value", "attn.qkv")] = {
                 letter: heads[:, i].flatten(0, 1) for i, letter in enumerate("qkv")
@@ -570,9 +569,8 @@ def test_gguf(gpt2: Any, words: Path, tmp_path: Path) -> None:
 # -- adapters --------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*is_gradient_checkpointing:FutureWarning"
-)  # peft uses a deprecated attribute
+# peft uses a deprecated attribute
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 def test_an_adapter(gpt2: Any, words: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
@@ -591,9 +589,11 @@ def test_an_adapter(gpt2: Any, words: Path, tmp_path: Path) -> None:
     )
     adapted.save_pretrained(tmp_path / "adapter")
     ids = ids_of(str(tmp_path / "base"))
-    with_it = scores(str(tmp_path / "base"), ids, peft=str(tmp_path / "adapter"))
-    np.testing.assert_allclose(with_it, reference_scores(adapted.eval(), ids), atol=NATS, rtol=0)
-    assert np.abs(with_it - scores(str(tmp_path / "base"), ids)).max() > 0.1
+    adapted_scores = scores(str(tmp_path / "base"), ids, peft=str(tmp_path / "adapter"))
+    np.testing.assert_allclose(
+        adapted_scores, reference_scores(adapted.eval(), ids), atol=NATS, rtol=0
+    )
+    assert np.abs(adapted_scores - scores(str(tmp_path / "base"), ids)).max() > 0.1
     identity = registry.load_model(
         str(tmp_path / "base"), LoadOptions(peft=str(tmp_path / "adapter"))
     ).identity()

@@ -2,6 +2,7 @@
 
 import errno
 import re
+import json
 import shutil
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -112,17 +113,36 @@ def test_a_bad_config_is_an_expected_problem(tmp_path: Path, content: str, messa
     assert not isinstance(caught.value, LoadError)
 
 
+@pytest.mark.parametrize("length", [0, 5, 100, 5000, -5000])
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_incomplete_weights_are_an_expected_problem(tmp_path: Path, name: str) -> None:
+def test_a_truncated_weights_file_is_named(tmp_path: Path, name: str, length: int) -> None:
+    """However short it is, the config is not to blame."""
     folder = shutil.copytree(DEMO / "model", tmp_path / "model")
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").unlink()
     start = b"PK\x03\x04" if name.endswith("bin") else b""
-    (folder / name).write_bytes(start + weights[:-5000])
-    with pytest.raises(UsageError, match="incomplete") as caught:
+    (folder / name).write_bytes(start + weights[:length])
+    with pytest.raises(UsageError) as caught:
         registry.load_model(str(folder), CPU)
+    message = str(caught.value)
+    assert message.startswith(f"{folder / name}: incomplete or corrupt (")
+    assert message.endswith("); copy or download it again")
     assert not isinstance(caught.value, LoadError)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in message
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    folder = shutil.copytree(DEMO / "model", tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    names = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    with pytest.raises(UsageError) as caught:
+        registry.load_model(str(folder), CPU)
+    assert str(caught.value) == (
+        f"{folder / 'model-2.safetensors'}: no such file, but {index.name} names it "
+        "(1 of 2 missing); copy or download it again"
+    )
 
 
 def test_a_factory_takes_no_arguments_and_may_fail(

@@ -363,7 +363,7 @@ def test_float64_agrees_with_float32(folders: Mapping[str, Path], gpt2: CausalMo
     )
 
 
-# -- the whole job -------------------------------------------------------------------------------
+# -- complete runs -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -422,10 +422,10 @@ def test_a_revision_in_the_name(
     requests: list[tuple[object, object]] = []
 
     def from_hub(real: Any) -> Any:
-        def load(name: str, *choice: Any, **given: Any) -> Any:
+        def load(name: str, *choice: Any, **options: Any) -> Any:
             if name == "a/b":
-                requests.append((name, given.pop("revision")))
-            loaded = real(str(folders["gpt2"]), *choice, **given)
+                requests.append((name, options.pop("revision")))
+            loaded = real(str(folders["gpt2"]), *choice, **options)
             if isinstance(loaded, tuple) and hasattr(loaded[0], "config"):
                 loaded[0].config._commit_hash = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
             return loaded

@@ -192,8 +192,12 @@ def test_a_gguf_that_claims_more_than_it_has(tmp_path: Path, field: str) -> None
 
     config = GPT2Config(vocab_size=512, n_positions=32, n_embd=16, n_layer=1, n_head=2)
     raw = gguf(GPT2LMHeadModel(config), DEMO / "model", tmp_path / "whole.gguf").read_bytes()
-    at = raw.index(f"gpt2.{field}".encode()) + len(f"gpt2.{field}") + 4  # behind the type
-    (tmp_path / "more.gguf").write_bytes(raw[:at] + (10**9).to_bytes(4, "little") + raw[at + 4 :])
+    offset = (
+        raw.index(f"gpt2.{field}".encode()) + len(f"gpt2.{field}") + 4
+    )  # after the value's type
+    (tmp_path / "more.gguf").write_bytes(
+        raw[:offset] + (10**9).to_bytes(4, "little") + raw[offset + 4 :]
+    )
     check_rejected(
         f"gguf:{tmp_path / 'more.gguf'}",
         f"gpt2.{field} is 1,000,000,000; expected at most",
@@ -352,9 +356,9 @@ def test_weights_that_are_not_numbers(folder: Path) -> None:
 
 def test_missing_weights_are_not_initialized(folder: Path) -> None:
     state = load_file(folder / "model.safetensors")
-    gone = next(name for name in state if name.endswith("mlp.c_fc.weight"))
+    removed = next(name for name in state if name.endswith("mlp.c_fc.weight"))
     save_file(
-        {name: value for name, value in state.items() if name != gone},
+        {name: value for name, value in state.items() if name != removed},
         folder / "model.safetensors",
         {"format": "pt"},
     )
@@ -469,20 +473,22 @@ def test_options_that_do_not_apply_to_a_format(tmp_path: Path, option: str) -> N
     )
 
 
-@pytest.mark.parametrize("how", ["bnb-8bit", "bnb-4bit", "gptq", "awq"])
+@pytest.mark.parametrize("method", ["bnb-8bit", "bnb-4bit", "gptq", "awq"])
 def test_quantization_names_what_is_missing(
-    folder: Path, how: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gpt2eval.models.formats import devices
 
     check_rejected(
         str(folder),
-        f"--quantization {how}: the package .* is not installed|no GPU available",
-        quantization=how,
+        f"--quantization {method}: the package .* is not installed|no GPU available",
+        quantization=method,
     )
     monkeypatch.setattr(devices, "find_spec", lambda name: object())
     if not torch.cuda.is_available():
-        check_rejected(str(folder), f"--quantization {how}: no GPU available", quantization=how)
+        check_rejected(
+            str(folder), f"--quantization {method}: no GPU available", quantization=method
+        )
     check_rejected(str(folder), "unknown quantization 'int3'", quantization="int3")
 
 

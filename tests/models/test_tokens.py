@@ -129,11 +129,11 @@ def test_a_byte_level_tokenizer_tiles_any_text(text: str) -> None:
 def test_an_added_space_is_not_part_of_the_text(text: str) -> None:
     encoding = TiledEncoder(TOKENIZERS["sentencepiece"]).encode(text)
     names = [TOKENIZERS["sentencepiece"].id_to_token(i) for i in encoding.ids.tolist()]
-    written = b"".join(name_bytes(name, "sentencepiece") for name in names)
+    joined = b"".join(name_bytes(name, "sentencepiece") for name in names)
     stretches = sum(
         1 for i, c in enumerate(text) if not is_stray(c) and (i == 0 or is_stray(text[i - 1]))
     )
-    assert len(written) == len(text.encode("utf-8", "surrogateescape")) + stretches
+    assert len(joined) == len(text.encode("utf-8", "surrogateescape")) + stretches
     ends = encoding.ends.tolist()
     assert ends == sorted(ends)
     assert ends[-1:] == [len(text)] * bool(text)
@@ -143,7 +143,7 @@ def test_an_added_space_is_not_part_of_the_text(text: str) -> None:
 @pytest.mark.parametrize("kind", ["byte-level", "prefix-space", "sentencepiece"])
 def test_a_text_in_segments_has_the_same_tokens(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "".join(TEXT)[:60_000] + "\udc80" + TEXT[1]
-    whole = TiledEncoder(TOKENIZERS[kind]).encode(text)
+    unsegmented = TiledEncoder(TOKENIZERS[kind]).encode(text)
     monkeypatch.setattr(tiling, "SEGMENT", 700)
     encoder = TiledEncoder(TOKENIZERS[kind])
     segments = list(encoder._segments(TEXT[1]))
@@ -153,9 +153,9 @@ def test_a_text_in_segments_has_the_same_tokens(kind: str, monkeypatch: pytest.M
         assert len(segments) > 3
     segmented = encoder.encode(text)
     assert (segmented.ids.tolist(), segmented.ends.tolist(), segmented.lossy) == (
-        whole.ids.tolist(),
-        whole.ends.tolist(),
-        whole.lossy,
+        unsegmented.ids.tolist(),
+        unsegmented.ends.tolist(),
+        unsegmented.lossy,
     )
 
 
@@ -163,7 +163,7 @@ def is_stray(character: str) -> bool:
     return "\udc80" <= character <= "\udcff"
 
 
-def test_where_the_tokens_of_known_texts_end() -> None:
+def test_token_ends_in_known_texts() -> None:
     def ends(kind: str, text: str) -> list[tuple[str, int]]:
         encoding = TiledEncoder(TOKENIZERS[kind]).encode(text)
         names = [TOKENIZERS[kind].id_to_token(i) for i in encoding.ids.tolist()]

@@ -159,8 +159,8 @@ def test_one_prefix_or_several_give_the_same_words() -> None:
 
 @pytest.mark.parametrize("list_", ["lambada", "lambada/spacy"])
 def test_the_filter_costs_at_most_the_answers_in_the_list(list_: str, tmp_path: Path) -> None:
-    made = evaluate("demo", [list_, "lambada/no_filter"], out=tmp_path)
-    filtered, plain = ({m.name: m.value for m in result.metrics.values()} for result in made)
+    results = evaluate("demo", [list_, "lambada/no_filter"], out=tmp_path)
+    filtered, plain = ({m.name: m.value for m in result.metrics.values()} for result in results)
     words = load_filter(load_task(list_))
     assert words
     answers = [
@@ -169,10 +169,10 @@ def test_the_filter_costs_at_most_the_answers_in_the_list(list_: str, tmp_path: 
     listed = 100 * sum(answer.lower() in words.banned for answer in answers) / len(answers)
     assert filtered["acc_unfiltered"] == plain["acc"]
     assert filtered["acc"] >= filtered["acc_unfiltered"] - listed
-    assert f"|filter:{words.name}.w20.d6|" in made[0].metrics["acc"].signature
-    assert "|filter:none|" in made[1].metrics["acc"].signature
+    assert f"|filter:{words.name}.w20.d6|" in results[0].metrics["acc"].signature
+    assert "|filter:none|" in results[1].metrics["acc"].signature
     again = evaluate("demo", [list_], out=tmp_path, settings=Settings())[0]
-    assert again.tally == made[0].tally
+    assert again.tally == results[0].tally
 
 
 def test_a_backend_without_best_words_reports_the_plain_accuracy() -> None:

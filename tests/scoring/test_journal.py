@@ -71,27 +71,27 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def whole() -> Mapping[str, str]:
+def expected() -> Mapping[str, str]:
     return run(None, Counting())
 
 
-def test_a_repeated_run_scores_nothing(tmp_path: Path, whole: Mapping[str, str]) -> None:
+def test_a_repeated_run_scores_nothing(tmp_path: Path, expected: Mapping[str, str]) -> None:
     first = Counting()
     second = Counting()
-    assert run(tmp_path, first) == run(tmp_path, second) == whole
+    assert run(tmp_path, first) == run(tmp_path, second) == expected
     assert first.calls > 10
     assert second.calls == 0
 
 
 @pytest.mark.parametrize("stop", [1, 5, 20])
-def test_a_stopped_run_resumes(tmp_path: Path, whole: Mapping[str, str], stop: int) -> None:
+def test_a_stopped_run_resumes(tmp_path: Path, expected: Mapping[str, str], stop: int) -> None:
     complete = Counting()
     stopped = Counting(stop_after=stop)
     resumed = Counting()
     run(None, complete)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, stopped)
-    assert run(tmp_path, resumed) == whole
+    assert run(tmp_path, resumed) == expected
     assert resumed.calls == complete.calls - stop
 
 
@@ -118,7 +118,7 @@ def test_a_run_with_other_settings_reuses_no_chunk(tmp_path: Path, change: dict[
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "emptied"])
 def test_a_corrupt_chunk_is_scored_again(
-    tmp_path: Path, whole: Mapping[str, str], damage: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, expected: Mapping[str, str], damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(tmp_path, Counting())
     chunk = sorted(tmp_path.rglob("*.safetensors"))[3]
@@ -128,9 +128,9 @@ def test_a_corrupt_chunk_is_scored_again(
         {"truncated": bytes(content[:-40]), "altered": bytes(content), "emptied": b""}[damage]
     )
     again = Counting()
-    assert run(tmp_path, again) == whole
+    assert run(tmp_path, again) == expected
     assert again.calls == 1
-    assert caplog.text.count(f"of {chunk} is corrupt and will be scored again") == 1
+    assert caplog.text.count(f"{chunk}: chunk 3 is corrupt and will be scored again") == 1
 
 
 @pytest.mark.parametrize("array", ["logprobs", "is_greedy"])
@@ -142,7 +142,7 @@ def test_a_chunk_without_an_array_is_corrupt(
     del arrays[array]
     journal._write_arrays(chunks.path(0), arrays)
     assert chunks.read(0) is None
-    assert f"chunk 0 of {chunks.path(0)} is corrupt and will be scored again" in caplog.text
+    assert f"{chunks.path(0)}: chunk 0 is corrupt and will be scored again" in caplog.text
     assert not chunks.path(0).exists()
 
 
@@ -157,7 +157,7 @@ def test_tallies_without_a_count_are_incomplete(tmp_path: Path) -> None:
 
 
 def test_the_journal_of_an_older_version_is_scored_again(
-    tmp_path: Path, whole: Mapping[str, str]
+    tmp_path: Path, expected: Mapping[str, str]
 ) -> None:
     """Format 1 counted `units`, had no format number, and gave the chunks another key."""
     run(tmp_path, Counting())
@@ -175,7 +175,7 @@ def test_the_journal_of_an_older_version_is_scored_again(
     complete = Counting()
     run(None, complete)
     again = Counting()
-    assert (run(tmp_path, again), again.calls) == (whole, complete.calls)
+    assert (run(tmp_path, again), again.calls) == (expected, complete.calls)
 
 
 def test_the_format_of_the_journal_is_part_of_the_key(
@@ -186,26 +186,28 @@ def test_the_format_of_the_journal_is_part_of_the_key(
     assert journal.Journal.open(tmp_path, {"task": "text8"}, 1).key != key
 
 
-def test_a_chunk_under_another_number_is_corrupt(tmp_path: Path, whole: Mapping[str, str]) -> None:
+def test_a_chunk_under_another_number_is_corrupt(
+    tmp_path: Path, expected: Mapping[str, str]
+) -> None:
     run(tmp_path, Counting())
     first, second = sorted(tmp_path.rglob("text8/journal/*.safetensors"))[:2]
     second.write_bytes(first.read_bytes())
     again = Counting()
-    assert (run(tmp_path, again), again.calls) == (whole, 1)
+    assert (run(tmp_path, again), again.calls) == (expected, 1)
     arrays = load_file(first)
     save_file(arrays, second)  # as another program would write it, without a checksum
     again = Counting()
-    assert (run(tmp_path, again), again.calls) == (whole, 1)
+    assert (run(tmp_path, again), again.calls) == (expected, 1)
 
 
 def test_an_unreadable_journal_is_reported_and_replaced(
-    tmp_path: Path, whole: Mapping[str, str]
+    tmp_path: Path, expected: Mapping[str, str]
 ) -> None:
     run(tmp_path, Counting())
     header = next(tmp_path.rglob("text8/journal/journal.json"))
     header.write_text("{")
     assert journal.incomplete([tmp_path]) == [f"{header}: cannot be read"]
-    assert run(tmp_path, Counting()) == whole
+    assert run(tmp_path, Counting()) == expected
     assert journal.incomplete([tmp_path]) == []
 
 
@@ -216,10 +218,10 @@ def test_chunks_without_a_result_are_reported(tmp_path: Path) -> None:
     assert [line.partition(": ")[2] for line in journal.incomplete([tmp_path])] == [
         "all 20 chunks are complete, but there is no result"
     ]
-    assert journal.incomplete([tmp_path], lambda decides: decides["task"] == "lambada") == []
+    assert journal.incomplete([tmp_path], lambda inputs: inputs["task"] == "lambada") == []
 
 
-def test_concurrent_shards_produce_the_result(tmp_path: Path, whole: Mapping[str, str]) -> None:
+def test_concurrent_shards_produce_the_result(tmp_path: Path, expected: Mapping[str, str]) -> None:
     """One shard finishes during the first batch of the other; the last to end sees all chunks."""
     other: list[Mapping[str, str]] = []
 
@@ -229,7 +231,7 @@ def test_concurrent_shards_produce_the_result(tmp_path: Path, whole: Mapping[str
                 other.append(run(tmp_path, Counting(), worker=worker_of_shard("2/2")))
             return super().score(batch)
 
-    assert run(tmp_path, Slow(), worker=worker_of_shard("1/2")) == whole
+    assert run(tmp_path, Slow(), worker=worker_of_shard("1/2")) == expected
     assert other == [{}]
 
 
@@ -256,7 +258,7 @@ def test_an_incomplete_launcher_environment_is_one_line(
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
 def test_shards_in_any_order_produce_the_same_result(
-    tmp_path: Path, whole: Mapping[str, str], order: tuple[int, ...]
+    tmp_path: Path, expected: Mapping[str, str], order: tuple[int, ...]
 ) -> None:
     calls = 0
     hashes: dict[str, str] = {}
@@ -268,7 +270,7 @@ def test_shards_in_any_order_produce_the_same_result(
         assert bool(missing) == (not hashes), "missing chunks are reported until the last shard"
     complete = Counting()
     run(None, complete)
-    assert (hashes, calls) == (whole, complete.calls)
+    assert (hashes, calls) == (expected, complete.calls)
 
 
 def test_shards_count_from_one() -> None:
@@ -279,7 +281,7 @@ def test_shards_count_from_one() -> None:
 
 
 def test_a_full_disk_is_one_line_and_loses_no_chunk(
-    tmp_path: Path, whole: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, expected: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = 0
 
@@ -300,7 +302,7 @@ def test_a_full_disk_is_one_line_and_loses_no_chunk(
     monkeypatch.undo()
     monkeypatch.setattr(execute.plan, "chunks", lambda batches: [[batch] for batch in batches])
     again = Counting()
-    assert run(tmp_path, again) == whole
+    assert run(tmp_path, again) == expected
 
 
 def test_chunks_hold_the_end_and_the_record_of_every_token(tmp_path: Path) -> None:
@@ -344,7 +346,7 @@ def hashes(out: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def demo_hashes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    out = tmp_path_factory.mktemp("whole")
+    out = tmp_path_factory.mktemp("expected")
     subprocess.run([*COMMAND, str(out)], check=True, capture_output=True, env=SINGLE)
     return hashes(out)
 

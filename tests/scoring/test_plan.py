@@ -29,9 +29,9 @@ def encoded(
     return Encoded(Passage(record, "x" * max(ends, default=0), parts), ids(*tokens), ids(*ends))
 
 
-def question(*choices: Sequence[int], asked: int = 0, until: int | None = None) -> list[Encoded]:
-    """Return passages of one record, one character per token, scored from `asked` on."""
-    return [encoded(c, range(1, len(c) + 1), [asked, until or len(c)], record=7) for c in choices]
+def question(*choices: Sequence[int], first: int = 0, stop: int | None = None) -> list[Encoded]:
+    """Return passages of one record, one character per token, scored from `first` on."""
+    return [encoded(c, range(1, len(c) + 1), [first, stop or len(c)], record=7) for c in choices]
 
 
 # -- windows -------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_windows_follow_the_definition(length: int, window: Window) -> None:
 @given(st.integers(1, 90), windows)
 def test_every_token_is_scored_once_given_the_tokens_before_it(length: int, window: Window) -> None:
     first = 0 if window.start == START else 1
-    seen: list[int] = []
+    scored: list[int] = []
     for request, targets, _ in plan.rolling(5, ids(*range(length)), window):
         (branch,) = request.branches
         text = [t for t in [*request.prefix.tolist(), *branch.tolist()] if t != START]
@@ -86,8 +86,8 @@ def test_every_token_is_scored_once_given_the_tokens_before_it(length: int, wind
         assert len(request.prefix) + len(branch) - 1 <= window.context
         assert len(request.prefix) >= min(branch[0] + 1 - first, window.context - window.stride + 1)
         assert targets == (Target(5, branch[0]),)
-        seen += branch.tolist()
-    assert seen == [*range(first, length)]
+        scored += branch.tolist()
+    assert scored == [*range(first, length)]
 
 
 @given(st.integers(1, 90), windows)
@@ -131,7 +131,7 @@ def test_choices_share_their_longest_common_prefix(
     common = min(common, *(len(t) - 1 for t in texts))  # each has its last token scored
     shared = [*([] if start is None else [start]), *texts[0][:common]]
     longest = max(len(t) - common for t in texts)
-    group = question(*texts, asked=len(before))
+    group = question(*texts, first=len(before))
     if not shared or longest > context:
         with pytest.raises(UsageError, match="record 7"):
             plan.branching(3, group, Window(context, 1, start))
@@ -148,7 +148,7 @@ def test_choices_share_their_longest_common_prefix(
 
 
 def test_a_single_passage_has_its_parts_or_its_last_token_scored() -> None:
-    group = question([5, 6, 7, 8, 9], asked=2)
+    group = question([5, 6, 7, 8, 9], first=2)
     window = Window(10, 10, START)
     ranges, (request, *_) = plan.branching(0, group, window)
     assert (ranges, request.prefix.tolist(), request.branches[0].tolist()) == (
@@ -163,14 +163,14 @@ def test_a_single_passage_has_its_parts_or_its_last_token_scored() -> None:
 
 def test_a_choice_without_its_continuation_ends_with_its_part() -> None:
     _, (request, *_) = plan.branching(
-        0, question([1, 2, 3, 9], [1, 4, 3, 9], asked=1, until=2), Window(10, 10, None)
+        0, question([1, 2, 3, 9], [1, 4, 3, 9], first=1, stop=2), Window(10, 10, None)
     )
     assert [b.tolist() for b in request.branches] == [[2], [4]]
 
 
 @pytest.mark.parametrize(("context", "fits"), [(3, True), (2, False)])
 def test_the_scored_tokens_must_fit_into_the_context(context: int, fits: bool) -> None:
-    group = question([1, 2, 3, 4], asked=1)
+    group = question([1, 2, 3, 4], first=1)
     if fits:
         assert plan.branching(0, group, Window(context, 1, START))[1].request.prefix.tolist() == [1]
     else:
@@ -298,8 +298,8 @@ def test_tokens_belong_to_the_part_in_which_they_end(
     assert scored.nats == pytest.approx(
         [-sum(logprobs[i] for i in part) for part in inside], abs=1e-9
     )
-    whole = [i for i, end in enumerate(ends) if parts[0].start < end <= parts[-1].end]
-    assert scored.nats.sum() == pytest.approx(-sum(logprobs[i] for i in whole), abs=1e-9)
+    in_any_part = [i for i, end in enumerate(ends) if parts[0].start < end <= parts[-1].end]
+    assert scored.nats.sum() == pytest.approx(-sum(logprobs[i] for i in in_any_part), abs=1e-9)
     spans = [*zip([0, *ends], ends, strict=False)]
     assert scored.straddling == sum(
         any(a < bound < b for bound in (parts[0].start, parts[-1].end)) for a, b in spans

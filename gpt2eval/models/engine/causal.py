@@ -15,6 +15,7 @@ from gpt2eval.models.engine import onednn
 from gpt2eval.models.engine.best_word import Vocabulary, best_words
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
+from gpt2eval.models.engine.probe import spread_ids, tolerance
 from gpt2eval.models.engine.scores import ROWS
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
@@ -73,8 +74,8 @@ class CausalModel:
         if highest >= size:
             raise UsageError(
                 f"model {self._identity.name}: its tokenizer gives token {highest}, but the "
-                f"model's vocabulary has {size}; expected --tokenizer with the one "
-                "that it was trained with"
+                f"model's vocabulary has {size}; expected --tokenizer with the "
+                "tokenizer that it was trained with"
             )
         return encoding
 
@@ -167,7 +168,7 @@ def _config_identity(model: Any) -> dict[str, str]:
 def _check_causal(name: str, padded: PaddedEngine) -> None:
     """Raise UsageError if later tokens change earlier predictions, as in masked language models."""
     size = padded.model.config.get_text_config().vocab_size
-    ids = (np.arange(1, 14, dtype=np.int64) * 7919 % size).astype(np.int32)
+    ids = spread_ids(13, size)
     changed = np.concatenate([ids[:6], (ids[6:] + 1) % size])
     # The first five targets, tokens 1 to 5, precede every change.
     original = padded.score([Request(ids[:1], (ids[1:],))]).logprobs[:5]
@@ -176,8 +177,7 @@ def _check_causal(name: str, padded: PaddedEngine) -> None:
         raise UsageError(
             f"model {name}: its log-probabilities are not finite; expected finite weights"
         )
-    tolerance = 0.3 if padded.model.dtype in (torch.bfloat16, torch.float16) else 1e-4
-    if not np.allclose(original, after_change, atol=tolerance, rtol=0):
+    if not np.allclose(original, after_change, atol=tolerance(padded.model.dtype), rtol=0):
         raise UsageError(
             f"model {name}: its output depends on later tokens; expected a causal language model"
         )

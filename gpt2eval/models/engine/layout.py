@@ -140,14 +140,14 @@ def attend(
     mask: Tensor | None,
     *,
     layout: Layout,
-    **rest: Any,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     """Compute attention over a layout, with the signature of transformers' attention functions.
 
     `query` has shape `[1, heads, tokens, size]`; `key` and `value` may have fewer heads. The
     result has shape `[1, tokens, heads, size]`.
     """
-    scale = rest.get("scaling")
+    scale = options.get("scaling")
     grouped = key.shape[1] != query.shape[1]
     out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
     for start, repeats, length in layout.runs:

@@ -1,7 +1,7 @@
 """Linear layers on a CPU through oneDNN, with weights rearranged once while loading.
 
 The BLAS that torch's own float32 layers use is slow on some machines: MKL runs AVX2 code on
-processors of other makers. oneDNN, which is part of torch, is fast on both. It computes the same
+processors from other vendors. oneDNN, which is part of torch, is fast on both. It computes the same
 function, and its bits depend neither on the number of threads nor on the rest of the batch.
 """
 
@@ -61,7 +61,7 @@ def available(dtype: torch.dtype) -> bool:
 
 
 def supports(weight: Tensor) -> bool:
-    """Return whether oneDNN can use a weight: complete, on the CPU, in a supported dtype.
+    """Return whether oneDNN can use a weight: a plain tensor on the CPU, in a supported dtype.
 
     A sharded or quantized tensor has its own type.
     """
@@ -71,9 +71,9 @@ def supports(weight: Tensor) -> bool:
 
 
 def replace_layers(model: nn.Module) -> None:
-    """Replace a model's linear layers by oneDNN's where it supports them.
+    """Replace a model's linear layers with oneDNN's where oneDNN supports them.
 
-    Also replaces GELU's tanh approximation, which transformers writes out, by one kernel.
+    Also replaces GELU's tanh approximation, which transformers writes out, with one kernel.
     """
     modules: list[tuple[str, Any]] = [*model.named_modules()]
     for name, module in modules:
@@ -106,7 +106,7 @@ def _release_pages(weight: Tensor) -> None:
 
 
 def identity_fields(model: nn.Module) -> dict[str, str]:
-    """Return `{"gemm": "onednn"}` if a model has an oneDNN layer, else {}."""
+    """Return `{"gemm": "onednn"}` if a model has a oneDNN layer, else {}."""
     if any(isinstance(module, Linear) for module in model.modules()):
         return {"gemm": "onednn"}
     return {}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gpt2eval.models.engine import onednn
 from gpt2eval.models.engine.layout import NAME, Layout, lay_out
 from gpt2eval.models.engine.padded import PaddedEngine
+from gpt2eval.models.engine.probe import HALF, spread_ids, tolerance
 from gpt2eval.models.engine.scores import (
     ROWS,
     collect,
@@ -63,10 +64,10 @@ class PackedEngine:
         if not live:
             onednn.replace_layers(model)
         make_activations_invariant(model)
-        tolerance = 0.3 if model.dtype in (torch.bfloat16, torch.float16) else 1e-4
+        atol = tolerance(model.dtype)
         try:
             engine = cls(model)
-            if np.allclose(engine.score(probe).logprobs, expected.logprobs, atol=tolerance, rtol=0):
+            if np.allclose(engine.score(probe).logprobs, expected.logprobs, atol=atol, rtol=0):
                 return engine
         except (TypeError, ValueError, AttributeError, RuntimeError, KeyError, IndexError):
             pass
@@ -154,7 +155,7 @@ def _centred_head(head: Any) -> nn.Module:
     GPT-2's logits lie around -30 to -100, where bfloat16 is coarse; centred they lie around 0.
     """
     weight = head.weight
-    if weight.dtype not in (torch.bfloat16, torch.float16) or type(weight.detach()) is not Tensor:
+    if weight.dtype not in HALF or type(weight.detach()) is not Tensor:
         return head
     wide = weight.float()
     centred = (wide - wide.mean(0)).to(weight.dtype)
@@ -175,7 +176,7 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
 
 def _probe(vocabulary: int) -> list[Request]:
     """Return a fork, a single token and two runs, with ids spread over the vocabulary."""
-    ids = (np.arange(1, 64, dtype=np.int64) * 7919 % vocabulary).astype(np.int32)
+    ids = spread_ids(63, vocabulary)
     fork = Request(ids[:9], (ids[9:14], ids[14:15], ids[15:18]))
     return [
         fork,

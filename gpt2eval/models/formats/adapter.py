@@ -37,7 +37,7 @@ def merge_adapter(model: Any, adapter: str) -> MergedModel:
     with (
         expected_errors(
             f"--peft {adapter}",
-            # RuntimeError is what torch raises for weights of the wrong shape
+            # torch raises RuntimeError for weights of the wrong shape
             *(OSError, ValueError, RuntimeError, SafetensorError),
             expectation="an adapter for this model",
         ),

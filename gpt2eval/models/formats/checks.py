@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from gpt2eval.errors import UsageError
-from gpt2eval.models.formats import safe
+from gpt2eval.models.formats.folder import weight_files
 from gpt2eval.models.formats.naming import plain_name
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
@@ -19,7 +19,10 @@ LAYER = re.compile(r"\.\d+\.")
 
 
 def check_config(name: str, config: Any, options: LoadOptions) -> None:
-    """Raise UsageError for a model that is not a causal LM, or whose quantization differs."""
+    """Raise UsageError for a model that is not a causal LM, or whose quantization does not fit.
+
+    It must be the one that `--quantization` names, and known to transformers.
+    """
     masked = [kind for kind in config.architectures or () if "MaskedLM" in kind]
     if getattr(config, "is_encoder_decoder", False) or masked:
         kind = masked[0] if masked else f"an encoder-decoder ({config.model_type})"
@@ -41,7 +44,7 @@ def check_config(name: str, config: Any, options: LoadOptions) -> None:
 
 
 def check_size(name: str, config: Any, options: LoadOptions) -> None:
-    """Raise UsageError if the config makes more parameters than the folder has bytes of weights.
+    """Raise UsageError if the config implies more parameters than the weights have bytes.
 
     This prevents a damaged config from allocating all memory. Skips checkpoints with their own code
     and quantized weights, whose size is not known.
@@ -59,11 +62,11 @@ def check_size(name: str, config: Any, options: LoadOptions) -> None:
     ):
         model = AutoModelForCausalLM.from_config(config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    size = sum(path.stat().st_size for path in safe.weight_files(Path(name)))
+    size = sum(path.stat().st_size for path in weight_files(Path(name)))
     if 0 < size < parameters:
         raise UsageError(
-            f"model {name}: its config makes {parameters} parameters; "
-            f"its weight files have {size} bytes"
+            f"model {name}: its config implies {parameters} parameters; "
+            f"its weight files have {size} bytes; expected at least one per parameter"
         )
 
 

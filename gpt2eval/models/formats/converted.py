@@ -58,32 +58,41 @@ def check_floating_point(name: str, tensor: Tensor) -> None:
         raise UsageError(f"weight {name} has dtype {dtype}; expected floating point")
 
 
-def gpt2_config(
-    path: Path, *, layers: Any, heads: Any, width: Any, context: Any, vocabulary: Any, gelu: str
-) -> GPT2Config:
+def check_positive(path: Path, name: str, value: Any) -> None:
+    """Raise UsageError for a size that is not a positive integer."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{path}: {name} is {value!r:.40}; expected a positive integer")
+
+
+class GPT2Sizes(NamedTuple):
+    """The sizes of a GPT-2, as a file states them: unchecked, and None where it lacks one."""
+
+    layers: Any
+    heads: Any
+    width: Any
+    context: Any
+    vocabulary: Any
+
+
+def gpt2_config(path: Path, sizes: GPT2Sizes, gelu: str) -> GPT2Config:
     """Return GPT-2's architecture in the given sizes.
 
     Raises:
         UsageError: If a size is not a positive integer, or the heads do not divide the width.
     """
-    sizes = {
-        "layers": layers,
-        "heads": heads,
-        "width": width,
-        "context": context,
-        "vocabulary": vocabulary,
-    }
-    for name, value in sizes.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UsageError(f"{path}: {name} is {value!r:.40}; expected a positive integer")
-    if width % heads:
-        raise UsageError(f"{path}: width {width} with {heads} heads; expected a multiple")
+    for name, value in sizes._asdict().items():
+        check_positive(path, name, value)
+    if sizes.width % sizes.heads:
+        raise UsageError(
+            f"{path}: width {sizes.width} with {sizes.heads} heads; "
+            "expected a multiple of the number of heads"
+        )
     return GPT2Config(
-        n_layer=layers,
-        n_head=heads,
-        n_embd=width,
-        n_positions=context,
-        vocab_size=vocabulary,
+        n_layer=sizes.layers,
+        n_head=sizes.heads,
+        n_embd=sizes.width,
+        n_positions=sizes.context,
+        vocab_size=sizes.vocabulary,
         activation_function=gelu,
         bos_token_id=None,
         eos_token_id=None,

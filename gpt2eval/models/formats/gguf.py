@@ -65,8 +65,8 @@ def _check_sizes(path: Path) -> None:
         if name not in SIZES or not isinstance(size := field.contents(), int):
             continue
         limit = len(reader.tensors) if name == "block_count" else widest
+        meaning = "number of its tensors" if name == "block_count" else "width of its widest tensor"
         if not 0 <= size <= limit:
             raise UsageError(
-                f"model gguf:{path}: {key} is {size:,}; expected at most {limit:,}, "
-                "the size of its tensors"
+                f"model gguf:{path}: {key} is {size:,}; expected at most {limit:,}, the {meaning}"
             )

@@ -30,6 +30,7 @@ from gpt2eval.models.formats.devices import (
     placement_arguments,
     quantization_arguments,
 )
+from gpt2eval.models.formats.folder import check_folder, weight_files
 from gpt2eval.models.formats.naming import local_label
 from gpt2eval.models.formats.quiet import quiet
 from gpt2eval.models.load_errors import expected_errors
@@ -65,14 +66,14 @@ def load(
     name, options = _split_revision(name, options)
     placement = quantization_arguments(options) | placement_arguments(options)
     if not gguf and Path(name).is_dir():
-        safe.check_folder(Path(name))
+        check_folder(Path(name))
     config = _load_config(name, options, gguf)
     tokenizer = _load_tokenizer(name, options, gguf)
     arguments = {"dtype": dtype, **placement}
     if gguf:
         arguments["gguf_file"] = gguf
-    if gguf and getattr(config, "n_ctx", None):
-        arguments["config"] = config
+        if getattr(config, "n_ctx", None):
+            arguments["config"] = config  # with the context that `_load_config` corrected
     model = _load_weights(name, options, arguments)
     identity = _model_fields(name, model, gguf) | _option_fields(options, model)
     if options.peft is not None:
@@ -109,7 +110,7 @@ def _split_revision(name: str, options: LoadOptions) -> tuple[str, LoadOptions]:
 def _load_config(name: str, options: LoadOptions, gguf: str | None) -> Any:
     """Load a model's config and check it, before memory is allocated for its weights."""
     with expected_errors(
-        *(f"model {name}", OSError, ValueError, StrictDataclassError), expectation=EXPECTATION
+        f"model {name}", OSError, ValueError, StrictDataclassError, expectation=EXPECTATION
     ):
         config = AutoConfig.from_pretrained(
             name, **_source(options), **({"gguf_file": gguf} if gguf else {})
@@ -127,7 +128,8 @@ def _load_tokenizer(name: str, options: LoadOptions, gguf: str | None) -> Loaded
     """Load the tokenizer that `--tokenizer` names, or the model's own."""
     place = str(Path(name) / gguf) if gguf else name
     with expected_errors(
-        *(f"model {name}", OSError, ValueError, ImportError),
+        f"model {name}",
+        *(OSError, ValueError, ImportError),
         expectation="a tokenizer beside the model, or --tokenizer",
     ):
         return loading.requested_tokenizer(options.tokenizer) or loading.from_place(
@@ -167,7 +169,7 @@ def _model_fields(name: str, model: Any, gguf: str | None) -> dict[str, str]:
         weights = safe.sha256_of_files([path / gguf])
         fields = {"name": f"gguf:{path / gguf}", "label": local_label(path / gguf, "gguf")}
     elif path.is_dir():
-        weights = safe.sha256_of_files([path / "config.json", *safe.weight_files(path)])
+        weights = safe.sha256_of_files([path / "config.json", *weight_files(path)])
         fields = {"name": name, "label": local_label(path)}
     else:
         weights = str(model.config._commit_hash or "unknown")

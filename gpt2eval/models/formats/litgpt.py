@@ -4,7 +4,7 @@ The folder holds `lit_model.pth`, `model_config.yaml` and the tokenizer. LLaMA's
 biases and Qwen 3's norms) and GPT-NeoX's (Pythia) are supported; LitGPT itself converts the others.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -54,7 +54,7 @@ NEOX = {
     ".mlp.fc.": ".mlp.dense_h_to_4h.",
     ".mlp.proj.": ".mlp.dense_4h_to_h.",
 }
-# rows of queries, keys and values, number of groups, queries per group, head size -> some rows
+# (rows of queries, keys and values; groups; queries per group; head size) -> selected rows
 SelectRows = Callable[[Tensor, int, int, int], Tensor]
 
 
@@ -62,7 +62,7 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
     """Load a folder of LitGPT.
 
     Raises:
-        UsageError: If the folder is not one, or its architecture is not supported.
+        UsageError: If a file is missing, or the architecture is not supported.
     """
     folder = Path(rest)
     if missing := [name for name in FILES if not (folder / name).is_file()]:
@@ -71,7 +71,9 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
         )
     checkpoint = read(folder)
     with expected_errors(
-        *(f"model litgpt:{rest}", OSError, ValueError),
+        f"model litgpt:{rest}",
+        OSError,
+        ValueError,
         expectation="its tokenizer.json, or --tokenizer",
     ):
         tokenizer = loading.requested_tokenizer(options.tokenizer) or loading.from_place(
@@ -136,8 +138,8 @@ def _llama_weights(name: str, value: Tensor, config: LitConfig) -> Iterator[tupl
 
 def _replaced(name: str, replacements: Mapping[str, str]) -> str:
     name = name.replace(".attn.attn.", ".attn.qkv.")
-    for theirs, ours in replacements.items():
-        name = name.replace(theirs, ours)
+    for old, new in replacements.items():
+        name = name.replace(old, new)
     return name
 
 
@@ -147,7 +149,7 @@ def _rows(value: Tensor, config: LitConfig, select: SelectRows) -> LazyTensor:
     head_size = config["head_size"]
     queries = config["n_head"] // groups  # per group
     if len(value) != groups * (queries + 2) * head_size:
-        # not a shape of the architecture; reported later
+        # the wrong shape for the architecture, which `load_converted` reports
         return LazyTensor(tuple(value.shape), lambda: value)
     shape = select(value.to("meta"), groups, queries, head_size).shape
     return LazyTensor(tuple(shape), lambda: select(value, groups, queries, head_size).contiguous())
@@ -161,14 +163,20 @@ def _one_of_qkv(index: int, *, is_grouped: bool) -> SelectRows:
             # [groups, queries + key + value, head size]
             by_group = value.unflatten(0, (groups, queries + 2, head_size))
             return by_group.split((queries, 1, 1), 1)[index].flatten(0, 2)
-        sizes = (groups * queries * head_size, groups * head_size, groups * head_size)
-        return value.split(sizes)[index]
+        return _split_qkv(value, groups, queries, head_size)[index]
 
     return select
 
 
 def _by_groups(value: Tensor, groups: int, queries: int, head_size: int) -> Tensor:
     """Reorder rows from all queries, all keys, all values to group by group."""
-    sizes = (groups * queries * head_size, groups * head_size, groups * head_size)
-    parts = [part.unflatten(0, (groups, -1, head_size)) for part in value.split(sizes)]
+    parts = [
+        part.unflatten(0, (groups, -1, head_size))
+        for part in _split_qkv(value, groups, queries, head_size)
+    ]
     return torch.cat(parts, 1).flatten(0, 2)
+
+
+def _split_qkv(value: Tensor, groups: int, queries: int, head_size: int) -> Sequence[Tensor]:
+    """Split rows into all queries, all keys and all values."""
+    return value.split((groups * queries * head_size, groups * head_size, groups * head_size))

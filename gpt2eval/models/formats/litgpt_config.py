@@ -14,6 +14,8 @@ from transformers import (
 )
 
 from gpt2eval.errors import UsageError
+from gpt2eval.models.formats.converted import check_positive
+from gpt2eval.models.load_errors import expected_errors
 
 LitConfig = Mapping[str, Any]
 
@@ -70,16 +72,16 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: If the file is invalid, or the architecture is not supported.
     """
-    try:
+    with expected_errors(
+        str(path), OSError, ValueError, yaml.YAMLError, expectation="LitGPT's config"
+    ):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path}: {reason:.200}; expected LitGPT's config") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected LitGPT's config, a mapping")
     config: dict[str, Any] = DEFAULTS | content
     for key in (*REQUIRED_SIZES, *OPTIONAL_SIZES):
-        _check_size(path, key, config[key], is_optional=key in OPTIONAL_SIZES)
+        if config[key] or key in REQUIRED_SIZES:
+            check_positive(path, key, config[key])
     for key in NUMBERS:
         config[key] = _number(path, key, config[key])
     if adjustments := config["rope_adjustments"]:
@@ -100,13 +102,6 @@ def read_config(path: Path) -> dict[str, Any]:
         key = unsupported[0]
         raise UsageError(f"{path}: {key}: {config[key]} is not supported; {CONVERT}")
     return config
-
-
-def _check_size(path: Path, key: str, value: Any, *, is_optional: bool) -> None:
-    if is_optional and not value:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UsageError(f"{path}: {key} is {value!r:.40}; expected a positive integer")
 
 
 def _number(path: Path, key: str, value: Any) -> float:

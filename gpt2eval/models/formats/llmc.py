@@ -16,7 +16,7 @@ from torch import Tensor
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
 from gpt2eval.models.formats import converted, safe
-from gpt2eval.models.formats.converted import ConvertedCheckpoint, LazyTensor
+from gpt2eval.models.formats.converted import ConvertedCheckpoint, GPT2Sizes, LazyTensor
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
 
@@ -52,15 +52,8 @@ def read(path: Path) -> ConvertedCheckpoint:
     llm.c stores linear weights as `[out, in]`; transformers' GPT-2 has `[in, out]`.
     """
     header = _read_header(path)
-    config = converted.gpt2_config(
-        path,
-        layers=header.layers,
-        heads=header.heads,
-        width=header.width,
-        context=header.context,
-        vocabulary=header.vocabulary,
-        gelu="gelu_new",
-    )
+    sizes = GPT2Sizes(*(getattr(header, name) for name in GPT2Sizes._fields))
+    config = converted.gpt2_config(path, sizes, "gelu_new")
     stored, dtype = VERSIONS[header.version]
     shapes = _shapes(header)
     expected = HEADER_BYTES + stored.itemsize * sum(prod(shape) for shape in shapes.values())

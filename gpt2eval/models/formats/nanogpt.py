@@ -15,18 +15,12 @@ from torch import Tensor
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
 from gpt2eval.models.formats import converted, safe
-from gpt2eval.models.formats.converted import ConvertedCheckpoint, LazyTensor, lazy
+from gpt2eval.models.formats.converted import ConvertedCheckpoint, GPT2Sizes, LazyTensor, lazy
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
 
-SIZES = {
-    "layers": "n_layer",
-    "heads": "n_head",
-    "width": "n_embd",
-    "context": "block_size",
-    "vocabulary": "vocab_size",
-}
+SIZES = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size")  # in the order of GPT2Sizes
 COMPILED = "_orig_mod."  # the prefix that torch.compile adds to names
 TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 BUFFERS = (".attn.bias", ".attn.masked_bias")
@@ -70,8 +64,8 @@ def read(path: Path, gelu: str = "gelu") -> ConvertedCheckpoint:
             f"{path}: no 'model_args' and 'model' in the file; "
             "expected a checkpoint of nanoGPT's train.py"
         )
-    sizes = {ours: args.get(theirs) for ours, theirs in SIZES.items()}
-    config = converted.gpt2_config(path, **sizes, gelu=gelu)
+    sizes = GPT2Sizes(*(args.get(key) for key in SIZES))
+    config = converted.gpt2_config(path, sizes, gelu)
     tensors = {str(name).removeprefix(COMPILED): value for name, value in state.items()}
     weights = {
         name: _transposed(name, value) if name.endswith(TRANSPOSED) else lazy(name, value)
@@ -114,10 +108,8 @@ def _zeros(size: int) -> LazyTensor:
 
 def _load_tokenizer(path: Path, choice: str | None) -> LoadedTokenizer:
     """Load the characters of a `meta.pkl`, or a GPT-2 tokenizer."""
-    if choice and not choice.endswith(".pkl"):
-        return loading.gpt2_tokenizer_for(path, choice)
     meta = Path(choice) if choice else path.parent / "meta.pkl"
-    if not choice and not meta.is_file():
+    if not (choice.endswith(".pkl") if choice else meta.is_file()):
         return loading.gpt2_tokenizer_for(path, choice)
     content: Any = safe.load_plain_pickle(meta)
     vocabulary = content.get("stoi") if isinstance(content, dict) else None
@@ -129,6 +121,6 @@ def _load_tokenizer(path: Path, choice: str | None) -> LoadedTokenizer:
 
 
 def _is_character(entry: tuple[Any, Any]) -> bool:
-    """Whether a vocabulary entry is one character and its id."""
+    """Return whether a vocabulary entry is one character and its id."""
     character, id_ = entry
     return isinstance(character, str) and len(character) == 1 and type(id_) is int and id_ >= 0

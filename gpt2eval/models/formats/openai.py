@@ -13,24 +13,18 @@ import torch
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
 from gpt2eval.models.formats import converted, safe
-from gpt2eval.models.formats.converted import ConvertedCheckpoint, LazyTensor
+from gpt2eval.models.formats.converted import ConvertedCheckpoint, GPT2Sizes, LazyTensor
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
 
-SIZES = {
-    "layers": "n_layer",
-    "heads": "n_head",
-    "width": "n_embd",
-    "context": "n_ctx",
-    "vocabulary": "n_vocab",
-}
+SIZES = ("n_layer", "n_head", "n_embd", "n_ctx", "n_vocab")  # in the order of GPT2Sizes
 NAMES = {"g": "weight", "b": "bias", "w": "weight"}
 FILES = ("checkpoint", "hparams.json", "encoder.json", "vocab.bpe")
 
 
 def load(rest: str, options: LoadOptions) -> CausalModel:
-    """Load a folder of OpenAI's release. Raises UsageError if the folder is not one."""
+    """Load a folder of OpenAI's release. Raises UsageError if a file is missing or invalid."""
     folder = Path(rest)
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise UsageError(
@@ -51,8 +45,8 @@ def read(folder: Path) -> ConvertedCheckpoint:
     """
     prefix = _checkpoint_prefix(folder)
     hparams = safe.load_json_object(folder / "hparams.json")
-    sizes = {ours: hparams.get(theirs) for ours, theirs in SIZES.items()}
-    config = converted.gpt2_config(folder, **sizes, gelu="gelu_new")
+    sizes = GPT2Sizes(*(hparams.get(key) for key in SIZES))
+    config = converted.gpt2_config(folder, sizes, "gelu_new")
     reader = _reader(prefix)
     shapes: dict[str, list[int]] = reader.get_variable_to_shape_map()
     weights = {

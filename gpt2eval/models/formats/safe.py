@@ -1,8 +1,7 @@
 """Read checkpoint files without running code in them or trusting the sizes they claim.
 
 A pickle may name only tensors and plain values, an archive may hold no more bytes than its own
-size, every tensor must fit in its storage, and an index may name only files in its folder. Does not
-know architectures.
+size, and every tensor must fit in its storage. Does not know architectures.
 """
 
 import json
@@ -18,23 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, one_line
 from gpt2eval.models.load_errors import expected_errors
 
 MAX_PICKLE = 1 << 26  # bytes of a pickle that should hold a small dictionary
 DAMAGED_PICKLE = (pickle.UnpicklingError, EOFError, LookupError, ValueError)
 BLOCK = 1 << 24  # bytes hashed per step
-WIDTHS = ("hidden_size", "n_embd", "d_model")
-SIZES = (
-    *WIDTHS,
-    "vocab_size",
-    "num_labels",
-    "num_hidden_layers",
-    "n_layer",
-    "n_layers",
-    "intermediate_size",
-    "n_inner",
-)
 
 
 class PlainUnpickler(pickle.Unpickler):
@@ -83,7 +71,7 @@ def load_torch_file(path: Path) -> Any:
                 path, map_location="cpu", weights_only=True, mmap=is_archive or None
             )
     except pickle.UnpicklingError as error:
-        raise UsageError(f"{path}: {_unpickling_problem(str(error))}") from error
+        raise UsageError(f"{path}: {_unpickling_problem(error)}") from error
     _check_storages(path, content)
     return content
 
@@ -100,10 +88,10 @@ def _check_archive(path: Path) -> None:
         )
 
 
-def _unpickling_problem(message: str) -> str:
+def _unpickling_problem(error: pickle.UnpicklingError) -> str:
     """Return what a refused pickle needs, extracted from torch's long message."""
-    match = re.search(r"GLOBAL (\S+)", message)
-    problem = f"it would run {match[1]}" if match else " ".join(message.split())[:160]
+    match = re.search(r"GLOBAL (\S+)", str(error))
+    problem = f"it would run {match[1]}" if match else one_line(error, 160)
     return (
         f"{problem}; expected only tensors and plain values: load the file where you trust it, "
         "and torch.save only those"
@@ -159,47 +147,6 @@ def path_inside(folder: Path, name: str, source: str) -> Path:
             "expected a file in the folder"
         )
     return path
-
-
-def check_folder(folder: Path) -> None:
-    """Check a folder of transformers before anything in it is loaded.
-
-    Raises:
-        UsageError: If an index names a file outside the folder, an archive of weights is
-            incomplete, or the config implies more weights than the weight files have bytes.
-    """
-    for archive in folder.glob("*.bin"):
-        _check_complete(archive)
-    for index in folder.glob("*.index.json"):
-        weight_map = load_json_object(index).get("weight_map")
-        names = weight_map.values() if isinstance(weight_map, dict) else ()
-        for name in sorted({str(name) for name in names}):
-            path_inside(folder, name, index.name)
-    size = sum(path.stat().st_size for path in weight_files(folder))
-    config_path = folder / "config.json"
-    if not config_path.is_file() or not size:
-        return
-    config = load_json_object(config_path)
-    sizes = {key: config[key] for key in SIZES if isinstance(config.get(key), int)}
-    width = max((sizes.get(key, 1) for key in WIDTHS), default=1)
-    for key, value in sizes.items():
-        # every row of an embedding and every layer has at least `width` weights of a byte
-        needed = value if key in WIDTHS else value * max(width, 1)
-        if value < 0 or max(needed, value) > size:
-            raise UsageError(f"{config_path}: {key} is {value}; the weights have only {size} bytes")
-
-
-def _check_complete(path: Path) -> None:
-    """Raise UsageError for an archive without its directory, which is at the end of the file."""
-    with path.open("rb") as file:
-        is_archive = file.read(4) == b"PK\x03\x04"
-    if is_archive and not zipfile.is_zipfile(path):
-        raise UsageError(f"{path}: incomplete or corrupt; expected a file that torch.save wrote")
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return the weight files of a folder, sorted by name."""
-    return sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
 
 
 def sha256_of_files(paths: Iterable[Path]) -> str:

@@ -17,7 +17,7 @@ from gpt2eval.models.server.client import Server
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
 from gpt2eval.types import Encoding, Ids, TokenScores
 
-ATTEMPTS = 3  # for a kind of prompt that a server may not take
+ATTEMPTS = 3  # for a form of prompt that the server may reject
 SAMPLE = (
     "The river ran past the mill and under the old stone bridge, where the children used to fish "
     "in summer. In 1907 the mill was closed; nobody remembers why. Today there is a small museum, "

@@ -20,7 +20,7 @@ FINGERPRINT_TEXT = "The quick brown fox's 12 oxen didn't jump, café — 我能 
 
 
 class RemoteTokens:
-    """The tokenizer behind a server's paths for tokenizing."""
+    """A server's tokenizer, used through the two paths above."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

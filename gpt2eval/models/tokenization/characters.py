@@ -23,7 +23,7 @@ class Characters:
             first = next(i for i, char in enumerate(text) if char in foreign)
             context = text[max(0, first - 20) : first + 20]
             raise UsageError(
-                f"character {text[first]!r} (at {first} of {context!r}) is not among the "
+                f"character {text[first]!r} (at {first}, in {context!r}) is not among the "
                 f"{len(self._ids)} characters of the model's vocabulary; expected only those"
             )
         return Encoding(

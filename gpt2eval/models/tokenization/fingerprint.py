@@ -27,7 +27,7 @@ CHOICES = ("auto", "file")
 def fingerprint(backend: Any) -> str:
     """Return 8 hex digits that depend on what a tokenizer does, not on how it is stored.
 
-    They are the beginning of the SHA-256 over the probe's ids and the sorted vocabulary.
+    They are the first digits of the SHA-256 of the probe's ids and the sorted vocabulary.
     """
     vocabulary = sorted(backend.get_vocab(with_added_tokens=True).items())
     content = np.array(_ids(backend), "<i4").tobytes() + repr(vocabulary).encode()
@@ -41,7 +41,7 @@ def choose(
 
     `auto` is the tokenizer that transformers built. It is used if it agrees with the checkpoint's
     `tokenizer.json` or there is no such file; otherwise `choice` (`auto` or `file`) decides, and
-    the fingerprint ends in it. Raises UsageError, with an example of the difference, if they
+    the fingerprint ends with it. Raises UsageError, with an example of the difference, if they
     disagree and `choice` is None.
     """
     if choice not in (None, *CHOICES):

@@ -13,7 +13,8 @@ from tokenizers import decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import AutoTokenizer
 
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, one_line
+from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.tokenization.characters import Characters
 from gpt2eval.models.tokenization.fingerprint import CHOICES, choose, fingerprint
 from gpt2eval.models.tokenization.tiling import TiledEncoder
@@ -97,12 +98,12 @@ def from_vocabulary_and_merges(vocabulary: Path, merges: Path) -> LoadedTokenize
 
     Raises UsageError if they cannot be read as such.
     """
-    try:
+    with expected_errors(
+        str(vocabulary),
+        Exception,  # the library raises nothing narrower
+        expectation=f"GPT-2's vocabulary, with its merges in {merges.name}",
+    ):
         backend = tokenizers.Tokenizer(BPE.from_file(str(vocabulary), str(merges)))
-    except Exception as error:  # the library raises nothing narrower
-        raise UsageError(
-            f"{vocabulary}: {error}; expected GPT-2's vocabulary, with its merges in {merges.name}"
-        ) from None
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     if backend.token_to_id(END) is not None:
@@ -119,7 +120,7 @@ def from_place(
 ) -> LoadedTokenizer:
     """Return the tokenizer of a Hub id, a folder, a `tokenizer.json` or a GGUF file.
 
-    `choice` decides if transformers and the checkpoint's own file disagree, see
+    Where transformers and the checkpoint's own file disagree, `choice` decides; see
     `fingerprint.choose`. Raises UsageError for a tokenizer that is not fast; errors of
     transformers pass through.
     """
@@ -158,21 +159,21 @@ def requested_tokenizer(choice: str | None) -> LoadedTokenizer | None:
     """
     if choice is None or choice in CHOICES:
         return None
-    try:
+    with expected_errors(
+        f"--tokenizer {choice}",
+        *(OSError, ValueError, KeyError, ImportError, RuntimeError),
+        expectation=PLACES,
+    ):
         files = _vocabulary_and_merges(Path(choice))
         if files and not (Path(choice) / "tokenizer.json").is_file():
             return from_vocabulary_and_merges(*files)
         return from_place(choice)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise UsageError(
-            f"--tokenizer {choice}: {' '.join(str(error).split()):.200}; expected {PLACES}"
-        ) from None
 
 
 def gpt2_tokenizer_for(weights: Path, choice: str | None) -> LoadedTokenizer:
     """Return the tokenizer for a GPT-2-like weights file that contains none.
 
-    That is the requested one, else the one in the same folder, else `gpt2` of the Hub. Raises
+    It is the requested one, else the one in the same folder, else the Hub's `gpt2`. Raises
     UsageError if none can be loaded.
     """
     if tokenizer := requested_tokenizer(choice):
@@ -185,7 +186,7 @@ def gpt2_tokenizer_for(weights: Path, choice: str | None) -> LoadedTokenizer:
     except (OSError, ValueError) as error:
         raise UsageError(
             f"{weights}: no tokenizer in its folder, and the Hub's gpt2 cannot be loaded "
-            f"({' '.join(str(error).split()):.120}); expected --tokenizer FOLDER, "
+            f"({one_line(error, 120)}); expected --tokenizer FOLDER, "
             "or encoder.json and vocab.bpe beside the weights"
         ) from None
 

@@ -1,0 +1,96 @@
+"""Check a folder of transformers' files before anything in it is loaded.
+
+Its weights files must be complete, its indexes may name only files in the folder, and its config
+may imply no more weights than the files have bytes.
+"""
+
+import zipfile
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from gpt2eval.errors import UsageError, one_line
+from gpt2eval.models.formats.safe import load_json_object, path_inside
+
+WIDTHS = ("hidden_size", "n_embd", "d_model")
+SIZES = (
+    *WIDTHS,
+    "vocab_size",
+    "num_labels",
+    "num_hidden_layers",
+    "n_layer",
+    "n_layers",
+    "intermediate_size",
+    "n_inner",
+)
+
+
+def check_folder(folder: Path) -> None:
+    """Check a folder of transformers before anything in it is loaded.
+
+    Raises:
+        UsageError: If an index names a file outside the folder, a weights file is incomplete or
+            some of an index's files are missing, or the config implies more weights than the
+            weights files have bytes.
+    """
+    paths = weight_files(folder)
+    for path in paths:
+        _check_complete(path)
+    for index in sorted(folder.glob("*.index.json")):
+        _check_index(index)
+    # Only now: a config is at fault only if no bytes are missing from the weights.
+    size = sum(path.stat().st_size for path in paths)
+    config_path = folder / "config.json"
+    if not config_path.is_file() or not size:
+        return
+    config = load_json_object(config_path)
+    sizes = {key: config[key] for key in SIZES if isinstance(config.get(key), int)}
+    width = max((sizes.get(key, 1) for key in WIDTHS), default=1)
+    for key, value in sizes.items():
+        # every row of an embedding and every layer has at least `width` weights of a byte
+        needed = value if key in WIDTHS else value * max(width, 1)
+        if value < 0 or max(needed, value) > size:
+            raise UsageError(
+                f"{config_path}: {key} is {value}; the weights have only {size} bytes; "
+                "expected a size that fits them"
+            )
+
+
+def _check_complete(path: Path) -> None:
+    """Raise UsageError for a weights file that is truncated.
+
+    The header of a safetensors file states its length. An archive's directory is at its end.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt"):
+                return
+        with path.open("rb") as file:
+            is_archive = file.read(4) == b"PK\x03\x04"
+        if not is_archive or zipfile.is_zipfile(path):
+            return
+        problem = "no archive directory at its end"
+    except (OSError, SafetensorError) as error:
+        problem = one_line(error, 200)
+    raise UsageError(f"{path}: incomplete or corrupt ({problem}); copy or download it again")
+
+
+def _check_index(index: Path) -> None:
+    """Raise UsageError if an index names files outside its folder, or only some of them exist.
+
+    An index without any of its files is left over from a download of the other format.
+    """
+    weight_map = load_json_object(index).get("weight_map")
+    names = weight_map.values() if isinstance(weight_map, dict) else ()
+    paths = [path_inside(index.parent, name, index.name) for name in sorted(set(map(str, names)))]
+    missing = [path for path in paths if not path.is_file()]
+    if 0 < len(missing) < len(paths):
+        raise UsageError(
+            f"{missing[0]}: no such file, but {index.name} names it ({len(missing)} of "
+            f"{len(paths)} missing); copy or download it again"
+        )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the weight files of a folder, sorted by name."""
+    return sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
