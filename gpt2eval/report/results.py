@@ -98,5 +98,6 @@ class Results(Sequence[Result]):
         page = io.StringIO()
         pd.DataFrame(rows).fillna("").to_html(page, index=False, justify="left")
         _, _, below = self._rendered("markdown").partition("\n\n")
-        # signatures are longer than a page is wide
-        return f'{page.getvalue()}\n<pre style="white-space: pre-wrap">{html.escape(below)}</pre>'
+        # a signature is longer than a page is wide
+        style = "white-space: pre-wrap; overflow-wrap: anywhere"
+        return f'{page.getvalue()}\n<pre style="{style}">{html.escape(below)}</pre>'
