@@ -66,7 +66,7 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "typer": "cli.",
     "rich": ("cli.progress", "report.terminal"),
     "pyarrow": ("data.compression", "data.documents"),
-    "tabulate": ("analysis.explain", "data.manage"),
+    "tabulate": ("analysis.explain", "data.listing"),
     "fastbloom_rs": "overlap.bloom",
 }
 WORLD = {

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from pydantic import TypeAdapter, ValidationError
 
 from gpt2eval.config.loader import read_yaml
 from gpt2eval.errors import UsageError, unknown
 
 Options = Mapping[str, Any]
+EXPECTED = {int: "an integer", float: "a number"}
 
 
 def read_options(path: Path, parameters: Sequence[Any]) -> dict[str, Any]:
@@ -55,4 +58,16 @@ def _value(value: Any, parameter: Any, place: str) -> Any:
     listed = [str(item) for item in value] if isinstance(value, list) else [str(value)]
     if getattr(parameter, "multiple", False) or parameter.nargs == -1:
         return listed
-    return ",".join(listed)
+    joined = ",".join(listed)
+    _check_type(joined, parameter.type_descriptor.annotation, place)
+    return joined
+
+
+def _check_type(text: str, annotation: Any, place: str) -> None:
+    """Raise UsageError for text that the command line parser would reject for an option."""
+    try:
+        TypeAdapter(annotation).validate_python(text)
+    except ValidationError:
+        choices = f"one of: {', '.join(map(str, get_args(annotation)))}"
+        expected = EXPECTED.get(annotation, choices)
+        raise UsageError(f"{place}: expected {expected}, found {text!r:.60}") from None

@@ -1,5 +1,7 @@
 """The commands about published data: `gpt2eval data ...`."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 
@@ -31,9 +33,10 @@ def ls(names: Names = None, cache: Cache = None, include: Include = None) -> Non
 
     Prints sizes, checksums and licences. Default: all tasks.
     """
-    from gpt2eval.data import manage
+    from gpt2eval.data.listing import listing
 
-    print(manage.listing(names or (), cache, include or ()))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(listing(names or (), cache, include or (), width=width))
 
 
 @app.command(cls=Command, epilog="Example: gpt2eval data fetch wikitext2,ptb")

@@ -1,5 +1,9 @@
 """The commands that inspect tasks: `ls`, `show` and `check`."""
 
+import shutil
+import sys
+from collections.abc import Iterable
+from textwrap import fill
 from typing import Annotated
 
 import typer
@@ -33,9 +37,19 @@ def ls(include: Include = None) -> None:
         task = loader.load_task(name, include or ())
         print(f"{name:12} {', '.join(task.metrics):24} {task.title}")
         if task.variants:
-            print(f"{'':12} variants: {', '.join(task.variants)}")
-    print(f"suites: {', '.join(catalog.files('tasks/suites', include or ()))}")
-    print(f"detokenizers: {', '.join(catalog.files('detokenizers', include or ()))}")
+            _print_names(f"{'':12} variants", task.variants)
+    _print_names("suites", catalog.files("tasks/suites", include or ()))
+    _print_names("detokenizers", catalog.files("detokenizers", include or ()))
+
+
+def _print_names(heading: str, names: Iterable[str]) -> None:
+    """Print names after a heading: in one line, or wrapped if stdout is a terminal."""
+    line = f"{heading}: {', '.join(names)}"
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        indent = " " * (len(heading) + 2)
+        line = fill(line, width, subsequent_indent=indent, break_on_hyphens=False)
+    print(line)
 
 
 def show(
@@ -47,7 +61,7 @@ def show(
 ) -> None:
     """Show a task's settings and its first record.
 
-    The record is printed as published and as scored, [[ and ]] enclose the scored span.
+    The record is printed as published and as scored; [[ and ]] enclose the scored span.
     """
     from gpt2eval.analysis import inspect_task
     from gpt2eval.config.loader import select_tasks

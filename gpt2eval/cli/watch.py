@@ -81,7 +81,7 @@ def watch(
         include=include or (),
         every=every,
         once=once,
-        bars=bars,
+        bars=lambda _: bars(),  # the tasks in its reports are named after the checkpoint
     )
     for model, step, results in scored:
         print_lines("" if step is None else str(step), model, results)

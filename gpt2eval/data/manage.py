@@ -1,4 +1,4 @@
-"""List, download, verify, pack and unpack published files. Does not know models.
+"""Download, verify, pack and unpack published files. Does not know models.
 
 Each function takes the folder of the cache, or None for the platform's.
 """
@@ -6,9 +6,7 @@ Each function takes the folder of the cache, or None for the platform's.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tabulate import tabulate
-
-from gpt2eval.config.schema import File, Source
+from gpt2eval.config.schema import File
 from gpt2eval.data import corpus, packs, records
 from gpt2eval.data.cache import Cache, CachedFile, is_published, key_of
 from gpt2eval.data.required import RequiredFile, required_files
@@ -17,50 +15,7 @@ from gpt2eval.text import roundtrip
 from gpt2eval.text.detokenizer import Detokenizer
 from gpt2eval.text.loader import load_detokenizer
 
-COLUMNS = ["file", "bytes", "cached", "hash", "task", "from", "licence"]
 INCOMPLETE = "incomplete or corrupt; run 'gpt2eval data fetch' or delete it"
-
-
-def listing(
-    names: Sequence[str] = (), cache: Path | None = None, include: Sequence[Path] = ()
-) -> str:
-    """Return a table of required files: size, cached or not, hash, tasks, origin, licence."""
-    store = Cache.at(cache)
-    rows = [_listing_row(file, store.get(file.source)) for file in required_files(names, include)]
-    table = tabulate(rows, COLUMNS, "plain", disable_numparse=True)
-    if any("yes!" in row for row in rows):
-        table += "\nyes! = not the published file, or no published checksum to compare with"
-    return table
-
-
-def _listing_row(required: RequiredFile, cached: CachedFile | None) -> list[str]:
-    file = required.source.file
-    if cached:
-        status = "yes" if is_published(cached.content, file) else "yes!"
-        size = cached.provenance.bytes
-        digest = cached.provenance.sha256
-        origin = cached.provenance.origin
-    else:
-        status = "no"
-        size = file.bytes
-        digest = file.hash
-        origin = _first_source(required.source)
-    return [
-        file.name,
-        f"{size:,}" if size else "?",
-        status,
-        digest[:8] or "?",
-        required.names,
-        origin,
-        required.tasks[0].licence,
-    ]
-
-
-def _first_source(source: Source) -> str:
-    """Return the first source that a download tries."""
-    if source.hub and not (source.hub.part and source.archive):
-        return f"hub:{source.hub.id}"
-    return source.archive.url if source.archive else "(--data)"
 
 
 def fetch(

@@ -96,6 +96,8 @@ class Results(Sequence[Result]):
             return "<p>no results</p>"
         rows = json.loads(self._rendered("json"))["rows"]
         page = io.StringIO()
-        pd.DataFrame(rows).fillna("").to_html(page, index=False)
+        pd.DataFrame(rows).fillna("").to_html(page, index=False, justify="left")
         _, _, below = self._rendered("markdown").partition("\n\n")
-        return f"{page.getvalue()}\n<pre>{html.escape(below)}</pre>"
+        # a signature is longer than a page is wide
+        style = "white-space: pre-wrap; overflow-wrap: anywhere"
+        return f'{page.getvalue()}\n<pre style="{style}">{html.escape(below)}</pre>'

@@ -27,9 +27,7 @@ def now() -> str:
 
 
 def write_run(folder: Path, start: str, call: str) -> None:
-    """Write a task's `run.json`; `call` replaces the command if the run was not started from
-    the command line.
-    """
+    """Write a task's `run.json`; it records `call` if there was no command line."""
     record = {
         "command": _command() or call,
         "start": start,

@@ -29,9 +29,7 @@ NAME = "result.json"
 
 
 def result_folder(out: Path, model: str, task: str) -> Path:
-    """Return `<out>/<model>/<task>[/<variant>]`; characters unfit for a file name become a
-    hyphen.
-    """
+    """Return `<out>/<model>/<task>[/<variant>]`, with hyphens for unusual characters in `model`."""
     return out / re.sub(r"[^\w.@+-]+", "-", model).strip("-.") / task
 
 
@@ -121,8 +119,9 @@ def read_or_notify(path: Path) -> Result | None:
 
 
 def paths_below(folder: Path) -> list[Path]:
-    """Return the result.json files below a folder, sorted. A text, and so its folder, may
-    have that name too.
+    """Return the result.json files below a folder, sorted.
+
+    A folder of that name, such as the results of a text called `result.json`, is not one of them.
     """
     paths: list[Path] = []
     for parent, folders, files in os.walk(folder):
@@ -155,8 +154,9 @@ def read_result(path: Path) -> Result:
 
 @cache
 def _adapter() -> TypeAdapter[Result]:
-    """Return pydantic's validator of a result; building it takes longer than validating
-    100 results.
+    """Return pydantic's validator of a result.
+
+    It is cached because building it takes longer than validating 100 results.
     """
     return TypeAdapter(Result)
 

@@ -64,8 +64,7 @@ def _tidy_row(result: Result, metric: MetricValue) -> Row:
 
 
 def documents(parts: Sequence[Tally], *, bits: bool) -> pd.DataFrame:
-    """Return a row per document: its counts, nats, perplexity per token and, with `bits`, bits
-    per byte.
+    """Return a row per document: counts, nats, perplexity per token; with `bits`, bits per byte.
 
     Perplexity and bits are None where no token is scored. Counts and nats add up to the totals
     of the task.

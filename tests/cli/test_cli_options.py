@@ -79,7 +79,8 @@ def test_a_config_file_may_map_tasks_to_files_and_give_arguments(
     [
         ("taks: ptb", "unknown option 'taks'; did you mean 'tasks'?"),
         ("strict_data: 3", "strict_data: expected true or false, found 3"),
-        ("limit: few", "'--limit'"),
+        ("limit: few", "run.yaml: limit: expected an integer, found 'few'"),
+        ("batch_size: 1.5", "run.yaml: batch_size: expected an integer, found '1.5'"),
         ("- a", "expected a mapping of keys, found list"),
         ("a: [", "not readable as YAML"),
     ],

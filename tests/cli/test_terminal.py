@@ -1,11 +1,14 @@
 """The table in a terminal: readable at any width, every number present, published rows below."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from gpt2eval import demo, evaluate
 from gpt2eval.config.loader import load_suite
+from gpt2eval.data.listing import listing
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.report import labels, table
@@ -142,3 +145,12 @@ def test_latex_fits_a_page(results: list[Result]) -> None:
     assert len(rules) == 2
     body = lines[4 : lines.index(r"\bottomrule")]
     assert {line.count(" & ") for line in body if line != r"\midrule"} == {11}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_list_of_data_fits_the_terminal(tmp_path: Path, width: int) -> None:
+    wide = listing(cache=tmp_path)
+    narrow = listing(cache=tmp_path, width=width)
+    assert max(map(len, narrow.splitlines())) <= width
+    assert set(re.split(r"[\s-]+", wide)) <= set(re.split(r"[\s-]+", narrow))
+    assert listing(cache=tmp_path, width=400) == wide
