@@ -1,8 +1,8 @@
 """Errors while a model loads: expected problems, running out of memory, and the unexpected."""
 
 import errno
-import re
 import json
+import re
 import shutil
 from enum import Enum, StrEnum
 from pathlib import Path
