@@ -56,7 +56,8 @@ def _check_combinations(task: Task, path: Path) -> None:
         )
     if task.filter != "none" and task.ask not in ("last_word", "after_last_blank"):
         raise UsageError(
-            f"{path}: filter: {task.filter}: not compatible with ask {task.ask}; expected last_word"
+            f"{path}: filter: {task.filter}: not compatible with ask {task.ask}; "
+            "expected ask last_word or after_last_blank"
         )
 
 

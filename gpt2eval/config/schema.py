@@ -67,7 +67,8 @@ class File(Strict):
 class Source(Strict):
     """Where to get the published text.
 
-    The Hub is tried first and then the archive; the order is reversed if the Hub holds only a part.
+    The Hub is tried first, then the archive. If the Hub holds only a part of the file, the archive
+    is tried first.
     """
 
     hub: Hub | None = None

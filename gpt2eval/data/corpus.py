@@ -64,6 +64,8 @@ def _read_local(task: Task, path: Path) -> bytes:
 
 # -- fetching --------------------------------------------------------------------------------------
 
+UNPACK_REMEDY = "unpack a pack made on a machine with a network: gpt2eval data unpack FILE"
+
 
 class MissingDataError(UsageError):
     """A task's file is not available. `reason` is the message without the remedy."""
@@ -83,11 +85,11 @@ def fetch(
 ) -> FetchedFile:
     """Return a task's published file from the cache, or download it into the cache.
 
-    The sources are the Hub data set and the publisher's archive. If a source fails or
-    yields a file with a different checksum, the next one is tried. Such a file is accepted only if
-    no source yields the published one, and never if `strict`. `mirror` is a base URL that is tried
-    first for archives. `again` downloads the file even if it is cached.
-    Raises MissingDataError with the failure of each source and the remedy.
+    The sources are the Hub data set and the publisher's archive. If a source fails or yields a file
+    with a different checksum, the next one is tried. Such a file is accepted only if no source
+    yields the published one, and never if `strict`. `mirror` is a base URL that is tried first for
+    archives. `again` downloads the file even if it is cached. Raises MissingDataError with the
+    failure of each source and the remedy.
     """
     if not again and (cached := _cached(task, cache, strict=strict)):
         return FetchedFile(cached, None)
@@ -126,11 +128,11 @@ def _download(task: Task, cache: Cache, mirror: str | None, *, strict: bool) -> 
         file, corpus = unpublished[0]
         cached = cache.put(task.source, file.content, corpus.origin, file.revision)
         return FetchedFile(cached, corpus)
-    remedy = f"give the file: --data {task.full_name}=PATH/TO/{task.source.file.name}"
+    remedy = f"pass the file with --data {task.full_name}=PATH/TO/{task.source.file.name}"
     if not failures:
         raise MissingDataError(f"task {task.full_name} has no download source", remedy)
     reason = f"task {task.full_name}: its data could not be loaded: {'; '.join(failures)}"
-    remedy += ", or a pack from a machine with a network: gpt2eval data unpack FILE"
+    remedy += f", or {UNPACK_REMEDY}"
     raise MissingDataError(reason, remedy)
 
 

@@ -299,7 +299,8 @@ def test_real_files_are_restored_from_rows(development_data: Path) -> None:
 def test_a_task_without_a_source_asks_for_the_file(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError,
-        match=r"^task made_up has no download source; give the file: --data made_up=PATH/TO/text",
+        match=r"^task made_up has no download source; "
+        r"pass the file with --data made_up=PATH/TO/text",
     ):
         corpus.load_corpus(task(), cache=tmp_path)
 
