@@ -28,6 +28,15 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} '{name}'; {hint}")
 
 
+def one_line(error: BaseException, length: int | None = 300) -> str:
+    """Return an exception's message on one line, cut to `length` characters; else its type.
+
+    >>> one_line(ValueError("no such\\n  model"))
+    'no such model'
+    """
+    return " ".join(str(error).split())[:length] or type(error).__name__
+
+
 def first_problem(error: "ValidationError") -> str:
     """Return the first problem that pydantic reports, as `path.to.key: what is wrong`."""
     first = error.errors()[0]

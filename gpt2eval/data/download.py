@@ -189,9 +189,9 @@ def download(url: str, path: Path, sha256: str | None) -> None:
         ) from None
 
 
-def mismatch(where: str, digest: str, expected: str) -> str:
+def mismatch(origin: str, digest: str, expected: str) -> str:
     """Return the message for a download with a wrong SHA-256."""
-    return f"{where}: sha256 {digest[:8]}, expected {expected[:8]}; discarded, try again"
+    return f"{origin}: sha256 {digest[:8]}, expected {expected[:8]}; discarded, try again"
 
 
 def _digest(path: Path) -> str:

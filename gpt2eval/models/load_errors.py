@@ -8,16 +8,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gpt2eval.errors import LoadError, UsageError
-
-
-def one_line(error: BaseException, length: int = 300) -> str:
-    """Return the message of an exception on one line, cut to `length` characters.
-
-    >>> one_line(ValueError("no such\\n  model"))
-    'no such model'
-    """
-    return " ".join(str(error).split())[:length] or type(error).__name__
+from gpt2eval.errors import LoadError, UsageError, one_line
 
 
 def is_out_of_memory(error: BaseException) -> bool:

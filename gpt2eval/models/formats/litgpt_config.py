@@ -13,7 +13,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, one_line
 
 LitConfig = Mapping[str, Any]
 
@@ -73,8 +73,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path}: {reason:.200}; expected LitGPT's config") from error
+        raise UsageError(f"{path}: {one_line(error, 200)}; expected LitGPT's config") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected LitGPT's config, a mapping")
     config: dict[str, Any] = DEFAULTS | content

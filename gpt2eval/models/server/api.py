@@ -11,8 +11,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from gpt2eval.errors import UsageError
-from gpt2eval.models.load_errors import one_line
+from gpt2eval.errors import UsageError, one_line
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.server.answer import SLACK, Echo
 from gpt2eval.models.server.client import Server, read_api_key

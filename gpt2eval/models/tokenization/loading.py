@@ -13,7 +13,7 @@ from tokenizers import decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import AutoTokenizer
 
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, one_line
 from gpt2eval.models.tokenization.characters import Characters
 from gpt2eval.models.tokenization.fingerprint import CHOICES, choose, fingerprint
 from gpt2eval.models.tokenization.tiling import TiledEncoder
@@ -165,7 +165,7 @@ def requested_tokenizer(choice: str | None) -> LoadedTokenizer | None:
         return from_place(choice)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise UsageError(
-            f"--tokenizer {choice}: {' '.join(str(error).split()):.200}; expected {PLACES}"
+            f"--tokenizer {choice}: {one_line(error, 200)}; expected {PLACES}"
         ) from None
 
 
