@@ -136,22 +136,28 @@ def _download(task: Task, cache: Cache, mirror: str | None, *, strict: bool) -> 
     raise MissingDataError(reason, remedy)
 
 
-def _sources(
-    task: Task, cache: Cache, mirror: str | None
-) -> Iterator[tuple[str, Callable[[], hub.SourceFile]]]:
+class _SourceReader(NamedTuple):
+    """A source of a file: its name in messages, and the function that reads it."""
+
+    origin: str
+    read: Callable[[], hub.SourceFile]
+
+
+def _sources(task: Task, cache: Cache, mirror: str | None) -> Iterator[_SourceReader]:
     """Yield the sources in the order in which they are tried: the Hub, then the archive.
 
     The archive comes first if there is a mirror, or if the Hub has only a part of the file.
     """
     source = task.source
-    from_hub: list[tuple[str, Callable[[], hub.SourceFile]]] = []
+    from_hub: list[_SourceReader] = []
     if source.hub:
-        from_hub.append((f"hub:{source.hub.id}", partial(hub.read_source, source.hub)))
-    from_archive: list[tuple[str, Callable[[], hub.SourceFile]]] = []
+        read_hub = partial(hub.read_source, source.hub)
+        from_hub.append(_SourceReader(f"hub:{source.hub.id}", read_hub))
+    from_archive: list[_SourceReader] = []
     if source.archive:
         for url in download.mirrored(source.archive.url, mirror):
-            read_source = partial(_read_archive, source.archive, source, url, cache)
-            from_archive.append((url, read_source))
+            read_archive = partial(_read_archive, source.archive, source, url, cache)
+            from_archive.append(_SourceReader(url, read_archive))
     archive_first = mirror or (source.hub and source.hub.part)
     yield from from_archive + from_hub if archive_first else from_hub + from_archive
 
