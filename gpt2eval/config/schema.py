@@ -67,8 +67,7 @@ class File(Strict):
 class Source(Strict):
     """Where to get the published text.
 
-    The Hub is tried first, then the archive. If the Hub holds only a part of the file, the archive
-    is tried first.
+    The archive is tried after the Hub, or before it if the Hub holds only a part of the file.
     """
 
     hub: Hub | None = None
