@@ -127,8 +127,9 @@ def prepare(
     detokenizer: Detokenizer | OneWaySteps | None,
     report: RoundTrip,
 ) -> list[Passage]:
-    """Return the passages of a task in detokenized text; the report counts each record's text
-    once.
+    """Return the passages of a task as detokenized text.
+
+    The report counts the text of each record once, whatever the number of its choices.
     """
     join = {"newline": "\n", "space": " "}[task.join]
     return [
@@ -172,23 +173,17 @@ def _result(
     report: RoundTrip,
     nll_sha256: str,
 ) -> Result:
-    estimates = [metrics.measure(name, parts, task.unit) for name in task.metrics]
+    signed = {}
+    for name in task.metrics:
+        estimate = metrics.measure(name, parts, task.unit)
+        unit = f"{estimate.unit}@{estimate.units}"
+        line = signature(task.full_name, protocol.stated(), unit, identity, __version__)
+        signed[name] = estimate.signed(line)
     return Result(
         task=task.name,
         variant=task.variant,
         title=task.title,
-        metrics={
-            e.name: e.signed(
-                signature(
-                    task.full_name,
-                    protocol.stated(),
-                    f"{e.unit}@{e.units}",
-                    identity,
-                    __version__,
-                )
-            )
-            for e in estimates
-        },
+        metrics=signed,
         tally=Tally.total(parts),
         nll_sha256=nll_sha256,
         model=identity,

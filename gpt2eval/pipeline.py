@@ -104,6 +104,8 @@ def evaluate(
     elif isinstance(data, str):
         raise UsageError(f"data={data!r}: expected a mapping of tasks to files, or 'demo'")
     files = local_files(data, include)
+    if isinstance(model, str):
+        registry.check_name(model)  # before anything is downloaded
     if out is not None:
         store.check_writable(Path(out))
     jobs = _jobs(chosen, files, texts, settings, include)
@@ -116,9 +118,8 @@ def evaluate(
     results = [run(job) for job in jobs]
     if wait() and None in results:
         results = [done or run(job) for done, job in zip(results, jobs, strict=True)]
-    named = isinstance(tasks, str) and tasks in catalog.files("tasks/suites", include)
-    suite = tasks if named and isinstance(tasks, str) else PAPER
-    return Results([result for result in results if result], suite=suite, include=include)
+    finished = [result for result in results if result]
+    return Results(finished, suite=suite_of(tasks, include), include=include)
 
 
 def listed(
@@ -128,6 +129,13 @@ def listed(
     if tasks is None:
         return () if texts else PAPER
     return tasks
+
+
+def suite_of(tasks: str | Sequence[str] | None, include: Sequence[Path] = ()) -> str:
+    """Return the suite whose table shows the tasks: the requested one, or the paper's."""
+    if isinstance(tasks, str) and tasks in catalog.files("tasks/suites", include):
+        return tasks
+    return PAPER
 
 
 def local_files(data: Mapping[str, Path | str] | None, include: Sequence[Path]) -> dict[str, Path]:
@@ -158,8 +166,7 @@ def _jobs(
     for job in jobs:
         if job.task.full_name in names:
             raise UsageError(
-                f"task {job.task.full_name}: requested twice; expected different names, or a run "
-                "for each"
+                f"task {job.task.full_name}: requested twice; rename one, or run them separately"
             )
         names.add(job.task.full_name)
     return jobs

@@ -141,7 +141,7 @@ class Model(Protocol):
 
 @runtime_checkable
 class AddsToken(Protocol):
-    """A backend whose tokenizer by default adds a token before a text; `Model.encode` does not."""
+    """A backend whose tokenizer puts a token before every text; `Model.encode` leaves it out."""
 
     @property
     def added(self) -> int | None: ...

@@ -161,7 +161,6 @@ def run(
     from gpt2eval import pipeline
     from gpt2eval.cli.progress import bars
     from gpt2eval.cli.report import print_table
-    from gpt2eval.config.catalog import files as catalog_files
     from gpt2eval.scoring import workers
     from gpt2eval.settings import Worker
 
@@ -189,8 +188,9 @@ def run(
     if not is_first:
         return
     if results:
-        suite = tasks if tasks and tasks in catalog_files("tasks/suites", folders) else PAPER
-        print_table(results, suite, folders, mixed=True, signatures=signatures)
+        print_table(
+            results, pipeline.suite_of(tasks, folders), folders, mixed=True, signatures=signatures
+        )
     text_tasks = [text_task.task.full_name for text_task in texts]
     _report_incomplete(out, names, requested, text_tasks, folders)
 

@@ -93,6 +93,26 @@ def schemes() -> Mapping[str, str]:
     return plugins | SCHEMES
 
 
+def check_name(name: str) -> None:
+    """Raise UsageError for a name that cannot refer to a model; nothing is loaded or downloaded.
+
+    A Hub id passes, because only the Hub knows its models.
+    """
+    scheme, colon, _ = name.partition(":")
+    folder = name.rpartition("@")[0] or name  # without a revision
+    known = schemes()
+    if Path(name).exists() or (scheme in known and colon):
+        return
+    if colon:
+        if not _module_exists(scheme):
+            raise unknown("model scheme", scheme, known)
+    elif name.startswith(LOCAL_PREFIXES) and not Path(folder).is_dir():
+        raise UsageError(
+            f"model {name}: no such folder; expected a folder with a causal language model, "
+            "or a Hub id"
+        )
+
+
 def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
     """Load the model that a name refers to.
 
@@ -111,22 +131,15 @@ def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
     >>> load_model("toy:uniform-bytes").identity().name
     'toy:uniform-bytes'
     """
+    check_name(name)
     scheme, colon, rest = name.partition(":")
     known = schemes()
     if scheme in known and (colon or scheme == "demo"):
         function = _import_reference(known[scheme])
         return _load(name, options, lambda: function(rest, options))
     if not colon or Path(name).exists():
-        folder = Path(name.rpartition("@")[0] or name)
-        if name.startswith(LOCAL_PREFIXES) and not (Path(name).exists() or folder.exists()):
-            raise UsageError(
-                f"model {name}: no such folder; expected a folder with a causal language model, "
-                "or a Hub id"
-            )
         function = _import_reference(known["hf"])
         return _load(name, options, lambda: function(name, options))
-    if not _module_exists(scheme):
-        raise unknown("model scheme", scheme, known)
     factory = _import_reference(name)
     _check_factory(name, factory)
     return _load(name, options, factory)

@@ -1,6 +1,7 @@
 """Errors while a model loads: expected problems, running out of memory, and the unexpected."""
 
 import errno
+import re
 import shutil
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from gpt2eval import evaluate
 from gpt2eval.config.catalog import DEMO
+from gpt2eval.data import corpus
 from gpt2eval.errors import LoadError, UsageError
 from gpt2eval.models import registry
 from gpt2eval.models.formats import hf
@@ -203,3 +205,20 @@ def test_a_signature_holds_no_path(tmp_path: Path) -> None:
 def test_the_demo_model_keeps_its_name() -> None:
     identity = registry.load_model("demo", CPU).identity()
     assert (identity.name, identity.label) == ("demo", "demo")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("/nowhere/model", "model /nowhere/model: no such folder"),
+        ("./nowhere", "model ./nowhere: no such folder"),
+        ("../nowhere@main", "model ../nowhere@main: no such folder"),
+        ("tyo:uniform-bytes", "unknown model scheme 'tyo'; did you mean 'toy'?"),
+    ],
+)
+def test_a_mistyped_model_is_found_before_data_is_read(
+    monkeypatch: pytest.MonkeyPatch, name: str, expected: str
+) -> None:
+    monkeypatch.setattr(corpus, "load_corpus", pytest.fail)
+    with pytest.raises(UsageError, match=re.escape(expected)):
+        evaluate(name, "ptb")
