@@ -12,9 +12,9 @@ SHAPE = "12x768"
 
 def parse_arguments(description: str) -> argparse.Namespace:
     """Parse the command line; `description` is the help text."""
-    first, _, rest = description.partition("\n\n")
+    summary, _, details = description.partition("\n\n")
     parser = argparse.ArgumentParser(
-        description=first, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=summary, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--model", type=Path, help="folder of a causal LM (default: random weights, written once)"
@@ -25,14 +25,14 @@ def parse_arguments(description: str) -> argparse.Namespace:
     parser.add_argument(
         "--tokenizer",
         type=Path,
-        help="folder of a tokenizer for them (default: a BPE learned from the text)",
+        help="folder of a tokenizer for random weights (default: a BPE learned from the text)",
     )
     parser.add_argument(
         "--text", type=Path, nargs="+", help="text files (default: the demo's data)"
     )
     for task, items in TASKS.items():
-        described = f"items; 0 skips the task (default {items}, with --gpu {GPU_TASKS[task]})"
-        parser.add_argument(f"--{task}", type=int, metavar="N", help=described)
+        task_help = f"items; 0 skips the task (default {items}, with --gpu {GPU_TASKS[task]})"
+        parser.add_argument(f"--{task}", type=int, metavar="N", help=task_help)
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default %(default)s)")
     parser.add_argument(
         "--threads", type=int, default=1, help="threads of every side (default %(default)s)"

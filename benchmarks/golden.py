@@ -3,9 +3,8 @@
     python benchmarks/golden.py            # run the suite and compare it with golden.json
     python benchmarks/golden.py --update   # record a new golden.json
 
-Compares the SHA-256 over all log-probabilities of each task and every metric with its interval,
-to the
-last bit. Hashes depend on the processor's instruction set, so compare on the machine that
+Compares the SHA-256 over all log-probabilities of each task, and every metric with its interval, to
+the last bit. Hashes depend on the processor's instruction set, so compare on the machine that
 recorded them.
 """
 
@@ -19,7 +18,7 @@ GOLDEN = Path(__file__).with_name("golden.json")
 
 
 def main() -> int:
-    """Return 0 where everything agrees, else 1."""
+    """Return 0 if everything agrees, else 1."""
     measured = measure()
     if "--update" in sys.argv:
         GOLDEN.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")

@@ -15,7 +15,8 @@ TORCH = "torch==2.13.0"
 def describe(versions: Mapping[str, str], peers: Mapping[str, str]) -> str:
     """Return the cores, their flags, the GPU if one was used, and the versions on both sides."""
     parts = [f"{len(os.sched_getaffinity(0))} cores of {_processor()}"]
-    parts += [versions["device"]] if "device" in versions else []
+    if "device" in versions:
+        parts.append(versions["device"])
     parts += [
         f"Python {platform.python_version()}",
         f"torch {versions['torch']}",

@@ -96,11 +96,13 @@ def run(side: Side, task: str, args: argparse.Namespace, model: Path) -> dict[st
     return json.loads(answer.read_text())
 
 
-def run_script(python: str, script: Path, rest: list, variables: dict[str, str]) -> None:
+def run_script(python: str, script: Path, arguments: list, variables: dict[str, str]) -> None:
     """Run a script; if it fails, exit with the end of its error output."""
-    done = subprocess.run([python, script, *rest], env=variables, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{script.name} failed ({done.returncode}):\n{done.stderr[-3000:]}")
+    process = subprocess.run(
+        [python, script, *arguments], env=variables, capture_output=True, text=True
+    )
+    if process.returncode:
+        raise SystemExit(f"{script.name} failed ({process.returncode}):\n{process.stderr[-3000:]}")
 
 
 def rounds(args: argparse.Namespace, model: Path, tasks: list[str]) -> tuple[dict, list]:
@@ -144,9 +146,9 @@ def command_line() -> str:
 def faults(
     args: argparse.Namespace, counted: dict[str, dict[str, int]], runs: dict[str, dict[str, list]]
 ) -> list[str]:
-    """Return what makes the comparison invalid.
+    """Return the reasons why the comparison is invalid.
 
-    Either our side scored a different number of tokens, or the totals of two sides differ.
+    Our side scored a different number of tokens, or the totals of two sides differ.
     """
     scored = {task: sides[speed_report.OURS][-1]["score"][1] for task, sides in runs.items()}
     expected = {task: counted[task]["scored"] for task in runs}

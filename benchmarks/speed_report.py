@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 from flops import Flops, block_rate, flops, share
 
-OURS, HF, LM_EVAL = "gpt2eval", "Hugging Face recipe", "lm-evaluation-harness"
+OURS = "gpt2eval"
+HF = "Hugging Face recipe"
+LM_EVAL = "lm-evaluation-harness"
 Round = Mapping[str, Any]  # a `Measured` of sides/timed.py, as JSON
 Runs = Mapping[str, Mapping[str, Sequence[Round]]]  # by task and side, in order of the rounds
 Gemm = Mapping[str, Mapping[str, Sequence[float]]]  # by dtype and product: wall and CPU rates
@@ -30,7 +32,7 @@ class Setting(NamedTuple):
 
     @property
     def clock(self) -> str:
-        """Processor time if one thread does the work, otherwise wall time."""
+        """The key of the time in use: processor time for one thread, otherwise wall time."""
         return "cpu_s" if self.threads == 1 and not self.on_gpu else "wall_s"
 
 
@@ -221,7 +223,7 @@ def write(readme: Path, setting: Setting, text: str) -> None:
     begin = f"<!-- speed {setting.name} -->"
     end = f"<!-- end of speed {setting.name} -->"
     content = readme.read_text(encoding="utf-8") if readme.exists() else ""
-    before, marker, rest = content.partition(begin)
-    after = rest.partition(end)[2] if marker else "\n"
+    before, marker, remainder = content.partition(begin)
+    after = remainder.partition(end)[2] if marker else "\n"
     before = before if marker else f"{before.rstrip()}\n\n## Measured: {setting.name}\n\n".lstrip()
     readme.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")

@@ -14,8 +14,8 @@ from gpt2eval.text.passages import BLANK
 Encode = Callable[[list[str]], list[list[int]]]
 SEED = 2019
 CBT_CONTEXT = (450, 600)  # tokens of a CBT context, in a window of 1,024
-CBT_REST = 18  # most words after a choice
-LAMBADA_CONTEXT = (60, 100)  # tokens of a LAMBADA passage, likewise
+CBT_REST = 18  # maximum number of words after a choice
+LAMBADA_CONTEXT = (60, 100)  # tokens of a LAMBADA passage, in the same window
 
 
 class Words(NamedTuple):
@@ -39,14 +39,14 @@ class Words(NamedTuple):
         return cls(words, list(accumulate(lengths[word] for word in words)))
 
     def after(self, start: int, tokens: int) -> int:
-        """Return where to stop so that words from `start` have at most `tokens` tokens.
+        """Return the end of the longest run of words from `start` with at most `tokens` tokens.
 
-        The result covers at least one word.
+        The run has at least one word.
         """
         laps, first = divmod(start, len(self.words))
         target = (self.ends[first - 1] if first else 0) + tokens  # counted from the lap's beginning
-        more_laps, rest = divmod(target, self.ends[-1])
-        stop = (laps + more_laps) * len(self.words) + bisect_right(self.ends, rest)
+        more_laps, tokens_in_lap = divmod(target, self.ends[-1])
+        stop = (laps + more_laps) * len(self.words) + bisect_right(self.ends, tokens_in_lap)
         return max(start + 1, stop)
 
     def piece(self, start: int, stop: int) -> list[str]:
@@ -114,12 +114,23 @@ def common(sequences: list[list[int]]) -> int:
     return sum(1 for _ in takewhile(bool, alike))
 
 
+class _EncodedRequest(NamedTuple):
+    """Token ids of a context and of each complete text, and the length of their shared prefix."""
+
+    context: list[int]
+    texts: list[list[int]]
+    prefix: int
+
+
+def _encode_request(encode: Encode, request: Request) -> _EncodedRequest:
+    continued = [request.context + continuation for continuation in request.continuations()]
+    context, *texts = encode([request.context, *continued])
+    return _EncodedRequest(context, texts, common(texts) if len(texts) > 1 else len(context))
+
+
 def branching(encode: Encode, request: Request) -> Branching:
     """Return the lengths of a request in tokens."""
-    context, *texts = encode(
-        [request.context, *(request.context + each for each in request.continuations())]
-    )
-    prefix = common(texts) if len(texts) > 1 else len(context)
+    context, texts, prefix = _encode_request(encode, request)
     return Branching(prefix, [len(ids) - prefix for ids in texts], prefix - len(context))
 
 
@@ -129,11 +140,11 @@ def rolling(tokens: int, window: int, stride: int) -> list[Branching]:
     The first window scores all its tokens, each later one `stride` new tokens.
     """
     first = min(tokens, window)
-    rest = max(0, tokens - window)
+    later = max(0, tokens - window)
     prefix = window - stride + 1
     return [
         Branching(1, [first]),
-        *(Branching(prefix, [min(stride, rest - done)]) for done in range(0, rest, stride)),
+        *(Branching(prefix, [min(stride, later - done)]) for done in range(0, later, stride)),
     ]
 
 
@@ -151,14 +162,14 @@ def _question(
 ) -> tuple[Request | None, int]:
     """Make a question from the words at `start`, or none, and return where the next one begins."""
     end = words.after(start, draw.randint(*CBT_CONTEXT) * window // 1024)
-    rest = words.piece(end + 1, end + 1 + draw.randint(0, CBT_REST))
+    ending = words.piece(end + 1, end + 1 + draw.randint(0, CBT_REST))
     context = words.piece(start, end)
     candidates = sorted({word for word in context if word.isalpha() and len(word) > 2})
-    stop = end + 1 + len(rest)
+    stop = end + 1 + len(ending)
     if len(candidates) < 10:
         return None, stop
-    sentence = "".join(f" {word}" for word in rest)
-    return Request(" ".join(context), draw.sample(candidates, 10), sentence), stop
+    rest_of_sentence = "".join(f" {word}" for word in ending)
+    return Request(" ".join(context), draw.sample(candidates, 10), rest_of_sentence), stop
 
 
 def lambada(words: Words, encode: Encode, items: int, window: int) -> list[Request]:
@@ -194,11 +205,8 @@ def _collect(
 
 def _same_tokens(encode: Encode, request: Request) -> bool:
     """Return whether every text begins with the context's tokens and extends the shared prefix."""
-    context, *texts = encode(
-        [request.context, *(request.context + each for each in request.continuations())]
-    )
-    shared = common(texts) if len(texts) > 1 else len(context)
-    return all(ids[: len(context)] == context and len(ids) > shared for ids in texts)
+    context, texts, prefix = _encode_request(encode, request)
+    return all(ids[: len(context)] == context and len(ids) > prefix for ids in texts)
 
 
 def stream(words: Words, encode: Encode, tokens: int) -> str:

@@ -28,8 +28,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} '{name}'; {hint}")
 
 
-def one_line(error: BaseException, length: int = 300) -> str:
-    """Return the message of an exception on one line, cut to `length` characters.
+def one_line(error: BaseException, length: int | None = 300) -> str:
+    """Return an exception's message on one line, cut to `length` characters; else its type.
 
     >>> one_line(ValueError("no such\\n  model"))
     'no such model'

@@ -103,7 +103,7 @@ def evaluate(
         data = demo.data()
     elif isinstance(data, str):
         raise UsageError(f"data={data!r}: expected a mapping of tasks to files, or 'demo'")
-    files = _files(data, include)
+    files = local_files(data, include)
     if isinstance(model, str):
         registry.check_name(model)  # before anything is downloaded
     if out is not None:
@@ -138,7 +138,7 @@ def suite_of(tasks: str | Sequence[str] | None, include: Sequence[Path] = ()) ->
     return PAPER
 
 
-def _files(data: Mapping[str, Path | str] | None, include: Sequence[Path]) -> dict[str, Path]:
+def local_files(data: Mapping[str, Path | str] | None, include: Sequence[Path]) -> dict[str, Path]:
     """Return the local files by task. Raises UsageError for a task that does not exist."""
     files = {name: Path(path) for name, path in (data or {}).items()}
     known = catalog.files("tasks", include)

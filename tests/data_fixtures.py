@@ -41,19 +41,19 @@ def _running(_serving: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture
 def hub(_serving: StandIn) -> StandIn:
     """Return the servers with tiny data sets in the real repositories' layout, without faults."""
-    _serving.faults, _serving.requests, _serving.files, _serving.repositories = [], [], {}, {}
+    _serving.faults.clear()
+    _serving.requests.clear()
+    _serving.files.clear()
+    _serving.repositories.clear()
     train = parquet([{"text": "not requested"}])
     for number in (2, 103):
         folder = f"wikitext-{number}-v1"
         files = {f"{folder}/test-00000-of-00001.parquet": parquet(wikitext_rows(WIKITEXT))}
-        before = _serving.repository("Salesforce/wikitext").commits.get(
-            _commit(_serving, "Salesforce/wikitext"), {}
-        )
-        _serving.repository("Salesforce/wikitext").push(
-            before
-            | files
-            | {f"{folder}/train-00000-of-00001.parquet": train, "README.md": WIKITEXT_CARD.encode()}
-        )
+        files |= {
+            f"{folder}/train-00000-of-00001.parquet": train,
+            "README.md": WIKITEXT_CARD.encode(),
+        }
+        _serving.repository("Salesforce/wikitext").add(files)
     script = _serving.repository("ptb-text-only/ptb_text_only")
     script.push({"README.md": b"A script repository.\n", "ptb_text_only.py": b"raise SystemExit\n"})
     sentences = [{"sentence": line.strip()} for line in PTB.splitlines()]
@@ -65,17 +65,11 @@ def hub(_serving: StandIn) -> StandIn:
     enwik8 = _serving.repository("LTCB/enwik8")
     enwik8.push({"enwik8-raw/train/0000.parquet": parquet([{"text": PTB}])}, "refs/convert/parquet")
     for config in ("CN", "NE"):
-        before = _serving.repository("cam-cst/cbt").commits.get(
-            _commit(_serving, "cam-cst/cbt"), {}
-        )
-        _serving.repository("cam-cst/cbt").push(
-            before
-            | {
-                f"{config}/{split}-00000-of-00001.parquet": parquet(cbt_rows(CBT))
-                for split in ("train", "validation", "test")
-            }
-            | {"README.md": CBT_CARD.encode()}
-        )
+        splits = {
+            f"{config}/{split}-00000-of-00001.parquet": parquet(cbt_rows(CBT))
+            for split in ("train", "validation", "test")
+        }
+        _serving.repository("cam-cst/cbt").add(splits | {"README.md": CBT_CARD.encode()})
     lambada = _serving.repository("EleutherAI/lambada_openai")
     lambada.push(
         {"README.md": LAMBADA_CARD.encode(), "data/lambada_test_en.jsonl": LAMBADA.encode()}
@@ -83,22 +77,15 @@ def hub(_serving: StandIn) -> StandIn:
     return _serving
 
 
-def _commit(stand: StandIn, name: str) -> str:
-    return stand.repository(name).branches.get("main", "")
-
-
 @pytest.fixture
 def run(_running: CommandLine, hub: StandIn, tmp_path: Path) -> Callable[..., Done]:
     """Run `gpt2eval ...` against the stand-in servers, with a cache of its own for each test."""
-    cached = {"fetch", "ls", "verify", "pack", "unpack", "run", "show"}
+    uses_cache = {"fetch", "ls", "verify", "pack", "unpack", "run", "show"}
 
     def command(*arguments: object, offline: bool = False) -> Done:
-        cache = (
-            []
-            if "--cache" in arguments or not cached & set(arguments)
-            else ["--cache", tmp_path / "cache"]
-        )
-        return _running(*arguments, *cache, offline=offline)
+        if "--cache" not in arguments and uses_cache & set(arguments):
+            arguments = (*arguments, "--cache", tmp_path / "cache")
+        return _running(*arguments, offline=offline)
 
     return command
 

@@ -103,6 +103,18 @@ def on_hub(hub: StandIn, content: str = BOOK, **keys: Any) -> dict[str, Any]:
     }
 
 
+def change_on_hub(hub: StandIn, text: str = "changed since\n") -> None:
+    """Replace the text of the data set `me/book`."""
+    rows = [{"text": text}]
+    hub.repository("me/book").push({"data/test-00000-of-00001.parquet": parquet(rows)})
+
+
+def on_hub_and_at_publisher(hub: StandIn) -> dict[str, Any]:
+    """Push the book to the Hub and the publisher's server, and return a source of both."""
+    published = at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK))
+    return on_hub(hub) | {"archive": published["archive"]}
+
+
 def zipped(member: str, content: str) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:

@@ -15,9 +15,8 @@ from threading import Thread
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-Fault = Callable[
-    ["Handler", bytes, bool], bool | None
-]  # returns whether it responded; None: not its turn
+# Returns whether it responded, or None if it does not apply to this request.
+Fault = Callable[["Handler", bytes, bool], bool | None]
 
 
 @dataclass
@@ -34,11 +33,16 @@ class Repository:
         self.branches[branch] = commit
         return commit
 
+    def add(self, files: Mapping[str, bytes]) -> str:
+        """Commit the contents of the branch `main` with some files added or replaced."""
+        current = self.commits.get(self.branches.get("main", ""), {})
+        return self.push(current | dict(files))
+
 
 class StandIn:
     """Repositories by id, and plain files below `/files/`.
 
-    A fault applies to a request whose path contains its text.
+    A fault applies to the next request whose path contains its text.
     """
 
     def __init__(self) -> None:
@@ -56,8 +60,8 @@ class StandIn:
     def repository(self, name: str) -> Repository:
         return self.repositories.setdefault(name, Repository())
 
-    def fail(self, where: str, fault: Fault, times: int = 1) -> None:
-        self.faults += [(where, fault)] * times
+    def fail(self, path_part: str, fault: Fault, times: int = 1) -> None:
+        self.faults += [(path_part, fault)] * times
 
     def close(self) -> None:
         self._server.shutdown()
@@ -99,40 +103,41 @@ class Handler(BaseHTTPRequestHandler):
     def _hub(self, parts: list[str], path: str, head: bool) -> None:
         api = parts[:2] == ["api", "datasets"]
         parts = parts[2:] if api else parts[1:]
-        name, rest = "/".join(parts[:2]), parts[2:]
+        name = "/".join(parts[:2])
+        verb_and_path = parts[2:] or ["revision", "main"]
         repository = self.stand.repositories.get(name)
-        if "resolve" not in rest[:1] and self._fault(path, b"", head):
+        if verb_and_path[0] != "resolve" and self._fault(path, b"", head):
             return None
         if repository is None:
             return self.respond(
                 404, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
             )
-        verb, *rest = rest or ["revision", "main"]
+        verb, *branch_and_path = verb_and_path
         branch = next(
             (
                 b
                 for b in sorted(repository.branches, key=len, reverse=True)
-                if rest[: b.count("/") + 1] == b.split("/")
+                if branch_and_path[: b.count("/") + 1] == b.split("/")
             ),
             "",
         )
-        commit = repository.branches.get(branch, rest[0] if rest else "")
-        rest = rest[branch.count("/") + 1 :]
+        first = branch_and_path[0] if branch_and_path else ""
+        commit = repository.branches.get(branch, first)
         if commit not in repository.commits:
             return self.respond(
                 404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"}
             )
         files = repository.commits[commit]
-        where = "/".join(rest)
+        file_path = "/".join(branch_and_path[branch.count("/") + 1 :])
         if verb == "resolve":
-            if where not in files:
+            if file_path not in files:
                 missing = {
                     "X-Error-Code": "EntryNotFound",
                     "X-Error-Message": "Entry not found",
                     "X-Repo-Commit": commit,
                 }
                 return self.respond(404, missing)
-            content = files[where]
+            content = files[file_path]
             headers = {"X-Repo-Commit": commit, "ETag": f'"{sha256(content).hexdigest()}"'}
             return self._file(path, content, headers, head)
         if verb == "revision":
@@ -151,7 +156,7 @@ class Handler(BaseHTTPRequestHandler):
             below = {
                 file: content
                 for file, content in files.items()
-                if f"{file}/".startswith(f"{where}/" if where else "")
+                if f"{file}/".startswith(f"{file_path}/" if file_path else "")
             }
             if verb == "tree" and not below:
                 return self.respond(
@@ -161,7 +166,7 @@ class Handler(BaseHTTPRequestHandler):
                 folder
                 for file in below
                 for folder in map(str, Path(file).parents)
-                if folder not in (".", where)
+                if folder not in (".", file_path)
             }
             entries = [
                 {"type": "directory", "oid": sha1(f.encode()).hexdigest(), "size": 0, "path": f}
@@ -175,18 +180,18 @@ class Handler(BaseHTTPRequestHandler):
         return self.respond(404)
 
     def _fault(self, path: str, content: bytes, head: bool) -> bool:
-        for item in list(self.stand.faults):
-            if item[0] in path:
-                self.stand.faults.remove(item)
-                if (answered := item[1](self, content, head)) is not None:
-                    return answered
-                self.stand.faults.insert(0, item)
+        for path_part, fault in list(self.stand.faults):
+            if path_part in path:
+                self.stand.faults.remove((path_part, fault))
+                if (responded := fault(self, content, head)) is not None:
+                    return responded
+                self.stand.faults.insert(0, (path_part, fault))
         return False
 
     def _file(self, path: str, content: bytes, headers: Mapping[str, str], head: bool) -> None:
         if self._fault(path, content, head):
             return None
-        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        start = self.range_start()
         if start >= len(content) > 0:
             return self.respond(416)
         self.send_response(206 if start else 200)
@@ -202,6 +207,11 @@ class Handler(BaseHTTPRequestHandler):
         if not head:
             self.wfile.write(content[start:])
         return None
+
+    def range_start(self) -> int:
+        """Return the first requested byte."""
+        byte_range = self.headers.get("Range", "bytes=0-")
+        return int(byte_range.removeprefix("bytes=").partition("-")[0])
 
     def respond(
         self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b""
@@ -233,11 +243,7 @@ def cut(after: int, *, ranges: bool = True) -> Fault:
     def fault(handler: Handler, content: bytes, head: bool) -> bool | None:
         if head or not content:
             return None
-        start = (
-            int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
-            if ranges
-            else 0
-        )
+        start = handler.range_start() if ranges else 0
         handler.send_response(206 if start else 200)
         handler.send_header("Content-Length", str(len(content) - start))
         handler.end_headers()

@@ -23,7 +23,7 @@ def rate(
 ) -> tuple[float, float]:
     """Return FLOP per second of wall time, and per second of processor time.
 
-    Makes `at_once` calls between two looks at the clock.
+    Reads the clock once per `at_once` calls.
     """
     multiply()
     synchronize()
@@ -75,7 +75,7 @@ def rates(
         right = torch.randn(columns, inner, device=job.device).to(dtype).t()
         right = right if name.startswith("head") else right.contiguous()
         flops = 2.0 * n * inner * columns
-        # Enough work per look at the clock that the look itself does not count.
+        # Enough work between two clock readings that their own cost does not matter.
         at_once = 50 if job.device != "cpu" else 1 + int(1e8 / flops)
         measured[name] = rate(flops, by(left, right), at_once, synchronize)
     return measured

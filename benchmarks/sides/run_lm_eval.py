@@ -58,9 +58,9 @@ def windows(
 
 
 def load(job: Job, work: Work) -> Callable[[Work], Score]:
-    """Load its model class with defaults, except for dtype and batch size.
+    """Load the harness's model class with defaults, except for dtype, batch size and window.
 
-    It adds no start token to requests.
+    The model adds no start token to requests.
     """
     logging.set_verbosity_error()
     logging.disable_progress_bar()

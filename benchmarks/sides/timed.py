@@ -43,7 +43,7 @@ class Work(NamedTuple):
 
     @classmethod
     def parse(cls, content: dict) -> "Work":
-        """Build it from its JSON."""
+        """Build the work from its JSON."""
         return cls(
             [Request(*request) for request in content["requests"]],
             content["text"],

@@ -22,7 +22,7 @@ from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics import metrics
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.pipeline import undisturbed
+from gpt2eval.pipeline import local_files, undisturbed
 from gpt2eval.report import store
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress, Tally
@@ -70,10 +70,7 @@ def explain(
         ```
     """
     base = loader.load_task(task, include)
-    if unlisted := [p for p in protocols if p not in base.variants]:
-        raise unknown(f"variant of {base.name}", unlisted[0], base.variants)
-    if "ppl" not in base.metrics:
-        raise UsageError(f"task {task}: no perplexity to explain; expected a task with ppl")
+    variants = _load_variants(base, protocols, include)
     if not data and model == "demo":
         data = demo.data()
     if out is not None:
@@ -81,23 +78,32 @@ def explain(
     backend = registry.load_model(model, options) if isinstance(model, str) else model
     measurer = ProtocolMeasurer(
         backend,
-        {name: Path(path) for name, path in (data or {}).items()},
+        local_files(data, include),
         include,
         settings,
         _journal_folder(out, backend, task),
         progress or (lambda report: None),
     )
-    variants = [
-        loader.load_task(f"{base.name}/{variant}", include)
-        for variant in protocols or base.variants
-    ]
-    rows = [_explain_protocol(measurer, base, base)]
-    rows += [
-        _explain_protocol(measurer, base, variant)
+    return Explanation(tuple(_explain_protocol(measurer, base, v) for v in (base, *variants)))
+
+
+def _load_variants(base: Task, names: Sequence[str], include: Sequence[Path]) -> list[Task]:
+    """Load the named variants of a task that have a perplexity; by default all of them.
+
+    Raises UsageError for an unknown variant, or if the task itself has no perplexity.
+    """
+    if unlisted := [name for name in names if name not in base.variants]:
+        raise unknown(f"variant of {base.name}", unlisted[0], base.variants)
+    if "ppl" not in base.metrics:
+        raise UsageError(
+            f"task {base.full_name}: no perplexity to explain; expected a task with ppl"
+        )
+    variants = [loader.load_task(f"{base.name}/{name}", include) for name in names or base.variants]
+    return [
+        variant
         for variant in variants
         if "ppl" in variant.metrics and variant.full_name != base.full_name
     ]
-    return Explanation(tuple(rows))
 
 
 def _journal_folder(out: Path | str | None, model: Model, task: str) -> Path | None:

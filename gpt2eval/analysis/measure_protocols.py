@@ -14,7 +14,7 @@ from gpt2eval.data.records import Corpus
 from gpt2eval.measurement import measure
 from gpt2eval.settings import Settings
 from gpt2eval.text import passages
-from gpt2eval.types import Model, Progress, Tally, Units
+from gpt2eval.types import Model, Progress, Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,7 @@ class ProtocolMeasurer:
             corpus = self._load(task.model_copy(update={"format": "stream", "expect": Expect()}))
             (text,) = passages.head(corpus.records, limit, stream=True)
             records = tuple(formats.PARSERS[task.format](text.text, corpus.origin))
-        units = sum((passages.units(record.text) for record in records), Units())
-        return Corpus(records, units, corpus.sha256, corpus.published, corpus.origin)
+        return replace(corpus, records=records, units=passages.total_units(records))
 
     def _load(self, task: Task) -> Corpus:
         return load_corpus(

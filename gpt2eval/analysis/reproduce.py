@@ -85,20 +85,11 @@ def rerun(
     }
     settings = replace(_apply_signature(settings, fields), expected=protocol)
     options = options or LoadOptions(dtype=fields.get("dtype", "float32"))
-    model_name = fields.get("model", "").rpartition("@")[0] if model is None else model
-    if model is None:
-        model = load_signature_model(str(model_name), fields, options)
-    elif isinstance(model, str):
-        model = registry.load_model(model, options)
-        check_local_weights(model, fields)
-    data = demo.data() if data is None and model_name == "demo" else data
-    if fields.get("v", __version__) != __version__:
-        raise UsageError(
-            f"signature: v: the signature has {fields['v']}, this is {__version__}; "
-            "expected the same version, or a signature without v:"
-        )
+    _check_version(fields)
+    if data is None and (_model_name(fields) if model is None else model) == "demo":
+        data = demo.data()
     measured = pipeline.evaluate(
-        model,
+        _load_model(model, fields, options),
         [task.full_name],
         data=data,
         out=out,
@@ -121,6 +112,33 @@ def _task_name(fields: Mapping[str, str], include: Sequence[Path]) -> str:
             "gpt2eval diff compares the two"
         )
     return name
+
+
+def _check_version(fields: Mapping[str, str]) -> None:
+    """Raise UsageError if a signature is of another version of gpt2eval."""
+    if fields.get("v", __version__) != __version__:
+        raise UsageError(
+            f"signature: v: the signature has {fields['v']}, this is {__version__}; "
+            "expected the same version, or a signature without v:"
+        )
+
+
+def _model_name(fields: Mapping[str, str]) -> str:
+    """Return the model of a signature, without its revision; "" if it names none."""
+    return fields.get("model", "").rpartition("@")[0]
+
+
+def _load_model(
+    model: str | Model | None, fields: Mapping[str, str], options: LoadOptions
+) -> Model:
+    """Load a named model, or by default the signature's; return a backend unchanged."""
+    if model is None:
+        return load_signature_model(_model_name(fields), fields, options)
+    if not isinstance(model, str):
+        return model
+    backend = registry.load_model(model, options)
+    check_local_weights(backend, fields)
+    return backend
 
 
 def _apply_signature(settings: Settings, fields: Mapping[str, str]) -> Settings:

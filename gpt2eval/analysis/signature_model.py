@@ -21,7 +21,7 @@ LOCAL_SCHEMES = ("openai", "nanogpt", "nanogpt-tanh", "llmc", "litgpt", "gguf", 
 
 
 def load_signature_model(name: str, fields: Mapping[str, str], options: LoadOptions) -> Model:
-    """Load the model that a signature names; raise UsageError if the model has changed."""
+    """Load the model that a signature names. Raises UsageError if the model has changed."""
     if not name:
         raise UsageError("the signature names no model; expected --model")
     from gpt2eval.models.formats.devices import QUANTIZATION_PACKAGES

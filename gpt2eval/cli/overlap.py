@@ -92,6 +92,6 @@ def overlap(
             out=out,
             bound=false_positives,
             above=above,
-            watch=show_progress,
+            progress=show_progress,
         )
     print(render_rows(rows, form))

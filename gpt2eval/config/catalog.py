@@ -48,8 +48,8 @@ def folders(include: Sequence[Path] = ()) -> list[Path]:
         for location in _package_folders(entry_point.value)
     ]
     # A wheel carries the files inside the package, a checkout beside it.
-    own = PACKAGE if (PACKAGE / "tasks").is_dir() else PACKAGE.parent
-    return [*include, *from_environment, *from_plugins, own]
+    shipped = PACKAGE if (PACKAGE / "tasks").is_dir() else PACKAGE.parent
+    return [*include, *from_environment, *from_plugins, shipped]
 
 
 def _package_folders(name: str) -> Iterable[str]:

@@ -1,7 +1,7 @@
 """Read task, suite and detokenizer files strictly: an unknown key or a wrong type is an error.
 
-This package is the only one that reads YAML configuration. It turns a name into a frozen `Task`;
-nothing reads configuration after that.
+No other module parses these files. A name becomes a frozen `Task`, and no later step reads a file's
+YAML again.
 """
 
 import json
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from gpt2eval.config import catalog
 from gpt2eval.config.schema import Suite, Task
-from gpt2eval.errors import UsageError, first_problem, unknown
+from gpt2eval.errors import UsageError, first_problem, one_line, unknown
 from gpt2eval.types import Filter
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -56,7 +56,8 @@ def _check_combinations(task: Task, path: Path) -> None:
         )
     if task.filter != "none" and task.ask not in ("last_word", "after_last_blank"):
         raise UsageError(
-            f"{path}: filter: {task.filter}: not compatible with ask {task.ask}; expected last_word"
+            f"{path}: filter: {task.filter}: not compatible with ask {task.ask}; "
+            "expected ask last_word or after_last_blank"
         )
 
 
@@ -136,7 +137,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         reason = error.strerror or error
         raise UsageError(f"{path}: cannot be read: {reason}; expected a YAML file") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{path}: not readable as YAML: {one_line(error, None)}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected a mapping of keys, found {type(content).__name__}")
     return content
@@ -156,10 +157,10 @@ def validate(model: type[Schema], content: dict[str, Any], path: Path) -> Schema
         first = error.errors()[0]
         if first["type"] == "extra_forbidden":
             *parents, key = first["loc"]
-            where = ": ".join([str(path), *filter(None, [".".join(map(str, parents))])])
-            raise UsageError(
-                f"{where}: {unknown('key', str(key), _keys(model, parents))}"
-            ) from None
+            problem = unknown("key", str(key), _keys(model, parents))
+            section = "".join(f"{parent}." for parent in parents).removesuffix(".")
+            location = f"{path}: {section}" if section else str(path)
+            raise UsageError(f"{location}: {problem}") from None
         actual = f"{json.dumps(first['input'], default=str):.60}"
         raise UsageError(f"{path}: {first_problem(error)}; found {actual}") from None
 

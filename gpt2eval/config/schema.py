@@ -67,7 +67,7 @@ class File(Strict):
 class Source(Strict):
     """Where to get the published text.
 
-    The Hub is tried first and then the archive; the order is reversed if the Hub holds only a part.
+    The archive is tried after the Hub, or before it if the Hub holds only a part of the file.
     """
 
     hub: Hub | None = None

@@ -9,8 +9,11 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
 
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, one_line
 
+# The first bytes of archives: of .zip files, and of .gz and .tar.gz files.
+ZIP_MAGIC = b"PK\3\4"
+GZIP_MAGIC = b"\x1f\x8b"
 # What the archive libraries raise for a truncated or corrupt file.
 CORRUPTION = (
     EOFError,
@@ -29,10 +32,9 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def unreadable(where: Path | str, error: Exception) -> UsageError:
+def unreadable(origin: Path | str, error: Exception) -> UsageError:
     """Return the error for a file whose content cannot be read."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return UsageError(f"{where}: cannot be read: {reason:.200}; truncated or corrupt?")
+    return UsageError(f"{origin}: cannot be read: {one_line(error, 200)}; truncated or corrupt?")
 
 
 def unpack(path: Path, names: Iterable[str]) -> bytes:
@@ -42,12 +44,12 @@ def unpack(path: Path, names: Iterable[str]) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            magic = file.read(4)
-        if magic == b"PK\3\4":
+            magic = file.read(len(ZIP_MAGIC))
+        if magic == ZIP_MAGIC:
             with zipfile.ZipFile(path) as archive:
                 files = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
                 return archive.read(_select_member(path, files, names))
-        if not magic.startswith(b"\x1f\x8b"):
+        if not magic.startswith(GZIP_MAGIC):
             return path.read_bytes()
         if not tarfile.is_tarfile(path):
             return gzip.decompress(path.read_bytes())

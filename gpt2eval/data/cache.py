@@ -57,7 +57,7 @@ def is_published(content: bytes, file: File) -> bool:
 
 
 def git_blob(content: bytes) -> str:
-    """Return the id that git gives to a content: the SHA-1 of a header followed by the content."""
+    """Return the Git blob id of `content`: the SHA-1 of a header followed by the content."""
     return sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
@@ -80,7 +80,7 @@ class Cache:
 
     @classmethod
     def at(cls, folder: Path | None = None) -> "Cache":
-        """Return the cache in a folder, by default in the platform's cache folder of the user."""
+        """Return the cache in `folder`, by default the user's cache folder on this platform."""
         return cls(folder or user_cache_path("gpt2eval"))
 
     def folder_of(self, source: Source) -> Path:

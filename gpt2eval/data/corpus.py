@@ -64,6 +64,8 @@ def _read_local(task: Task, path: Path) -> bytes:
 
 # -- fetching --------------------------------------------------------------------------------------
 
+UNPACK_REMEDY = "unpack a pack made on a machine with a network: gpt2eval data unpack FILE"
+
 
 class MissingDataError(UsageError):
     """A task's file is not available. `reason` is the message without the remedy."""
@@ -83,11 +85,11 @@ def fetch(
 ) -> FetchedFile:
     """Return a task's published file from the cache, or download it into the cache.
 
-    The sources are the Hub data set and the publisher's archive. If a source fails or
-    yields a file with a different checksum, the next one is tried. Such a file is accepted only if
-    no source yields the published one, and never if `strict`. `mirror` is a base URL that is tried
-    first for archives. `again` downloads the file even if it is cached.
-    Raises MissingDataError with the failure of each source and the remedy.
+    The sources are the Hub data set and the publisher's archive. If a source fails or yields a file
+    with a different checksum, the next one is tried. Such a file is accepted only if no source
+    yields the published one, and never if `strict`. `mirror` is a base URL that is tried first for
+    archives. `again` downloads the file even if it is cached. Raises MissingDataError with the
+    failure of each source and the remedy.
     """
     if not again and (cached := _cached(task, cache, strict=strict)):
         return FetchedFile(cached, None)
@@ -126,30 +128,36 @@ def _download(task: Task, cache: Cache, mirror: str | None, *, strict: bool) -> 
         file, corpus = unpublished[0]
         cached = cache.put(task.source, file.content, corpus.origin, file.revision)
         return FetchedFile(cached, corpus)
-    remedy = f"give the file: --data {task.full_name}=PATH/TO/{task.source.file.name}"
+    remedy = f"pass the file with --data {task.full_name}=PATH/TO/{task.source.file.name}"
     if not failures:
         raise MissingDataError(f"task {task.full_name} has no download source", remedy)
     reason = f"task {task.full_name}: its data could not be loaded: {'; '.join(failures)}"
-    remedy += ", or a pack from a machine with a network: gpt2eval data unpack FILE"
+    remedy += f", or {UNPACK_REMEDY}"
     raise MissingDataError(reason, remedy)
 
 
-def _sources(
-    task: Task, cache: Cache, mirror: str | None
-) -> Iterator[tuple[str, Callable[[], hub.SourceFile]]]:
+class _SourceReader(NamedTuple):
+    """A source of a file: its name in messages, and the function that reads it."""
+
+    origin: str
+    read: Callable[[], hub.SourceFile]
+
+
+def _sources(task: Task, cache: Cache, mirror: str | None) -> Iterator[_SourceReader]:
     """Yield the sources in the order in which they are tried: the Hub, then the archive.
 
     The archive comes first if there is a mirror, or if the Hub has only a part of the file.
     """
     source = task.source
-    from_hub: list[tuple[str, Callable[[], hub.SourceFile]]] = []
+    from_hub: list[_SourceReader] = []
     if source.hub:
-        from_hub.append((f"hub:{source.hub.id}", partial(hub.read_source, source.hub)))
-    from_archive: list[tuple[str, Callable[[], hub.SourceFile]]] = []
+        read_hub = partial(hub.read_source, source.hub)
+        from_hub.append(_SourceReader(f"hub:{source.hub.id}", read_hub))
+    from_archive: list[_SourceReader] = []
     if source.archive:
         for url in download.mirrored(source.archive.url, mirror):
-            read_source = partial(_read_archive, source.archive, source, url, cache)
-            from_archive.append((url, read_source))
+            read_archive = partial(_read_archive, source.archive, source, url, cache)
+            from_archive.append(_SourceReader(url, read_archive))
     archive_first = mirror or (source.hub and source.hub.part)
     yield from from_archive + from_hub if archive_first else from_hub + from_archive
 

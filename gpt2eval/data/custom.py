@@ -1,10 +1,8 @@
-"""Load a local text as a task: a file, the files of a folder, the lines of a .jsonl, the rows of a
-.parquet.
+"""Load a local text as a task: a file, a folder of files, a .jsonl file or a .parquet file.
 
 Every source first yields the bytes that represent the text: a plain file's own content, or
-documents as JSON lines in one layout. Equal texts therefore have equal
-hashes, however they are stored, and a local text is scored exactly like a published one.
-Does not know models.
+documents as JSON lines in one layout. Equal texts therefore have equal hashes, however they are
+stored, and a local text is scored exactly like a published one. Does not know models.
 """
 
 import json
@@ -35,7 +33,7 @@ class Text(NamedTuple):
     """A local text: the task that scores it, its location, and the bytes that represent it."""
 
     task: Task
-    where: str
+    location: str
     content: bytes
 
     def read(self, *, strict: bool = False) -> Corpus:
@@ -44,9 +42,9 @@ class Text(NamedTuple):
         Raises UsageError if it has no words to divide by, and if `strict`, because a local text has
         no published checksum.
         """
-        corpus = parse_corpus(self.task, self.content, self.where, strict=strict)
+        corpus = parse_corpus(self.task, self.content, self.location, strict=strict)
         if not corpus.units.words:
-            raise UsageError(f"--text {self.where}: contains no words; expected text")
+            raise UsageError(f"--text {self.location}: contains no words; expected text")
         return replace(corpus, origin=self.task.source.file.name)
 
 

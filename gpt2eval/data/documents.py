@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from gpt2eval.data.archives import unpack, unreadable
+from gpt2eval.data.archives import GZIP_MAGIC, ZIP_MAGIC, unpack, unreadable
 from gpt2eval.data.compression import CORRUPTION, MAGIC, PIECE, decompressed, text_suffix
 from gpt2eval.data.formats import json_text, value_of
 from gpt2eval.data.records import decode_text
@@ -20,9 +20,8 @@ KEYS = {"jsonl": "KEY", "parquet": "COLUMN"}
 FORMS = (
     "expected FILE, DIR, FILE.jsonl:KEY, FILE.parquet:COLUMN, jsonl:KEY:FILE or parquet:COLUMN:FILE"
 )
-# The first bytes of .zip, .gz, .parquet and .zst files, which are not text, whatever their
-# names.
-BINARY = (b"PK\3\4", b"\x1f\x8b", b"PAR1", b"\x28\xb5\x2f\xfd")
+# The first bytes of .zip, .gz, .parquet and .zst files; no text begins with them.
+BINARY = (ZIP_MAGIC, GZIP_MAGIC, b"PAR1", MAGIC[".zst"])
 
 
 class Location(NamedTuple):
@@ -33,30 +32,29 @@ class Location(NamedTuple):
     key: str = ""
 
 
-def locate(where: str, option: str, default_key: str = "") -> Location:
-    """Parse the value of `--text` or `--train`. An existing path is used literally, including its
-    colons.
+def locate(value: str, option: str, default_key: str = "") -> Location:
+    """Parse the value of the option `--text` or `--train`.
 
-    Raises UsageError if the path does not exist, and for a `jsonl` or `parquet` file without a key
-    if there is no `default_key`.
+    An existing path is used literally, including its colons. Raises UsageError if the path does not
+    exist, and for a `jsonl` or `parquet` file without a key if there is no `default_key`.
     """
-    path = Path(where)
-    if where and _exists(path):
+    path = Path(value)
+    if value and _exists(path):
         if path.is_dir():
             return Location("folder", path)
         form = form_of(path)
         if form in KEYS and not default_key:
-            raise UsageError(f"{option} {where}: no key given; expected {where}:{KEYS[form]}")
+            raise UsageError(f"{option} {value}: no key given; expected {value}:{KEYS[form]}")
         return Location(form, path, default_key if form in KEYS else "")
-    form, _, rest = where.partition(":")
+    form, _, key_and_file = value.partition(":")
     if form in KEYS:
-        key, _, file = rest.partition(":")
+        key, _, file = key_and_file.partition(":")
     else:
-        file, _, key = where.rpartition(":")
+        file, _, key = value.rpartition(":")
         form = form_of(Path(file))
     path = Path(file)
     if form not in KEYS or not key or not file or not _exists(path) or path.is_dir():
-        raise UsageError(f"{option} {where}: no such file or folder; {FORMS}")
+        raise UsageError(f"{option} {value}: no such file or folder; {FORMS}")
     return Location(form, path, key)
 
 
@@ -162,8 +160,8 @@ def stream_documents(
                     on_read(raw.tell())
                     if line.strip():
                         text = line.decode("utf-8", "replace")
-                        where = f"{path}: line {number}"
-                        yield iter([json_text(text, location.key, where, lenient=True)])
+                        line_origin = f"{path}: line {number}"
+                        yield iter([json_text(text, location.key, line_origin, lenient=True)])
             else:
                 yield _decoded_pieces(file, path, lambda: on_read(raw.tell()))
     except CORRUPTION as error:

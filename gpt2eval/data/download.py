@@ -77,7 +77,7 @@ class Body(io.RawIOBase):
         try:
             return retrying(ATTEMPTS, BACKOFF, LONGEST_WAIT, _report_wait)(self._try_next_chunk)
         except TransientError as error:
-            raise UnreachableError(f"{error}, {ATTEMPTS} times") from None
+            raise UnreachableError(f"failed {ATTEMPTS} times: {error}") from None
 
     def _try_next_chunk(self) -> bytes:
         try:
@@ -127,10 +127,10 @@ class Body(io.RawIOBase):
 def _drop_first(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
     """Drop the first `count` bytes, which a server without range support sends again."""
     for chunk in chunks:
-        rest = chunk[count:]
-        count -= len(chunk) - len(rest)
-        if rest:
-            yield rest
+        remaining = chunk[count:]
+        count -= len(chunk) - len(remaining)
+        if remaining:
+            yield remaining
 
 
 def _report_wait(state: RetryCallState) -> None:
@@ -161,10 +161,10 @@ def stream(url: str, offset: int = 0) -> Iterator[Any]:
 
 
 def download(url: str, path: Path, sha256: str | None) -> None:
-    """Download `url` to `path` atomically. Resumes a partial download; discards a file whose
-    SHA-256 does not match.
+    """Download `url` to `path` atomically.
 
-    Raises UnreachableError if the URL does not respond, and UsageError for a checksum mismatch.
+    Resumes a partial download, and discards a file whose SHA-256 does not match. Raises
+    UnreachableError if the URL does not respond, and UsageError for a checksum mismatch.
     """
     part = path.with_name(f"{path.name}.part")
     try:
@@ -173,9 +173,8 @@ def download(url: str, path: Path, sha256: str | None) -> None:
             if sha256 and path.exists() and _digest(path) == sha256:
                 return
             if sha256 is None:
-                part.unlink(
-                    missing_ok=True
-                )  # without a checksum, a mixture of two files would go undetected
+                # Without a checksum, a mixture of two files would go undetected.
+                part.unlink(missing_ok=True)
             offset = part.stat().st_size if part.exists() else 0
             with stream(url, offset) as body, part.open("ab") as file:
                 copyfileobj(body, file, 1 << 20)
@@ -190,9 +189,9 @@ def download(url: str, path: Path, sha256: str | None) -> None:
         ) from None
 
 
-def mismatch(where: str, digest: str, expected: str) -> str:
+def mismatch(origin: str, digest: str, expected: str) -> str:
     """Return the message for a download with a wrong SHA-256."""
-    return f"{where}: sha256 {digest[:8]}, expected {expected[:8]}; discarded, try again"
+    return f"{origin}: sha256 {digest[:8]}, expected {expected[:8]}; discarded, try again"
 
 
 def _digest(path: Path) -> str:
@@ -201,8 +200,9 @@ def _digest(path: Path) -> str:
 
 
 def mirrored(url: str, mirror: str | None) -> list[str]:
-    """Return the URLs to try for a file: below the mirror by name, then by host and path, then the
-    original.
+    """Return the URLs to try for a file, in order.
+
+    First its name below the mirror, then its host and path below the mirror, then its own URL.
 
     >>> mirrored("http://a.org/b/c.zip", "http://m")
     ['http://m/c.zip', 'http://m/a.org/b/c.zip', 'http://a.org/b/c.zip']

@@ -1,7 +1,4 @@
-"""Parse the publishers' file formats into records.
-
-Errors name the line.
-"""
+"""Parse the publishers' file formats into records. Errors name the line."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -22,8 +19,8 @@ def value_of(row: Any, key: str) -> Any:
     return row[key] if key in row else reduce(getitem, key.split("."), row)
 
 
-def json_text(line: str, key: str, where: str, *, lenient: bool = False) -> str:
-    """Return the text for a key of a JSON line.
+def json_text(line: str, key: str, origin: str, *, lenient: bool = False) -> str:
+    """Return the text for a key of a JSON line; `origin` names the line in errors.
 
     Raises UsageError if the key or the text is missing, and, unless `lenient`, for a text with
     lone surrogates, which has no UTF-8 encoding.
@@ -32,7 +29,7 @@ def json_text(line: str, key: str, where: str, *, lenient: bool = False) -> str:
         text = value_of(json.loads(line), key)
         text.encode(errors="surrogatepass" if lenient else "strict")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UsageError(f'{where}: expected {{"{key}": "..."}}, found {line[:40]!r}') from None
+        raise UsageError(f'{origin}: expected {{"{key}": "..."}}, found {line[:40]!r}') from None
     return text
 
 
@@ -46,11 +43,11 @@ def _lines(text: str, _: str) -> Iterator[Record]:
 
 
 def _pages(text: str, _: str) -> Iterator[Record]:
-    """Split WikiText into articles. An article begins with its heading and ends before the
-    next heading's line.
+    """Split WikiText into articles.
 
-    The line ending before a heading belongs to no article, and neither does blank text before the
-    first heading. Source: the Hub data set EleutherAI/wikitext_document_level.
+    An article begins with its heading and ends before the next heading's line. The line ending
+    before a heading belongs to no article, and neither does blank text before the first heading.
+    Source: the Hub data set EleutherAI/wikitext_document_level.
     """
     index = 0
     page: list[str] = []
@@ -70,11 +67,11 @@ def _lambada(text: str, origin: str) -> Iterator[Record]:
     """Parse one passage per line: `{"text": ...}` (OpenAI's file) or plain text (the original)."""
     as_json = text.startswith("{")
     for index, line in enumerate(text.removesuffix("\n").split("\n")):
-        where = f"{origin}: line {index + 1}"
-        passage = json_text(line, "text", where) if as_json else line
+        line_origin = f"{origin}: line {index + 1}"
+        passage = json_text(line, "text", line_origin) if as_json else line
         if len(passage.split()) < 2:
             raise UsageError(
-                f"{where}: expected a passage of two or more words, found {passage[:40]!r}"
+                f"{line_origin}: expected a passage of two or more words, found {passage[:40]!r}"
             )
         yield Record(index, passage)
 
@@ -82,7 +79,7 @@ def _lambada(text: str, origin: str) -> Iterator[Record]:
 def _documents(text: str, origin: str) -> Iterator[Record]:
     """Parse one document per line, `{"text": ...}`; other keys are ignored.
 
-    At least one has text.
+    Raises UsageError if every document is empty.
     """
     empty = True
     for index, line in enumerate(text.removesuffix("\n").split("\n")):
@@ -115,9 +112,9 @@ def _cbt(text: str, origin: str) -> Iterator[Record]:
             or len(set(options)) != 10
         ):
             excerpt = block[-1][:40] if len(block) < 21 else block[20][-39:]
-            where = f"{origin}: line {first + min(len(block), 21)}"
+            line = first + min(len(block), 21)
             raise UsageError(
-                f"{where}: expected '21 question with {BLANK}', "
+                f"{origin}: line {line}: expected '21 question with {BLANK}', "
                 "answer and ten different options that include the answer, "
                 f"found {excerpt!r}"
             )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from gpt2eval.config.schema import Hub
 from gpt2eval.data.download import UnreachableError, mismatch
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, one_line
 
 
 class SourceFile(NamedTuple):
@@ -28,7 +28,7 @@ class SourceFile(NamedTuple):
 def read_source(hub: Hub) -> SourceFile:
     """Download a data set's rows and return the publisher's file.
 
-    Raises UnreachableError where the Hub does not provide the rows, and UsageError for a checksum
+    Raises UnreachableError if the Hub does not provide the rows, and UsageError for a checksum
     mismatch.
     """
     from huggingface_hub import constants
@@ -103,8 +103,8 @@ def _downloaded(file: str) -> Path:
     """
     from huggingface_hub import hf_hub_download
 
-    repository, _, rest = file.removeprefix("hf://datasets/").partition("@")
-    revision, _, path = rest.partition("/")
+    repository, _, commit_and_path = file.removeprefix("hf://datasets/").partition("@")
+    revision, _, path = commit_and_path.partition("/")
     local = Path(hf_hub_download(repository, path, revision=revision, repo_type="dataset"))
     blob = local.resolve()
     # LFS files are stored under their SHA-256, small files under a shorter git hash.
@@ -145,7 +145,7 @@ def _reason(error: BaseException, hub: Hub) -> str:
             return "no connection"
         if "Timeout" in type(link).__name__:
             return "timed out; set HF_HUB_DOWNLOAD_TIMEOUT to more seconds"
-    return f"{' '.join(str(error).split()) or type(error).__name__:.200}"
+    return one_line(error, 200)
 
 
 # -- rows to files ---------------------------------------------------------------------------------

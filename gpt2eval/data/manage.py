@@ -30,7 +30,7 @@ def fetch(
     """Download the files that tasks require into the cache, and yield a line for each.
 
     A failure does not stop the other downloads. Raises UsageError at the end, with all failures.
-    The options are those of `corpus.fetch`.
+    The options mean the same as in `corpus.fetch`.
     """
     store = Cache.at(cache)
     failures: list[UsageError] = []
@@ -47,8 +47,7 @@ def fetch(
     if failures:
         reasons = "; ".join(getattr(error, "reason", str(error)) for error in failures)
         raise UsageError(
-            f"{reasons}; give the files: --data TASK=PATH, "
-            "or a pack from a machine with a network: gpt2eval data unpack FILE"
+            f"{reasons}; pass the files with --data TASK=PATH, or {corpus.UNPACK_REMEDY}"
         )
 
 
@@ -73,9 +72,9 @@ def _status(content: bytes, file: File) -> str:
 def verify(
     names: Sequence[str] = (), cache: Path | None = None, include: Sequence[Path] = ()
 ) -> Iterator[str]:
-    """Check the checksum, counts and detokenizer round trips of cached files, and yield a line for
-    each.
+    """Verify cached files, and yield a line for each.
 
+    Checks the checksum, the counts and the round trips of the detokenizers.
     Raises UsageError at the end if any file is corrupt, is not the published one, has unexpected
     counts or fails the round trip, or if the file of a named task is not cached.
     """

@@ -1,8 +1,8 @@
 """Packs: cached files in one archive, to be copied to a machine without a network.
 
 A pack is a .tar.gz whose first member, `manifest.json`, lists every other member with its size and
-checksum. The same files give the same pack, byte for byte. Nothing is unpacked before all
-members are checked.
+checksum. Equal files give equal packs, byte for byte. All members are checked before the
+first is unpacked.
 """
 
 import gzip

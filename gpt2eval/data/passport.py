@@ -7,6 +7,7 @@ from pathlib import Path
 from gpt2eval.config import loader
 from gpt2eval.config.schema import File, Source, Task
 from gpt2eval.data import records
+from gpt2eval.data.archives import GZIP_MAGIC, ZIP_MAGIC
 from gpt2eval.data.cache import git_blob
 from gpt2eval.errors import UsageError
 from gpt2eval.version import __version__
@@ -42,14 +43,14 @@ def _figures(task: Task) -> Mapping[str, str | int | None]:
     hub = task.source.hub
     archive = task.source.archive
     file = task.source.file
-    rows = None
+    hub_arguments = None
     if hub:
-        rows = ", ".join(filter(None, [hub.config, hub.data_dir, hub.split, hub.revision]))
+        hub_arguments = ", ".join(filter(None, [hub.config, hub.data_dir, hub.split, hub.revision]))
     counts = task.expect.model_dump()
     return {
         "licence": task.licence,
         "citation": " ".join(task.citation.split()),
-        "hub": hub and f"{hub.id} ({rows})",
+        "hub": hub and f"{hub.id} ({hub_arguments})",
         "archive": archive and archive.url,
         "archive_sha256": archive and archive.sha256,
         "member": archive and archive.member,
@@ -62,21 +63,19 @@ def _figures(task: Task) -> Mapping[str, str | int | None]:
 
 
 def file_passport(path: Path, form: str, encoding: str = "utf-8") -> str:
-    """Return a passport for a new task's file: checksum and counts, as YAML to paste into its task
-    file.
+    """Return the checksum and counts of a new task's file, as YAML to paste into its task file.
 
     Raises UsageError for a file that does not exist or is not in the given format.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; expected the file as published")
     content = path.read_bytes()
-    counted = f"computed by gpt2eval {__version__}"
-    if content.startswith((b"PK\3\4", b"\x1f\x8b")):
+    if content.startswith((ZIP_MAGIC, GZIP_MAGIC)):
         raise UsageError(f"{path}: an archive; expected the file inside it")
     source = Source(
         file=File(name=path.name, sha256=sha256(content).hexdigest(), bytes=len(content))
     )
-    keys = {
+    description = {
         "name": path.stem,
         "title": path.stem,
         "citation": "...",
@@ -91,14 +90,9 @@ def file_passport(path: Path, form: str, encoding: str = "utf-8") -> str:
         "unit": "word",
         "metrics": ("ppl",),
     }
-    corpus = records.parse_corpus(Task.model_validate(keys | protocol), content, str(path))
-    counts = {
-        "records": len(corpus.records),
-        "words": corpus.units.words,
-        "lines": corpus.units.lines,
-        "bytes": len(content),
-        "chars": corpus.units.chars,
-    }
+    corpus = records.parse_corpus(Task.model_validate(description | protocol), content, str(path))
+    counts = records.counts_of(corpus, len(content))
+    computed = f"computed by gpt2eval {__version__}"
     snippet = loader.as_yaml(
         {
             "licence": "...",
@@ -106,7 +100,7 @@ def file_passport(path: Path, form: str, encoding: str = "utf-8") -> str:
             "format": form,
             "encoding": encoding,
             "expect": counts,
-            "passport": {"licence": "..."} | dict.fromkeys(["sha256", *counts], counted),
+            "passport": {"licence": "..."} | dict.fromkeys(["sha256", *counts], computed),
         }
     )
     hashes = f"md5 {md5(content).hexdigest()}, git blob {git_blob(content)}"

@@ -29,12 +29,11 @@ class Corpus:
 
 
 def parse_corpus(task: Task, content: bytes, origin: str, *, strict: bool = False) -> Corpus:
-    """Parse the content of a task's file. A file of exactly `cut_whole` bytes is cut to its last
-    `cut_last`.
+    """Parse the content of a task's file.
 
-    Raises UsageError for content that is corrupt or in another format (with the line), for counts
-    that differ although the checksum matches, and, if `strict`, for content other than the
-    published content.
+    A file of exactly `cut_whole` bytes is cut to its last `cut_last` bytes. Raises UsageError for
+    content that is corrupt or in another format (with the line), for counts that differ although
+    the checksum matches, and, if `strict`, for content other than the published content.
     """
     published = is_published(content, task.source.file)
     if strict and not published:
@@ -43,7 +42,7 @@ def parse_corpus(task: Task, content: bytes, origin: str, *, strict: bool = Fals
         content = content[-(task.cut_last or 0) :]
     text = _decode_task_file(content, task, origin)
     records = tuple(formats.PARSERS[task.format](text, origin))
-    units = sum((passages.units(record.text) for record in records), Units())
+    units = passages.total_units(records)
     corpus = Corpus(records, units, sha256(content).hexdigest(), published, origin)
     if published:
         check_counts(task, corpus, len(content))
@@ -55,15 +54,20 @@ def checksum_mismatch(task: Task) -> str:
     return f"checksum mismatch: not the published {task.source.file.name}"
 
 
-def check_counts(task: Task, corpus: Corpus, size: int | None = None) -> None:
-    """Raise UsageError if a corpus does not have the counts that its task expects."""
-    counts = {
+def counts_of(corpus: Corpus, size: int | None) -> dict[str, int | None]:
+    """Return a corpus's counts, keyed as in a task's `expect`; `size` is the file's, in bytes."""
+    return {
         "records": len(corpus.records),
         "words": corpus.units.words,
         "lines": corpus.units.lines,
         "bytes": size,
         "chars": corpus.units.chars,
     }
+
+
+def check_counts(task: Task, corpus: Corpus, size: int | None = None) -> None:
+    """Raise UsageError if a corpus does not have the counts that its task expects."""
+    counts = counts_of(corpus, size)
     for name, expected in task.expect.model_dump(exclude_none=True).items():
         if counts[name] not in (None, expected):
             raise UsageError(

@@ -23,7 +23,7 @@ class RequiredFile(NamedTuple):
 
 
 def required_files(names: Sequence[str], include: Sequence[Path] = ()) -> list[RequiredFile]:
-    """Return the files that tasks and suites require, each once; by default those of all tasks."""
+    """Return the files that tasks and suites require, each once; by default of all tasks."""
     if names:
         tasks = loader.select_tasks([part for name in names for part in name.split(",")], include)
     else:

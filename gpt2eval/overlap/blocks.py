@@ -1,7 +1,4 @@
-"""Split documents into blocks of lower-cased ASCII text.
-
-Does not know what is computed from the blocks.
-"""
+"""Split documents into blocks of lower-cased ASCII text. Does not know what blocks are for."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -10,12 +7,23 @@ BLOCK = 1 << 16  # bytes processed at a time; the arrays of a block fit into the
 
 
 class Block(NamedTuple):
-    """ASCII bytes, and for each piece in them its first byte, its number and its document."""
+    """ASCII bytes, and where pieces begin in them.
+
+    Entry i of the lists is the first byte of a stretch, the number of its piece, and its document.
+    """
 
     data: bytes
     starts: list[int]
     pieces: list[int]
     documents: list[int]
+
+
+class _Chunk(NamedTuple):
+    """At most `BLOCK` bytes of one piece, or the space after a document."""
+
+    data: bytes
+    piece: int
+    document: int
 
 
 def split(documents: Iterable[Iterable[str]]) -> Iterator[Block]:
@@ -27,28 +35,27 @@ def split(documents: Iterable[Iterable[str]]) -> Iterator[Block]:
     starts: list[int] = []
     pieces: list[int] = []
     owners: list[int] = []
-    number = -1
+    for chunk in _chunks(documents):
+        starts.append(len(data))
+        pieces.append(chunk.piece)
+        owners.append(chunk.document)
+        data += chunk.data
+        if len(data) >= BLOCK:
+            yield Block(bytes(data), starts, pieces, owners)
+            data = bytearray()
+            starts = []
+            pieces = []
+            owners = []
+    if data:
+        yield Block(bytes(data), starts, pieces, owners)
+
+
+def _chunks(documents: Iterable[Iterable[str]]) -> Iterator[_Chunk]:
+    piece_number = -1
     for owner, document in enumerate(documents):
         for piece in document:
-            number += 1
-            starts.append(len(data))
-            pieces.append(number)
-            owners.append(owner)
+            piece_number += 1
             plain = piece.lower().encode("ascii", "replace")
             for start in range(0, len(plain), BLOCK):
-                data += plain[start : start + BLOCK]
-                if len(data) >= BLOCK:
-                    yield Block(bytes(data), starts, pieces, owners)
-                    # The piece continues at the beginning of the next block.
-                    data = bytearray()
-                    starts = [0]
-                    pieces = [number]
-                    owners = [owner]
-        data += b" "
-        if len(data) >= BLOCK:
-            yield Block(bytes(data), starts or [0], pieces or [0], owners or [0])
-            data = bytearray()
-            starts = [0]
-            pieces = [max(number, 0)]
-            owners = [owner]
-    yield Block(bytes(data + b" "), starts or [0], pieces or [0], owners or [0])
+                yield _Chunk(plain[start : start + BLOCK], piece_number, owner)
+        yield _Chunk(b" ", piece_number, owner)

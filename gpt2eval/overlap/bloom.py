@@ -53,8 +53,7 @@ class Bloom:
         """
         places = np.random.default_rng(SEED).integers(self.bits, size=SAMPLED_BITS).tolist()
         share = sum(self.filter.contains_hash_indices([place]) for place in places) / SAMPLED_BITS
-        # `metrics.intervals.wilson` rounds differently in the last digit; recorded bounds come from
-        # here.
+        # `metrics.intervals.wilson` would round the last digit of recorded bounds differently.
         z2 = Z95**2 / SAMPLED_BITS
         half = math.sqrt(z2 * (share * (1 - share) + z2 / 4))
         return min((share + z2 / 2 + half) / (1 + z2), 1.0)

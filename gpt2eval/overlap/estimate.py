@@ -18,8 +18,8 @@ from gpt2eval.data.documents import Location, stream_documents
 from gpt2eval.overlap.ngrams import count_words
 
 SAMPLED_FILES = 256
-PLACES = 16  # samples of a large plain file
-PLACE = 1 << 18  # bytes of a sample
+SAMPLES = 16  # of a large plain file
+SAMPLE_BYTES = 1 << 18  # of such a sample
 SAMPLED_BYTES = 1 << 21  # of a compressed file, whose reader may be 128 kB ahead
 SAMPLED_DOCUMENTS = 4096  # of a parquet file
 MARGIN = 1.1  # for sampling error
@@ -35,8 +35,9 @@ class _Sample(NamedTuple):
 def expected_words(files: Sequence[Location]) -> int:
     """Estimate how many words files have, with a margin of 10 %.
 
-    Words per byte of samples, for each kind of file, times bytes. Samples up to 256 evenly spaced
-    files: small ones completely, plain ones at 16 places, compressed ones at their beginning.
+    Multiplies the size of each file by the words per byte in samples of its kind. Samples up to 256
+    evenly spaced files: small ones completely, large plain ones at 16 places, compressed ones at
+    their beginning.
     """
     samples: dict[tuple[str, ...], _Sample] = {}
     for file in files[:: -(-len(files) // SAMPLED_FILES)]:  # rounded up: at most SAMPLED_FILES
@@ -68,13 +69,13 @@ def _sample(file: Location) -> _Sample:
         with path.open("rb") as raw:
             if is_compressed(path):
                 return _sample_compressed(raw, path, size)
-            if size <= PLACES * PLACE:
+            if size <= SAMPLES * SAMPLE_BYTES:
                 return _Sample(_count(raw.read()), size)
             words = 0
-            for i in range(PLACES):
-                raw.seek(i * (size - PLACE) // (PLACES - 1))
-                words += _count(raw.read(PLACE))
-            return _Sample(words, PLACES * PLACE)
+            for i in range(SAMPLES):
+                raw.seek(i * (size - SAMPLE_BYTES) // (SAMPLES - 1))
+                words += _count(raw.read(SAMPLE_BYTES))
+            return _Sample(words, SAMPLES * SAMPLE_BYTES)
     except CORRUPTION as error:
         raise unreadable(path, error) from None
 

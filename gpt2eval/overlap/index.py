@@ -34,7 +34,7 @@ class TrainingIndex(NamedTuple):
 def build_index(
     files: Sequence[Location],
     bound: float,
-    watch: Callable[[Progress], None] = lambda progress: None,
+    progress: Callable[[Progress], None] = lambda report: None,
 ) -> TrainingIndex:
     """Add the 8-grams of training files to a filter, and look up a million random ones.
 
@@ -44,7 +44,7 @@ def build_index(
     _check_memory(expected, bound)
     index = Bloom.empty(expected, bound)
     count = 0
-    for grams in ngrams.grams(_stream_with_progress(files, watch)):
+    for grams in ngrams.grams(_stream_with_progress(files, progress)):
         index.add(grams.hashes)
         count += len(grams.hashes)
     if not count:
@@ -84,7 +84,7 @@ def _check_memory(expected: int, bound: float) -> None:
 
 
 def _stream_with_progress(
-    files: Sequence[Location], watch: Callable[[Progress], None]
+    files: Sequence[Location], progress: Callable[[Progress], None]
 ) -> Iterator[Iterator[str]]:
     """Yield the documents of all files, and report progress once per `PIECE` bytes."""
     sizes = [file.path.stat().st_size for file in files]
@@ -97,7 +97,7 @@ def _stream_with_progress(
             nonlocal reported
             if offset + position - reported >= PIECE:
                 reported = offset + position
-                watch(Progress("training text", number, len(files), reported, total))
+                progress(Progress("training text", number, len(files), reported, total))
 
         yield from stream_documents(file, on_read)
-    watch(Progress("training text", len(files), len(files), total, total))
+    progress(Progress("training text", len(files), len(files), total, total))

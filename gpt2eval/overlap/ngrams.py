@@ -1,5 +1,4 @@
-"""Hash the 8-grams of words of a text, block by block, in memory that does not depend on its
-length.
+"""Hash the 8-grams of a text block by block, in memory that does not depend on its length.
 
 A word is a maximal run of ASCII letters and digits of the lower-cased text,
 `re.findall(r"[a-z0-9]+", text.lower())`. An 8-gram is eight consecutive words of one document,
@@ -48,10 +47,14 @@ class _Words(NamedTuple):
 
 
 class _OpenWord(NamedTuple):
-    """A word that reaches the end of a block: its bytes so far, their sum, piece and document."""
+    """A word that reaches the end of a block.
+
+    `length` counts its bytes so far, and `hash` is their polynomial hash, the sum of code(byte i)
+    base^i. `piece` and `document` are where the word begins.
+    """
 
     length: int
-    total: int
+    hash: int
     piece: int
     document: int
 
@@ -119,8 +122,7 @@ def _words(documents: Iterable[Iterable[str]], tables: _Tables) -> Iterator[_Wor
     for block in blocks.split(documents):
         data = np.frombuffer(block.data, np.uint8)
         codes = tables.codes[data]
-        # With a non-word on either side, every word has two edges: its first byte and the one after
-        # it.
+        # A non-word on either side gives every word two edges: its first byte, and the one after.
         inside = np.concatenate([[False], codes != 0, [False]])
         edges = np.flatnonzero(inside[1:] != inside[:-1])
         starts = edges[::2]
@@ -130,14 +132,13 @@ def _words(documents: Iterable[Iterable[str]], tables: _Tables) -> Iterator[_Wor
         owners = np.asarray(block.documents)[place]
         sums = _word_sums(codes, starts, tables)
         if open_word and inside[1]:
-            # The block begins inside the open word: shift the new part past it, and keep its
-            # beginning.
+            # The block begins inside the open word: shift the new part past the old one.
             shift = pow(tables.base, open_word.length, MASK + 1)
-            sums[0] = (open_word.total + shift * int(sums[0])) & MASK
+            sums[0] = (open_word.hash + shift * int(sums[0])) & MASK
             pieces[0] = open_word.piece
             owners[0] = open_word.document
         elif open_word:  # the open word ended with the previous block
-            sums = np.insert(sums, 0, np.uint64(open_word.total))
+            sums = np.insert(sums, 0, np.uint64(open_word.hash))
             pieces = np.insert(pieces, 0, open_word.piece)
             owners = np.insert(owners, 0, open_word.document)
         if inside[-2]:
@@ -157,8 +158,7 @@ def _word_sums(codes: Hashes, starts: NDArray[np.intp], tables: _Tables) -> Hash
     """Return each word's sum of code(byte i) base^i, with i counted from its first byte."""
     if not len(starts):
         return np.zeros(0, np.uint64)
-    # One sum over block positions per word (bytes between words are 0), then a shift back to
-    # position 0.
+    # Sum each word over block positions (bytes between words are 0), then shift to position 0.
     sums = codes * tables.powers[: len(codes)]
     return np.add.reduceat(sums, starts) * tables.inverses[starts]
 
@@ -180,8 +180,7 @@ def count_words(text: str) -> int:
     7
     """
     codes = _tables().codes[np.frombuffer(text.lower().encode("ascii", "replace") + b" ", np.uint8)]
-    # A word ends where a word byte is followed by another byte; the appended blank ends the last
-    # one.
+    # A word ends where a byte outside words follows; the appended blank ends the last word.
     return int(np.count_nonzero((codes[:-1] != 0) & (codes[1:] == 0)))
 
 

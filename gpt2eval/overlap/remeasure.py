@@ -86,10 +86,10 @@ def metric_without(
 ) -> MetricWithoutOverlap:
     """Compute a metric from all tallies, and from the retained ones."""
     everything = [tally for group in groups for tally in group]
-    rest = [tally for group in retained for tally in group]
+    retained_tallies = [tally for group in retained for tally in group]
     metric = metrics.measure(name, everything, unit)
     denominator = "record" if name in metrics.ACCURACIES else metric.unit
     value = None
-    if rest and metrics.count(Tally.total(rest), denominator):
-        value = metrics.measure(name, rest, unit).value
+    if retained_tallies and metrics.count(Tally.total(retained_tallies), denominator):
+        value = metrics.measure(name, retained_tallies, unit).value
     return MetricWithoutOverlap(model, metric, value, len(retained), len(groups))

@@ -1,5 +1,4 @@
-"""Report how much of a task's text occurs in training text, and metrics without the overlapping
-records.
+"""Report the overlap of tasks with training text, and metrics without the overlapping records.
 
 Source: Radford et al. 2019, section 4 and table 6 (8-grams in a Bloom filter).
 """
@@ -35,10 +34,11 @@ def overlap(
     out: Path = Path("results"),
     bound: float = 1e-8,
     above: float = 0.0,
-    watch: Callable[[Progress], None] = lambda progress: None,
+    progress: Callable[[Progress], None] = lambda report: None,
 ) -> list[dict[str, object]]:
-    """Return a row per task and per metric of each finished run below `out`; write
-    `overlap/<task>.csv` there.
+    """Return a row per task and per metric of each finished run below `out`.
+
+    Writes the counts of each record to `overlap/<task>.csv` below `out`.
 
     Args:
         names: Tasks, variants and suites.
@@ -49,7 +49,7 @@ def overlap(
         out: The folder of results.
         bound: The false-positive bound of the filter.
         above: A record overlaps if more than this share of its 8-grams occurs in the training text.
-        watch: Called with the progress of reading the training text.
+        progress: Called with the progress of reading the training text.
 
     Raises:
         UsageError: Input cannot be read, or the filter does not fit into memory.
@@ -64,7 +64,7 @@ def overlap(
     tasks = loader.select_tasks(names, include)
     corpora = [corpus.load_corpus(task, corpus.file_of(task, files), cache=cache) for task in tasks]
     store.check_writable(out)
-    index = build_index(documents.training_files(train), bound, watch)
+    index = build_index(documents.training_files(train), bound, progress)
     if index.false_positives > bound:
         notify(
             f"the filter's false-positive bound is {index.false_positives:.3g}, not {bound:g}: "

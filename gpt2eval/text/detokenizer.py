@@ -109,7 +109,11 @@ class OneWaySteps:
 
     def do(self, text: str) -> DetokenizedLine:
         """Return the text after all steps; each edit has positions of the text before its step."""
-        stepped = self.apply_steps(text)
+        return self.summarize(self.apply_steps(text))
+
+    @staticmethod
+    def summarize(stepped: SteppedText) -> DetokenizedLine:
+        """Return the final text with the edits of all steps."""
         edits = tuple(edit for step in stepped.steps for edit in step.edits)
         return DetokenizedLine(stepped.text, edits, (), as_published=False)
 

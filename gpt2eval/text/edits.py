@@ -39,7 +39,7 @@ class EditedText(NamedTuple):
         edit moves to the end of that edit. Text inserted at a position comes after it.
         """
         starts = [edit.start for edit in self.edits]
-        # growth[n]: by how many characters the first n edits lengthen the text.
+        # growth[n] is the number of characters that the first n edits add to the text.
         growth = [0, *accumulate(len(e.new) - (e.end - e.start) for e in self.edits)]
         moved = []
         for position in published:

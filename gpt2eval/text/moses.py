@@ -8,7 +8,7 @@ from sacremoses import MosesDetokenizer, MosesTokenizer
 
 
 class Moses:
-    """English Moses without escaping: `do` joins tokens into prose, `undo` splits it into tokens.
+    """Moses for English without escaping: `do` joins tokens into prose, `undo` splits prose.
 
     Spaces at either end of a line stay in place.
     """

@@ -4,14 +4,14 @@ All of this happens on published text, before detokenizing. Units are counted he
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from gpt2eval.types import Part, Passage, Record, Units
 
 BLANK = "XXXXX"  # marks the missing word of a Children's Book Test question
-PARTS = 200  # most parts of a stream; the bootstrap resamples these blocks for its interval
+PARTS = 200  # maximum per stream; the bootstrap resamples these blocks for its interval
 
 LAST_WORD = re.compile(r"\s+\S+$")  # the last word and the white space before it
 WORD = re.compile(r"\S")  # any character of a word; its first match begins the first word
@@ -43,6 +43,11 @@ def units(text: str, start: int = 0, end: int | None = None) -> Units:
         pieces=sum(1 for _ in SPACES.finditer(text, start, end)) + (start == 0 < end),
         blanks=text.count(" ", max(start, first), min(end, last)),
     )
+
+
+def total_units(records: Iterable[Record]) -> Units:
+    """Return the units of all records together."""
+    return sum((units(record.text) for record in records), Units())
 
 
 def _outer_words(text: str) -> tuple[int, int]:

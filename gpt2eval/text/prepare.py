@@ -15,9 +15,10 @@ def detokenize(
     The newline that ends a line is never edited.
     """
     if isinstance(detokenizer, OneWaySteps):
+        stepped = detokenizer.apply_steps(text)
         if report is not None:
-            report.add(text, detokenizer.do(text))
-        return detokenizer.apply_steps(text)
+            report.add(text, detokenizer.summarize(stepped))
+        return stepped
     lines: list[str] = []
     edits: list[Edit] = []
     offset = 0

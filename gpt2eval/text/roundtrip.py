@@ -40,11 +40,11 @@ def check_round_trip(
     do_ended = time.perf_counter()
     restored = lines
     if isinstance(detokenizer, Detokenizer) and detokenizer.invertible:
-        restored = [detokenizer.undo(done.text) for done in detokenized]
+        restored = [detokenizer.undo(result.text) for result in detokenized]
     undo_ended = time.perf_counter()
-    for line, done in zip(lines, detokenized, strict=True):
-        report.add(line, done)
-    failures = sum(line != again for line, again in zip(lines, restored, strict=True))
+    for line, result in zip(lines, detokenized, strict=True):
+        report.add(line, result)
+    failures = sum(line != undone for line, undone in zip(lines, restored, strict=True))
     size = min(sample, len(detokenized))
     shown = tuple(detokenized[i * len(detokenized) // sample].text for i in range(size))
     return RoundTripCheck(

@@ -97,7 +97,7 @@ class TextScheme(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WholeLine:
-    """Adapt a `TextScheme` to a `Scheme` that proposes one edit, which replaces the entire line."""
+    """Adapt a `TextScheme` to a `Scheme` that proposes a single edit that replaces the line."""
 
     scheme: TextScheme
 

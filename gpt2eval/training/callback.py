@@ -6,19 +6,21 @@ results = evaluate_module(model, tokenizer, ["wikitext2"], step=step)      # in 
 trainer.add_callback(EvaluateCallback(trainer, ["wikitext2"], every=500))  # with a Trainer
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
-from gpt2eval.pipeline import Settings, evaluate
+from gpt2eval.pipeline import evaluate
 from gpt2eval.report.results import Results
+from gpt2eval.settings import Settings
 from gpt2eval.training import live_module
+from gpt2eval.training.live_module import LogitsFunction
 
 
 def evaluate_module(
@@ -33,7 +35,7 @@ def evaluate_module(
     name: str | None = None,
     step: int | None = None,
     context: int | None = None,
-    logits: Callable[[nn.Module, Tensor], Any] | None = None,
+    logits: LogitsFunction | None = None,
 ) -> Results:
     """Measure tasks on a live module, as `evaluate` does on a checkpoint.
 
@@ -48,7 +50,8 @@ def evaluate_module(
         step: the training step, for the results.
         context: the longest input in tokens, if the module's configuration does not contain it.
         logits: `logits(module, ids)` for a module that does not come from transformers: ids
-            `[batch, length]` to logits `[batch, length, vocabulary]`. The default is `module(ids)`.
+            `[batch, length]` to logits `[batch, length, vocabulary]`. By default the module is
+            called as `module(ids)`, or as nanoGPT expects.
 
     Returns:
         One result per task.
@@ -103,7 +106,7 @@ class EvaluateCallback(TrainerCallback):
         settings: Settings = Settings(),
         include: Sequence[Path] = (),
         context: int | None = None,
-        logits: Callable[[nn.Module, Tensor], Any] | None = None,
+        logits: LogitsFunction | None = None,
     ) -> None:
         """Prepare the callback.
 
@@ -154,13 +157,11 @@ class EvaluateCallback(TrainerCallback):
             return
         self._last_step = state.global_step
         model: Any = self._trainer.model
-        config = getattr(model, "config", None)
-        base_name = getattr(config, "_name_or_path", "") or type(model).__name__
         results = evaluate_module(
             model,
             self._tokenizer,
             self._tasks,
-            name=f"{base_name}@step{state.global_step}",
+            name=f"{live_module.default_name(model)}@step{state.global_step}",
             step=state.global_step,
             **self._arguments,
         )

@@ -20,7 +20,7 @@ from gpt2eval.training.checkpoints import FileStats, TrainingCheckpoint
 
 ScoringSettings = Mapping[str, str | int | None]
 
-OLD_KEYS = {"written": "modified_ns", "asked": "settings"}  # older versions wrote these
+OLD_KEYS = {"written": "modified_ns", "asked": "settings"}  # keys of older versions
 
 
 @dataclass(frozen=True, slots=True)

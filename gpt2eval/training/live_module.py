@@ -102,8 +102,7 @@ def backend_of_module(
             "after gathering"
         )
     model: Any = shadow_copy(module).eval()
-    config = getattr(module, "config", None)
-    model_name = name or getattr(config, "_name_or_path", "") or type(module).__name__
+    model_name = name or default_name(module)
     if not isinstance(module, PreTrainedModel):
         model = ForeignModule(model, _context_length(module, context), logits).eval()
     identity = {
@@ -114,6 +113,12 @@ def backend_of_module(
     if step is not None:
         identity["step"] = str(step)
     return assemble(model, loading.from_object(tokenizer), identity, LoadOptions(), live=True)
+
+
+def default_name(module: nn.Module) -> str:
+    """Return the model name in a module's configuration, or else its class."""
+    config = getattr(module, "config", None)
+    return getattr(config, "_name_or_path", "") or type(module).__name__
 
 
 def _label(name: str) -> str:

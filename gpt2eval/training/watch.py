@@ -20,9 +20,9 @@ from gpt2eval.files import write_atomic
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.notices import notify
-from gpt2eval.pipeline import Settings
 from gpt2eval.report import plots, store
 from gpt2eval.report.results import Results
+from gpt2eval.settings import Settings
 from gpt2eval.training import checkpoints, history
 from gpt2eval.training.checkpoints import TrainingCheckpoint
 from gpt2eval.training.polling import Poller
@@ -143,7 +143,7 @@ def _hash_data(
 ) -> dict[str, str]:
     """Map each task to its data's SHA-256. Reads all data, so that bad data fails at the start."""
     settings.check()
-    files = {name: Path(path) for name, path in (data or {}).items()}
+    files = pipeline.local_files(data, include)
     tasks = [(task, corpus.file_of(task, files)) for task in loader.select_tasks(names, include)]
     return {
         task.full_name: corpus.load_corpus(task, file, strict=settings.strict_data).sha256

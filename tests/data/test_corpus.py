@@ -23,7 +23,7 @@ from gpt2eval.errors import UsageError
 
 def task(format: str = "stream", source: Source | None = None, **keys: Any) -> Task:
     """Return an invented task of one format."""
-    given = {
+    defaults = {
         "title": "T",
         "citation": "nobody",
         "licence": "CC0",
@@ -33,7 +33,9 @@ def task(format: str = "stream", source: Source | None = None, **keys: Any) -> T
     }
     source = source or Source(file=File(name="text.txt"))
     return Task.model_validate(
-        given | {"name": "made_up", "source": source, "format": format, "metrics": ("ppl",)} | keys
+        defaults
+        | {"name": "made_up", "source": source, "format": format, "metrics": ("ppl",)}
+        | keys
     )
 
 
@@ -296,15 +298,16 @@ def test_real_files_are_restored_from_rows(development_data: Path) -> None:
     assert "".join(RESTORE["cbt"](row, "") for row in cbt_rows(cbt)) == cbt
 
 
-def test_a_task_without_a_source_asks_for_the_file(tmp_path: Path) -> None:
+def test_a_task_without_a_source_reports_the_option_for_a_file(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError,
-        match=r"^task made_up has no download source; give the file: --data made_up=PATH/TO/text",
+        match=r"^task made_up has no download source; "
+        r"pass the file with --data made_up=PATH/TO/text",
     ):
         corpus.load_corpus(task(), cache=tmp_path)
 
 
-# -- damage ----------------------------------------------------------------------------------------
+# -- corrupt files ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -364,7 +367,7 @@ def test_a_task_without_a_source_asks_for_the_file(tmp_path: Path) -> None:
 def test_a_corrupt_file_is_a_one_line_error_with_its_line(
     tmp_path: Path, format: str, content: bytes, expected: str
 ) -> None:
-    path = write(tmp_path / "damaged", content)
+    path = write(tmp_path / "corrupt", content)
     with pytest.raises(UsageError) as caught:
         corpus.load_corpus(task(format), path)
     assert str(caught.value).startswith(f"{path}: {expected}")

@@ -14,8 +14,10 @@ from data_samples import (
     REMEDY,
     WIKITEXT,
     at_publisher,
+    change_on_hub,
     hashed,
     on_hub,
+    on_hub_and_at_publisher,
     parquet,
     refused,
     zipped,
@@ -81,10 +83,7 @@ def test_cached_data_needs_no_network_and_gives_the_same_numbers(
 def test_offline_without_the_file_reports_the_remedy(
     run: Callable[..., Done], define_task: Callable[..., Any], hub: StandIn
 ) -> None:
-    include = define_task(
-        on_hub(hub)
-        | {"archive": at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK))["archive"]}
-    )
+    include = define_task(on_hub_and_at_publisher(hub))
     line = refused(run("data", "fetch", "mine", *include, offline=True), *REMEDY)
     assert line.count("HF_HUB_OFFLINE is set") == 2
     assert hub.requests == []
@@ -95,9 +94,7 @@ def test_a_pinned_revision_is_loaded(
 ) -> None:
     source = on_hub(hub)
     commit = hub.repository("me/book").branches["main"]
-    hub.repository("me/book").push(
-        {"data/test-00000-of-00001.parquet": parquet([{"text": "changed since\n"}])}
-    )
+    change_on_hub(hub)
     source["hub"]["revision"] = commit
     done = run("data", "fetch", "mine", *define_task(source), "--strict-data")
     assert done.code == 0, done.err
@@ -108,9 +105,7 @@ def test_a_moved_branch_is_no_longer_the_published_file(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
     include = define_task(on_hub(hub))
-    hub.repository("me/book").push(
-        {"data/test-00000-of-00001.parquet": parquet([{"text": "changed since\n"}])}
-    )
+    change_on_hub(hub)
     refused(
         run("data", "fetch", "mine", *include, "--strict-data"),
         "checksum mismatch: not the published book.txt",
@@ -122,34 +117,32 @@ def test_a_moved_branch_is_no_longer_the_published_file(
     assert "yes!" in run("data", "ls", "mine", *include).out
     refused(run("data", "verify", "mine", *include), "book.txt: not the published file; expected ")
     on_hub(hub)
-    assert "NOT the published" in run("data", "fetch", "mine", *include).out, "it is cached"
+    fetched = run("data", "fetch", "mine", *include).out
+    assert "NOT the published" in fetched, "the cached file is used"
     for option in ("--strict-data", "--again"):
         assert (
             ", the published file, from hub:me/book at "
             in run("data", "fetch", "mine", *include, option).out
         )
-    hub.repository("me/book").push(
-        {"data/test-00000-of-00001.parquet": parquet([{"text": "changed again\n"}])}
-    )
+    change_on_hub(hub, "changed again\n")
     assert (
         ", the published file, from hub:me/book at "
         in run("data", "fetch", "mine", *include, "--again").out
-    ), "it stays"
+    ), "the published file stays in the cache"
 
 
-def test_the_published_archive_is_preferred_to_a_changed_hub_file(
-    hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any]
+@pytest.mark.parametrize("change", [change_on_hub, lambda hub: hub.repositories.clear()])
+def test_the_published_archive_replaces_a_changed_or_missing_hub_data_set(
+    hub: StandIn,
+    run: Callable[..., Done],
+    define_task: Callable[..., Any],
+    change: Callable[[StandIn], None],
 ) -> None:
-    include = define_task(
-        on_hub(hub)
-        | {"archive": at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK))["archive"]}
-    )
-    hub.repository("me/book").push(
-        {"data/test-00000-of-00001.parquet": parquet([{"text": "changed since\n"}])}
-    )
-    assert (
-        ", the published file, from http://127.0.0.1" in run("data", "fetch", "mine", *include).out
-    )
+    include = define_task(on_hub_and_at_publisher(hub))
+    change(hub)
+    done = run("data", "fetch", "mine", *include)
+    assert done.code == 0, done.err
+    assert ", the published file, from http://127.0.0.1" in done.out
 
 
 def test_a_removed_revision_is_reported(
@@ -186,7 +179,7 @@ FAULTS = {
         ),
         "its rows have no column 'text'",
     ),
-    "damaged parquet": (
+    "corrupt parquet": (
         lambda hub: hub.repository("me/book").push(
             {"data/test-00000-of-00001.parquet": b"PAR1 but no parquet"}
         ),
@@ -216,8 +209,8 @@ def test_each_hub_failure_reports_a_remedy_and_caches_nothing(
     fault: str,
 ) -> None:
     include = define_task(on_hub(hub, f"{fault}\n{BOOK}"))
-    broken, message = FAULTS[fault]
-    broken(hub)
+    cause, message = FAULTS[fault]
+    cause(hub)
     refused(run("data", "fetch", "mine", *include), "hub:me/book: ", message, *REMEDY)
     assert not list((tmp_path / "cache" / "files").rglob("*"))
     assert " no " in run("data", "ls", "mine", *include).out
@@ -261,25 +254,10 @@ def test_a_dropped_hub_connection_is_resumed(
     ].startswith("bytes=16384-")
 
 
-def test_the_archive_replaces_a_missing_hub_data_set(
-    hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any]
-) -> None:
-    include = define_task(
-        on_hub(hub)
-        | {"archive": at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK))["archive"]}
-    )
-    hub.repositories.clear()
-    done = run("data", "fetch", "mine", *include)
-    assert done.code == 0, done.err
-    assert "the published file, from http://127.0.0.1" in done.out
-
-
 def test_without_a_published_checksum_the_first_source_is_used(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any]
 ) -> None:
-    source = on_hub(hub) | {
-        "archive": at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK))["archive"]
-    }
+    source = on_hub_and_at_publisher(hub)
     done = run("data", "fetch", "mine", *define_task(source | {"file": {"name": "book.txt"}}))
     assert (
         "no published checksum to compare with (marked ! in signatures), from hub:me/book"
@@ -288,18 +266,18 @@ def test_without_a_published_checksum_the_first_source_is_used(
     assert not [path for _, path, _ in hub.requests if path.startswith("/files/")]
 
 
-@pytest.mark.parametrize("where", ["book.zip", "publisher.org/files/book.zip"])
+@pytest.mark.parametrize("path", ["book.zip", "publisher.org/files/book.zip"])
 def test_a_mirror_is_tried_first(
-    hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], where: str
+    hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], path: str
 ) -> None:
-    archive = at_publisher(hub, f"mirror/{where}", zipped("book/book.txt", BOOK))["archive"]
+    archive = at_publisher(hub, f"mirror/{path}", zipped("book/book.txt", BOOK))["archive"]
     include = define_task(
         on_hub(hub) | {"archive": archive | {"url": "http://publisher.org/files/book.zip"}}
     )
     done = run("data", "fetch", "mine", *include, "--mirror", f"{hub.url}/files/mirror/")
     assert done.code == 0, done.err
-    assert f"from {hub.url}/files/mirror/{where}" in done.out
-    assert not [path for _, path, _ in hub.requests if "me/book" in path]
+    assert f"from {hub.url}/files/mirror/{path}" in done.out
+    assert not [url_path for _, url_path, _ in hub.requests if "me/book" in url_path]
 
 
 def test_the_publisher_replaces_a_mirror_without_the_file(

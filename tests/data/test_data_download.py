@@ -130,10 +130,8 @@ def test_an_archive_with_a_wrong_checksum_is_discarded(
     streamed: bool,
 ) -> None:
     source = at_publisher(hub, "book.tgz", tarred({"book/book.txt": BOOK}), stream=streamed)
-    right, hub.files["book.tgz"] = (
-        hub.files["book.tgz"],
-        tarred({"book/book.txt": "tampered with\n"}),
-    )
+    right = hub.files["book.tgz"]
+    hub.files["book.tgz"] = tarred({"book/book.txt": "tampered with\n"})
     digest = sha256(hub.files["book.tgz"]).hexdigest()[:8]
     expected = source["archive"]["sha256"][:8]
     include = define_task(source)
@@ -163,7 +161,7 @@ def test_a_file_with_a_wrong_checksum_is_refused_without_an_archive_checksum(
     )
 
 
-def test_a_streamed_archive_is_checked_where_its_file_has_no_checksum(
+def test_a_streamed_archive_is_checked_if_its_file_has_no_checksum(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
     source = at_publisher(

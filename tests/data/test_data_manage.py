@@ -79,7 +79,7 @@ def test_a_corrupt_file_is_downloaded_again(
 
 
 def fetch_command(folder: Path, include: Sequence[object]) -> list[str]:
-    """The command that fetches the task `mine` into a cache below a folder, as a process."""
+    """Return a command line that fetches the task `mine` into a cache below a folder."""
     words = [sys.executable, "-m", "gpt2eval", "data", "fetch", "mine", "--cache", folder / "cache"]
     return [str(word) for word in [*words, *include]]
 
@@ -173,13 +173,13 @@ def test_verify_and_pack_report_incomplete_folders(
     place = Cache.at(tmp_path / "cache").folder_of(Source.model_validate(source))
     if damage == "cut":
         (place / "book.txt").write_text(BOOK[:1000])
+    elif damage == "origin is none":
+        (place / "origin.json").write_text("null")
     elif damage == "folder":
         (place / "book.txt").unlink()
         (place / "book.txt").mkdir()
     else:
-        (place / "origin.json").write_text("null") if damage == "origin is none" else (
-            place / "origin.json"
-        ).unlink()
+        (place / "origin.json").unlink()
     for command in (("verify",), ("verify", "mine"), ("pack", tmp_path / "pack.tar.gz")):
         refused(
             run("data", *command, *include),
@@ -241,7 +241,7 @@ def test_the_passport_of_a_file_makes_a_valid_task(
     include = define_task(keys.pop("source"), **keys)
     task = load_task("mine", [tmp_path / "own"])
     assert is_published(BOOK.encode(), task.source.file)
-    given = (
+    arguments = (
         "--tasks",
         "mine",
         "--data",
@@ -250,7 +250,7 @@ def test_the_passport_of_a_file_makes_a_valid_task(
         tmp_path / "out",
         *include,
     )
-    done = run("run", "--model", "toy:uniform-bytes", *given)
+    done = run("run", "--model", "toy:uniform-bytes", *arguments)
     assert done.code == 0, done.err
     assert "!|" not in done.out
     assert "no source given" not in run("show", "mine", "--passport", *include).out

@@ -1,4 +1,4 @@
-"""Packs: what is packed is unpacked, equal files give equal packs, and a bad pack is refused."""
+"""Packs: unpacking restores the files, equal files give equal packs, and a bad pack is refused."""
 
 import gzip
 import io
@@ -51,7 +51,8 @@ def test_an_unpacked_pack_gives_the_same_numbers_offline(
 
 
 def filled_cache(folder: Path, contents: Mapping[str, bytes]) -> tuple[Cache, list[Source]]:
-    cache, sources = Cache.at(folder), [Source(file=File(name=name)) for name in contents]
+    cache = Cache.at(folder)
+    sources = [Source(file=File(name=name)) for name in contents]
     for source in sources:
         cache.put(source, contents[source.file.name], "somewhere", "abc")
     return cache, sources
@@ -100,7 +101,8 @@ def link(kind: bytes, name: str = "files/book/book.txt") -> bytes:
         first.size = len(manifest(bytes=0))
         archive.addfile(first, io.BytesIO(manifest(bytes=0)))
         member = tarfile.TarInfo(name)
-        member.type, member.linkname = kind, "/etc/passwd"
+        member.type = kind
+        member.linkname = "/etc/passwd"
         archive.addfile(member)
     return file.getvalue()
 

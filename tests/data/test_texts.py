@@ -47,14 +47,15 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-def jsonl(path: Path, documents: Sequence[str], key: str = "text", **rest: Any) -> Path:
+def jsonl(path: Path, documents: Sequence[str], key: str = "text", **columns: Any) -> Path:
     return write(
-        path, "".join(json.dumps({"id": n, key: d} | rest) + "\n" for n, d in enumerate(documents))
+        path,
+        "".join(json.dumps({"id": n, key: d} | columns) + "\n" for n, d in enumerate(documents)),
     )
 
 
-def one(*given: str | Path | custom.Text, model: str | Model = UNIFORM, **rest: Any) -> Result:
-    (result,) = evaluate(model, texts=given, **rest)
+def one(*given: str | Path | custom.Text, model: str | Model = UNIFORM, **arguments: Any) -> Result:
+    (result,) = evaluate(model, texts=given, **arguments)
     return result
 
 
@@ -67,7 +68,9 @@ class Watched:
 
     def __init__(self, *, lossy: bool = False) -> None:
         self.model: Model = registry.load_model("toy:unigram")
-        self.context, self.start, self.identity = 1024, self.model.start, self.model.identity
+        self.context = 1024
+        self.start = self.model.start
+        self.identity = self.model.identity
         self.requests: list[Request] = []
         self.lossy = lossy
 
@@ -159,14 +162,14 @@ def every_way(folder: Path) -> list[str]:
 
 
 def test_every_storage_form_gives_the_same_text(tmp_path: Path) -> None:
-    loaded = [custom.load_text(where) for where in every_way(tmp_path)]
+    loaded = [custom.load_text(text) for text in every_way(tmp_path)]
     assert len({text.content for text in loaded}) == 1
-    made = [one(text, model="toy:unigram") for text in (loaded[0], loaded[1], loaded[5])]
+    results = [one(text, model="toy:unigram") for text in (loaded[0], loaded[1], loaded[5])]
     assert (
-        len({(r.nll_sha256, r.data.sha256, r.tally.records, *numbers(r).values()) for r in made})
+        len({(r.nll_sha256, r.data.sha256, r.tally.records, *numbers(r).values()) for r in results})
         == 1
     )
-    assert made[0].data.sha256 == sha256(loaded[0].content).hexdigest()
+    assert results[0].data.sha256 == sha256(loaded[0].content).hexdigest()
 
 
 @given(
@@ -262,10 +265,10 @@ def test_intervals_resample_complete_documents(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [f"{'aber ' * n}\n" * 50 for n in range(1, 9)])
     result = one(f"{path}:text", model="toy:unigram")
     read = loader.load_task("webtext"), custom.load_text(f"{path}:text").read()
-    made = pipeline.measure(registry.load_model("toy:unigram"), *read)
-    assert made is not None
-    assert [part.units.lines for part in made.parts] == [50] * 8
-    assert made.result.nll_sha256 == result.nll_sha256
+    measurement = pipeline.measure(registry.load_model("toy:unigram"), *read)
+    assert measurement is not None
+    assert [part.units.lines for part in measurement.parts] == [50] * 8
+    assert measurement.result.nll_sha256 == result.nll_sha256
 
 
 def test_bits_per_byte_require_tokens_that_tile_the_bytes(tmp_path: Path) -> None:
@@ -281,16 +284,17 @@ def test_bits_per_byte_require_tokens_that_tile_the_bytes(tmp_path: Path) -> Non
 
 def test_a_repeated_run_scores_nothing_and_shards_add_up(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [f"{n} {PLAIN * 40}" for n in range(90)])
-    alone, again = Watched(), Watched()
+    alone = Watched()
+    again = Watched()
     first = one(f"{path}:text", model=alone, out=tmp_path / "out")
     assert one(f"{path}:text", model=again, out=tmp_path / "out") == first
     assert (len(alone.requests) > 90, again.requests) == (True, [])
     workers = [Settings(worker=Worker(rank, 2)) for rank in (0, 1)]
-    made = [
+    results = [
         evaluate(Watched(), texts=[f"{path}:text"], out=tmp_path / "two", settings=s)
         for s in workers
     ]
-    assert [[r.nll_sha256 for r in part] for part in made] == [[], [first.nll_sha256]]
+    assert [[r.nll_sha256 for r in part] for part in results] == [[], [first.nll_sha256]]
     limited = one(f"{path}:text", model=Watched(), settings=Settings(limit=2))
     assert (limited.tally.records, "|limit:2|" in limited.signature) == (2, True)
 
@@ -302,15 +306,15 @@ def test_webtext_and_its_samples_share_one_protocol() -> None:
     task = loader.load_task("webtext")
     assert len(task.variants) == 8
     for name in ("webtext", *(f"webtext/{variant}" for variant in task.variants)):
-        one = loader.load_task(name)
-        file = f"{one.variant or 'webtext'}.test.jsonl"
-        assert one.source.archive is not None
+        variant = loader.load_task(name)
+        file = f"{variant.variant or 'webtext'}.test.jsonl"
+        assert variant.source.archive is not None
         assert (
-            one.source.file.name,
-            one.source.archive.url.rpartition("/")[2],
-            one.expect.records,
+            variant.source.file.name,
+            variant.source.archive.url.rpartition("/")[2],
+            variant.expect.records,
         ) == (file, file, 5000)
-        assert (one.format, one.unit, one.metrics) == (
+        assert (variant.format, variant.unit, variant.metrics) == (
             "documents",
             "token",
             ("ppl", "bpb", "nats_per_token"),
@@ -378,11 +382,11 @@ def test_different_texts_have_different_names(tmp_path: Path) -> None:
     assert names == {
         f"text/x.txt-{n}" for n in (one, two, f"byte-{one}", f"word+eol-ptb+one-{one}")
     }
-    assert len(evaluate(UNIFORM, texts=[a, b, a, c])) == 2, "the same text is taken once"
+    assert len(evaluate(UNIFORM, texts=[a, b, a, c])) == 2, "the same text is scored once"
     assert [result.full_name for result in evaluate(UNIFORM, texts=str(a))] == [f"text/x.txt-{one}"]
 
 
-def test_the_word_eol_unit_is_that_of_the_task() -> None:
+def test_the_word_eol_unit_equals_the_unit_of_the_task() -> None:
     path = demo.data()["wikitext2"]
     by_task = evaluate(UNIFORM, ["wikitext2"], data={"wikitext2": path})[0].primary
     by_text = one(custom.load_text(path, "word+eol", "wikitext")).primary
@@ -390,7 +394,7 @@ def test_the_word_eol_unit_is_that_of_the_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "called"),
+    ("name", "variant"),
     [
         ("a b|c%.txt", "a-b-c-.txt"),
         ("result.json", "result.json"),
@@ -403,14 +407,14 @@ def test_the_word_eol_unit_is_that_of_the_task() -> None:
         ("jsonl:text:x.txt", "jsonl-text-x.txt"),
     ],
 )
-def test_the_name_of_a_text_is_a_valid_folder_name(tmp_path: Path, name: str, called: str) -> None:
+def test_the_name_of_a_text_is_a_valid_folder_name(tmp_path: Path, name: str, variant: str) -> None:
     path = write(tmp_path / name, "some words\n")
     first, result = (one(path, out=tmp_path / "out") for _ in range(2))
     assert first == result
-    called = f"{called}-{sha256(b'some words' + bytes([10])).hexdigest()[:8]}"
-    assert result.full_name == f"text/{called}"
+    variant = f"{variant}-{sha256(b'some words' + bytes([10])).hexdigest()[:8]}"
+    assert result.full_name == f"text/{variant}"
     assert list(store.read_results(tmp_path / "out")) == [result]
-    assert (tmp_path / "out" / "toy-uniform-bytes" / "text" / called / "result.json").is_file()
+    assert (tmp_path / "out" / "toy-uniform-bytes" / "text" / variant / "result.json").is_file()
 
 
 def test_relative_folders_are_named_after_their_target(

@@ -191,6 +191,8 @@ def test_a_filter_requires_last_word(tmp_path: Path) -> None:
     )
     (tmp_path / "tasks" / "lambada.yaml").write_text(text)
     with pytest.raises(
-        UsageError, match="filter: nltk127: not compatible with ask last_token; expected last_word"
+        UsageError,
+        match="filter: nltk127: not compatible with ask last_token; "
+        "expected ask last_word or after_last_blank",
     ):
         load_task("lambada/last_token", [tmp_path])

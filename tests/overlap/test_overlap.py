@@ -1,4 +1,4 @@
-"""8-gram counts against Python sets, the filter against its bound, metrics against their runs."""
+"""8-gram counts equal Python sets, the filter keeps its bound, and metrics equal their runs."""
 
 import bz2
 import csv
@@ -83,12 +83,12 @@ def begins(pieces: list[str], before: int) -> list[int]:
     """Return for each 8-gram of a document the piece in which its first word begins."""
     owners = [before + number for number, piece in enumerate(pieces) for _ in piece.lower()]
     starts = [match.start() for match in re.finditer(r"[a-z0-9]+", "".join(pieces).lower())]
-    return [owners[at] for at in starts[:-7]]
+    return [owners[start] for start in starts[:-7]]
 
 
 @given(TEXT, st.integers(1, 9))
-def test_where_a_document_is_cut_changes_nothing(text: str, size: int) -> None:
-    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+def test_splitting_a_document_into_pieces_changes_no_hash(text: str, size: int) -> None:
+    pieces = [text[i : i + size] for i in range(0, len(text), size)]
     assert hashes([pieces]) == hashes([[text]])
 
 
@@ -159,7 +159,7 @@ def test_the_lowest_bound_fits_into_memory(items: int, available: int) -> None:
             bloom.filter_bits(bloom.capacity(items, least), least) / 8
             <= available * (1 + 1e-6) + 100
         )
-        if least > bloom.LOWEST_BOUND:  # and is the least
+        if least > bloom.LOWEST_BOUND:  # a lower bound does not fit
             assert bloom.filter_bits(
                 bloom.capacity(items, 0.8 * least), 0.8 * least
             ) / 8 > available * (1 - 1e-6)
@@ -291,7 +291,7 @@ def test_errors_report_what_was_expected(tmp_path: Path, monkeypatch: pytest.Mon
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
     with pytest.raises(UsageError, match="row 1: expected text in column text, found 1"):
         read(tmp_path / "a.parquet")
-    text = "x" * (PIECE + 257) + "ustar " + "y" * PIECE  # is text all the same
+    text = "x" * (PIECE + 257) + "ustar " + "y" * PIECE  # a later "ustar" is text
     (tmp_path / "ustar.txt").write_text(text)
     assert "".join(read(tmp_path / "ustar.txt")) == text
     (tmp_path / "a.zip").write_bytes(b"PK\3\4 and more")
@@ -320,8 +320,8 @@ def test_an_exceeded_bound_is_reported(
     (tmp_path / "a.txt").write_text(ngrams.random_text(20_000))
     monkeypatch.setattr(estimate, "expected_words", lambda paths: 5_000)
     monkeypatch.setattr(index, "CHECKED", 20_000)
-    made = report.overlap("ptb", [tmp_path / "a.txt"], DATA, out=tmp_path / "out", bound=1e-3)[0]
-    assert 0.01 < float(str(made["false_positives"])) < 1
+    row = report.overlap("ptb", [tmp_path / "a.txt"], DATA, out=tmp_path / "out", bound=1e-3)[0]
+    assert 0.01 < float(str(row["false_positives"])) < 1
     assert ", not 0.001: the files have more 8-grams than estimated" in caplog.text
 
 
@@ -404,7 +404,7 @@ def test_a_question_is_looked_up_with_its_answer(tmp_path: Path) -> None:
     assert item["ngrams"] == item["found"] != "0"
 
 
-# -- the metric again ------------------------------------------------------------------------------
+# -- metrics without the overlapping records -------------------------------------------------------
 
 MEASURED = ["lambada", "cbt_cn", "wikitext2", "wikitext2/lm_eval", "text8", "lm1b"]
 
@@ -424,8 +424,8 @@ def test_without_overlap_the_metric_is_unchanged(out: Path, tmp_path: Path) -> N
     nothing = tmp_path / "a.txt"
     nothing.write_text("zq " * 50)
     rows = report.overlap(MEASURED, [nothing], DATA, out=out)
-    made = store.read_results(out)
-    expected = {f"{r.full_name} {m.name}": m.value for r in made for m in r.metrics.values()}
+    results = store.read_results(out)
+    expected = {f"{r.full_name} {m.name}": m.value for r in results for m in r.metrics.values()}
     assert values(rows, "value") == values(rows, "value_without") == expected
     assert len(expected) > len(MEASURED)
 
@@ -437,8 +437,8 @@ def test_one_retained_record_gives_the_metric_of_that_record(
     records = corpus.load_corpus(loader.load_task(name), DATA[name]).records
     train = tmp_path / "a.jsonl"
     texts = [record.text.replace("XXXXX", record.answer) for record in records[1:]]
-    own = set(naive(records[0].text.replace("XXXXX", records[0].answer)))
-    texts = [text for text in texts if not own & set(naive(text))]
+    first_grams = set(naive(records[0].text.replace("XXXXX", records[0].answer)))
+    texts = [text for text in texts if not first_grams & set(naive(text))]
     train.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     rows = report.overlap(name, [train], DATA, out=out)
     alone = pipeline.evaluate("toy:unigram", [name], data=DATA, settings=Settings(limit=1))[0]
@@ -467,30 +467,30 @@ def test_metrics_without_overlap_are_sums_over_the_retained(out: Path) -> None:
         flat = [tally for group in retained for tally in group]
         for measured in result.metrics.values():
             name = measured.name
-            made = remeasure.metric_without(name, groups, retained, task.unit, "m")
-            assert made.metric.signed(measured.signature) == measured
-            assert made.retained == len(retained)
-            assert made.value_without == metrics.measure(name, flat, task.unit).value
+            recomputed = remeasure.metric_without(name, groups, retained, task.unit, "m")
+            assert recomputed.metric.signed(measured.signature) == measured
+            assert recomputed.retained == len(retained)
+            assert recomputed.value_without == metrics.measure(name, flat, task.unit).value
             assert remeasure.metric_without(name, groups, [], task.unit, "m").value_without is None
             if name == "acc_unfiltered":
-                assert made.value_without == 100 * sum(t.unfiltered for t in flat) / sum(
+                assert recomputed.value_without == 100 * sum(t.unfiltered for t in flat) / sum(
                     t.records for t in flat
                 )
 
 
 def test_the_limit_of_a_run_is_respected(tmp_path: Path) -> None:
     for name in ("wikitext2", "lambada"):
-        made = pipeline.evaluate(
+        result = pipeline.evaluate(
             "toy:unigram", [name], data=DATA, out=tmp_path, settings=Settings(limit=7)
         )[0]
         row = report.overlap(name, [DATA["ptb"]], DATA, out=tmp_path)[0]
-        assert row["value"] == made.primary.value
+        assert row["value"] == result.primary.value
         assert row["left"] == {"wikitext2": 4, "lambada": 7}[name], (
-            "seven lines are four blocks of whole lines"
+            "seven lines are four blocks of complete lines"
         )
 
 
-@pytest.mark.parametrize("change", ["damaged", "gone", "another run", "other data"])
+@pytest.mark.parametrize("change", ["corrupt", "missing", "another run", "other data"])
 def test_an_unsuitable_result_is_skipped_with_a_notice(
     tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -498,11 +498,11 @@ def test_an_unsuitable_result_is_skipped_with_a_notice(
     pipeline.evaluate("toy:unigram", ["lambada"], data=DATA, out=tmp_path)
     path = next(tmp_path.rglob("*.tallies"))
     message = "no tallies in its journal; repeat its 'gpt2eval run' to write them"
-    if change == "damaged":
+    if change == "corrupt":
         content = bytearray(path.read_bytes())
         content[-3] ^= 1
         path.write_bytes(content)
-    elif change == "gone":
+    elif change == "missing":
         path.unlink()
     elif change == "another run":
         run_journal = journal.of_folder(path.parent)
@@ -532,9 +532,9 @@ counts = st.integers(0, 2**40)
         min_size=1,
     )
 )
-def test_tallies_survive_the_round_trip(made: list[Tally]) -> None:
-    names = journal._flat(made[0])
-    assert [journal._tally(journal._flat(tally)) for tally in made] == made
+def test_tallies_survive_the_round_trip(tallies: list[Tally]) -> None:
+    names = journal._flat(tallies[0])
+    assert [journal._tally(journal._flat(tally)) for tally in tallies] == tallies
     assert len(names) == 13
 
 
@@ -570,7 +570,7 @@ def test_the_command_takes_several_files_after_one_option(
         assert "0 of 1,000,000 random 8-grams match" in caplog.text
 
 
-def test_an_unknown_format_is_reported_before_the_work() -> None:
+def test_an_unknown_format_is_reported_before_reading() -> None:
     ended = CliRunner().invoke(app, ["overlap", "--train", "x", "--format", "xls"])
     assert isinstance(ended.exception, UsageError)
     assert "unknown format 'xls'" in str(ended.exception)

@@ -68,7 +68,7 @@ LIMITS = {
 
 
 def token_lines(name: str) -> st.SearchStrategy[str]:
-    """Lines of such tokens with spaces between most of them, and sometimes one at the start."""
+    """Return lines of a scheme's tokens; most have spaces between them, some one at the start."""
     tokens = st.sampled_from([*TOKENS[name].split(), *COMMON.split()])
     pairs = st.lists(st.tuples(tokens, st.sampled_from([" ", " ", " ", ""])), max_size=14)
     body = pairs.map(lambda pairs: "".join(token + blank for token, blank in pairs))

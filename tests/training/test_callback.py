@@ -136,13 +136,16 @@ def test_steps_keep_separate_results_in_one_folder(tokenizer: Any, tmp_path: Pat
     model = small_model()
 
     def evaluate_at(step: int) -> Result:
-        rest: dict[str, Any] = {
-            "data": demo.data(),
-            "settings": SETTINGS,
-            "out": tmp_path,
-            "name": f"mine@step{step}",
-        }
-        return evaluate_module(model, tokenizer, ["text8"], step=step, **rest)[0]
+        return evaluate_module(
+            model,
+            tokenizer,
+            ["text8"],
+            step=step,
+            data=demo.data(),
+            settings=SETTINGS,
+            out=tmp_path,
+            name=f"mine@step{step}",
+        )[0]
 
     first = evaluate_at(1)
     with torch.no_grad():
@@ -185,16 +188,16 @@ class Bag(nn.Module):
 def test_foreign_module_is_scored(tokenizer: Any) -> None:
     model = small_model()
     expected = nats(evaluate_module(model, tokenizer, TASKS, data=demo.data(), settings=SETTINGS))
-    rest: dict[str, Any] = {"data": demo.data(), "settings": SETTINGS, "context": 128}
+    arguments: dict[str, Any] = {"data": demo.data(), "settings": SETTINGS, "context": 128}
     np.testing.assert_allclose(
-        nats(evaluate_module(Nano(model), tokenizer, TASKS, **rest)), expected, rtol=1e-6
+        nats(evaluate_module(Nano(model), tokenizer, TASKS, **arguments)), expected, rtol=1e-6
     )
     with_logits_function = evaluate_module(
         Nano(model),
         tokenizer.backend_tokenizer,
         TASKS,
         logits=lambda m, ids: m(ids, ids)[0],
-        **rest,
+        **arguments,
     )
     np.testing.assert_allclose(nats(with_logits_function), expected, rtol=1e-6)
     with pytest.raises(
@@ -203,12 +206,14 @@ def test_foreign_module_is_scored(tokenizer: Any) -> None:
     ):
         evaluate_module(Nano(model), tokenizer, ["text8"], data=demo.data())
     with pytest.raises(UsageError, match="depends on later tokens"):
-        evaluate_module(Bag(), tokenizer, ["text8"], **rest)
+        evaluate_module(Bag(), tokenizer, ["text8"], **arguments)
     with pytest.raises(
         UsageError,
         match=r"Nano: returned \[1, 1, 2560\] for ids \[1, 2\]; expected logits at every position",
     ):
-        evaluate_module(Nano(model), tokenizer, ["text8"], logits=lambda m, ids: m(ids)[0], **rest)
+        evaluate_module(
+            Nano(model), tokenizer, ["text8"], logits=lambda m, ids: m(ids)[0], **arguments
+        )
     with pytest.raises(UsageError, match="tokenizer int: expected"):
         evaluate_module(model, 3, ["text8"])
 

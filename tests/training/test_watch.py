@@ -561,6 +561,14 @@ def test_bad_arguments_fail_before_watching(
     assert err.startswith(f"gpt2eval: {expected}")
 
 
+def test_data_of_an_unknown_task_fails_before_watching(run: Path, loaded: list[str]) -> None:
+    save(run, 20)
+    data = demo.data() | {"ptt": demo.data()["ptb"]}
+    with pytest.raises(UsageError, match="unknown task in --data 'ptt'; did you mean 'ptb'"):
+        next(watch(run, "ptb", data=data, out=Path("out"), every=0.05, once=True))
+    assert loaded == []
+
+
 def test_unreadable_history_is_an_error(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
