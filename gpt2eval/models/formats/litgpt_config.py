@@ -16,7 +16,6 @@ from transformers import (
 from gpt2eval.errors import UsageError
 from gpt2eval.models.formats.converted import check_positive
 from gpt2eval.models.load_errors import expected_errors
-from gpt2eval.errors import UsageError, one_line
 
 LitConfig = Mapping[str, Any]
 
@@ -77,8 +76,6 @@ def read_config(path: Path) -> dict[str, Any]:
         str(path), OSError, ValueError, yaml.YAMLError, expectation="LitGPT's config"
     ):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: {one_line(error, 200)}; expected LitGPT's config") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected LitGPT's config, a mapping")
     config: dict[str, Any] = DEFAULTS | content

@@ -168,10 +168,6 @@ def requested_tokenizer(choice: str | None) -> LoadedTokenizer | None:
         if files and not (Path(choice) / "tokenizer.json").is_file():
             return from_vocabulary_and_merges(*files)
         return from_place(choice)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise UsageError(
-            f"--tokenizer {choice}: {one_line(error, 200)}; expected {PLACES}"
-        ) from None
 
 
 def gpt2_tokenizer_for(weights: Path, choice: str | None) -> LoadedTokenizer:
