@@ -4,7 +4,9 @@
 # make benchmark: measure speed beside other tools, by hand (SPEED="--dtype bfloat16" passes options on)
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m pytest --numprocesses auto
+# A user's script must type-check against the sources and, with py.typed, against the wheel.
+MYPY := $(CURDIR)/$(BIN)/mypy --strict --follow-imports silent
+PYTEST := OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 .PHONY: demo test lint wheel docs benchmark clean
 
@@ -18,6 +20,7 @@ lint: .venv/.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(MYPY) tests/typing
 
 # the suite once more, against the built wheel instead of the sources
 wheel: .venv/.stamp
@@ -27,6 +30,7 @@ wheel: .venv/.stamp
 	cp -r tests docs results pyproject.toml README.md CITATION.cff build/wheel/run/
 	cd build/wheel/run && export PYTHONPATH=$(CURDIR)/build/wheel/site && \
 	../../../$(BIN)/python -c 'import gpt2eval; assert "wheel" in gpt2eval.__file__, gpt2eval.__file__' && \
+	$(MYPY) tests/typing && \
 	$(PYTEST)
 
 docs: .venv/.stamp

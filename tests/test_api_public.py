@@ -17,7 +17,6 @@ from gpt2eval.models.toy import ByteModel
 from gpt2eval.types import Progress
 
 ROOT = Path(__file__).parents[1]
-SCRIPT = ROOT / "tests" / "typing" / "api.py"
 STATE = """
 import json, logging, os, sys, warnings
 import datasets, huggingface_hub, matplotlib, pandas, torch, transformers
@@ -175,14 +174,3 @@ def test_explain_takes_a_name_or_a_model(tmp_path: Path) -> None:
     assert [*by_name] == [*by_model]
     assert str(by_name).startswith("| protocol")
     assert [row.name for row in by_name] == ["wikitext2", "wikitext2/no_detok"]
-
-
-def test_pyright_accepts_a_script() -> None:
-    ended = run("-m", "pyright", "--pythonpath", sys.executable, SCRIPT)
-    assert ended.returncode == 0, ended.stdout
-
-
-def test_mypy_accepts_a_script() -> None:
-    pytest.importorskip("mypy")
-    ended = run("-m", "mypy", "--strict", "--follow-imports", "silent", SCRIPT)
-    assert ended.returncode == 0, ended.stdout

@@ -344,6 +344,12 @@ def hashes(out: Path) -> dict[str, str]:
     return by_task
 
 
+LAUNCHER = (
+    *(sys.executable, "-m", "torch.distributed.run"),
+    *("--standalone", "--nproc-per-node", "2"),
+)
+
+
 @pytest.fixture(scope="module")
 def demo_hashes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     out = tmp_path_factory.mktemp("expected")
@@ -390,16 +396,8 @@ def test_an_interrupted_process_says_how_to_resume(tmp_path: Path) -> None:
 
 
 def test_two_ranks_produce_the_same_result(tmp_path: Path, demo_hashes: dict[str, str]) -> None:
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-    ]
     ended = subprocess.run(
-        [*launcher, *COMMAND[1:], str(tmp_path)],
+        [*LAUNCHER, *COMMAND[1:], str(tmp_path)],
         capture_output=True,
         text=True,
         env=SINGLE,
@@ -411,21 +409,13 @@ def test_two_ranks_produce_the_same_result(tmp_path: Path, demo_hashes: dict[str
 
 
 def test_two_ranks_wait_for_each_other_once_per_model(tmp_path: Path) -> None:
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "gpt2eval",
-        "run",
-    ]
     toys = ["toy:unigram", "toy:uniform-bytes", f"toy:unigram:{DEMO / 'data' / 'ptb.txt'}"]
     models_ = [part for toy in toys for part in ("--model", toy)]
     command = [
-        *launcher,
+        *LAUNCHER,
+        "-m",
+        "gpt2eval",
+        "run",
         *models_,
         "--tasks",
         "text8",
