@@ -16,6 +16,19 @@ class Verdict(NamedTuple):
     reason: str = ""
 
 
+def is_limited(result: Result) -> bool:
+    """Return whether a result covers only the first records or lines of its data."""
+    return result.protocol.limit is not None
+
+
+def is_complete(result: Result) -> bool:
+    """Return whether a result covers the complete published text.
+
+    Only such a result is compared with published figures.
+    """
+    return result.data.published and not is_limited(result)
+
+
 def judge(result: Result, measured: MetricValue, suite: Suite) -> Verdict:
     """Compare a metric with the published figure of the same model.
 
@@ -29,7 +42,7 @@ def judge(result: Result, measured: MetricValue, suite: Suite) -> Verdict:
     allowed = next(
         (tolerance for metric, tolerance in suite.tolerances.items() if metric == name), None
     )
-    if figure is None or allowed is None or not result.data.published or result.protocol.limit:
+    if figure is None or allowed is None or not is_complete(result):
         return Verdict("no target")
     target = figure[0]
     tolerance = (allowed.absolute or 0.0) + (allowed.relative or 0.0) * target
