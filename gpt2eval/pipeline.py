@@ -22,7 +22,7 @@ from gpt2eval.measurement import Measurement, measure
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.report import run_record, store, tidy
+from gpt2eval.report import folders, run_record, store, tidy
 from gpt2eval.report.results import Results
 from gpt2eval.report.tidy_csv import TidyCsv
 from gpt2eval.settings import Settings
@@ -207,16 +207,17 @@ class Writer:
 
     def folder(self, task: Task) -> Path:
         """Return the folder of a task."""
-        return store.result_folder(self._out, self._model, task.full_name)
+        return folders.result_folder(self._out, self._model, task.full_name)
 
     def write(self, task: Task, measurement: Measurement, start: str) -> None:
         """Write `result.json`, `run.json`, `results.csv`, and `documents.csv` for documents."""
         folder = self.folder(task)
         result = measurement.result
+        folders.check_owner(folder, result.model.name)
         run_record.write_run(folder, start, f"evaluate({self._model!r}, {task.full_name!r})")
         store.write_result(folder, result)
         if task.format == "documents":
             bits = "bpb" in task.metrics or not result.protocol.tokens
             rows = tidy.documents(measurement.parts, bits=bits)
-            write_atomic(folder / "documents.csv", rows.to_csv(index=False).encode())
+            write_atomic(folder / "documents.csv", tidy.to_csv(rows.to_dict("records")))
         self._csv.update()

@@ -3,8 +3,6 @@
 Source: Radford et al. 2019, section 4 and table 6 (8-grams in a Bloom filter).
 """
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from gpt2eval.overlap.counts import OverlapCounts, OverlapItem, count_overlap
 from gpt2eval.overlap.index import build_index
 from gpt2eval.overlap.remeasure import MetricWithoutOverlap, metrics_without_overlap
 from gpt2eval.report import store
+from gpt2eval.report.tidy import to_csv
 from gpt2eval.types import Progress
 
 METRIC_COLUMNS = ("model", "metric", "value", "value_without", "left", "measured")
@@ -111,8 +110,6 @@ def _metric_columns(measured: MetricWithoutOverlap) -> dict[str, object]:
 
 
 def _items_csv(items: Sequence[OverlapItem]) -> bytes:
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(["record", "part", "ngrams", "found", "share"])
-    writer.writerows([*item, f"{item.share:.6g}"] for item in items)
-    return content.getvalue().encode()
+    columns = ("record", "part", "ngrams", "found", "share")
+    rows = [dict(zip(columns, (*item, item.share), strict=True)) for item in items]
+    return to_csv(rows, columns)

@@ -13,6 +13,7 @@ from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.metrics.signature import differences, protocol_of, read
 from gpt2eval.report.labels import RowName, qualifier
+from gpt2eval.report.steps import in_order
 
 # Metrics that a table shows although no suite has a column for them.
 ADDITIONAL = {"acc_unfiltered": "{} ACC unfiltered"}
@@ -32,7 +33,7 @@ def place(results: Sequence[Result], suite: Suite) -> Cells:
     """Return the cell of each row and column.
 
     Copies of one measurement share a cell. A result of a different protocol, or of other
-    log-probabilities, gets its own row.
+    log-probabilities, gets its own row. The checkpoints of a run are in order of steps.
     """
     titles = {(column.task, column.metric): column.title for column in suite.columns}
     models = [result.model for result in results]
@@ -43,7 +44,8 @@ def place(results: Sequence[Result], suite: Suite) -> Cells:
             cell = Cell(result, metric)
             name = _free_row(cells, row, title, cell)
             cells.setdefault(name, {})[title] = cell
-    return cells
+    rows = [(name, next(iter(row.values())).result.model) for name, row in cells.items()]
+    return {name: cells[name] for name in in_order(rows)}
 
 
 def _titled(

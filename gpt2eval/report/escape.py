@@ -122,7 +122,9 @@ def _escape(character: str) -> str:
     code = ord(character)
     if character in SHORT:
         return SHORT[character]
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    return (
+        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    )
 
 
 def _json_escape(character: str) -> str:

@@ -7,6 +7,7 @@ coincide, is used again where what lies in it belongs to the model, so that a ru
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,10 @@ def check_owner(folder: Path, model: str) -> None:
 
 
 def _existing(out: Path, *names: str) -> Iterator[str]:
-    return (name for name in dict.fromkeys(names) if name and os.path.isdir(out / name))
+    for name in dict.fromkeys(names):
+        with suppress(OSError):  # a name may be too long for a file system
+            if name and (out / name).is_dir():
+                yield name
 
 
 def _stated(path: Path, keys: tuple[str, ...]) -> str | None:

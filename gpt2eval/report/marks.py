@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.metrics.verdict import is_limited
 
-TIED_SHARE = 0.001  # of the decisions; above it, a footer states the ties
+TIED = 1000  # a footer states the ties if there is more than one in this many decisions
 KEPT = re.compile(r"\(kept (\d+)/(\d+)\)")
 QUESTIONS = ("choices", "candidate")  # values of `ask` whose decisions are the questions
 
@@ -90,13 +90,13 @@ def _listed(items: Iterable[str]) -> str:
 
 
 def _ties(results: Sequence[Result]) -> list[str]:
-    """Return a line for each result with more ties than `TIED_SHARE` of its decisions."""
+    """Return a line for each result with more than one tie in `TIED` decisions."""
     lines: list[str] = []
     for result in results:
         asks = result.protocol.ask in QUESTIONS
         decisions = result.tally.records if asks else result.tally.tokens
         count = ties(result)
-        if count > TIED_SHARE * decisions:
+        if count * TIED > decisions > 0:
             lines.append(
                 f"{result.full_name}, {result.model.name}: {count} of {decisions} "
                 f"{'questions' if asks else 'tokens'} ({count / decisions:.1%}) have a tie for "

@@ -97,7 +97,7 @@ def _published(
 ) -> list[Row]:
     """Return the published row of a name below some rows of ours; [] if it has no figure."""
     beside = list(beside)
-    facts: dict[str, Fact] = {}
+    facts: dict[str, float] = {}
     for title in columns:
         compared = [row[title] for row in beside if title in row]
         compared = compared or [row[title] for row in cells.values() if title in row]
@@ -106,7 +106,7 @@ def _published(
             facts[title] = figure[0]
     if not facts:
         return []
-    texts = {title: published_text(float(fact)) for title, fact in facts.items() if fact}
+    texts = {title: published_text(figure) for title, figure in facts.items()}
     values = dict.fromkeys(columns, "") | texts
     return [Row(f"published {paper}", "published", values, facts, {}, {})]
 
@@ -117,7 +117,9 @@ def _verdicts(row: Mapping[str, Cell], columns: Sequence[str], suite: Suite) -> 
     verdicts = {title: judge(*cell, suite) for title, cell in compared.items()}
     if not verdicts:
         return []
-    return [_verdict_row(name, line, verdicts, compared, columns) for name, line in VERDICTS.items()]
+    return [
+        _verdict_row(name, line, verdicts, compared, columns) for name, line in VERDICTS.items()
+    ]
 
 
 def _verdict_row(
@@ -128,7 +130,9 @@ def _verdict_row(
     columns: Sequence[str],
 ) -> Row:
     texts = {
-        title: line.text(verdict, decimals(compared[title].metric.value, compared[title].metric.name))
+        title: line.text(
+            verdict, decimals(compared[title].metric.value, compared[title].metric.name)
+        )
         for title, verdict in verdicts.items()
     }
     facts = {title: line.fact(verdict) for title, verdict in verdicts.items()}

@@ -193,7 +193,7 @@ def _score(
     name = history.result_name(plan.out, checkpoint, step, identity.revision)
     with plan.bars(name) as show_progress:
         measured = pipeline.evaluate(
-            registry.renamed(backend, name),
+            history.named(backend, name, step),
             tasks,
             data=plan.data,
             out=plan.out,
