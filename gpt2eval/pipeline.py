@@ -207,7 +207,7 @@ class Writer:
 
     def folder(self, task: Task) -> Path:
         """Return the folder of a task."""
-        return folders.result_folder(self._out, self._model, task.full_name)
+        return store.result_folder(self._out, self._model, task.full_name)
 
     def write(self, task: Task, measurement: Measurement, start: str) -> None:
         """Write `result.json`, `run.json`, `results.csv`, and `documents.csv` for documents."""

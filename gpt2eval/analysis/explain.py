@@ -23,7 +23,7 @@ from gpt2eval.metrics import metrics
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.pipeline import local_files, undisturbed
-from gpt2eval.report import folders, store
+from gpt2eval.report import store
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress, Tally
 
@@ -109,7 +109,7 @@ def _load_variants(base: Task, names: Sequence[str], include: Sequence[Path]) ->
 def _journal_folder(out: Path | str | None, model: Model, task: str) -> Path | None:
     if out is None:
         return None
-    return folders.result_folder(Path(out), registry.identity_of(model).name, task) / "explained"
+    return store.result_folder(Path(out), registry.identity_of(model).name, task) / "explained"
 
 
 def _explain_protocol(measurer: ProtocolMeasurer, base: Task, task: Task) -> ExplainedProtocol:

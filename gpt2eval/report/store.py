@@ -21,6 +21,7 @@ from gpt2eval.metrics import signature
 from gpt2eval.metrics.result import Result
 from gpt2eval.notices import notify
 from gpt2eval.report.folders import RESULT, check_owner
+from gpt2eval.report.folders import result_folder as result_folder
 from gpt2eval.report.migrations import FORMAT, migrate
 from gpt2eval.report.results import Results
 from gpt2eval.report.steps import natural

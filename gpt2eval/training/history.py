@@ -103,7 +103,7 @@ def write_entry(out: Path, entry: HistoryEntry) -> None:
         if previous.same_scoring(entry):
             entry = replace(entry, tasks={**previous.tasks, **entry.tasks})
     content = strict_json.dumps(asdict(entry)) + "\n"
-    write_atomic(folders.result_folder(out, entry.model, "") / "checkpoint.json", content.encode())
+    write_atomic(store.result_folder(out, entry.model, "") / "checkpoint.json", content.encode())
 
 
 def unscored_tasks(

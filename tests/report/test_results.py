@@ -75,8 +75,8 @@ def test_an_old_file_rewritten_is_a_current_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"format": 99}, "format 99; expected at most 1, or a newer gpt2eval"),
-        ({"format": "one"}, "format 'one'; expected at most 1"),
+        ({"format": 99}, "format 99; expected at most 2, or a newer gpt2eval"),
+        ({"format": "one"}, "format 'one'; expected at most 2"),
         ({"metrics": {}}, "metrics: empty; expected at least one"),
         ({"tally": {}}, "tally.nats: missing; expected a count"),
         ({"tally": None}, "tally.nats: missing; expected a count"),
