@@ -14,9 +14,11 @@ from gpt2eval.config import catalog, loader
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import signature
 from gpt2eval.metrics.result import Result
+from gpt2eval.metrics.verdict import no_verdict
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.report import store
+from gpt2eval.report.escape import visible
 from gpt2eval.report.results import Results
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress
@@ -27,11 +29,15 @@ NUMERIC_SETTINGS = {"ctx": "context", "stride": "stride", "limit": "limit", "bat
 
 
 class Comparison(NamedTuple):
-    """The fields in which two signatures differ, and whether their numbers may be compared."""
+    """The fields in which two signatures differ, and whether their numbers may be compared.
+
+    `caveat` says why comparable numbers may not be compared with published figures; else it is "".
+    """
 
     differences: tuple[signature.Difference, ...]
     is_comparable: bool
     reason: str
+    caveat: str = ""
 
     def __str__(self) -> str:
         """One line per differing field, then the verdict."""
@@ -39,9 +45,10 @@ class Comparison(NamedTuple):
             f"{field}: {first or '(none)'} != {second or '(none)'}"
             for field, first, second in self.differences
         ]
-        return "\n".join(
-            [*lines, f"comparable: {'yes' if self.is_comparable else 'no'}, {self.reason}"]
-        )
+        lines.append(f"comparable: {'yes' if self.is_comparable else 'no'}, {self.reason}")
+        if self.is_comparable and self.caveat:
+            lines.append(f"not comparable with published figures: {self.caveat}")
+        return "\n".join(map(visible, lines))
 
 
 def rerun(
@@ -189,7 +196,7 @@ def compare(first: str, second: str) -> Comparison:
     second_fields = signature.read(_read_signature(second))
     is_comparable, reason = signature.comparable(first_fields, second_fields)
     differences = tuple(signature.differences(first_fields, second_fields))
-    return Comparison(differences, is_comparable, reason)
+    return Comparison(differences, is_comparable, reason, no_verdict(first_fields))
 
 
 def diff(first: str, second: str) -> str:

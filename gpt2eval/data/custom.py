@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from gpt2eval.config import catalog
 from gpt2eval.config.schema import File, MetricName, Source, Task, UnitName
 from gpt2eval.data.documents import locate, read_content, read_documents
 from gpt2eval.data.records import Corpus, parse_corpus
@@ -88,7 +89,7 @@ def load_text(
     metric_unit, metric = METRICS[unit]
     task = Task(
         name=TASK,
-        variant=_variant(name, unit, detokenizer, content),
+        variant=_variant(name, unit, detokenizer, content, include),
         title=name,
         citation="a local text",
         licence="not stated",
@@ -105,15 +106,23 @@ def load_text(
     return Text(task, str(where), content)
 
 
-def _variant(name: str, unit: str, detokenizer: str | None, content: bytes) -> str:
-    """Return a variant name that is a valid folder name and differs for different texts."""
+def _variant(
+    name: str, unit: str, detokenizer: str | None, content: bytes, include: Sequence[Path]
+) -> str:
+    """Return a variant name that is a valid folder name and differs for different texts.
+
+    It states unit and detokenizer where they are not the default, and where the name of the text
+    itself holds a part that reads like one: `a-byte` per word is `a-byte-word-none`.
+    """
     # Any run of characters that is unsafe in a file name or signature becomes one hyphen.
     plain = re.sub(r"[^\w.@+-]+", "-", name).strip("-.")[:NAME_CHARS] or TASK
+    known = {*METRICS, *catalog.files("detokenizers", include)}
     fields = [plain]
-    if unit != "word":
-        fields.append(unit)
-    if detokenizer:
-        fields.append(detokenizer)
+    if any(part in known or part.partition("+")[0] in known for part in plain.split("-")[1:]):
+        fields += [unit, detokenizer or "none"]
+    else:
+        fields += [unit] if unit != "word" else []
+        fields += [detokenizer] if detokenizer else []
     return "-".join([*fields, sha256(content).hexdigest()[:8]])
 
 

@@ -1,5 +1,6 @@
 """Compare a number with the published one. Tolerances and known reasons come from the suite."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from gpt2eval.config.schema import Suite
@@ -27,6 +28,20 @@ def is_complete(result: Result) -> bool:
     Only such a result is compared with published figures.
     """
     return result.data.published and not is_limited(result)
+
+
+def no_verdict(fields: Mapping[str, str]) -> str:
+    """Return why a protocol's numbers are not compared with published figures, or "".
+
+    >>> no_verdict({"task": "ptb", "data": "dd65dff3", "limit": "20"})
+    'limited to the first 20 records or lines'
+    """
+    reasons: list[str] = []
+    if "limit" in fields:
+        reasons.append(f"limited to the first {fields['limit']} records or lines")
+    if fields.get("data", "").endswith("!"):
+        reasons.append("the data are not known to be the published test data")
+    return "; ".join(reasons)
 
 
 def judge(result: Result, measured: MetricValue, suite: Suite) -> Verdict:

@@ -17,7 +17,7 @@ from gpt2eval.overlap.counts import OverlapCounts, OverlapItem, count_overlap
 from gpt2eval.overlap.index import build_index
 from gpt2eval.overlap.remeasure import MetricWithoutOverlap, metrics_without_overlap
 from gpt2eval.report import store
-from gpt2eval.report.tidy import to_csv
+from gpt2eval.report.tidy import Row, to_csv
 from gpt2eval.types import Progress
 
 METRIC_COLUMNS = ("model", "metric", "value", "value_without", "left", "measured")
@@ -110,6 +110,6 @@ def _metric_columns(measured: MetricWithoutOverlap) -> dict[str, object]:
 
 
 def _items_csv(items: Sequence[OverlapItem]) -> bytes:
-    columns = ("record", "part", "ngrams", "found", "share")
-    rows = [dict(zip(columns, (*item, item.share), strict=True)) for item in items]
+    columns: tuple[str, ...] = ("record", "part", "ngrams", "found", "share")
+    rows: list[Row] = [dict(zip(columns, (*item, item.share), strict=True)) for item in items]
     return to_csv(rows, columns)

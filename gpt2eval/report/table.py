@@ -11,7 +11,7 @@ from gpt2eval.config.schema import Suite
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.cells import Cells, check_one_protocol, choose, place
 from gpt2eval.report.data_table import csv_table, json_table
-from gpt2eval.report.escape import markdown_cell, visible_in
+from gpt2eval.report.escape import markdown_cell, visible, visible_in
 from gpt2eval.report.labels import RowName, short_names
 from gpt2eval.report.latex import latex_table
 from gpt2eval.report.notes import notes, reasons
@@ -99,7 +99,8 @@ def _content(
     shown = visible_in(results)
     suite = Suite.model_validate(visible_in(suite.model_dump()))
     cells, titles = _placed(shown, suite, columns, mixed=mixed)
-    names = short_names([result.model for result in shown])
+    short_of = short_names([result.model for result in results])  # an escape holds a backslash
+    names = {visible(name): visible(label) for name, label in short_of.items()}
 
     def short(name: RowName) -> str:
         return name.text(names)
