@@ -10,7 +10,7 @@ from gpt2eval.metrics.result import MetricValue
 
 SIGNIFICANT = 4  # digits of a value, at least
 DECIMALS = 2  # of a value below 100,000, at least; of an accuracy, exactly
-MOST_DECIMALS = 6
+MOST_DECIMALS = 7
 WHOLE = 1e5  # a value from here on is a whole number with separators
 POWERS = 1e9  # a value from here on, or below 0.0001, is written with a power of ten
 HALF_DECIMALS = 4  # of an interval, at most
@@ -50,7 +50,8 @@ def published_text(value: float) -> str:
     >>> published_text(44.575), published_text(99.8), published_text(1234567.5)
     ('44.575', '99.80', '1234567.50')
     """
-    return max(f"{value:.{DECIMALS}f}", f"{Decimal(repr(value)):f}", key=len)
+    digits = f"{Decimal(repr(value)):f}"
+    return digits if len(digits.partition(".")[2]) >= DECIMALS else f"{value:.{DECIMALS}f}"
 
 
 def interval_text(metric: MetricValue) -> str:

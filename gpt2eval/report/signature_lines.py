@@ -6,6 +6,7 @@ from typing import NamedTuple
 from gpt2eval.metrics.result import MetricValue
 from gpt2eval.metrics.signature import MODEL, read, written
 from gpt2eval.report.cells import Cells
+from gpt2eval.report.escape import visible
 from gpt2eval.report.labels import RowName
 from gpt2eval.report.numbers import POWERS, value_text
 
@@ -110,4 +111,4 @@ def _ordered(signatures: Iterable[Mapping[str, str]]) -> list[str]:
 
 
 def _field(key: str, value: str) -> str:
-    return written({key: value})
+    return visible(written({key: value}))
