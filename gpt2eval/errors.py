@@ -1,11 +1,16 @@
 """Errors that a user can correct: one line with the place, the problem and the expectation."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+# Control characters except tab and line feed, and the characters that reorder text from left to
+# right: a terminal obeys both.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class UsageError(Exception):
@@ -43,3 +48,12 @@ def first_problem(error: "ValidationError") -> str:
     location = ".".join(map(str, first["loc"])) or "content"
     message = first["msg"].removeprefix("Value error, ")  # raised by a validator of ours
     return f"{location}: {message[0].lower()}{message[1:]}"
+
+
+def clean(text: str) -> str:
+    r"""Return a text in which control characters are visible escapes, safe for a terminal.
+
+    >>> clean("\x1b[2J gone?")
+    '\\x1b[2J gone?'
+    """
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -9,13 +9,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gpt2eval.errors import clean
+
 LOGGER = logging.getLogger("gpt2eval")
 LOGGER.addHandler(logging.NullHandler())
 
 
 def notify(message: str) -> None:
-    """Log one line, with line breaks collapsed."""
-    LOGGER.warning("%s", " ".join(message.split()))
+    """Log one line, with line breaks collapsed and control characters as escapes."""
+    LOGGER.warning("%s", clean(" ".join(message.split())))
 
 
 @contextmanager

@@ -21,7 +21,8 @@ PACKAGE = Path(gpt2eval.__file__).parent
 # not be circular.
 LAYERS = (
     ("identity",),
-    ("errors", "types", "version", "notices", "demo"),
+    ("errors", "types", "version", "demo"),
+    ("notices",),
     ("files", "http", "config", "settings"),
     ("text", "scoring", "models"),
     ("data",),
@@ -63,6 +64,7 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "httpx2": ("models.server.client", "data.download"),
     "tenacity": ("http", "models.server.client", "data.download"),
     "sacremoses": "text.moses",
+    "regex": "text.rule_patterns",
     "typer": "cli.",
     "rich": ("cli.progress", "report.terminal"),
     "pyarrow": ("data.compression", "data.documents"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from gpt2eval.cli.session import make_importable
 from gpt2eval.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,13 +25,21 @@ COMPUTE = "Compute"
 OUTPUT = "Output"
 
 
-def option(group: str, *names: str, metavar: str = "", text: str, default: bool = True) -> Any:
+def option(
+    group: str,
+    *names: str,
+    metavar: str = "",
+    text: str,
+    default: bool = True,
+    callback: Any = None,
+) -> Any:
     """Return an option in a help group; the help shows its default value if `default`."""
     return typer.Option(
         *names,
         metavar=metavar or None,
         help=text,
         show_default=default,
+        callback=callback,
         rich_help_panel=group,
     )
 
@@ -49,6 +58,7 @@ Include = Annotated[
         "--include",
         metavar="DIR",
         text="Folder with your own tasks/ or detokenizers/. Repeatable.",
+        callback=make_importable,
     ),
 ]
 Data = Annotated[

@@ -4,7 +4,9 @@ A backend is any object that implements the `Model` protocol of `gpt2eval.types`
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -140,7 +142,8 @@ def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
     if not colon or Path(name).exists():
         function = _import_reference(known["hf"])
         return _load(name, options, lambda: function(name, options))
-    factory = _import_reference(name)
+    with _importable(Path.cwd()):
+        factory = _import_reference(name)
     _check_factory(name, factory)
     return _load(name, options, factory)
 
@@ -167,9 +170,28 @@ def _check_factory(name: str, factory: Any) -> None:
         return  # a callable without an inspectable signature
 
 
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Make the modules in a folder importable, after installed ones, while the context is open.
+
+    The folder is on the import path no longer than that: packages look for optional modules, and
+    would run one of that name from the current folder, which may be a downloaded checkpoint.
+    """
+    entry = str(folder)
+    if entry in sys.path:
+        yield
+        return
+    sys.path.append(entry)
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)
+
+
 def _module_exists(module: str) -> bool:
     try:
-        return find_spec(module) is not None
+        with _importable(Path.cwd()):
+            return find_spec(module) is not None
     except (ModuleNotFoundError, ValueError):
         return False
 

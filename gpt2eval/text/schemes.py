@@ -4,12 +4,12 @@ A scheme may be wrong for some lines; `gpt2eval.text.detokenizer` checks it on e
 know files or tasks.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gpt2eval.text.edits import Edit
+from gpt2eval.text.rule_patterns import Pattern
 
 
 class Scheme(Protocol):
@@ -31,7 +31,7 @@ class Swap(NamedTuple):
     of the match.
     """
 
-    find: re.Pattern[str]
+    find: Pattern
     put: str | None
 
 

@@ -328,7 +328,7 @@ metrics: [bpb]
         ("strid: 32", "{file}: unknown key 'strid'; did you mean 'stride'?"),
         ("context: many", '{file}: context: input should be a valid integer; found "many"'),
         ("stride: 0", "{file}: stride: input should be greater than 0; found 0"),
-        ("note: 2019-02-31", "{file}: not readable as YAML"),
+        ("note: [a]", "{file}: note: input should be a valid string"),
         (
             "ask: choices",
             "{file}: ask: choices: not compatible with format lines; choices and candidate require",
