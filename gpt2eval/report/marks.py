@@ -13,6 +13,7 @@ from gpt2eval.metrics.verdict import is_limited
 
 TIED = 1000  # a footer states the ties if there is more than one in this many decisions
 KEPT = re.compile(r"\(kept (\d+)/(\d+)\)")
+TOO_FEW = "no interval, because there are too few independent parts to estimate one"
 QUESTIONS = ("choices", "candidate")  # values of `ask` whose decisions are the questions
 
 
@@ -38,13 +39,9 @@ def ties(result: Result) -> int:
     return getattr(result.tally, "ties", 0)
 
 
-def resampled(metric: MetricValue) -> str:
-    """Return what an interval would resample, as `12 articles`; "" where it is not recorded."""
-    unit: str = getattr(metric, "resampled", "")
-    count: int = getattr(metric, "resampled_units", 0)
-    if not unit:
-        return ""
-    return f"{count} x {unit}" if " " in unit else f"{count} {unit}{'' if count == 1 else 's'}"
+def why_no_interval(metric: MetricValue) -> str:
+    """Return the reason why a metric has no interval, as far as the result records it."""
+    return getattr(metric, "why_no_interval", "") or TOO_FEW
 
 
 MARKS = (
@@ -115,12 +112,10 @@ def _kept(results: Sequence[Result]) -> list[str]:
 
 
 def _without_interval(results: Sequence[Result]) -> list[str]:
-    """Return a line that names the results without an interval, because of too few parts."""
-    without: list[str] = []
+    """Return a line for each reason why numbers have no interval."""
+    names: dict[str, list[str]] = {}
     for result in results:
-        if missing := [m for m in result.metrics.values() if m.interval is None]:
-            units = resampled(missing[0])
-            without.append(result.full_name + (f" ({units})" if units else ""))
-    if not without:
-        return []
-    return [f"no interval: too few independent parts to estimate one: {_listed(without)}"]
+        missing = [metric for metric in result.metrics.values() if metric.interval is None]
+        for reason in {why_no_interval(metric): None for metric in missing}:
+            names.setdefault(reason, []).append(result.full_name)
+    return [f"{_listed(listed)}: {reason}" for reason, listed in names.items()]

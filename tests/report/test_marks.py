@@ -167,9 +167,7 @@ def test_a_start_token_left_out_ties_and_kept_lines(
 def test_a_missing_interval_is_explained(results: dict[str, Result]) -> None:
     result = results["ptb"]
     without = replace(result, metrics={"ppl": replace(result.metrics["ppl"], interval=None)})
-    assert footers_of(without)[-1] == (
-        "no interval: too few independent parts to estimate one: ptb"
-    )
+    assert footers_of(without)[-1] == f"ptb: {marks.TOO_FEW}"
 
 
 # -- for programs ----------------------------------------------------------------------------------
