@@ -107,14 +107,16 @@ class Request(NamedTuple):
 class TokenScores(NamedTuple):
     """The scores of a batch: one entry per branch token, in order.
 
-    `logprobs` are float32 or better; `is_greedy` marks tokens that were the argmax. With a
-    stop-word filter, `is_best_word` has one entry per request: whether the most likely word
+    `logprobs` are float32 or better. `is_greedy`: the token is the argmax, that is the lowest id
+    among the highest logits. `is_tied`: several ids share the highest logit; empty if unknown. With
+    a stop-word filter, `is_best_word` has one entry per request: whether the most likely word
     outside the list is the answer.
     """
 
     logprobs: NDArray[np.floating]
     is_greedy: NDArray[np.bool_]
     is_best_word: NDArray[np.bool_] = np.zeros(0, np.bool_)
+    is_tied: NDArray[np.bool_] = np.zeros(0, np.bool_)
 
 
 class Model(Protocol):
@@ -163,7 +165,8 @@ class FindsBestWords(Protocol):
     ) -> list[str]:
         """Return the most likely word outside `banned` for each prefix, or "" if none is found.
 
-        The beam has `width` hypotheses of at most `depth` tokens. Case is ignored.
+        The beam has `width` hypotheses of at most `depth` tokens. Case is ignored. Of equally
+        likely words, the one with fewer tokens wins, then the one whose ids come first.
         """
         ...
 
@@ -183,6 +186,7 @@ class Scored:
     """The scores of a passage: nats, tokens and greedy tokens of each part.
 
     `is_best_word`: whether the answer is right under the stop-word filter; None without a filter.
+    `tied_tokens`: tokens of each part where several ids share the highest logit; None if unknown.
     """
 
     passage: Passage
@@ -192,13 +196,15 @@ class Scored:
     unscored: int
     straddling: int
     is_best_word: bool | None = None
+    tied_tokens: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """Sums over records; a metric depends on nothing else. Tallies can be added.
 
-    `correct` applies the task's stop-word filter if it has one; `unfiltered` does not.
+    `correct` applies the task's stop-word filter if it has one; `unfiltered` does not. `ties`:
+    questions whose best choice is tied, otherwise tokens where several ids share the highest logit.
     """
 
     nats: float = 0.0
@@ -209,6 +215,7 @@ class Tally:
     unscored: int = 0
     straddling: int = 0
     unfiltered: int = 0
+    ties: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
