@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2eval.identity import AddsToken as AddsToken
 from gpt2eval.identity import ModelIdentity as ModelIdentity
 
 Ids = NDArray[np.int32]
@@ -107,10 +108,9 @@ class Request(NamedTuple):
 class TokenScores(NamedTuple):
     """The scores of a batch: one entry per branch token, in order.
 
-    `logprobs` are float32 or better. `is_greedy`: the token is the argmax, that is the lowest id
-    among the highest logits. `is_tied`: several ids share the highest logit; empty if unknown. With
-    a stop-word filter, `is_best_word` has one entry per request: whether the most likely word
-    outside the list is the answer.
+    `logprobs` are float32 or better. `is_greedy`: the token is the argmax, the lowest of equal ids.
+    `is_tied`: several ids share the highest logit; empty if unknown. `is_best_word`, only with a
+    stop-word filter: for each request, whether the best word outside the list is the answer.
     """
 
     logprobs: NDArray[np.floating]
@@ -142,14 +142,6 @@ class Model(Protocol):
 
 
 @runtime_checkable
-class AddsToken(Protocol):
-    """A backend whose tokenizer puts a token before every text; `Model.encode` leaves it out."""
-
-    @property
-    def added(self) -> int | None: ...
-
-
-@runtime_checkable
 class EncodesSpecials(Protocol):
     """A backend that can encode `<unk>` and similar strings as special tokens."""
 
@@ -165,8 +157,7 @@ class FindsBestWords(Protocol):
     ) -> list[str]:
         """Return the most likely word outside `banned` for each prefix, or "" if none is found.
 
-        The beam has `width` hypotheses of at most `depth` tokens. Case is ignored. Of equally
-        likely words, the one with fewer tokens wins, then the one whose ids come first.
+        The beam has `width` hypotheses of at most `depth` tokens. Case is ignored.
         """
         ...
 
