@@ -194,9 +194,8 @@ def test_a_question_is_tied_if_its_best_choice_is(
 
 
 def test_tied_tokens_add_up_and_default_to_none() -> None:
-    two = tallies(
-        [answer(1.0, 5, right=True, tied=2), answer(1.0, 5, record=1, right=True, tied=3)]
-    )
+    words = [answer(1.0, 5, record=i, right=True, tied=tied) for i, tied in enumerate((2, 3))]
+    two = tallies(words)
     assert [tally.ties for tally in two] == [2, 3]
     assert Tally.total(two).ties == 5
     assert tallies([answer(1.0, 5, right=True)])[0].ties == 0
