@@ -7,6 +7,7 @@ or one per part if the task is a single stream. Does not know models, texts or t
 import math
 from collections.abc import Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,14 +34,15 @@ def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]
     """Return one tally per record in record order, or one per part if there is a single record.
 
     A question is represented by its right choice. It is correct if every other choice has a lower
-    log-probability, per token if `per_token` is set. Any other passage is correct if all its
-    tokens are greedy or, with a stop-word filter, if the best word is the answer.
+    log-probability, per token if `per_token` is set, so a tie is not correct. Any other passage is
+    correct if all its tokens are greedy or, with a stop-word filter, if the best word is the
+    answer. `ties` counts questions whose best choice is tied, otherwise tied tokens.
     """
     result: list[Tally] = []
     for _, group in groupby(scored, key=lambda s: s.passage.record):
         passages = list(group)
         right = next(s for s in passages if s.passage.right)
-        plain = _right_wins(passages, per_token) if len(passages) > 1 else _all_greedy(right)
+        plain, ties = _decide(passages, right, per_token)
         correct = plain if right.is_best_word is None else right.is_best_word
         for i, part in enumerate(right.passage.parts):
             first = i == 0
@@ -54,6 +56,7 @@ def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]
                     unscored=right.unscored * first,
                     straddling=right.straddling * first,
                     unfiltered=int(first and plain),
+                    ties=ties[i],
                 )
             )
     return result if sum(tally.records for tally in result) == 1 else by_record(result)
@@ -69,10 +72,23 @@ def by_record(parts: Sequence[Tally]) -> list[Tally]:
     return [Tally.total(group) for group in groups]
 
 
-def _right_wins(passages: Sequence[Scored], per_token: bool) -> bool:
+class Decision(NamedTuple):
+    """Whether a record's plain prediction is right, and the tied decisions in each of its parts."""
+
+    correct: bool
+    ties: list[int]
+
+
+def _decide(passages: Sequence[Scored], right: Scored, per_token: bool) -> Decision:
+    """Judge a question by its choices, and any other passage by its tokens."""
+    parts = len(right.passage.parts)
+    if len(passages) == 1:
+        ties = [0] * parts if right.tied_tokens is None else right.tied_tokens.tolist()
+        return Decision(_all_greedy(right), ties)
     scores = [s.nats.sum() / (max(s.tokens.sum(), 1) if per_token else 1) for s in passages]
-    right = next(i for i, s in enumerate(passages) if s.passage.right)
-    return all(scores[right] < score for i, score in enumerate(scores) if i != right)
+    best = [s for s, score in zip(passages, scores, strict=True) if score == min(scores)]
+    is_tied = len(best) > 1
+    return Decision(best[0] is right and not is_tied, [int(is_tied), *[0] * (parts - 1)])
 
 
 def _all_greedy(scored: Scored) -> bool:

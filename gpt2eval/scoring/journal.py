@@ -23,7 +23,7 @@ from gpt2eval.notices import notify
 from gpt2eval.types import Tally, TokenScores, Units
 
 # Part of the key: raise it when a chunk's arrays change, and older chunks are scored again.
-FORMAT = 2
+FORMAT = 3
 REQUIRED = {"logprobs", "is_greedy"}
 UNREADABLE_ARRAYS = (SafetensorError, OSError, ValueError)
 UNREADABLE_HEADER = (OSError, ValueError, KeyError, TypeError)
@@ -69,7 +69,8 @@ class Journal:
     ) -> None:
         """Write a chunk: one row per scored token, with its end in its text and its record.
 
-        `is_best_word` has one row per request, and is absent without a stop-word filter.
+        `is_best_word` has one row per request, and is absent without a stop-word filter;
+        `is_tied` is absent if the backend does not count ties.
         """
         columns = {name: array for name, array in scores._asdict().items() if len(array)}
         _write_arrays(self.path(number), columns | {"ends": ends, "records": records})

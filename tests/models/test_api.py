@@ -46,6 +46,15 @@ def distribution(last: int) -> np.ndarray:
     return logits - np.log(np.exp(logits).sum())
 
 
+def top(last: int, count: int) -> dict[str, float]:
+    """Return the most likely next tokens and their log-probabilities."""
+    ids = distribution(last).argsort()[::-1][:count].tolist()
+    return {
+        WORDS.decode([id_], skip_special_tokens=False): float(distribution(last)[id_])
+        for id_ in ids
+    }
+
+
 class FakeServer:
     """A server whose next token depends only on the last one.
 
@@ -125,7 +134,7 @@ class FakeServer:
         ]
         names = [WORDS.decode([id_], skip_special_tokens=False) for id_ in shown]
         tops = [
-            None if last is None else {"the top": float(distribution(last).max()), name: logprob}
+            None if last is None else {name: logprob} | top(last, body["logprobs"])
             for last, name, logprob in zip(before, names, logprobs, strict=True)
         ]
         listed = {"tokens": names, "token_logprobs": logprobs, "top_logprobs": tops}

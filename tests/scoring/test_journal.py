@@ -311,7 +311,9 @@ def test_chunks_hold_the_end_and_the_record_of_every_token(tmp_path: Path) -> No
     ends = np.concatenate([chunk["ends"] for chunk in chunks])
     assert sum(len(chunk["logprobs"]) for chunk in chunks) == 40000
     assert set(ends.tolist()) == set(range(1, 40001))
-    assert all(set(chunk) == {"logprobs", "is_greedy", "ends", "records"} for chunk in chunks)
+    assert all(
+        set(chunk) == {"logprobs", "is_greedy", "is_tied", "ends", "records"} for chunk in chunks
+    )
 
 
 # -- processes -----------------------------------------------------------------------------------

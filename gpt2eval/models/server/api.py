@@ -13,7 +13,7 @@ import numpy as np
 
 from gpt2eval.errors import UsageError, one_line
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.models.server.answer import SLACK, Echo
+from gpt2eval.models.server.answer import Echo, TokenAnswer, choice
 from gpt2eval.models.server.client import Server, read_api_key
 from gpt2eval.models.server.probe import (
     TOLERANCE,
@@ -75,10 +75,7 @@ class ApiModel:
         rows = [(prefix, branch) for prefix, branches in batch for branch in branches]
         with ThreadPoolExecutor(CONCURRENT_PROMPTS) as pool:
             scores = list(pool.map(lambda row: self.score_branch(*row), rows))
-        return TokenScores(
-            np.concatenate([part.logprobs for part in scores]),
-            np.concatenate([part.is_greedy for part in scores]),
-        )
+        return TokenScores(*(np.concatenate(column) for column in zip(*scores, strict=True)))
 
     def score_branch(self, prefix: Ids, branch: Ids) -> TokenScores:
         """Score a branch after its prefix by one echo."""
@@ -86,33 +83,43 @@ class ApiModel:
         if self._misplaces_echo and ids[0] != self.start:
             return self.score_one_by_one(ids, len(prefix))
         echo = self.echo(ids)
-        missing = [None] * echo.hidden
-        pairs = list(zip(missing + echo.logprobs, missing + echo.highest, strict=True))
-        logprobs: list[float] = []
-        is_greedy: list[bool] = []
-        for index in range(len(prefix), len(ids)):
-            logprob, highest = pairs[index]
-            if logprob is None or highest is None:
-                logprob, highest = self._score_next(ids[:index], int(ids[index]))
-            logprobs.append(logprob)
-            is_greedy.append(logprob >= highest - SLACK)
-        return TokenScores(np.array(logprobs, np.float32), np.array(is_greedy, np.bool_))
+        answers = [
+            echo.at(index) or self._score_next(ids[:index], int(ids[index]))
+            for index in range(len(prefix), len(ids))
+        ]
+        return self._token_scores(answers, branch)
 
     def score_one_by_one(self, ids: Ids, first: int) -> TokenScores:
         """Score the tokens from index `first` on by making the server generate each of them."""
-        pairs = [self._score_next(ids[:index], int(ids[index])) for index in range(first, len(ids))]
+        answers = [self._score_next(ids[:i], int(ids[i])) for i in range(first, len(ids))]
+        return self._token_scores(answers, ids[first:])
+
+    def _token_scores(self, answers: Sequence[TokenAnswer], ids: Ids) -> TokenScores:
+        choices = [
+            choice(answer, token, self._id_of)
+            for answer, token in zip(answers, ids.tolist(), strict=True)
+        ]
         return TokenScores(
-            np.array([logprob for logprob, _ in pairs], np.float32),
-            np.array([logprob >= highest - SLACK for logprob, highest in pairs], np.bool_),
+            np.array([answer.logprob for answer in answers], np.float32),
+            np.array([is_greedy for is_greedy, _ in choices], np.bool_),
+            is_tied=np.array([is_tied for _, is_tied in choices], np.bool_),
         )
 
-    def _score_next(self, prefix: Ids, token: int) -> tuple[float, float]:
-        """Return the log-probability of a token after others, and the highest log-probability."""
+    def _id_of(self, text: str) -> int | None:
+        """Return the lowest id that the server would write as a text, or None if there is none."""
+        if text.startswith("token_id:"):
+            return int(text.removeprefix("token_id:"))
+        raw = text.encode("utf-8", "surrogateescape")
+        pieces = self._tokens.pieces or {}
+        return min((id_ for id_, piece in pieces.items() if piece == raw), default=None)
+
+    def _score_next(self, prefix: Ids, token: int) -> TokenAnswer:
+        """Return the server's answer for a token after others."""
         generated = self.server.force_next(
             self.prompt(prefix), len(prefix) + self.dialect.adds_start, token
         )
         self._check_token(generated.text, token, len(prefix))
-        return generated.logprob, generated.highest
+        return generated
 
     def echo(self, ids: Ids) -> Echo:
         """Return the server's log-probabilities of a prompt.
