@@ -161,12 +161,11 @@ def test_scores_are_those_of_the_server(
     server.takes_ids, server.adds_start = takes_ids, adds_start
     model = load(server)
     ids = WORDS.encode(TEXT, add_special_tokens=False).ids
-    assert model.start == (None if adds_start else 0)
+    assert (model.start, model.added) == (0, 0 if adds_start else None)
+    assert model.token_name(0) == "<|endoftext|>"
     assert model.identity().attn == ("server+bos" if adds_start else "server")
     row = np.array([0, *ids], np.int32)
     requests = [Request(row[:2], (row[2:],)), Request(row[:5], (row[5:9], row[7:8]))]
-    if adds_start:
-        requests = [Request(prefix[1:], branches) for prefix, branches in requests]
     scores = model.score(requests)
     logprobs = (
         expected([0, *ids])[1:]
@@ -195,7 +194,7 @@ def test_a_blank_that_the_server_puts_before_a_text(
     )
     ids = words.encode(TEXT, add_special_tokens=False).ids
     assert model.encode(TEXT).ids.tolist() == ids
-    row = np.array(ids if adds_start else [0, *ids], np.int32)
+    row = np.array([0, *ids], np.int32)
     scores = model.score([Request(row[:1], (row[1:],))])
     np.testing.assert_allclose(scores.logprobs, expected(row.tolist()), atol=1e-6)
     assert server.bodies[-1]["prompt"] == ("" if adds_start else "<|endoftext|>") + TEXT
