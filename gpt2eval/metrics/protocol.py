@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from gpt2eval.config.schema import Task
 from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
-from gpt2eval.metrics.signature import protocol_differences
+from gpt2eval.metrics.signature import RULES, Difference, protocol_differences
 from gpt2eval.scoring.windows import Window
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps
 from gpt2eval.types import AddsToken, Filter, Model, NamesTokens
@@ -145,10 +145,14 @@ def check(
     """Raise UsageError, naming the fields, if a protocol is not the expected one.
 
     Start tokens of other tokenizers are accepted, see `signature.protocol_differences`; `tokenizer`
-    is the fingerprint of this one.
+    is the fingerprint of this one. So is the task's rule, as older signatures state it.
     """
-    stated = protocol.stated() | {"tok": tokenizer}
-    if differing := protocol_differences(expected, stated):
+    differing = protocol_differences(expected, protocol.stated() | {"tok": tokenizer})
+    rule = expected.get("start", "")
+    if rule in RULES and rule != task.start:
+        differing = [pair for pair in differing if pair.field != "start"]
+        differing.append(Difference("start", rule, protocol.start))
+    if differing:
         details = "; ".join(
             f"{key}: the signature has {theirs or '(none)'}, this task {ours or '(none)'}"
             for key, theirs, ours in differing

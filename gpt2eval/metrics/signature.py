@@ -14,8 +14,8 @@ from gpt2eval.types import ModelIdentity
 
 MODEL = ("model", "peft", "code", "tok", "dtype", "quant", "attn", "gemm", "map", "batch", "v")
 SEPARATOR = re.compile(r"(?<!<)\|(?!>)")
-# Characters that would end a value or the line. A "<" at the end would hide the separator.
-RESERVED = re.compile(rf"[%\s'\"`]|{SEPARATOR.pattern}|<\Z")
+# Characters that would end a value or the line, or hide a separator.
+RESERVED = re.compile(rf"[%\s'\"`]|{SEPARATOR.pattern}|<\Z|\\(?=\||\Z)")
 # What may surround a signature in running text and in Markdown tables.
 BEFORE = r"(?<![A-Za-z0-9.%/-])"
 AFTER = "|,.;*\u201d\u2019"

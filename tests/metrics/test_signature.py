@@ -90,7 +90,9 @@ def test_the_command_reproduces_every_signature_that_run_prints(
         (("unit:word+eol@", "unit:byte@"), "unit: byte@"),
         (("ctx:1024", "ctx:many"), "ctx: 'many'; expected a whole number"),
         (("task:ptb", "task:ptt"), "unknown task 'ptt'; did you mean 'ptb'?"),
-        (("start:eot", "start:none"), "start: the signature has none, this task eot"),
+        (("start:<start>", "start:none"), "start: the signature has none, this task <start>"),
+        (("start:<start>", "start:<s>"), "start: the signature has <s>, this task <start>"),
+        (("start:<start>", "start:own"), "start: the signature has own, this task <start>"),
         (("|ask:", "|ask"), "expected key:value"),
         (("task:", "tusk:"), "not a signature"),
         (

@@ -127,7 +127,7 @@ class ApiModel:
         url = self.server.url
         if self._adds_to(ids):
             echo = echo.without_start()
-        elif echo.hidden and ids[0] != self.start:
+        elif echo.hidden and int(ids[0]) != self.start:
             raise MisplacedError(
                 f"{url}: a prompt of {len(ids)} tokens came back as {len(ids) - 1}, and a "
                 "generated one; expected the same tokens"
@@ -174,7 +174,7 @@ class ApiModel:
         A server that takes only text may put its start token before every prompt. Tokens without it
         are then scored after it all the same, which `attn:server+bos` in the identity states.
         """
-        return self.dialect.adds_start and ids[0] != self.start
+        return self.dialect.adds_start and int(ids[0]) != self.start
 
 
 def load(rest: str, options: LoadOptions) -> ApiModel:
