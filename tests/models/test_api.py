@@ -34,7 +34,7 @@ from gpt2eval.scoring import plan
 from gpt2eval.types import Request
 
 WORDS = Tokenizer.from_file(str(DEMO / "model" / "tokenizer.json"))
-SIZE = WORDS.get_vocab_size()
+SIZE = WORDS.get_vocab_size() + 1  # a test adds a token
 TEXT = "It was a bright cold day, café — and the clocks were striking thirteen."
 Answer = dict[str, Any]
 
@@ -55,6 +55,7 @@ class FakeServer:
     def __init__(self) -> None:
         self.takes_ids = True
         self.adds_start = False
+        self.start = 0
         self.context = 0
         self.words = WORDS
         self.bodies: list[Any] = []
@@ -114,7 +115,7 @@ class FakeServer:
             else self.words.encode(prompt, add_special_tokens=False).ids
         )
         if isinstance(prompt, str) and self.adds_start:
-            ids = [0, *ids]
+            ids = [self.start, *ids]
         forced = [int(token) for token in body.get("logit_bias", {})]
         generated = forced[0] if forced else int(distribution(ids[-1]).argmax())
         shown = [*ids, generated] if body.get("echo") else [generated]
@@ -123,7 +124,7 @@ class FakeServer:
             None if last is None else float(distribution(last)[id_])
             for last, id_ in zip(before, shown, strict=True)
         ]
-        names = [WORDS.decode([id_], skip_special_tokens=False) for id_ in shown]
+        names = [self.words.decode([id_], skip_special_tokens=False) for id_ in shown]
         tops = [
             None if last is None else {"the top": float(distribution(last).max()), name: logprob}
             for last, name, logprob in zip(before, names, logprobs, strict=True)
