@@ -15,14 +15,11 @@ from test_api import FakeServer, server  # noqa: F401  (a fixture)
 
 from gpt2eval import demo, evaluate
 from gpt2eval.config.catalog import DEMO
-from gpt2eval.config.loader import load_task
-from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.report.store import read_result
 from gpt2eval.scoring.start_check import LIMIT, StartCheck
 from gpt2eval.settings import Settings
-from gpt2eval.text.passages import ASK
 from gpt2eval.training.callback import evaluate_module
 from gpt2eval.training.watch import watch
 from gpt2eval.types import Encoding, Model, ModelIdentity, Request, TokenScores
@@ -140,7 +137,7 @@ def test_a_live_module_and_a_watched_folder(folder: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("adds", [False, True])
 def test_a_server(server: FakeServer, tmp_path: Path, adds: bool) -> None:  # noqa: F811
-    """A server that adds the token itself is sent none; every prompt begins with it all the same."""
+    """A server that adds the token itself is sent none; every prompt begins with it anyway."""
     words = needs_start.tokenizer(adds=True)
     words.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
     server.words = words.backend_tokenizer
@@ -188,15 +185,12 @@ def test_a_protocol_that_leaves_the_token_out_says_so(
 
 
 def test_none_is_really_none(loaded: Model, network: Any, tmp_path: Path) -> None:
-    content = (load_file := Path(str(DATA["text8"]))).read_text()[:300]
-    assert load_file.exists()
+    content = text(DATA["text8"])[:300]
     (tmp_path / "tasks").mkdir()
     source = (DEMO.parents[1] / "tasks" / "text8.yaml").read_text(encoding="utf-8")
     (tmp_path / "tasks" / "bare.yaml").write_text(source.replace("ask: e", "start: none\nask: e"))
     (tmp_path / "bare.txt").write_text(content)
-    (result,) = evaluate(
-        loaded, ["bare"], data={"bare": tmp_path / "bare.txt"}, include=[tmp_path]
-    )
+    (result,) = evaluate(loaded, ["bare"], data={"bare": tmp_path / "bare.txt"}, include=[tmp_path])
     ids = loaded.encode(content).ids.tolist()
     total = naive(network, ids[:CONTEXT], ids[1 : CONTEXT + 1])
     for end in range(CONTEXT, len(ids) - 1, CONTEXT):
@@ -304,11 +298,5 @@ def test_a_real_llama(real_models: Path, tmp_path: Path) -> None:
     assert len(passes) > 3
     assert result.tally.nats == pytest.approx(expected, rel=1e-5)
     assert "|windows:regular+start|start:<s>|" in result.signature
-    lambada: Result = evaluate(model, ["lambada"], data=DATA, settings=Settings(limit=1))[0]
+    (lambada,) = evaluate(model, ["lambada"], data=DATA, settings=Settings(limit=1))
     assert lambada.protocol.start == "<s>"
-
-
-def test_each_task_states_its_start(loaded: Model) -> None:
-    assert load_task("lambada").start == "own"
-    assert ASK.keys() >= {load_task("lambada").ask}
-    assert loaded.start == getattr(loaded, "added", None)
