@@ -7,6 +7,14 @@ from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
+class AddsToken(Protocol):
+    """A backend whose tokenizer puts a token before every text; `Model.encode` leaves it out."""
+
+    @property
+    def added(self) -> int | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
     """The facts about a model that decide its numbers; an empty string means that a fact does

@@ -92,7 +92,7 @@ def measure(
         opened.write_tallies(parts)
     result = _result(task, corpus, protocol, identity, parts, report, outcome.nll_sha256)
     if check:
-        result = replace(result, start_loss=start_loss(check, task, model, work, opened))
+        result = replace(result, start_loss=start_loss(check, task, model, window, work, opened))
     return Measurement(result, parts)
 
 

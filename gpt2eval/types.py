@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2eval.identity import AddsToken as AddsToken
 from gpt2eval.identity import ModelIdentity as ModelIdentity
 from gpt2eval.identity import NamesTokens as NamesTokens
 
@@ -138,14 +139,6 @@ class Model(Protocol):
     def identity(self) -> ModelIdentity:
         """Return the model's identity. A mapping with the same names is accepted and converted."""
         ...
-
-
-@runtime_checkable
-class AddsToken(Protocol):
-    """A backend whose tokenizer puts a token before every text; `Model.encode` leaves it out."""
-
-    @property
-    def added(self) -> int | None: ...
 
 
 @runtime_checkable

@@ -43,7 +43,7 @@ def model() -> GPT2LMHeadModel:
         n_layer=1, n_embd=8, n_head=1, n_positions=CONTEXT, vocab_size=size,
         tie_word_embeddings=False, bos_token_id=start, eos_token_id=0,
     )  # fmt: skip
-    built = GPT2LMHeadModel(config)
+    built: Any = GPT2LMHeadModel(config)
     with torch.no_grad():
         for name, parameter in built.named_parameters():
             parameter.copy_(0.03 * torch.randn_like(parameter))

@@ -6,18 +6,24 @@ from gpt2eval.notices import notify
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.start_check import LIMIT, StartCheck
+from gpt2eval.scoring.windows import Window
 from gpt2eval.types import Model
 
 
 def start_loss(
-    check: StartCheck, task: Task, model: Model, work: TaskWork, journal: Journal | None
+    check: StartCheck,
+    task: Task,
+    model: Model,
+    window: Window,
+    work: TaskWork,
+    journal: Journal | None,
 ) -> float | None:
     """Return the nats per token that a model loses without its start token, and notify of it.
 
     Returns None if the task's work leaves it out nowhere, or if the loss is at most `LIMIT`. The
     loss is journaled, so that a repeated run scores nothing.
     """
-    if not check.is_left_out(work.chunks):
+    if not check.is_left_out(window, work.chunks):
         return None
     known = journal.read_start_loss() if journal else None
     if known is not None:

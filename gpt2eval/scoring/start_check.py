@@ -11,6 +11,7 @@ import numpy as np
 
 from gpt2eval.errors import UsageError
 from gpt2eval.scoring.plan import Chunk
+from gpt2eval.scoring.windows import Window
 from gpt2eval.types import AddsToken, Ids, Model, Request
 
 TEXT = (
@@ -34,6 +35,7 @@ class StartCheck:
         own = model.added if isinstance(model, AddsToken) else None
         self.start = model.start if own is None else own
         self._model = model
+        self._states_added = isinstance(model, AddsToken)
         self._loss: float | None = None
 
     def loss(self) -> float:
@@ -50,10 +52,14 @@ class StartCheck:
         """Take the loss from an earlier run of the same model instead of measuring it."""
         self._loss = loss
 
-    def is_left_out(self, chunks: Sequence[Chunk]) -> bool:
-        """Return whether any request lacks the start token at its beginning."""
-        if self.start is None:
-            return False
+    def is_left_out(self, window: Window, chunks: Sequence[Chunk]) -> bool:
+        """Return whether any request lacks the start token at its beginning.
+
+        For a backend that does not state whether its tokenizer adds a token, only a protocol
+        without any start token counts.
+        """
+        if self.start is None or window.start is None or not self._states_added:
+            return self.start is not None and window.start is None
         requests = (item.request for chunk in chunks for batch in chunk for item in batch)
         return any(int(request.prefix[0]) != self.start for request in requests)
 
