@@ -15,11 +15,16 @@ from test_api import FakeServer, server  # noqa: F401  (a fixture)
 
 from gpt2eval import demo, evaluate
 from gpt2eval.config.catalog import DEMO
+from gpt2eval.config.loader import load_task
+from gpt2eval.data.corpus import load_corpus
+from gpt2eval.measurement import prepare
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.report.store import read_result
 from gpt2eval.scoring.start_check import LIMIT, StartCheck
 from gpt2eval.settings import Settings
+from gpt2eval.text.detokenizer import RoundTrip
+from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.training.callback import evaluate_module
 from gpt2eval.training.watch import watch
 from gpt2eval.types import Encoding, Model, ModelIdentity, Request, TokenScores
@@ -101,6 +106,26 @@ def test_questions_cut_on_the_left_keep_the_token(loaded: Model, network: Any) -
         inputs = [token(loaded), *whole[:-1][1 - CONTEXT :]]
         total += naive(network, inputs, whole[first:])
     assert lambada.tally.nats == pytest.approx(total, rel=1e-6)
+
+
+def test_choices_cut_on_the_left_keep_the_token(loaded: Model, network: Any) -> None:
+    task = load_task("cbt_cn")
+    (result,) = evaluate(loaded, ["cbt_cn"], data=DATA, settings=Settings(limit=2))
+    records = load_corpus(task, DATA["cbt_cn"]).records[:2]
+    passages = prepare(task, records, load_detokenizer("cbt"), RoundTrip())
+    total = 0.0
+    for record in records:
+        choices = [passage for passage in passages if passage.record == record.index]
+        rows = [loaded.encode(passage.text).ids.tolist() for passage in choices]
+        common = next(i for i, ids in enumerate(zip(*rows, strict=False)) if len({*ids}) > 1)
+        longest = max(len(row) for row in rows) - common
+        right = rows[next(i for i, passage in enumerate(choices) if passage.right)]
+        before = [token(loaded), *right[:common]]
+        if len(before) + longest - 1 > CONTEXT:
+            before = [token(loaded), *before[longest - CONTEXT :]]
+        total += naive(network, [*before, *right[common:-1]], right[common:])
+        assert len(before) < common, "the question is cut"
+    assert result.tally.nats == pytest.approx(total, rel=1e-6)
 
 
 def test_the_search_for_the_best_word_keeps_the_token(
