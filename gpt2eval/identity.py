@@ -48,3 +48,12 @@ class ModelIdentity:
     def stated(self) -> dict[str, str]:
         """Return the fields that are not empty."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name))}
+
+
+@runtime_checkable
+class NamesTokens(Protocol):
+    """A backend that knows how its vocabulary writes a token, such as `<bos>`."""
+
+    def token_name(self, token: int) -> str:
+        """Return the token's text in the vocabulary, or "" if the vocabulary has no such token."""
+        ...

@@ -17,9 +17,11 @@ from gpt2eval.metrics import protocol as protocols
 from gpt2eval.metrics.protocol import ProtocolFields
 from gpt2eval.metrics.result import DataIdentity, Figures, Result, RoundTripCounts
 from gpt2eval.metrics.signature import signature
+from gpt2eval.metrics.start_loss import start_loss
 from gpt2eval.models import registry
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
+from gpt2eval.scoring.start_check import StartCheck
 from gpt2eval.settings import Settings
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
 from gpt2eval.text.loader import load_detokenizer
@@ -56,10 +58,12 @@ def measure(
     *,
     journal: Path | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
+    check: StartCheck | None = None,
 ) -> Measurement | None:
     """Measure one task on one model; return None if other workers still have chunks to score.
 
-    `journal` is a folder that keeps finished chunks, so that an interrupted run resumes.
+    `journal` is a folder that keeps finished chunks, so that an interrupted run resumes. `check`
+    measures what the model loses where the protocol leaves out its start token.
     """
     window = protocols.window(task, model, settings.context, settings.stride)
     detokenizer = load_detokenizer(task.detokenizer, include) if task.detokenizer else None
@@ -73,10 +77,10 @@ def measure(
     budget = settings.budget(window.context, identity.device)
     words = loader.load_filter(task, include) if isinstance(model, FindsBestWords) else None
     protocol = protocols.fields(
-        task, corpus, settings.limit, window, detokenizer, words, lossy=lossy
+        task, model, corpus, settings.limit, window, detokenizer, words, lossy=lossy
     )
     if settings.expected is not None:
-        protocols.check(task, protocol, settings.expected)
+        protocols.check(task, protocol, settings.expected, identity.tokenizer)
     identity = replace(identity, batch=str(budget))
     work = TaskWork.for_task(task, encoded, window, budget)
     opened = _open_journal(journal, task, work, words, protocol, identity) if journal else None
@@ -87,6 +91,8 @@ def measure(
     if opened:
         opened.write_tallies(parts)
     result = _result(task, corpus, protocol, identity, parts, report, outcome.nll_sha256)
+    if check:
+        result = replace(result, start_loss=start_loss(check, task, model, window, work, opened))
     return Measurement(result, parts)
 
 

@@ -25,6 +25,7 @@ from gpt2eval.models.options import LoadOptions
 from gpt2eval.report import folders, run_record, store, tidy
 from gpt2eval.report.results import Results
 from gpt2eval.report.tidy_csv import TidyCsv
+from gpt2eval.scoring.start_check import StartCheck
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress
 
@@ -112,8 +113,11 @@ def evaluate(
     backend = registry.load_model(model, options) if isinstance(model, str) else model
     writer = None if out is None else Writer(Path(out), registry.identity_of(backend).name)
 
+    check = StartCheck(backend)
+
     def run(job: Job) -> Result | None:
-        return _run(backend, job, settings, include, writer, progress or (lambda progress: None))
+        report = progress or (lambda progress: None)
+        return _run(backend, job, settings, include, writer, report, check)
 
     results = [run(job) for job in jobs]
     if wait() and None in results:
@@ -179,6 +183,7 @@ def _run(
     include: Sequence[Path],
     writer: "Writer | None",
     progress: Callable[[Progress], None],
+    check: StartCheck,
 ) -> Result | None:
     """Measure one task and write its files; return None if chunks of other workers are missing."""
     start = run_record.now()
@@ -191,6 +196,7 @@ def _run(
         include,
         journal=folder and folder / "journal",
         progress=progress,
+        check=check,
     )
     if measurement and writer:
         writer.write(job.task, measurement, start)

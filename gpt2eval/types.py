@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gpt2eval.identity import AddsToken as AddsToken
 from gpt2eval.identity import ModelIdentity as ModelIdentity
+from gpt2eval.identity import NamesTokens as NamesTokens
 
 Ids = NDArray[np.int32]
 
@@ -123,7 +124,7 @@ class Model(Protocol):
     """A backend: encodes text and scores requests. It never sees tasks, spans or windows.
 
     `context` is the longest input in tokens; `start` is the token that may begin a text, or
-    None. A backend may also implement `AddsToken`, `EncodesSpecials` and `FindsBestWords`.
+    None. Optional: `AddsToken`, `NamesTokens`, `EncodesSpecials` and `FindsBestWords`.
     """
 
     @property

@@ -87,9 +87,9 @@ def rerun(
     """
     fields = signature.read(line)
     task = loader.load_task(_task_name(fields, include), include)
-    protocol = {
-        key: value for key, value in fields.items() if key not in signature.FREE and key != "unit"
-    }
+    # The tokenizer decides which start tokens correspond.
+    ignored = signature.FREE - {"tok"} | {"unit"}
+    protocol = {key: value for key, value in fields.items() if key not in ignored}
     settings = replace(_apply_signature(settings, fields), expected=protocol)
     options = options or LoadOptions(dtype=fields.get("dtype", "float32"))
     _check_version(fields)

@@ -132,8 +132,9 @@ class Task(Strict):
         detokenizer: A detokenizer's name with options, such as `ptb+question`.
         lead: Replaces the white space at the beginning of a text; None keeps it.
         join: What replaces a newline in the scored text.
-        start: The tokens before a text: end-of-text, none, the tokenizer's own start token, or
-            end-of-text followed by the tokenizer's own, which is then scored.
+        start: The tokens before a text. `eot`: the model's start token, which is the one that its
+            tokenizer adds, or else BOS, or else end-of-text. `own`: the token that the tokenizer
+            adds; none if it adds none. `eot+own`: both; the second is scored. `none`: none.
         specials: Whether `<unk>` and the like in a text are plain text or special tokens.
         context: The window in tokens, limited by the model's own.
         stride: The number of new tokens per window; None means disjoint windows.
@@ -171,7 +172,7 @@ class Task(Strict):
     specials: Literal["text", "tokens"] = "text"
     context: Annotated[int, Field(gt=0)] = 1024
     stride: Annotated[int, Field(gt=0)] | None = None
-    windows: Literal["regular", "last_full", "restart", "second_half"] = "regular"
+    windows: Literal["regular", "once", "last_full", "restart", "second_half"] = "regular"
     normalize: Literal["none", "tokens"] = "none"
     filter: Literal["none", "nltk127", "nltk179", "spacy"] = "none"
     filter_width: Annotated[int, Field(gt=0)] = 20

@@ -101,6 +101,8 @@ class Result:
         published: Published figures of the task.
         row: The model's row in the published table, or "" if its shape matches none.
         version: Version of gpt2eval.
+        start_loss: Nats per token that the model loses because the protocol leaves out its start
+            token, on a fixed text; None if it leaves out none, or if the loss is at most 0.5.
 
     Examples:
         >>> from gpt2eval import demo, evaluate
@@ -122,6 +124,7 @@ class Result:
     published: tuple[Figures, ...]
     row: str
     version: str
+    start_loss: float | None = None
 
     @property
     def full_name(self) -> str:

@@ -18,7 +18,14 @@ from gpt2eval.errors import UsageError, unknown
 from gpt2eval.models.formats.naming import plain_name, step_suffix
 from gpt2eval.models.load_errors import load_failure
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.types import AddsToken, EncodesSpecials, FindsBestWords, Model, ModelIdentity
+from gpt2eval.types import (
+    AddsToken,
+    EncodesSpecials,
+    FindsBestWords,
+    Model,
+    ModelIdentity,
+    NamesTokens,
+)
 
 SCHEMES = {
     "hf": "gpt2eval.models.formats.hf:load",
@@ -47,6 +54,8 @@ class Identified:
         self.score = model.score
         if isinstance(model, AddsToken):
             self.added = model.added
+        if isinstance(model, NamesTokens):
+            self.token_name = model.token_name
         if isinstance(model, EncodesSpecials):
             self.encode_specials = model.encode_specials
         if isinstance(model, FindsBestWords):

@@ -39,6 +39,10 @@ class ByteModel:
         ids = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8).astype(np.int32)
         return Encoding(ids, char_ends(text, np.arange(1, len(ids) + 1)), lossy=False)
 
+    def token_name(self, token: int) -> str:
+        """Return `<start>` or a byte such as `<0x41>`."""
+        return "<start>" if token == START else f"<0x{token:02X}>"
+
     def score(self, batch: Sequence[Request]) -> TokenScores:
         ids = np.concatenate([branch for request in batch for branch in request.branches])
         is_tied = np.full(len(ids), self._is_tied)

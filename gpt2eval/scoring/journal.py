@@ -93,6 +93,19 @@ class Journal:
         rows = zip(*(array.tolist() for array in arrays.values()), strict=True)
         return [_tally(dict(zip(arrays, row, strict=True))) for row in rows]
 
+    def start_loss_path(self) -> Path:
+        """Return the path of the model's loss without its start token; see `start_check.py`."""
+        return self.folder / f"{self.key}.start"
+
+    def write_start_loss(self, loss: float) -> None:
+        """Write the nats per token that the model loses without its start token."""
+        _write_arrays(self.start_loss_path(), {"loss": np.array([loss])})
+
+    def read_start_loss(self) -> float | None:
+        """Return the loss that an earlier run wrote, or None if it is absent or corrupt."""
+        arrays = _read_arrays(self.start_loss_path())
+        return float(arrays["loss"][0]) if arrays else None
+
     def missing(self) -> list[int]:
         """Return the numbers of the chunks that do not exist yet."""
         return [number for number in range(self.count) if not self.path(number).exists()]

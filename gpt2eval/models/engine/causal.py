@@ -62,6 +62,10 @@ class CausalModel:
         """Encode a text; `<unk>` and other special tokens in it are read as those tokens."""
         return self._checked(self._tokens.encode(text, specials=True))
 
+    def token_name(self, token: int) -> str:
+        """Return how the tokenizer's vocabulary writes a token, such as `<bos>`, or ""."""
+        return self._tokens.name(token)
+
     def identity(self) -> ModelIdentity:
         return self._identity
 
@@ -93,7 +97,7 @@ class BestWordModel(CausalModel):
         # Each prefix has up to `width` hypotheses; together they fill one vocabulary projection.
         at_once = max(1, ROWS.get(self._engine.model.device.type, 64) // width)
         # Leave `depth` positions of the context for the word itself.
-        cut = [prefix[-max(1, self.context - depth) :] for prefix in prefixes]
+        cut = [self._cut(prefix, max(1, self.context - depth)) for prefix in prefixes]
         words: list[str] = []
         for start in range(0, len(cut), at_once):
             words += best_words(
@@ -105,6 +109,13 @@ class BestWordModel(CausalModel):
                 depth,
             )
         return words
+
+    def _cut(self, prefix: Ids, length: int) -> Ids:
+        """Return the last tokens of a prefix, after the start token that the tokenizer adds."""
+        last = prefix[-length:]
+        if self.added is not None and prefix[0] == self.added:
+            last = np.concatenate([prefix[:1], last[1:]])
+        return last
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:

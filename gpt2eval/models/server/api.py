@@ -43,9 +43,7 @@ class ApiModel:
         self.added = tokenizer.added
         self.dialect = find_dialect(server, tokenizer)
         if self.dialect.adds_start:
-            # the server adds the start token before every prompt
-            self.start = None
-            self.added = None
+            self.added = self.start
         self._misplaces_echo = False
         sample = score_sample(self)
         self._misplaces_echo = misplaces_echo(self)
@@ -62,6 +60,10 @@ class ApiModel:
 
     def encode(self, text: str) -> Encoding:
         return self._tokens.encode(text)
+
+    def token_name(self, token: int) -> str:
+        """Return how the tokenizer's vocabulary writes a token, such as `<bos>`, or ""."""
+        return self._tokens.name(token)
 
     def identity(self) -> ModelIdentity:
         return self._identity
@@ -116,7 +118,7 @@ class ApiModel:
     def _score_next(self, prefix: Ids, token: int) -> TokenAnswer:
         """Return the server's answer for a token after others."""
         generated = self.server.force_next(
-            self.prompt(prefix), len(prefix) + self.dialect.adds_start, token
+            self.prompt(prefix), len(prefix) + self._adds_to(prefix), token
         )
         self._check_token(generated.text, token, len(prefix))
         return generated
@@ -128,11 +130,11 @@ class ApiModel:
             MisplacedError: If the log-probabilities belong to other tokens.
             UsageError: If the server read other tokens.
         """
-        echo = self.server.echo(self.prompt(ids), len(ids) + self.dialect.adds_start)
+        echo = self.server.echo(self.prompt(ids), len(ids) + self._adds_to(ids))
         url = self.server.url
-        if self.dialect.adds_start:
+        if self._adds_to(ids):
             echo = echo.without_start()
-        elif echo.hidden and ids[0] != self.start:
+        elif echo.hidden and int(ids[0]) != self.start:
             raise MisplacedError(
                 f"{url}: a prompt of {len(ids)} tokens came back as {len(ids) - 1}, and a "
                 "generated one; expected the same tokens"
@@ -169,7 +171,17 @@ class ApiModel:
         Raises:
             UsageError: If the server takes only text and the tokens are not complete text.
         """
+        if self.dialect.adds_start and ids[0] == self.start:
+            ids = ids[1:]  # the server puts it there
         return render_prompt(ids, self.dialect, self._tokens.pieces, self.start, self.server.url)
+
+    def _adds_to(self, ids: Ids) -> bool:
+        """Return whether the server reads these tokens with a start token that they lack.
+
+        A server that takes only text may put its start token before every prompt. Tokens without it
+        are then scored after it all the same, which `attn:server+bos` in the identity states.
+        """
+        return self.dialect.adds_start and int(ids[0]) != self.start
 
 
 def load(rest: str, options: LoadOptions) -> ApiModel:
