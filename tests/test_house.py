@@ -65,7 +65,7 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "sacremoses": "text.moses",
     "typer": "cli.",
     "rich": ("cli.progress", "report.terminal"),
-    "pyarrow": ("data.compression", "data.documents"),
+    "pyarrow": ("data.compression", "data.tables"),
     "tabulate": ("analysis.explain", "data.listing"),
     "fastbloom_rs": "overlap.bloom",
 }

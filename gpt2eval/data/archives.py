@@ -1,35 +1,35 @@
-"""Read a plain file, or a member of a .zip, .tar.gz or .gz; the type follows from the content."""
+"""Read a file, whatever it is packed in: a compression, a .zip or a tar, told by their content.
+
+Every container is read and checked to its end, and unpacked in pieces up to a limit.
+"""
 
 import gzip
-import tarfile
+import io
+import stat
+import struct
 import zipfile
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol, cast
+from typing import IO, cast
 
+from gpt2eval.data.compression import (
+    CORRUPTION,
+    HEAD,
+    PIECE,
+    SUFFIXES,
+    compression_of,
+    decompressed,
+)
+from gpt2eval.data.limits import Bounded, Limit, Readable, limit_of, read_all, too_large
+from gpt2eval.data.tars import MOST_MEMBERS, TarMember, is_tar, read_members
 from gpt2eval.errors import UsageError, one_line
 
-# The first bytes of archives: of .zip files, and of .gz and .tar.gz files.
-ZIP_MAGIC = b"PK\3\4"
-GZIP_MAGIC = b"\x1f\x8b"
-# What the archive libraries raise for a truncated or corrupt file.
-CORRUPTION = (
-    EOFError,
-    zlib.error,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    OSError,
-    RuntimeError,
-    NotImplementedError,
-)
-
-
-class Readable(Protocol):
-    """A stream that can be read."""
-
-    def read(self, size: int, /) -> bytes: ...
+ZIP_MAGIC = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
+MOST_LAYERS = 3  # of containers inside each other, such as a .gz in a .zip
+LARGEST_DIRECTORY = 128 * MOST_MEMBERS  # bytes of a .zip's list of members
+CONTAINERS = (*SUFFIXES, ".tgz", ".tbz2", ".txz", ".tar", ".zip")
 
 
 def unreadable(origin: Path | str, error: Exception) -> UsageError:
@@ -37,39 +37,150 @@ def unreadable(origin: Path | str, error: Exception) -> UsageError:
     return UsageError(f"{origin}: cannot be read: {one_line(error, 200)}; truncated or corrupt?")
 
 
-def unpack(path: Path, names: Iterable[str]) -> bytes:
+def is_packed(head: bytes) -> bool:
+    """Return whether a file's first bytes are those of a compression or an archive."""
+    return bool(compression_of(head)) or head.startswith(ZIP_MAGIC) or is_tar(head)
+
+
+def unpack(path: Path, names: Iterable[str], limit: Limit | None = None) -> bytes:
     """Return the content of a file, or of the first of `names` that an archive holds in any folder.
 
-    Raises UsageError for an archive that is corrupt, or has no such member.
+    Raises UsageError for a container that is corrupt, has no such member, or unpacks to more than
+    the limit.
+    """
+    limit = limit or limit_of(path)
+    wanted = tuple(dict.fromkeys(names))
+    try:
+        with path.open("rb") as raw:
+            content = _content(raw, path, wanted, limit)
+        for _ in range(MOST_LAYERS - 1):
+            if not is_packed(content[:HEAD]):
+                break
+            content = _content(io.BytesIO(content), path, wanted, limit)
+    except CORRUPTION as error:
+        raise unreadable(path, error) from None
+    if is_packed(content[:HEAD]):
+        raise UsageError(f"{path}: more than {MOST_LAYERS} containers inside each other")
+    if path.suffix.lower() in CONTAINERS and b"\0" in content[:HEAD]:
+        raise UsageError(f"{path}: not a {path.suffix} file, nor text; truncated or corrupt?")
+    return content
+
+
+def _content(raw: IO[bytes], path: Path, names: Sequence[str], limit: Limit) -> bytes:
+    """Return the content of a file without its outermost container."""
+    head = raw.read(HEAD)
+    raw.seek(0)
+    if head.startswith(ZIP_MAGIC):
+        return _zip_content(raw, path, names, limit)
+    with _opened(raw, path, limit) as stream:
+        if not is_tar(stream.peek(HEAD)[:HEAD]):
+            return read_all(stream, limit.content, path)
+        selection = _Selection(path, names)
+        content = b""
+        for member in read_members(stream, path):
+            if member.info.isfile() and selection.prefers(member.info.name):
+                content = member.read(limit.content, path)
+        selection.check()
+        while stream.read(PIECE):  # a compression verifies its checksum at its end
+            pass
+        return content
+
+
+@contextmanager
+def _opened(raw: IO[bytes], path: Path, limit: Limit) -> Iterator[io.BufferedReader]:
+    """Open a file decompressed; a read beyond the limit raises UsageError."""
+    stream = decompressed(raw)
+    most = limit.content if stream is raw else limit.unpacked
+    with io.BufferedReader(Bounded(stream, most, path), PIECE) as bounded:
+        yield bounded
+
+
+@contextmanager
+def open_tar(path: Path, limit: Limit | None = None) -> Iterator[Iterator[TarMember]]:
+    """Open a tar archive of any compression; the members are to be read in order, to the end.
+
+    Raises UsageError for an archive that is corrupt or unpacks to more than the limit.
     """
     try:
-        with path.open("rb") as file:
-            magic = file.read(len(ZIP_MAGIC))
-        if magic == ZIP_MAGIC:
-            with zipfile.ZipFile(path) as archive:
-                files = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-                return archive.read(_select_member(path, files, names))
-        if not magic.startswith(GZIP_MAGIC):
-            return path.read_bytes()
-        if not tarfile.is_tarfile(path):
-            return gzip.decompress(path.read_bytes())
-        with tarfile.open(path) as archive:
-            files = [entry.name for entry in archive.getmembers() if entry.isfile()]
-            member = archive.extractfile(_select_member(path, files, names))
-            return member.read() if member else b""
+        with path.open("rb") as raw, _opened(raw, path, limit or limit_of(path)) as stream:
+
+            def members() -> Iterator[TarMember]:
+                yield from read_members(stream, path)
+                while stream.read(PIECE):
+                    pass
+
+            yield members()
     except CORRUPTION as error:
         raise unreadable(path, error) from None
 
 
-def _select_member(path: Path, members: list[str], names: Iterable[str]) -> str:
-    wanted = list(dict.fromkeys(names))
-    for name in wanted:
-        for member in members:
-            if PurePosixPath(member).name == name:
-                return member
-    raise UsageError(
-        f"{path}: contains no {' or '.join(wanted)}; it contains {', '.join(members[:5])}"
-    )
+class _Selection:
+    """The choice of one member: by the first wanted name, plain before compressed."""
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._path = path
+        self._names = names
+        self._ranks = [*names, *(name + suffix for name in names for suffix in SUFFIXES)]
+        self._first: list[str] = []  # members, for the error
+        self._best = len(self._ranks)
+        self._chosen = ""
+
+    def prefers(self, member: str) -> bool:
+        """Return whether a member is better than all before it."""
+        if len(self._first) < 5:
+            self._first.append(member)
+        if self._chosen == member:
+            raise UsageError(f"{self._path}: contains {member!r:.80} twice; expected it once")
+        base = PurePosixPath(member).name
+        rank = self._ranks.index(base) if base in self._ranks else self._best
+        if rank >= self._best:
+            return False
+        self._best = rank
+        self._chosen = member
+        return True
+
+    def check(self) -> None:
+        """Raise UsageError if no member is wanted."""
+        if not self._chosen:
+            found = ", ".join(self._first) or "no files"
+            raise UsageError(
+                f"{self._path}: contains no {' or '.join(self._names)}; it contains {found}"
+            )
+
+
+def _zip_content(raw: IO[bytes], path: Path, names: Sequence[str], limit: Limit) -> bytes:
+    _check_directory(raw, path)
+    with zipfile.ZipFile(raw) as archive:
+        selection = _Selection(path, names)
+        chosen: zipfile.ZipInfo | None = None
+        for entry in archive.infolist():
+            is_link = stat.S_ISLNK(entry.external_attr >> 16)
+            if not entry.is_dir() and not is_link and selection.prefers(entry.filename):
+                chosen = entry
+        selection.check()
+        assert chosen, "checked above"
+        if chosen.file_size > limit.content:
+            raise too_large(f"{path}: {chosen.filename!r:.80}", limit.content)
+        with archive.open(chosen) as file:
+            return read_all(file, limit.content, path)
+
+
+def _check_directory(raw: IO[bytes], path: Path) -> None:
+    """Raise UsageError for a list of members too large to be read into memory."""
+    size = raw.seek(0, io.SEEK_END)
+    raw.seek(max(0, size - (1 << 16) - 22))  # a comment of at most 64 KiB follows the last record
+    end = raw.read()
+    raw.seek(0)
+    position = end.rfind(b"PK\5\6")
+    if position < 0 or len(end) < position + 22:
+        raise zipfile.BadZipFile("its list of members is missing")
+    count, directory = struct.unpack("<HI", end[position + 10 : position + 16])
+    if count == 0xFFFF or directory == 0xFFFFFFFF:  # the figures are in a record of 64 bits
+        far = end.rfind(b"PK\6\6", 0, position)
+        if far >= 0:
+            count, directory = struct.unpack("<QQ", end[far + 32 : far + 48])
+    if count > MOST_MEMBERS or directory > LARGEST_DIRECTORY:
+        raise UsageError(f"{path}: more than {MOST_MEMBERS:,} members; expected fewer")
 
 
 class HashingReader:
@@ -86,23 +197,26 @@ class HashingReader:
 
     def digest_to_end(self) -> str:
         """Read the rest, and return the SHA-256 of the complete stream."""
-        while self.read(1 << 20):
+        while self.read(PIECE):
             pass
         return self._digest.hexdigest()
 
 
-def extract_from_stream(file: Readable, name: str, origin: str) -> bytes:
+def extract_from_stream(
+    file: Readable, name: str, origin: str, limit: Limit | None = None
+) -> bytes:
     """Return the content of a regular file in a .tar.gz stream, reading no further than needed.
 
-    Raises UsageError for an archive that is corrupt, or ends without the file.
+    The rest of the stream, with its checksums, is for the caller to read or to leave. Raises
+    UsageError for an archive that is corrupt, or ends without the file.
     """
     wanted = PurePosixPath(name)
+    most = (limit or limit_of(Path())).content
     try:
-        with tarfile.open(fileobj=cast(IO[bytes], file), mode="r|gz", bufsize=1 << 20) as archive:
-            for member in archive:
-                if PurePosixPath(member.name) == wanted and member.isfile():
-                    content = archive.extractfile(member)
-                    return content.read() if content else b""
+        with gzip.GzipFile(fileobj=cast(IO[bytes], file)) as stream:
+            for member in read_members(stream, origin):
+                if PurePosixPath(member.info.name) == wanted and member.info.isfile():
+                    return member.read(most, origin)
     except CORRUPTION as error:
         raise unreadable(origin, error) from None
     raise UsageError(f"{origin}: contains no {name}")

@@ -9,12 +9,14 @@ from typing import BinaryIO, NamedTuple
 from gpt2eval.data.archives import unreadable
 from gpt2eval.data.compression import (
     CORRUPTION,
+    HEAD,
     PIECE,
+    compression_of,
     decompressed,
-    is_compressed,
     text_suffix,
 )
 from gpt2eval.data.documents import Location, stream_documents
+from gpt2eval.data.limits import Bounded, limit_for
 from gpt2eval.overlap.ngrams import count_words
 
 SAMPLED_FILES = 256
@@ -32,7 +34,7 @@ class _Sample(NamedTuple):
     bytes: int
 
 
-def expected_words(files: Sequence[Location]) -> int:
+def expected_words(files: Sequence[Location], max_size: int | None = None) -> int:
     """Estimate how many words files have, with a margin of 10 %.
 
     Multiplies the size of each file by the words per byte in samples of its kind. Samples up to 256
@@ -42,7 +44,7 @@ def expected_words(files: Sequence[Location]) -> int:
     samples: dict[tuple[str, ...], _Sample] = {}
     for file in files[:: -(-len(files) // SAMPLED_FILES)]:  # rounded up: at most SAMPLED_FILES
         previous = samples.setdefault(_kind(file), _Sample(0, 0))
-        sample = _sample(file)
+        sample = _sample(file, max_size)
         samples[_kind(file)] = _Sample(previous.words + sample.words, previous.bytes + sample.bytes)
     overall = _Sample(
         sum(sample.words for sample in samples.values()),
@@ -60,15 +62,18 @@ def _kind(file: Location) -> tuple[str, ...]:
     return file.form, text_suffix(file.path), file.path.suffix.lower()
 
 
-def _sample(file: Location) -> _Sample:
+def _sample(file: Location, max_size: int | None) -> _Sample:
     path = file.path
     size = path.stat().st_size
     if file.form == "parquet":
-        return _sample_parquet(file)
+        return _sample_parquet(file, max_size)
     try:
         with path.open("rb") as raw:
-            if is_compressed(path):
-                return _sample_compressed(raw, path, size)
+            is_compressed = bool(compression_of(raw.read(HEAD)))
+            raw.seek(0)
+            if is_compressed:
+                limit = limit_for(size, max_size=max_size).unpacked
+                return _sample_compressed(raw, path, limit)
             if size <= SAMPLES * SAMPLE_BYTES:
                 return _Sample(_count(raw.read()), size)
             words = 0
@@ -80,26 +85,26 @@ def _sample(file: Location) -> _Sample:
         raise unreadable(path, error) from None
 
 
-def _sample_parquet(file: Location) -> _Sample:
+def _sample_parquet(file: Location, max_size: int | None) -> _Sample:
     position = 0
 
     def on_read(bytes_read: int) -> None:
         nonlocal position
         position = bytes_read
 
-    documents = islice(stream_documents(file, on_read), SAMPLED_DOCUMENTS)
+    documents = islice(stream_documents(file, on_read, max_size), SAMPLED_DOCUMENTS)
     words = sum(count_words(piece) for document in documents for piece in document)
     return _Sample(words, position)
 
 
-def _sample_compressed(raw: BinaryIO, path: Path, size: int) -> _Sample:
+def _sample_compressed(raw: BinaryIO, path: Path, limit: int) -> _Sample:
     words = 0
-    with decompressed(raw, path) as content:
+    with Bounded(decompressed(raw), limit, path) as content:
         while data := content.read(PIECE):
             words += _count(data)
             if raw.tell() >= SAMPLED_BYTES:
                 return _Sample(words, raw.tell())
-    return _Sample(words, size)
+    return _Sample(words, raw.tell())
 
 
 def _count(data: bytes) -> int:
