@@ -43,7 +43,7 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file, which replaces `path` at the end; removed on errors."""
     remove_leftovers(path.parent)
     # The name is unique per process and machine, for workers that share a folder over a network.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}@{host()}.tmp")
+    temporary = path.parent / f".{path.name}.{os.getpid()}@{host()}.tmp"
     try:
         yield temporary
         temporary.replace(path)

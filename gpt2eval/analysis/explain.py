@@ -126,7 +126,7 @@ def _explain_protocol(measurer: ProtocolMeasurer, base: Task, task: Task) -> Exp
                 continue
             changed_tally = measurer.tally(changed)
             growth = _nats_per_unit(changed_tally, changed) - _nats_per_unit(tally, current)
-            before, after = _describe(current, keys), _describe(changed, keys)
+            before, after = (_describe(t, keys, tally.tokens) for t in (current, changed))
             if before == after:  # two local files for one published name
                 before += f" ({measurer.file(current) or 'published'})"
                 after += f" ({measurer.file(changed) or 'published'})"
@@ -161,10 +161,12 @@ def _nats_per_unit(tally: Tally, task: Task) -> float:
     return tally.nats / units
 
 
-def _describe(task: Task, keys: Sequence[str]) -> str:
-    """Return the values of a group of settings, abbreviated."""
+def _describe(task: Task, keys: Sequence[str], tokens: int) -> str:
+    """Return the values of a group of settings, abbreviated; the text has `tokens` tokens."""
     if "source" in keys:
         by_format = "" if task.format == "stream" else f" by {task.format}"
         return f"{task.source.file.name}{by_format}"
     values = [str(getattr(task, key)) for key in keys if getattr(task, key) is not None]
+    if "context" in keys and task.context >= tokens:
+        values[keys.index("context")] = "whole text"
     return " ".join(values).replace("\n", "\\n") or "none"

@@ -149,8 +149,8 @@ def settings(flags: Mapping[str, Any], **changes: Any) -> "Settings":
     """Return the settings of a run: every flag whose name is a field of `Settings`."""
     from gpt2eval.settings import Settings
 
-    limit = {"max_size": size(flags.get("max_size"))}
-    return Settings(**_fields(Settings, flags) | limit | changes)
+    flags = {**flags, "max_size": size(flags.get("max_size"))}
+    return Settings(**_fields(Settings, flags) | changes)
 
 
 def _fields(kind: Any, flags: Mapping[str, Any]) -> dict[str, Any]:

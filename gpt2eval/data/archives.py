@@ -3,6 +3,7 @@
 Every container is read and checked to its end, and unpacked in pieces up to a limit.
 """
 
+import codecs
 import gzip
 import io
 import stat
@@ -61,9 +62,17 @@ def unpack(path: Path, names: Iterable[str], limit: Limit | None = None) -> byte
         raise unreadable(path, error) from None
     if is_packed(content[:HEAD]):
         raise UsageError(f"{path}: more than {MOST_LAYERS} containers inside each other")
-    if path.suffix.lower() in CONTAINERS and b"\0" in content[:HEAD]:
+    if path.suffix.lower() in CONTAINERS and not _is_text(content[:HEAD]):
         raise UsageError(f"{path}: not a {path.suffix} file, nor text; truncated or corrupt?")
     return content
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in head
 
 
 def _content(raw: IO[bytes], path: Path, names: Sequence[str], limit: Limit) -> bytes:
@@ -87,7 +96,7 @@ def _content(raw: IO[bytes], path: Path, names: Sequence[str], limit: Limit) -> 
 
 
 @contextmanager
-def _opened(raw: IO[bytes], path: Path, limit: Limit) -> Iterator[io.BufferedReader]:
+def _opened(raw: IO[bytes], path: Path, limit: Limit) -> "Iterator[io.BufferedReader[Bounded]]":
     """Open a file decompressed; a read beyond the limit raises UsageError."""
     stream = decompressed(raw)
     most = limit.content if stream is raw else limit.unpacked

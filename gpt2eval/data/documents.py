@@ -12,7 +12,14 @@ from typing import IO, NamedTuple
 
 from gpt2eval.data import tables
 from gpt2eval.data.archives import is_packed, unpack, unreadable
-from gpt2eval.data.compression import CORRUPTION, HEAD, PIECE, decompressed, text_suffix
+from gpt2eval.data.compression import (
+    CORRUPTION,
+    HEAD,
+    PIECE,
+    SUFFIXES,
+    decompressed,
+    text_suffix,
+)
 from gpt2eval.data.formats import json_text
 from gpt2eval.data.kinds import check_is_text, format_of
 from gpt2eval.data.limits import Bounded, limit_of
@@ -171,7 +178,10 @@ def stream_documents(
 
 
 def _bounded(raw: IO[bytes], limit: int, path: Path) -> Bounded:
-    return Bounded(decompressed(raw), limit, path)
+    content = decompressed(raw)
+    if content is raw and path.suffix.lower() in SUFFIXES:
+        raise unreadable(path, ValueError(f"not a {path.suffix} file"))
+    return Bounded(content, limit, path)
 
 
 def _decoded_pieces(file: IO[bytes], path: Path, on_read: Callable[[], None]) -> Iterator[str]:
@@ -180,7 +190,7 @@ def _decoded_pieces(file: IO[bytes], path: Path, on_read: Callable[[], None]) ->
     try:
         data = file.read(PIECE)
         if is_packed(data[:HEAD]):
-            raise UsageError(f"{path}: an archive; expected text, .jsonl or .parquet")
+            raise UsageError(f"{path}: an archive or table without its usual suffix; expected text")
         if found := format_of(data):
             raise UsageError(f"{path}: {found} without its usual suffix; expected text")
         while data:

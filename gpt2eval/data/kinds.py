@@ -108,9 +108,10 @@ def _page(content: bytes) -> str:
 def _json(task: Task, content: bytes) -> str:
     """Return what JSON content is, if a task's file is plain text or has an object per line."""
     first = content[:HEAD].lstrip().partition(b"\n")[0]
-    if task.format in ("lambada", "documents"):
-        is_array = re.match(rb"\[\s*(?:[\[{\"]|$)", first)
-        return "a JSON array" if is_array else ""
+    if task.format == "documents":  # its parser names the line
+        return ""
+    if task.format == "lambada":
+        return "a JSON array" if re.match(rb"\[\s*(?:[\[{\"]|$)", first) else ""
     if re.match(rb"\{\s*\"[^\"\n]{1,80}\"\s*:", first) or re.match(rb"\[\s*[\[{]", first):
         return "JSON"
     try:
@@ -165,7 +166,10 @@ def prepared_form(content: bytes) -> str:
     >>> prepared_form(b"a n a r c h i s m _ " * 10)
     'single characters separated by blanks, the form that scripts such as prep_text8.py write'
     """
-    words = content[:SAMPLE].replace(b",", b" ").split()[:-1]  # the last one may be cut
+    sample = content[:SAMPLE]
+    words = sample.replace(b",", b" ").split()[:-1]  # the last one may be cut
+    if (joints := sample.count(b"_")) > ENOUGH and joints > 10 * len(words):
+        return "words joined by _ instead of blanks"
     if len(words) < ENOUGH:
         return ""
     numbers = [word for word in words if word.isdigit()]

@@ -122,6 +122,8 @@ def _pieces(
     table: bytes, columns: Sequence[str], rows: Hub, origin: str, limit: Limit
 ) -> Iterator[bytes]:
     for row in tables.rows(table, columns, limit.unpacked, origin):
+        if rows.restore not in ROW_COLUMNS and not isinstance(row[columns[0]], str):
+            raise TypeError
         yield hub.RESTORE[rows.restore](row, columns[0]).encode()
 
 

@@ -38,10 +38,10 @@ def parse_corpus(task: Task, content: bytes, origin: str, *, strict: bool = Fals
     published = is_published(content, task.source.file)
     if strict and not published:
         raise UsageError(f"{origin}: {checksum_mismatch(task)} (--strict-data)")
-    if not published and _is_published_somewhere(task):
-        kinds.check_is_published_form(task, content, origin)
     if len(content) == task.cut_whole:
         content = content[-(task.cut_last or 0) :]
+    if not published and _is_published_somewhere(task):
+        kinds.check_is_published_form(task, content, origin)
     text = _decode_task_file(content, task, origin)
     records = tuple(formats.PARSERS[task.format](text, origin))
     units = passages.total_units(records)

@@ -13,6 +13,7 @@ from gpt2eval.errors import UsageError, unknown
 
 PARQUET_MAGIC = b"PAR1"
 ROWS = 1024  # of a batch
+NESTED_ROWS = 32  # of a batch of columns inside others
 BYTES_PER_ROW = 64  # a file may have one row for this many bytes of its limit
 EXPANDED = 16 * PIECE  # bytes of rows that are expanded at a time
 
@@ -76,10 +77,12 @@ def rows(
                     raise unknown(f"column of {origin}", column, names)
             strings = _strings(ParquetFile(raw).schema)
             # A column that repeats one long string is then read as one string and short indices.
+            # pyarrow cannot do that for columns inside others, which are read in smaller batches.
+            size_of_batch = ROWS if set(columns) <= set(strings) else NESTED_ROWS
             file = ParquetFile(raw, read_dictionary=strings, page_checksum_verification=True)
             _check_sizes(file.metadata, columns, limit, origin)
             total = number = 0
-            for batch in file.iter_batches(ROWS, columns=list(columns)):
+            for batch in file.iter_batches(size_of_batch, columns=list(columns)):
                 on_read(size * (number + batch.num_rows) // max(file.metadata.num_rows, 1))
                 number += batch.num_rows
                 for row in _expanded(batch):
@@ -99,7 +102,9 @@ def _open(source: Path | bytes) -> io.BufferedIOBase:
 
 def _strings(schema: Any) -> list[str]:
     leaves = [schema.column(index) for index in range(len(schema.names))]
-    return [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    return [
+        leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and "." not in leaf.path
+    ]
 
 
 def _check_sizes(metadata: Any, columns: Sequence[str], limit: int, origin: Path | str) -> None:

@@ -16,7 +16,7 @@ from gpt2eval.data.compression import (
     text_suffix,
 )
 from gpt2eval.data.documents import Location, stream_documents
-from gpt2eval.data.limits import Bounded, limit_for
+from gpt2eval.data.limits import FLOOR
 from gpt2eval.overlap.ngrams import count_words
 
 SAMPLED_FILES = 256
@@ -34,7 +34,7 @@ class _Sample(NamedTuple):
     bytes: int
 
 
-def expected_words(files: Sequence[Location], max_size: int | None = None) -> int:
+def expected_words(files: Sequence[Location]) -> int:
     """Estimate how many words files have, with a margin of 10 %.
 
     Multiplies the size of each file by the words per byte in samples of its kind. Samples up to 256
@@ -44,7 +44,7 @@ def expected_words(files: Sequence[Location], max_size: int | None = None) -> in
     samples: dict[tuple[str, ...], _Sample] = {}
     for file in files[:: -(-len(files) // SAMPLED_FILES)]:  # rounded up: at most SAMPLED_FILES
         previous = samples.setdefault(_kind(file), _Sample(0, 0))
-        sample = _sample(file, max_size)
+        sample = _sample(file)
         samples[_kind(file)] = _Sample(previous.words + sample.words, previous.bytes + sample.bytes)
     overall = _Sample(
         sum(sample.words for sample in samples.values()),
@@ -62,18 +62,17 @@ def _kind(file: Location) -> tuple[str, ...]:
     return file.form, text_suffix(file.path), file.path.suffix.lower()
 
 
-def _sample(file: Location, max_size: int | None) -> _Sample:
+def _sample(file: Location) -> _Sample:
     path = file.path
     size = path.stat().st_size
     if file.form == "parquet":
-        return _sample_parquet(file, max_size)
+        return _sample_parquet(file)
     try:
         with path.open("rb") as raw:
             is_compressed = bool(compression_of(raw.read(HEAD)))
             raw.seek(0)
             if is_compressed:
-                limit = limit_for(size, max_size=max_size).unpacked
-                return _sample_compressed(raw, path, limit)
+                return _sample_compressed(raw)
             if size <= SAMPLES * SAMPLE_BYTES:
                 return _Sample(_count(raw.read()), size)
             words = 0
@@ -85,24 +84,25 @@ def _sample(file: Location, max_size: int | None) -> _Sample:
         raise unreadable(path, error) from None
 
 
-def _sample_parquet(file: Location, max_size: int | None) -> _Sample:
+def _sample_parquet(file: Location) -> _Sample:
     position = 0
 
     def on_read(bytes_read: int) -> None:
         nonlocal position
         position = bytes_read
 
-    documents = islice(stream_documents(file, on_read, max_size), SAMPLED_DOCUMENTS)
+    documents = islice(stream_documents(file, on_read), SAMPLED_DOCUMENTS)
     words = sum(count_words(piece) for document in documents for piece in document)
     return _Sample(words, position)
 
 
-def _sample_compressed(raw: BinaryIO, path: Path, limit: int) -> _Sample:
-    words = 0
-    with Bounded(decompressed(raw), limit, path) as content:
+def _sample_compressed(raw: BinaryIO) -> _Sample:
+    words = count = 0
+    with decompressed(raw) as content:
         while data := content.read(PIECE):
             words += _count(data)
-            if raw.tell() >= SAMPLED_BYTES:
+            count += len(data)
+            if raw.tell() >= SAMPLED_BYTES or count >= FLOOR:
                 return _Sample(words, raw.tell())
     return _Sample(words, raw.tell())
 

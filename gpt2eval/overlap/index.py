@@ -41,7 +41,7 @@ def build_index(
 
     Raises UsageError, with the lowest bound that fits, if the filter exceeds the available memory.
     """
-    expected = estimate.expected_words(files, max_size)
+    expected = estimate.expected_words(files)
     _check_memory(expected, bound)
     index = Bloom.empty(expected, bound)
     count = 0
