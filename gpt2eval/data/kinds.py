@@ -107,12 +107,13 @@ def _page(content: bytes) -> str:
 
 def _json(task: Task, content: bytes) -> str:
     """Return what JSON content is, if a task's file is plain text or has an object per line."""
-    first = content[:HEAD].lstrip().partition(b"\n")[0]
+    head = content[:HEAD].lstrip()
+    first = head.partition(b"\n")[0]
     if task.format == "documents":  # its parser names the line
         return ""
     if task.format == "lambada":
         return "a JSON array" if re.match(rb"\[\s*(?:[\[{\"]|$)", first) else ""
-    if re.match(rb"\{\s*\"[^\"\n]{1,80}\"\s*:", first) or re.match(rb"\[\s*[\[{]", first):
+    if re.match(rb"\{\s*\"[^\"\n]{1,80}\"\s*:", first) or re.match(rb"\[\s*[\[{]", head):
         return "JSON"
     try:
         value = json.loads(first)
