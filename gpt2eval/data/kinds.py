@@ -142,10 +142,10 @@ def _numbers(content: bytes) -> str:
     zeros = [sample[place::4].count(0) / size for place in range(4)]
     if zeros[3] == 1 and zeros[2] > 0.9 > zeros[0]:
         return "numbers of 32 bits, such as token ids"
-    high = min(zeros[1], zeros[3])
-    if high > 0.9 or min(zeros[0], zeros[2]) > 0.9:
+    low, high = (zeros[0] + zeros[2]) / 2, (zeros[1] + zeros[3]) / 2
+    if max(low, high) > 0.9:
         return "UTF-16 text"
-    if high > 0.02 and high > 3 * max(zeros[0], zeros[2]):
+    if high > 0.02 and high > 3 * low:
         return "numbers of 16 bits, such as token ids"
     return ""
 
