@@ -6,9 +6,6 @@ Every container is read and checked to its end, and unpacked in pieces up to a l
 import codecs
 import gzip
 import io
-import stat
-import struct
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -23,13 +20,13 @@ from gpt2eval.data.compression import (
     compression_of,
     decompressed,
 )
-from gpt2eval.data.limits import Bounded, Limit, Readable, limit_of, read_all, too_large
-from gpt2eval.data.tars import MOST_MEMBERS, TarMember, is_tar, read_members
+from gpt2eval.data.limits import Bounded, Limit, Readable, limit_of, read_all
+from gpt2eval.data.selection import Selection
+from gpt2eval.data.tars import TarMember, is_tar, read_members
+from gpt2eval.data.zips import ZIP_MAGIC, read_zip
 from gpt2eval.errors import UsageError, one_line
 
-ZIP_MAGIC = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 MOST_LAYERS = 3  # of containers inside each other, such as a .gz in a .zip
-LARGEST_DIRECTORY = 128 * MOST_MEMBERS  # bytes of a .zip's list of members
 CONTAINERS = (*SUFFIXES, ".tgz", ".tbz2", ".txz", ".tar", ".zip")
 
 
@@ -79,12 +76,12 @@ def _content(raw: IO[bytes], path: Path, names: Sequence[str], limit: Limit) -> 
     """Return the content of a file without its outermost container."""
     head = raw.read(HEAD)
     raw.seek(0)
+    selection = Selection(path, names)
     if head.startswith(ZIP_MAGIC):
-        return _zip_content(raw, path, names, limit)
+        return read_zip(raw, path, selection, limit)
     with _opened(raw, path, limit) as stream:
         if not is_tar(stream.peek(HEAD)[:HEAD]):
             return read_all(stream, limit.content, path)
-        selection = _Selection(path, names)
         content = b""
         for member in read_members(stream, path):
             if member.info.isfile() and selection.prefers(member.info.name):
@@ -121,75 +118,6 @@ def open_tar(path: Path, limit: Limit | None = None) -> Iterator[Iterator[TarMem
             yield members()
     except CORRUPTION as error:
         raise unreadable(path, error) from None
-
-
-class _Selection:
-    """The choice of one member: by the first wanted name, plain before compressed."""
-
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
-        self._path = path
-        self._names = names
-        self._ranks = [*names, *(name + suffix for name in names for suffix in SUFFIXES)]
-        self._first: list[str] = []  # members, for the error
-        self._best = len(self._ranks)
-        self._chosen = ""
-
-    def prefers(self, member: str) -> bool:
-        """Return whether a member is better than all before it."""
-        if len(self._first) < 5:
-            self._first.append(member)
-        if self._chosen == member:
-            raise UsageError(f"{self._path}: contains {member!r:.80} twice; expected it once")
-        base = PurePosixPath(member).name
-        rank = self._ranks.index(base) if base in self._ranks else self._best
-        if rank >= self._best:
-            return False
-        self._best = rank
-        self._chosen = member
-        return True
-
-    def check(self) -> None:
-        """Raise UsageError if no member is wanted."""
-        if not self._chosen:
-            found = ", ".join(self._first) or "no files"
-            raise UsageError(
-                f"{self._path}: contains no {' or '.join(self._names)}; it contains {found}"
-            )
-
-
-def _zip_content(raw: IO[bytes], path: Path, names: Sequence[str], limit: Limit) -> bytes:
-    _check_directory(raw, path)
-    with zipfile.ZipFile(raw) as archive:
-        selection = _Selection(path, names)
-        chosen: zipfile.ZipInfo | None = None
-        for entry in archive.infolist():
-            is_link = stat.S_ISLNK(entry.external_attr >> 16)
-            if not entry.is_dir() and not is_link and selection.prefers(entry.filename):
-                chosen = entry
-        selection.check()
-        assert chosen, "checked above"
-        if chosen.file_size > limit.content:
-            raise too_large(f"{path}: {chosen.filename!r:.80}", limit.content)
-        with archive.open(chosen) as file:
-            return read_all(file, limit.content, path)
-
-
-def _check_directory(raw: IO[bytes], path: Path) -> None:
-    """Raise UsageError for a list of members too large to be read into memory."""
-    size = raw.seek(0, io.SEEK_END)
-    raw.seek(max(0, size - (1 << 16) - 22))  # a comment of at most 64 KiB follows the last record
-    end = raw.read()
-    raw.seek(0)
-    position = end.rfind(b"PK\5\6")
-    if position < 0 or len(end) < position + 22:
-        raise zipfile.BadZipFile("its list of members is missing")
-    count, directory = struct.unpack("<HI", end[position + 10 : position + 16])
-    if count == 0xFFFF or directory == 0xFFFFFFFF:  # the figures are in a record of 64 bits
-        far = end.rfind(b"PK\6\6", 0, position)
-        if far >= 0:
-            count, directory = struct.unpack("<QQ", end[far + 32 : far + 48])
-    if count > MOST_MEMBERS or directory > LARGEST_DIRECTORY:
-        raise UsageError(f"{path}: more than {MOST_MEMBERS:,} members; expected fewer")
 
 
 class HashingReader:

@@ -184,7 +184,10 @@ def test_a_damaged_container_is_refused_or_gives_the_same_bytes(
     complete = PACKINGS[packing](TEXT)
     refused = 0
     for number in range(200):
-        path = write(tmp_path / f"{number}.{packing}", damaged(complete, chance))
+        content = damaged(complete, chance)
+        if content in (gzip.compress(TEXT[:999]), bz2.compress(TEXT[:999])):
+            continue  # cut between two streams: a complete file
+        path = write(tmp_path / f"{number}.{packing}", content)
         outcome = read_or_error(path)
         refused += isinstance(outcome, str)
         assert outcome == TEXT or (isinstance(outcome, str) and "\n" not in outcome), number

@@ -56,7 +56,7 @@ def test_a_file_of_another_machine_is_abandoned_after_a_day(tmp_path: Path) -> N
     taken = tmp_path / f".b.{os.getppid()}@{files.host()}.tmp"
     for path in (old, taken):
         path.write_bytes(b"half")
-        os.utime(path, (time.time() - 2 * files.ABANDONED,) * 2)
+        os.utime(path, (0, time.time() - 2 * files.ABANDONED))
     files.write_atomic(tmp_path / "c", b"whole")
     assert names(tmp_path) == ["c"]
 
