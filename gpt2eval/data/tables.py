@@ -3,8 +3,9 @@
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from gpt2eval.data import pages
 from gpt2eval.data.archives import unreadable
 from gpt2eval.data.compression import CORRUPTION, PIECE
 from gpt2eval.data.formats import value_of
@@ -80,7 +81,7 @@ def rows(
             # pyarrow cannot do that for columns inside others, which are read in smaller batches.
             size_of_batch = ROWS if set(columns) <= set(strings) else NESTED_ROWS
             file = ParquetFile(raw, read_dictionary=strings, page_checksum_verification=True)
-            _check_sizes(file.metadata, columns, limit, origin)
+            _check_sizes(raw, file.metadata, columns, limit, origin)
             total = number = 0
             for batch in file.iter_batches(size_of_batch, columns=list(columns)):
                 on_read(size * (number + batch.num_rows) // max(file.metadata.num_rows, 1))
@@ -96,7 +97,7 @@ def rows(
         raise unreadable(origin, error) from None
 
 
-def _open(source: Path | bytes) -> io.BufferedIOBase:
+def _open(source: Path | bytes) -> IO[bytes]:
     return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
 
 
@@ -107,15 +108,17 @@ def _strings(schema: Any) -> list[str]:
     ]
 
 
-def _check_sizes(metadata: Any, columns: Sequence[str], limit: int, origin: Path | str) -> None:
-    """Raise UsageError if the footer declares more rows or bytes than the limit allows."""
+def _check_sizes(
+    raw: IO[bytes], metadata: Any, columns: Sequence[str], limit: int, origin: Path | str
+) -> None:
+    """Raise UsageError if a table declares more rows or bytes than the limit allows."""
     tops = {column.partition(".")[0] for column in columns} | set(columns)
     declared = values = 0
     for group in range(metadata.num_row_groups):
         for index in range(metadata.num_columns):
             chunk = metadata.row_group(group).column(index)
             if chunk.path_in_schema in tops or chunk.path_in_schema.partition(".")[0] in tops:
-                declared += chunk.total_uncompressed_size
+                declared += max(chunk.total_uncompressed_size, pages.declared_size(raw, chunk))
                 values += chunk.num_values
     if declared > limit:
         raise too_large(origin, limit)

@@ -19,12 +19,13 @@ from pyarrow import parquet
 
 from gpt2eval.config.loader import load_task
 from gpt2eval.config.schema import Task
-from gpt2eval.data import archives, corpus, custom, documents, limits, tables, tars
+from gpt2eval.data import archives, corpus, custom, documents, limits, pages, tables, tars
 from gpt2eval.errors import UsageError
 
 LINES = [f" line {n} of the text , {n * n} in all \n" for n in range(120)]
 TEXT = "".join(LINES).encode()
 MEMBER = "enwik8"
+ENWIK8 = load_task("enwik8")
 
 
 def gz(content: bytes) -> bytes:
@@ -83,7 +84,7 @@ def write(path: Path, content: bytes) -> Path:
 
 def read(path: Path, max_size: int | None = None) -> bytes:
     """Return the bytes that a run of enwik8 scores."""
-    (record,) = corpus.load_corpus(load_task("enwik8"), path, max_size=max_size).records
+    (record,) = corpus.load_corpus(ENWIK8, path, max_size=max_size).records
     return record.text.encode("utf-8", "surrogateescape")
 
 
@@ -357,7 +358,7 @@ def test_a_small_file_that_unpacks_to_much_is_refused(
 def test_a_larger_limit_admits_a_large_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = b"ab cd " * (SMALL // 6)
+    content = b"ab cd " * (SMALL // 24)
     for packing in ("gz", "zip", "tar.xz", "zst"):
         path = write(tmp_path / packing, PACKINGS[packing](content))
         with monkeypatch.context() as patch:
@@ -366,7 +367,7 @@ def test_a_larger_limit_admits_a_large_file(
             task = renamed("text8")
             with pytest.raises(UsageError, match="expected at most that, or a larger --max-size"):
                 corpus.load_corpus(task, path)
-            read_all = corpus.load_corpus(task, path, max_size=2 * SMALL)
+            read_all = corpus.load_corpus(task, path, max_size=SMALL)
         assert read_all.units.bytes == len(content)
 
 
@@ -420,3 +421,63 @@ def test_rows_are_the_same_with_and_without_a_dictionary(tmp_path: Path) -> None
         )
         for column in ("text", "meta.body"):
             assert [*tables.texts(tmp_path / "t", column, 1 << 26)] == texts
+
+
+def varint(number: int) -> bytes:
+    """Return a number as a footer holds it: zigzag, seven bits to a byte."""
+    number <<= 1
+    encoded = bytearray()
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*encoded, number])
+
+
+def test_the_pages_of_a_table_are_counted_whatever_its_footer_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FLOOR", SMALL)
+    honest = table(text=["x" * ZEROS])
+    metadata = parquet.read_metadata(io.BytesIO(honest)).row_group(0).column(0)
+    size = varint(metadata.total_uncompressed_size)
+    lie = bytes([byte & 128 | 1 for byte in size])
+    path = write(tmp_path / "t.parquet", honest.replace(size, lie))
+    with pytest.raises(UsageError, match=r"t\.parquet: .*(?:unpacked|cannot be read)"):
+        corpus.load_corpus(load_task("wikitext2"), path)
+    forged = parquet.read_metadata(path).row_group(0).column(0)
+    assert forged.total_uncompressed_size < metadata.total_uncompressed_size
+    with path.open("rb") as file:
+        assert ZEROS < pages.declared_size(file, forged) < 1.1 * ZEROS + 1000
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd", "brotli", "lz4"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("use_dictionary", [True, False])
+def test_the_sizes_of_pages_agree_with_an_honest_footer(
+    compression: str, version: str, use_dictionary: bool
+) -> None:
+    rows = 3000
+    columns = {
+        "text": [f"text {n % 97} " * (n % 50) for n in range(rows)],
+        "n": range(rows),
+        "list": [["a", "b"]] * rows,
+        "flag": [True, None] * (rows // 2),
+    }
+    file = io.BytesIO()
+    parquet.write_table(
+        pyarrow.table(columns),
+        file,
+        compression=compression,
+        data_page_version=version,
+        use_dictionary=use_dictionary,
+        data_page_size=5000,
+        row_group_size=1100,
+        write_page_checksum=True,
+    )
+    metadata = parquet.read_metadata(file)
+    for group in range(metadata.num_row_groups):
+        for index in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(index)
+            # The footer also counts the headers of the pages.
+            headers = chunk.total_uncompressed_size - pages.declared_size(file, chunk)
+            assert 0 < headers < 0.3 * chunk.total_uncompressed_size + 500
