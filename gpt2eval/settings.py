@@ -35,6 +35,8 @@ class Settings:
         tokens: Tokens per forward pass; takes precedence over `batch_size`.
         expected: Signature fields that the protocol must match.
         cache: Folder of the published data.
+        max_size: Most bytes that a local file may have or unpack to; by default 2 GiB, or less for
+            a small file.
 
     Examples:
         >>> from dataclasses import replace
@@ -52,6 +54,7 @@ class Settings:
     tokens: int | None = None
     expected: Mapping[str, str] | None = None
     cache: Path | None = None
+    max_size: int | None = None
 
     def budget(self, context: int, device: str) -> int:
         """Return the number of tokens in a forward pass."""
@@ -63,7 +66,7 @@ class Settings:
 
     def check(self) -> None:
         """Raise UsageError for a number below 1."""
-        for name in ("limit", "context", "stride", "batch_size"):
+        for name in ("limit", "context", "stride", "batch_size", "max_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(

@@ -67,7 +67,7 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "regex": "text.rule_patterns",
     "typer": "cli.",
     "rich": ("cli.progress", "report.terminal"),
-    "pyarrow": ("data.compression", "data.documents"),
+    "pyarrow": ("data.compression", "data.tables"),
     "tabulate": ("analysis.explain", "data.listing"),
     "fastbloom_rs": "overlap.bloom",
 }

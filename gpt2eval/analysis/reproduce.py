@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from gpt2eval import demo, pipeline
+from gpt2eval import pipeline
 from gpt2eval.analysis.signature_model import check_local_weights, load_signature_model
 from gpt2eval.config import catalog, loader
+from gpt2eval.data.local import Data, local_files
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import signature
 from gpt2eval.metrics.result import Result
@@ -55,7 +56,7 @@ def rerun(
     line: str,
     model: str | Model | None = None,
     *,
-    data: Mapping[str, Path | str] | None = None,
+    data: Data = None,
     out: Path | str | None = None,
     settings: Settings = Settings(),
     options: LoadOptions | None = None,
@@ -93,12 +94,10 @@ def rerun(
     settings = replace(_apply_signature(settings, fields), expected=protocol)
     options = options or LoadOptions(dtype=fields.get("dtype", "float32"))
     _check_version(fields)
-    if data is None and (_model_name(fields) if model is None else model) == "demo":
-        data = demo.data()
     measured = pipeline.evaluate(
         _load_model(model, fields, options),
         [task.full_name],
-        data=data,
+        data=local_files(data, include, _model_name(fields) if model is None else model),
         out=out,
         settings=settings,
         options=options,

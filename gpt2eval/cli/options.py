@@ -78,6 +78,16 @@ Cache = Annotated[
         text="Folder of downloaded data; 'gpt2eval data where' prints the default.",
     ),
 ]
+MaxSize = Annotated[
+    Optional[str],
+    option(
+        DATA,
+        "--max-size",
+        metavar="SIZE",
+        text="Most that a local file may have or unpack to, such as 20GB; default: 2GB, and "
+        "100 times a packed file.",
+    ),
+]
 StrictData = Annotated[
     bool, flag(DATA, "strict-data", "Reject data whose checksum is not the published one.")
 ]
@@ -149,6 +159,7 @@ def settings(flags: Mapping[str, Any], **changes: Any) -> "Settings":
     """Return the settings of a run: every flag whose name is a field of `Settings`."""
     from gpt2eval.settings import Settings
 
+    flags = {**flags, "max_size": size(flags.get("max_size"))}
     return Settings(**_fields(Settings, flags) | changes)
 
 
@@ -177,24 +188,26 @@ def data_files(data: list[str] | None, include: Sequence[Path]) -> dict[str, Pat
     """Return `TASK=PATH` arguments as a mapping; `demo` stands for all embedded records."""
     if not data:
         return None
-    from gpt2eval.config.loader import load_task
+    from gpt2eval.data.local import parse_data
 
-    files: dict[str, Path] = {}
-    for item in data:
-        name, equals, path = item.partition("=")
-        if item == "demo":
-            from gpt2eval import demo
+    return parse_data(data, include)
 
-            files = demo.data() | files
-        elif not equals or not name or not path:
-            raise UsageError(f"--data {item}: expected TASK=PATH, or 'demo'")
-        else:
-            files[load_task(name, include).full_name] = Path(path)
-    return files
+
+def size(max_size: str | None) -> int | None:
+    """Return the value of `--max-size` in bytes."""
+    if max_size is None:
+        return None
+    from gpt2eval.data.limits import parse_size
+
+    return parse_size(max_size)
 
 
 def own_texts(
-    places: list[str] | None, unit: str | None, detokenizer: str | None, include: Sequence[Path]
+    places: list[str] | None,
+    unit: str | None,
+    detokenizer: str | None,
+    include: Sequence[Path],
+    max_size: int | None = None,
 ) -> list["Text"]:
     """Return the texts of `--text` arguments.
 
@@ -212,5 +225,8 @@ def own_texts(
     from gpt2eval.data import custom
 
     return custom.load_texts(
-        [custom.load_text(place, unit or "word", detokenizer, include) for place in places]
+        [
+            custom.load_text(place, unit or "word", detokenizer, include, max_size)
+            for place in places
+        ]
     )

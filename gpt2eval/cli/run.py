@@ -21,6 +21,7 @@ from gpt2eval.cli.options import (
     Dtype,
     Include,
     Limit,
+    MaxSize,
     Out,
     Peft,
     Quantization,
@@ -35,6 +36,7 @@ from gpt2eval.cli.options import (
     option,
     own_texts,
     settings,
+    size,
 )
 from gpt2eval.config.catalog import PAPER
 from gpt2eval.notices import LOGGER, notify
@@ -135,6 +137,7 @@ def run(
     unit: UnitName = None,
     detokenizer: DetokenizerName = None,
     cache: Cache = None,
+    max_size: MaxSize = None,
     include: Include = None,
     strict_data: StrictData = False,
     limit: Limit = None,
@@ -157,7 +160,7 @@ def run(
     """
     folders = include or ()
     files = data_files(data, folders)
-    texts = own_texts(text, unit, detokenizer, folders)
+    texts = own_texts(text, unit, detokenizer, folders, size(max_size))
     from gpt2eval import pipeline
     from gpt2eval.cli.progress import bars
     from gpt2eval.cli.report import print_table
