@@ -1,14 +1,32 @@
 """HTTP rules shared by downloads and model servers.
 
-They decide which responses are transient, and how long to wait before a retry.
+They decide which responses are transient, how long to wait before a retry, which variables of the
+environment are secrets, and whether the Hub can be reached at all.
 """
 
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+from urllib.parse import unquote, urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
+from gpt2eval.errors import keep_secret, one_line
+from gpt2eval.notices import notify
+
 # Request timeout, conflict, too early, too many requests, and server or gateway errors: the same
 # request may succeed later.
+SECRET_VARIABLE = re.compile(
+    r"HF_TOKEN|HUGGING_?FACE_?HUB_TOKEN|.*(API_?KEY|ACCESS_?KEY|_TOKEN|_SECRET|PASSWORD|PASSWD)",
+    re.IGNORECASE,
+)
+PROXY_VARIABLE = re.compile(r"(https?|all)_proxy", re.IGNORECASE)
+HUB_SECONDS = 5.0  # within which the Hub must answer a first request
+SILENT_SECONDS = 1.0  # before a notice says what is being waited for
+REMEDY = "without a network, set HF_HUB_OFFLINE=1"
+
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 
@@ -56,3 +74,67 @@ def retrying(
         reraise=True,
         before_sleep=before_sleep,
     )
+
+
+def hide_environment() -> None:
+    """Have every later message hide the secrets in the environment, such as HF_TOKEN."""
+    for name, value in os.environ.items():
+        if SECRET_VARIABLE.fullmatch(name) and len(value) >= 8:
+            keep_secret(value)
+        elif PROXY_VARIABLE.fullmatch(name) and "@" in value:
+            password = urlsplit(value if "://" in value else f"//{value}").password or ""
+            keep_secret(password)
+            keep_secret(unquote(password))
+
+
+def why_unreachable() -> str:
+    """Ask the Hub for anything; return why it cannot be reached, or "".
+
+    The libraries behind it wait up to a minute for each file, in silence. Any answer counts, also
+    an error. A notice says what is being waited for.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    host = urlsplit(constants.ENDPOINT).hostname or constants.ENDPOINT
+    problem = f"no answer from {host} within {HUB_SECONDS:g} seconds"
+
+    def ask() -> None:
+        nonlocal problem
+        try:
+            get_session().head(
+                constants.ENDPOINT, timeout=HUB_SECONDS, follow_redirects=False
+            )
+            problem = ""
+        except Exception as error:  # the library raises many types; each means "no answer"
+            if "Timeout" not in type(error).__name__:
+                problem = f"no connection to {host} ({one_line(error, 80)})"
+
+    # A thread, because no timeout applies to looking a name up.
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(SILENT_SECONDS)
+    if thread.is_alive():
+        notify(f"waiting for {host}, at most {HUB_SECONDS:g} seconds; {REMEDY}")
+        thread.join(HUB_SECONDS)
+    return problem
+
+
+@contextmanager
+def hub_or_cache() -> Iterator[str]:
+    """Use only the Hub's cache inside the context if the Hub cannot be reached.
+
+    Yields:
+        Why it cannot be reached, or "".
+    """
+    from huggingface_hub import constants
+
+    problem = "" if constants.HF_HUB_OFFLINE else why_unreachable()
+    if not problem:
+        yield ""
+        return
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield problem
+    finally:
+        constants.HF_HUB_OFFLINE = False

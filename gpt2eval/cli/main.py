@@ -14,7 +14,8 @@ import typer
 
 from gpt2eval.cli import data, inspect, overlap, protocols, report, run, watch
 from gpt2eval.cli.command import HELP, Command, Group, Session
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, clean, scrub
+from gpt2eval.http import hide_environment
 from gpt2eval.notices import shown_on_stderr
 
 app = typer.Typer(
@@ -79,6 +80,7 @@ app.add_typer(
 def main() -> None:
     """Run a command and exit. An error that the user can fix is one line on stderr."""
     sys.path.append("")  # a module:Factory may be in the current folder
+    hide_environment()
     session = Session(traceback=os.environ.get("GPT2EVAL_TRACEBACK", "") not in ("", "0"))
     problem = ""
     try:
@@ -95,7 +97,7 @@ def main() -> None:
         if session.traceback:
             _print_traceback(error)
     if problem:
-        print(f"gpt2eval: {' '.join(problem.split())}", file=sys.stderr)
+        print(f"gpt2eval: {' '.join(scrub(clean(problem)).split())}", file=sys.stderr)
     sys.exit(status)
 
 
@@ -105,4 +107,4 @@ def _print_traceback(error: BaseException) -> None:
     while cause is not None:
         cause.__suppress_context__ = cause.__cause__ is not None
         cause = cause.__cause__ or cause.__context__
-    traceback.print_exception(error)
+    print(scrub("".join(traceback.format_exception(error))), end="", file=sys.stderr)
