@@ -8,12 +8,13 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote, urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from gpt2eval.errors import keep_secret, one_line
+from gpt2eval.errors import UsageError, keep_secret, one_line
 from gpt2eval.notices import notify
 
 # Request timeout, conflict, too early, too many requests, and server or gateway errors: the same
@@ -25,7 +26,6 @@ SECRET_VARIABLE = re.compile(
 PROXY_VARIABLE = re.compile(r"(https?|all)_proxy", re.IGNORECASE)
 HUB_SECONDS = 5.0  # within which the Hub must answer a first request
 SILENT_SECONDS = 1.0  # before a notice says what is being waited for
-REMEDY = "without a network, set HF_HUB_OFFLINE=1"
 
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
@@ -115,26 +115,38 @@ def why_unreachable() -> str:
     thread.start()
     thread.join(SILENT_SECONDS)
     if thread.is_alive():
-        notify(f"waiting for {host}, at most {HUB_SECONDS:g} seconds; {REMEDY}")
+        notify(f"waiting for {host}, at most {HUB_SECONDS:g} seconds; HF_HUB_OFFLINE=1 skips this")
         thread.join(HUB_SECONDS)
     return problem
 
 
 @contextmanager
-def hub_or_cache() -> Iterator[str]:
-    """Use only the Hub's cache inside the context if the Hub cannot be reached.
+def hub_access(subject: str, *places: str | None) -> Iterator[None]:
+    """Load from the Hub inside the context; only from its cache where it cannot be reached.
 
-    Yields:
-        Why it cannot be reached, or "".
+    Args:
+        subject: What is loaded; a message starts with it.
+        places: What is loaded from. Nothing is asked if all of them exist on disk.
+
+    Raises:
+        UsageError: If the Hub cannot be reached, and what is loaded is not in its cache.
     """
     from huggingface_hub import constants
 
-    problem = "" if constants.HF_HUB_OFFLINE else why_unreachable()
+    is_local = all(place is None or Path(place).exists() for place in places)
+    problem = "" if is_local or constants.HF_HUB_OFFLINE else why_unreachable()
     if not problem:
-        yield ""
+        yield
         return
     constants.HF_HUB_OFFLINE = True
     try:
-        yield problem
+        yield
+    except (OSError, UsageError) as error:
+        if isinstance(error, UsageError) and not isinstance(error.__cause__, OSError):
+            raise
+        raise UsageError(
+            f"{subject}: {problem}, and it is not in the cache; expected a network, or a local "
+            "folder; HF_HUB_OFFLINE=1 uses the cache without asking"
+        ) from error
     finally:
         constants.HF_HUB_OFFLINE = False

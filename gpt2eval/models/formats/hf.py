@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
+from gpt2eval.http import hub_access
 from gpt2eval.models.engine.causal import CausalModel, assemble, dtype_of
 from gpt2eval.models.formats import safe
 from gpt2eval.models.formats.adapter import merge_adapter
@@ -23,6 +24,7 @@ from gpt2eval.models.formats.checks import (
     check_config,
     check_loaded_weights,
     check_size,
+    check_tokens,
     stored_quantization,
 )
 from gpt2eval.models.formats.devices import (
@@ -67,17 +69,19 @@ def load(
     placement = quantization_arguments(options) | placement_arguments(options)
     if not gguf and Path(name).is_dir():
         check_folder(Path(name))
-    config = _load_config(name, options, gguf)
-    tokenizer = _load_tokenizer(name, options, gguf)
-    arguments = {"dtype": dtype, **placement}
-    if gguf:
-        arguments["gguf_file"] = gguf
-        if getattr(config, "n_ctx", None):
-            arguments["config"] = config  # with the context that `_load_config` corrected
-    model = _load_weights(name, options, arguments)
-    identity = _model_fields(name, model, gguf) | _option_fields(options, model)
-    if options.peft is not None:
-        model, identity["peft"] = merge_adapter(model, options.peft)
+    with hub_access(f"model {name}", name, options.peft):
+        config = _load_config(name, options, gguf)
+        tokenizer = _load_tokenizer(name, options, gguf)
+        check_tokens(name, tokenizer, config)
+        arguments = {"dtype": dtype, **placement}
+        if gguf:
+            arguments["gguf_file"] = gguf
+            if getattr(config, "n_ctx", None):
+                arguments["config"] = config  # with the context that `_load_config` corrected
+        model = _load_weights(name, options, arguments)
+        identity = _model_fields(name, model, gguf) | _option_fields(options, model)
+        if options.peft is not None:
+            model, identity["peft"] = merge_adapter(model, options.peft)
     if not placement:
         model = model.to(device_of(options))
     if called:
@@ -129,7 +133,7 @@ def _load_tokenizer(name: str, options: LoadOptions, gguf: str | None) -> Loaded
     place = str(Path(name) / gguf) if gguf else name
     with expected_errors(
         f"model {name}",
-        *(OSError, ValueError, ImportError),
+        Exception,  # the libraries raise all kinds for a damaged file
         expectation="a tokenizer beside the model, or --tokenizer",
     ):
         return loading.requested_tokenizer(options.tokenizer) or loading.from_place(

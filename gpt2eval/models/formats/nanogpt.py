@@ -33,6 +33,7 @@ BIASES = {  # the biases of a layer, and their sizes in widths
     "mlp.c_proj": 1,
 }
 MAX_LAYERS = 1 << 16
+MAX_IDS = 1 << 31  # more than any vocabulary has, and the first id that int32 cannot hold
 
 
 def load(
@@ -123,4 +124,5 @@ def _load_tokenizer(path: Path, choice: str | None) -> LoadedTokenizer:
 def _is_character(entry: tuple[Any, Any]) -> bool:
     """Return whether a vocabulary entry is one character and its id."""
     character, id_ = entry
-    return isinstance(character, str) and len(character) == 1 and type(id_) is int and id_ >= 0
+    is_character = isinstance(character, str) and len(character) == 1
+    return is_character and type(id_) is int and 0 <= id_ < MAX_IDS
