@@ -102,9 +102,7 @@ def why_unreachable() -> str:
     def ask() -> None:
         nonlocal problem
         try:
-            get_session().head(
-                constants.ENDPOINT, timeout=HUB_SECONDS, follow_redirects=False
-            )
+            get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS, follow_redirects=False)
             problem = ""
         except Exception as error:  # the library raises many types; each means "no answer"
             if "Timeout" not in type(error).__name__:

@@ -90,10 +90,10 @@ class CheckedBackend:
             ) from None
         ids = self._array(method, "ids", fields[0], None, np.integer)
         ends = self._array(method, "ends", fields[1], len(ids), np.integer)
-        if len(ids) and not (0 <= ids.min() and ids.max() <= HIGHEST_ID):
+        if len(ids) and not (ids.min() >= 0 and ids.max() <= HIGHEST_ID):
             raise self._wrong(method, "ids are outside 0 to 2^31 - 1", "token ids")
         is_sorted = (np.diff(ends.astype(np.int64)) >= 0).all()
-        if len(ends) and not (is_sorted and 0 <= ends[0] and ends[-1] <= len(text)):
+        if len(ends) and not (is_sorted and ends[0] >= 0 and ends[-1] <= len(text)):
             raise self._wrong(
                 method, "ends are not positions in the text", "ascending character positions"
             )
@@ -168,9 +168,7 @@ def _member(subject: str, model: Any, member: str) -> Any:
     try:
         return getattr(model, member)
     except AttributeError:
-        raise UsageError(
-            f"{subject}: {type(model).__name__} has no {member}; {EXPECTED}"
-        ) from None
+        raise UsageError(f"{subject}: {type(model).__name__} has no {member}; {EXPECTED}") from None
     except Exception as error:
         raise LoadError(
             f"{subject}: its {member} raised {type(error).__name__}: {one_line(error, 200)}; "

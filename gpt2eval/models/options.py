@@ -49,9 +49,7 @@ class LoadOptions:
         for name in ("api_timeout", "api_max_answer"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
-                raise UsageError(
-                    f"--{name.replace('_', '-')} {value}: expected a number above 0"
-                )
+                raise UsageError(f"--{name.replace('_', '-')} {value}: expected a number above 0")
 
     def reject_unsupported(self, model_name: str, *unsupported: str) -> None:
         """Raise UsageError if an option that a model does not support is set."""

@@ -37,8 +37,8 @@ def check_folder(folder: Path) -> None:
 
     Raises:
         UsageError: If an index names a file outside the folder, a weights file is incomplete or
-            some of an index's files are missing, there are two sets of weights, or the config implies more weights than the
-            weights files have bytes.
+            some of an index's files are missing, there are two sets of weights, or the config
+            implies more weights than the weights files have bytes.
     """
     paths = weight_files(folder)
     for path in paths:

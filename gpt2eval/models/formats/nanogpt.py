@@ -18,6 +18,7 @@ from gpt2eval.models.formats import converted, safe
 from gpt2eval.models.formats.converted import ConvertedCheckpoint, GPT2Sizes, LazyTensor, lazy
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
+from gpt2eval.models.tokenization.gpt2 import gpt2_tokenizer_for
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
 
 SIZES = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size")  # in the order of GPT2Sizes
@@ -111,7 +112,7 @@ def _load_tokenizer(path: Path, choice: str | None) -> LoadedTokenizer:
     """Load the characters of a `meta.pkl`, or a GPT-2 tokenizer."""
     meta = Path(choice) if choice else path.parent / "meta.pkl"
     if not (choice.endswith(".pkl") if choice else meta.is_file()):
-        return loading.gpt2_tokenizer_for(path, choice)
+        return gpt2_tokenizer_for(path, choice)
     content: Any = safe.load_plain_pickle(meta)
     vocabulary = content.get("stoi") if isinstance(content, dict) else None
     if not isinstance(vocabulary, dict) or not all(map(_is_character, vocabulary.items())):

@@ -119,9 +119,10 @@ def _check_shards(folder: Path, one: WeightSet) -> None:
 
 
 def _names(path: Path) -> list[str]:
-    with expected_errors(
-        str(path), OSError, SafetensorError, expectation="a safetensors file"
-    ), safe_open(path, "pt") as file:
+    with (
+        expected_errors(str(path), OSError, SafetensorError, expectation="a safetensors file"),
+        safe_open(path, "pt") as file,
+    ):
         return list(file.keys())
 
 

@@ -12,6 +12,7 @@ from hashlib import sha256
 import numpy as np
 
 from gpt2eval.errors import UsageError, one_line, quoted
+from gpt2eval.http import hub_access
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.server.address import read_address, read_api_key
 from gpt2eval.models.server.answer import SLACK, Echo
@@ -175,9 +176,7 @@ def load(rest: str, options: LoadOptions) -> ApiModel:
     """
     address = read_address(rest)
     name = f"api:{address.name}"
-    options.reject_unsupported(
-        name, "revision", "attn", "device_map", "tp", "peft", "quantization"
-    )
+    options.reject_unsupported(name, "revision", "attn", "device_map", "tp", "peft", "quantization")
     key = read_api_key(options.api_key_file)
     if key and address.authorization:
         raise UsageError(
@@ -193,7 +192,8 @@ def _load_tokenizer(server: Server, choice: str | None) -> LoadedTokenizer:
     if tokenizer := loading.requested_tokenizer(choice) or server_tokenizer(server):
         return tokenizer
     try:
-        return loading.from_place(server.model, choice)
+        with hub_access(server.model, server.model):
+            return loading.from_place(server.model, choice)
     except (OSError, ValueError, UsageError) as error:
         raise UsageError(
             f"model {server.model} of {server.url}: no tokenizer of that name, and the server "

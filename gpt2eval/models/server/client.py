@@ -48,9 +48,7 @@ JSON_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity
 class Server:
     """One model of the server at an address (with or without `/v1`)."""
 
-    def __init__(
-        self, address: Address, key: str | None = None, limits: Limits = Limits()
-    ) -> None:
+    def __init__(self, address: Address, key: str | None = None, limits: Limits = Limits()) -> None:
         self.url = address.url.rstrip("/").removesuffix("/v1")
         self.model = address.model
         self._limits = limits

@@ -184,8 +184,9 @@ def context_length(scorer: Scorer) -> int:
     entries = listing.get("data", []) if isinstance(listing, dict) else []
     for entry in entries:
         limit = entry.get("max_model_len") if isinstance(entry, dict) else None
-        is_usable = type(limit) is int and overhead < limit <= UNBOUNDED
-        if is_usable and (entry.get("id") == server.model or len(entries) == 1):
+        if type(limit) is not int or not overhead < limit <= UNBOUNDED:
+            continue
+        if entry.get("id") == server.model or len(entries) == 1:
             return limit - overhead
     ids = np.resize(scorer.encode(SAMPLE).ids, LONG_PROMPT)
     if scorer.start is not None:

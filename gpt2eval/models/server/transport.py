@@ -106,8 +106,8 @@ def timed_transport(clock: Clock) -> httpx.HTTPTransport:
     A proxy has a transport of its own; there, `read_body` alone looks at the clock.
     """
     transport = httpx.HTTPTransport()
-    pool: Any = transport._pool  # noqa: SLF001
-    pool._network_backend = _TimedBackend(pool._network_backend, clock)  # noqa: SLF001
+    pool: Any = transport._pool
+    pool._network_backend = _TimedBackend(pool._network_backend, clock)
     return transport
 
 
