@@ -63,7 +63,10 @@ def expected_errors(subject: str, *exceptions: type[Exception], expectation: str
         is_expected = isinstance(error, exceptions) or is_panic(error)
         if is_out_of_memory(error) or not is_expected:
             raise
-        raise UsageError(f"{subject}: {one_line(error)}; expected {expectation}") from error
+        problem = one_line(error)
+        if is_panic(error):
+            problem = f"a library panicked ({problem})"
+        raise UsageError(f"{subject}: {problem}; expected {expectation}") from error
 
 
 def load_failure(name: str, dtype: str, error: BaseException) -> UsageError:
