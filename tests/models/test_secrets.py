@@ -146,7 +146,7 @@ def test_an_invalid_key_file_is_not_printed(tmp_path: Path, content: bytes, prob
 
 def test_a_key_in_the_place_of_its_file_is_not_printed() -> None:
     for key in ("sk-canary-123456", "canary/abc+def==", "canary" * 100, "canary\0x"):
-        with pytest.raises(UsageError, match="--api-key-file: .*expected the name of a file") as c:
+        with pytest.raises(UsageError, match=r"--api-key-file: .*expected the name of a file") as c:
             read_api_key(key)
         assert "canary" not in str(c.value)
 
@@ -308,10 +308,8 @@ def test_a_redirect_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     http = ThreadingHTTPServer(("127.0.0.1", 0), Redirecting)
     threading.Thread(target=http.serve_forever, daemon=True).start()
     name = f"api:http://{USER}:{QUOTED}@127.0.0.1:{http.server_address[1]}?k={QUERY}#m"
-    with pytest.raises(UsageError, match="redirects to http://127.0.0.1:9; expected an") as caught:
+    with pytest.raises(UsageError, match=r"redirects to http://127.0.0.1:9; expected an") as caught:
         registry.load_model(name, LoadOptions(tokenizer=WORDS))
     no_canary(str(caught.value))
     http.shutdown()
     http.server_close()
-
-

@@ -263,16 +263,14 @@ def test_origins(start: str, target: str, same: bool) -> None:
         b"\x1b[2Jnot json",
     ],
 )
-def test_answers_that_are_not_json(
-    hostile: Callable[[Behaviour], Hostile], raw: bytes
-) -> None:
+def test_answers_that_are_not_json(hostile: Callable[[Behaviour], Hostile], raw: bytes) -> None:
     def behaviour(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(raw)))
         handler.end_headers()
         handler.wfile.write(raw)
 
-    with pytest.raises(UsageError, match="; expected JSON$") as caught:
+    with pytest.raises(UsageError, match=r"; expected JSON$") as caught:
         hostile(behaviour).server().echo("x", 1)
     assert str(caught.value).isprintable()
 
@@ -294,7 +292,7 @@ LISTS = {"tokens": ["a"], "token_logprobs": [-1.0], "top_logprobs": [{"a": -1.0}
     ],
 )
 def test_lists_of_other_things(change: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="^http://h: .*expected") as caught:
+    with pytest.raises(UsageError, match=r"^http://h: .*expected") as caught:
         parse_lists({"choices": [{"logprobs": LISTS | change}]}, "http://h")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 300
@@ -302,5 +300,5 @@ def test_lists_of_other_things(change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
 def test_limits_are_positive(value: float) -> None:
-    with pytest.raises(UsageError, match="--api-timeout .*: expected a number above 0"):
+    with pytest.raises(UsageError, match=r"--api-timeout .*: expected a number above 0"):
         LoadOptions(api_timeout=value)
