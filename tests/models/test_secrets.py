@@ -47,7 +47,7 @@ class Echoing(FakeServer):
         handler: Any = self.http.RequestHandlerClass
 
         class Handler(handler):
-            def do_POST(self) -> None:
+            def do_POST(self) -> None:  # noqa: N802
                 outer.seen.append((self.path, self.headers.get("Authorization", "")))
                 if outer.fails:
                     message = f"{self.path} \x1b[31m{self.headers}\n{PASSWORD} {KEY}\x07"
@@ -61,7 +61,7 @@ class Echoing(FakeServer):
                 self.path = self.path.partition("?")[0]
                 super().do_POST()
 
-            def do_GET(self) -> None:
+            def do_GET(self) -> None:  # noqa: N802
                 self.path = self.path.partition("?")[0]
                 super().do_GET()
 

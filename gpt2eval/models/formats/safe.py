@@ -54,7 +54,7 @@ def load_plain_pickle(path: Path) -> Any:
         ),
         path.open("rb") as file,
     ):
-        raw = file.read(MAX_PICKLE + 1)
+        raw = file.read(min(path.stat().st_size, MAX_PICKLE) + 1)
         if len(raw) > MAX_PICKLE:
             raise pickle.UnpicklingError(f"larger than {MAX_PICKLE} bytes")
         _check_claims(raw)
