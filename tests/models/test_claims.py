@@ -24,6 +24,7 @@ from gpt2eval.models.formats import safe
 from gpt2eval.models.formats.gguf_header import check_header
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
+from gpt2eval.models.tokenization.claims import check_place
 from gpt2eval.models.tokenization.tiling import TiledEncoder
 from gpt2eval.training import checkpoints
 
@@ -407,3 +408,24 @@ def test_ids_of_a_tokenizer_that_no_row_has(folder: Path, id_: Any) -> None:
         registry.load_model(str(folder), CPU).encode("it was zzz it")
 
     assert "expected" in problem(encode)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("vocab.json", {"a": 0, "b": 2**31}),
+        ("added_tokens.json", {"b": 2**40}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"3000000000": {"content": "b"}}}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"9" * 9999: {"content": "b"}}}),
+        ("tokenizer.json", {"added_tokens": [{"id": 2**31, "content": "b"}]}),
+    ],
+)
+def test_an_id_in_any_file_of_a_tokenizer(folder: Path, name: str, content: Any) -> None:
+    (folder / name).write_text(json.dumps(content))
+    rejected(str(folder), rf"{name}: a token has the id .*; expected ids from 0 to 16,777,215")
+
+
+def test_the_longest_text_of_a_configuration_is_no_id(folder: Path) -> None:
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({"tokenizer_class": "GPT2Tokenizer", "model_max_length": 10**30}))
+    check_place(str(folder))

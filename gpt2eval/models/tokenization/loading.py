@@ -18,6 +18,7 @@ from gpt2eval.http import hub_access
 from gpt2eval.models.formats.quiet import panics_unprinted
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.tokenization.characters import Characters
+from gpt2eval.models.tokenization.claims import check_file, check_place
 from gpt2eval.models.tokenization.fingerprint import CHOICES, choose, fingerprint
 from gpt2eval.models.tokenization.tiling import TiledEncoder
 from gpt2eval.types import Encoding
@@ -103,6 +104,7 @@ def from_vocabulary_and_merges(vocabulary: Path, merges: Path) -> LoadedTokenize
 
     Raises UsageError if they cannot be read as such.
     """
+    check_file(vocabulary)
     with expected_errors(
         str(vocabulary),
         Exception,  # the library raises nothing narrower
@@ -131,8 +133,11 @@ def from_place(
     """
     path = Path(place)
     if path.suffix == ".json" and path.is_file():
+        check_file(path)
         with panics_unprinted():
             return from_backend(tokenizers.Tokenizer.from_file(place))
+    if path.suffix != ".gguf":
+        check_place(place, revision)
     with panics_unprinted():
         return _from_transformers(place, choice, revision, trust_remote_code=trust_remote_code)
 
