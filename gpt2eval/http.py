@@ -140,7 +140,7 @@ def hub_access(subject: str, *places: str | None) -> Iterator[None]:
     try:
         yield
     except (OSError, UsageError) as error:
-        if isinstance(error, UsageError) and not isinstance(error.__cause__, OSError):
+        if not _is_missing(error):
             raise
         raise UsageError(
             f"{subject}: {problem}, and it is not in the cache; expected a network, or a local "
@@ -148,3 +148,11 @@ def hub_access(subject: str, *places: str | None) -> Iterator[None]:
         ) from error
     finally:
         constants.HF_HUB_OFFLINE = False
+
+
+def _is_missing(error: BaseException) -> bool:
+    """Return whether an error comes from a file that is not there, directly or by its causes."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
+        chain.append(cause)
+    return any(isinstance(link, OSError) for link in chain)

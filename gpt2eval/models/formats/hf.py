@@ -13,6 +13,7 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
@@ -79,7 +80,7 @@ def load(
             if getattr(config, "n_ctx", None):
                 arguments["config"] = config  # with the context that `_load_config` corrected
         model = _load_weights(name, options, arguments)
-        identity = _model_fields(name, model, gguf) | _option_fields(options, model)
+        identity = _model_fields(name, model, options, gguf) | _option_fields(options, model)
         if options.peft is not None:
             model, identity["peft"] = merge_adapter(model, options.peft)
     if not placement:
@@ -166,7 +167,7 @@ def _source(options: LoadOptions) -> dict[str, Any]:
     return {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
 
 
-def _model_fields(name: str, model: Any, gguf: str | None) -> dict[str, str]:
+def _model_fields(name: str, model: Any, options: LoadOptions, gguf: str | None) -> dict[str, str]:
     """Return the identity fields that identify the weights."""
     path = Path(name)
     if gguf:
@@ -176,9 +177,28 @@ def _model_fields(name: str, model: Any, gguf: str | None) -> dict[str, str]:
         weights = safe.sha256_of_files([path / "config.json", *weight_files(path)])
         fields = {"name": name, "label": local_label(path)}
     else:
-        weights = str(model.config._commit_hash or "unknown")
+        weights = _commit(name, model, options)
         fields = {"name": name}
     return {**fields, "revision": weights[:8], "weights": weights}
+
+
+def _commit(name: str, model: Any, options: LoadOptions) -> str:
+    """Return the commit on the Hub that a model came from, or "unknown".
+
+    Newer versions of transformers do not note it in the config; the path of a file in the Hub's
+    cache contains it.
+    """
+    if commit := getattr(model.config, "_commit_hash", None):
+        return str(commit)
+    path = cached_file(
+        name,
+        "config.json",
+        revision=options.revision,
+        local_files_only=True,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return extract_commit_hash(path, None) or "unknown"
 
 
 def _option_fields(options: LoadOptions, model: Any) -> dict[str, str]:
