@@ -105,7 +105,10 @@ def evaluate(
     if out is not None:
         store.check_writable(Path(out))
     jobs = _jobs(chosen, files, texts, settings, include)
-    backend = registry.load_model(model, options) if isinstance(model, str) else model
+    if isinstance(model, str):
+        backend = registry.load_model(model, options)
+    else:
+        backend = registry.checked(model)
     writer = None if out is None else Writer(Path(out), registry.identity_of(backend).name)
 
     check = StartCheck(backend)

@@ -139,7 +139,23 @@ Quantization = Annotated[
 ]
 ApiKeyFile = Annotated[
     Optional[str],
-    option(MODEL, metavar="FILE", text="File with the API key for an api: model."),
+    option(MODEL, metavar="FILE", text="File with the API key for an api: model, on one line."),
+]
+ApiTimeout = Annotated[
+    Optional[float],
+    option(
+        MODEL,
+        metavar="SECONDS",
+        text="Time in which an api: server must begin an answer; default: 600.",
+    ),
+]
+ApiMaxAnswer = Annotated[
+    Optional[int],
+    option(
+        MODEL,
+        metavar="BYTES",
+        text="Largest answer of an api: server; default: 8 MiB, and 256 for each byte sent.",
+    ),
 ]
 Out = Annotated[Path, option(OUTPUT, metavar="DIR", text="Folder for results.")]
 Signatures = Annotated[

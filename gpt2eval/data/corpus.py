@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from gpt2eval.config.schema import Archive, Source, Task
+from huggingface_hub import constants
+
+from gpt2eval.config.schema import Archive, Hub, Source, Task
 from gpt2eval.data import download, hub
 from gpt2eval.data.archives import HashingReader, extract_from_stream, unpack
 from gpt2eval.data.cache import Cache, CachedFile, is_published, key_of
@@ -19,6 +21,7 @@ from gpt2eval.data.limits import limit_for, limit_of
 from gpt2eval.data.local import file_of, read_local
 from gpt2eval.data.records import Corpus, checksum_mismatch, parse_corpus
 from gpt2eval.errors import UsageError
+from gpt2eval.http import why_unreachable
 from gpt2eval.settings import Settings
 
 
@@ -151,7 +154,7 @@ def _sources(task: Task, cache: Cache, mirror: str | None) -> Iterator[_SourceRe
     source = task.source
     from_hub: list[_SourceReader] = []
     if source.hub:
-        read_hub = partial(hub.read_source, source.hub)
+        read_hub = partial(_read_hub, source.hub)
         from_hub.append(_SourceReader(f"hub:{source.hub.id}", read_hub))
     from_archive: list[_SourceReader] = []
     if source.archive:
@@ -160,6 +163,13 @@ def _sources(task: Task, cache: Cache, mirror: str | None) -> Iterator[_SourceRe
             from_archive.append(_SourceReader(url, read_archive))
     archive_first = mirror or (source.hub and source.hub.part)
     yield from from_archive + from_hub if archive_first else from_hub + from_archive
+
+
+def _read_hub(source: Hub) -> hub.SourceFile:
+    """Read the published file from the Hub, if the Hub answers at all."""
+    if not constants.HF_HUB_OFFLINE and (problem := why_unreachable()):
+        raise download.UnreachableError(f"{problem}; HF_HUB_OFFLINE=1 skips the attempt")
+    return hub.read_source(source)
 
 
 def _read_archive(archive: Archive, source: Source, url: str, cache: Cache) -> hub.SourceFile:

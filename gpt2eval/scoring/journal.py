@@ -22,6 +22,7 @@ from gpt2eval.files import write_atomic
 from gpt2eval.notices import notify
 from gpt2eval.types import Tally, TokenScores, Units
 
+Inputs = Mapping[str, object]
 # Part of the key: raise it when a chunk's arrays change, and older chunks are scored again.
 FORMAT = 3
 REQUIRED = {"logprobs", "is_greedy"}
@@ -146,6 +147,23 @@ def incomplete(
         if wanted(header.inputs):
             lines += _problems(folder, header.journal, has_result=has_result)
     return lines
+
+
+def missing_chunks(
+    places: Sequence[Path], wanted: Callable[[Inputs], bool]
+) -> list[tuple[str, list[int]]]:
+    """Return a line and the missing numbers for each journal below `places` that lacks chunks."""
+    found = []
+    for path in _journal_files(places):
+        try:
+            header = _read_header(path)
+        except UNREADABLE_HEADER:
+            continue
+        missing = header.journal.missing() if header.journal and wanted(header.inputs) else []
+        if missing:
+            lines = _problems(path.parent.parent, header.journal, has_result=True)
+            found.append((next(lines), missing))
+    return found
 
 
 def _problems(folder: Path, journal: Journal | None, *, has_result: bool) -> Iterator[str]:

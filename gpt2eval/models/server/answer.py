@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, quoted
 
 SLACK = 1e-3  # nats by which a top log-probability may miss the token's own
 
@@ -79,9 +79,11 @@ def parse_lists(answer: Any, url: str) -> Echo:
         tokens = lists["tokens"]
         logprobs = lists["token_logprobs"]
         tops = lists["top_logprobs"]
+        if not all(isinstance(values, list) for values in (tokens, logprobs, tops)):
+            raise TypeError
         lengths = {len(tokens), len(logprobs), len(tops)}
         tops = [{str(k): float(v) for k, v in top.items()} if top else None for top in tops]
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
         problem = str(error) if isinstance(error, KeyError) else "usable logprobs"
         raise UsageError(
             f"{url}: no {problem} in the answer; "
@@ -95,14 +97,14 @@ def parse_lists(answer: Any, url: str) -> Echo:
     for index, value in enumerate(logprobs):
         if value is not None and not _is_logprob(value):
             raise UsageError(
-                f"{url}: the log-probability of token {index} ({tokens[index]!r:.40}) is {value}; "
-                "expected a number of 0 or less"
+                f"{url}: the log-probability of token {index} ({quoted(tokens[index])}) is "
+                f"{quoted(value)[1:-1]}; expected a number of 0 or less"
             )
     return Echo([str(token) for token in tokens], logprobs, tops, hidden=False, generated=None)
 
 
 def _is_logprob(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value <= SLACK
+    return isinstance(value, int | float) and -math.inf < value <= SLACK
 
 
 def usage_count(answer: Any, key: str, default: int) -> int:
@@ -126,7 +128,7 @@ def parse_echo(answer: Any, count: int, url: str) -> Echo:
     for index, value in enumerate(logprobs):
         if index and value is None:
             raise UsageError(
-                f"{url}: no log-probability of token {index} ({lists.tokens[index]!r:.40}); "
+                f"{url}: no log-probability of token {index} ({quoted(lists.tokens[index])}); "
                 "expected one for each token after the first"
             )
     generated = lists.at(shown) if generated_tokens else None

@@ -11,10 +11,12 @@ from hashlib import sha256
 
 import numpy as np
 
-from gpt2eval.errors import UsageError, one_line
+from gpt2eval.errors import UsageError, one_line, quoted
+from gpt2eval.http import hub_access
 from gpt2eval.models.options import LoadOptions
+from gpt2eval.models.server.address import read_address, read_api_key
 from gpt2eval.models.server.answer import Echo, TokenAnswer, choice
-from gpt2eval.models.server.client import Server, read_api_key
+from gpt2eval.models.server.client import Server
 from gpt2eval.models.server.probe import (
     TOLERANCE,
     MisplacedError,
@@ -25,6 +27,7 @@ from gpt2eval.models.server.probe import (
     score_sample,
 )
 from gpt2eval.models.server.tokenizer import server_tokenizer
+from gpt2eval.models.server.transport import Limits
 from gpt2eval.models.tokenization import loading
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
 from gpt2eval.types import Encoding, Ids, ModelIdentity, Request, TokenScores
@@ -142,7 +145,7 @@ class ApiModel:
         generated = echo.generated
         if generated and generated.logprob < generated.highest - TOLERANCE:
             raise MisplacedError(
-                f"{url}: the token it generates ({generated.text!r:.40}) is not its most likely "
+                f"{url}: the token it generates ({quoted(generated.text)}) is not its most likely "
                 "token, so its log-probabilities belong to other tokens; expected a server that "
                 "returns them in place"
             )
@@ -161,7 +164,7 @@ class ApiModel:
         theirs = "" if is_unreadable else text.strip()
         if ours and theirs and ours != theirs:
             raise UsageError(
-                f"{self.server.url}: token {index} is {text!r:.40} on the server, {ours!r:.40} "
+                f"{self.server.url}: token {index} is {quoted(text)} on the server, {ours!r:.40} "
                 "in the tokenizer; expected the server's own tokenizer"
             )
 
@@ -190,16 +193,17 @@ def load(rest: str, options: LoadOptions) -> ApiModel:
     Raises:
         UsageError: If the address is invalid, or the server cannot be used.
     """
-    url, _, model = rest.partition("#")
-    if not model or not url.startswith(("http://", "https://")):
+    address = read_address(rest)
+    name = f"api:{address.name}"
+    options.reject_unsupported(name, "revision", "attn", "device_map", "tp", "peft", "quantization")
+    key = read_api_key(options.api_key_file)
+    if key and address.authorization:
         raise UsageError(
-            f"model api:{rest}: expected api:URL#MODEL, as in api:http://127.0.0.1:8000#gpt2"
+            f"model {name}: --api-key-file, and a user in the URL; expected one of the two"
         )
-    options.reject_unsupported(
-        f"api:{rest}", "revision", "attn", "device_map", "tp", "peft", "quantization"
-    )
-    server = Server(url, model, read_api_key(options.api_key_file))
-    return ApiModel(server, _load_tokenizer(server, options.tokenizer), f"api:{rest}")
+    limits = Limits(options.api_timeout or Limits().seconds, options.api_max_answer)
+    server = Server(address, key, limits)
+    return ApiModel(server, _load_tokenizer(server, options.tokenizer), name)
 
 
 def _load_tokenizer(server: Server, choice: str | None) -> LoadedTokenizer:
@@ -207,7 +211,8 @@ def _load_tokenizer(server: Server, choice: str | None) -> LoadedTokenizer:
     if tokenizer := loading.requested_tokenizer(choice) or server_tokenizer(server):
         return tokenizer
     try:
-        return loading.from_place(server.model, choice)
+        with hub_access(server.model, server.model):
+            return loading.from_place(server.model, choice)
     except (OSError, ValueError, UsageError) as error:
         raise UsageError(
             f"model {server.model} of {server.url}: no tokenizer of that name, and the server "

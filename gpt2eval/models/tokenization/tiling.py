@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.types import Encoding, Ids
 
 # A stray byte: one that is not valid UTF-8. `surrogateescape` decodes it as U+DC80 to U+DCFF.
@@ -111,6 +112,14 @@ class TiledEncoder:
         count toward the token that carries it. A long text is encoded in segments, which gives the
         same tokens.
         """
+        with expected_errors(
+            "the model's tokenizer",
+            Exception,  # the library raises nothing narrower, and may panic
+            expectation="a tokenizer that encodes any text",
+        ):
+            return self._encode(text, specials=specials)
+
+    def _encode(self, text: str, *, specials: bool) -> Encoding:
         self._backend.encode_special_tokens = not specials
         all_ids: list[Ids] = []
         all_widths: list[Ids] = []
