@@ -133,7 +133,12 @@ def _without_needless_repairs(scheme: Scheme, result: Repaired) -> Repaired:
     for omitted in result.dropped[: max(0, trials - len(result.marks))]:
         edits = tuple(sorted((*result.edits, omitted)))
         dropped = tuple(edit for edit in result.dropped if edit != omitted)
-        result = _if_restored(scheme, replace(result, edits=edits, dropped=dropped), result)
+        apart = tuple(m for m in result.marks if not omitted.start <= m <= omitted.end)
+        for marks in dict.fromkeys((apart, result.marks)):
+            better = _if_restored(scheme, replace(result, edits=edits, marks=marks), result)
+            if better is not result:
+                result = replace(better, dropped=dropped)
+                break
     return result
 
 
