@@ -49,12 +49,16 @@ class Detokenizer:
     stays as published. `undo` applies the scheme's own `undo` if detokenizing the outcome gives the
     same text again, and otherwise treats the text as a line left as published. A line for which
     even that is ambiguous is preceded by `ESCAPE`. A scheme declared one-way (`invertible=False`)
-    is applied in full and not checked.
+    is applied in full and not checked. `carries` says that a quote at the end of a line may belong
+    to the next line; see `gpt2eval.text.carry`.
     """
 
-    def __init__(self, name: str, scheme: Scheme, *, invertible: bool = True) -> None:
+    def __init__(
+        self, name: str, scheme: Scheme, *, invertible: bool = True, carries: bool = False
+    ) -> None:
         self.name = name
         self.invertible = invertible
+        self.carries = carries
         self._scheme = scheme
         # Lines repeat: blank lines, headings, and the context that ten choices share.
         self.do = lru_cache(maxsize=4096)(self._do)
@@ -128,9 +132,15 @@ class RoundTrip:
     Attributes:
         lines: Lines seen.
         changed: Lines whose text changed.
-        edits: Edits made.
+        edits: Edits made, including marks.
         dropped: Edits that were proposed but could not be reversed.
         kept: Lines left as published. Result files report it under this name.
+        kept_words: Words in lines left as published.
+        words: Words seen.
+        marked: Other lines whose text contains a mark.
+        marks: Marks in these lines.
+        first: The number of the first line that is kept or marked, from 1, or 0.
+        first_line: That line, as published.
         most_dropped: The dropped edits with the letters around them, and how often each occurs.
     """
 
@@ -139,7 +149,18 @@ class RoundTrip:
     edits: int = 0
     dropped: int = 0
     kept: int = 0
+    kept_words: int = 0
+    words: int = 0
+    marked: int = 0
+    marks: int = 0
+    first: int = 0
+    first_line: str = ""
     most_dropped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def unfit(self) -> int:
+        """Lines that are not in the form that the detokenizer expects: kept or marked."""
+        return self.kept + self.marked
 
     def add(self, line: str, detokenized: DetokenizedLine) -> None:
         """Add one line."""
@@ -147,7 +168,16 @@ class RoundTrip:
         self.changed += detokenized.text != line
         self.edits += len(detokenized.edits)
         self.dropped += len(detokenized.dropped)
-        self.kept += detokenized.as_published
+        words = len(line.split())
+        self.words += words
+        if detokenized.as_published or detokenized.marks:
+            self.kept += detokenized.as_published
+            self.kept_words += words * detokenized.as_published
+            self.marked += detokenized.marks > 0
+            self.marks += detokenized.marks
+            if not self.first:
+                self.first = self.lines
+                self.first_line = line
         for start, end, new in detokenized.dropped:
             # Show the rest of the word on either side: `Corp[ .→.]` rather than the complete line.
             left = line[max(0, start - CONTEXT) : start].rpartition(" ")[2]

@@ -40,7 +40,9 @@ def load_detokenizer(name: str, include: Sequence[Path] = ()) -> Detokenizer | O
         scheme = WholeLine(_import(content.python, path)())
     else:
         scheme = RuleScheme(_rules(content.do, options, path), _rules(content.undo, options, path))
-    return Detokenizer(versioned, scheme, invertible=content.invertible)
+    return Detokenizer(
+        versioned, scheme, invertible=content.invertible, carries=content.carry_quotes
+    )
 
 
 def load_detokenizer_file(path: Path) -> DetokenizerFile:
