@@ -18,8 +18,10 @@ MARK = "\u200b"
 # An edit at most this many characters from a place where `undo` errs may be the cause.
 REACH = 8
 ROUNDS = 12  # of repairs; later ones reach further
+WORK = 1 << 17  # characters read in all rounds on a line, but at least four rounds are made
 # A line with more faults than one per this many characters is not in the form of the scheme.
 SPARSE = 16
+LONG = 1 << 14  # characters of a line on which few rounds can be made
 TRIALS = 1 << 16  # characters that are restored at most to undo needless repairs of a line
 
 
@@ -67,31 +69,33 @@ def repair(scheme: Scheme, line: str) -> Repaired | None:
     result = Repaired(line, tuple(proposed), (), ())
     if restore(scheme, result.text()) == line:
         return result
-    for turn in range(ROUNDS):
+    for turn in range(min(ROUNDS, max(4, WORK // (len(line) + 1)))):
         faults = _faults(scheme, result)
         if not faults:
             return _without_needless_repairs(scheme, result)
         if len(faults) * SPARSE > len(line) + 4 * SPARSE:
             return None
-        result = _repaired_at(faults, result, REACH << max(0, turn - 4))
+        result = _repaired_at(faults, result, REACH << max(0, turn - 4), cautious=len(line) < LONG)
         if 0 in result.marks:
             return None  # nothing stands before a mark there
     return None
 
 
-def _repaired_at(faults: Sequence[Cluster], result: Repaired, reach: int) -> Repaired:
+def _repaired_at(
+    faults: Sequence[Cluster], result: Repaired, reach: int, *, cautious: bool
+) -> Repaired:
     """Return a line with a repair at every fault.
 
-    Edits at a fault are omitted, or else the nearest one in reach; the last resort is a mark.
+    Edits at a fault are omitted, or else the nearest one in reach; the last resort is a mark, or
+    the second one where every round counts.
     """
     omitted: set[Edit] = set()
     marks = set(result.marks)
     for fault in faults:
         causes = result.edits[fault.first.start : fault.first.stop]
-        if not causes:
-            causes = _beside(result.edits, *fault.before, reach)
-        omitted.update(causes)
-        if not causes:
+        beside = () if causes else _beside(result.edits, *fault.before, reach)
+        omitted.update(causes or beside)
+        if not causes and not (cautious and beside):
             marks.add(fault.before[0] or fault.before[1])
     edits = tuple(edit for edit in result.edits if edit not in omitted)
     dropped = tuple(sorted({*result.dropped, *omitted}))

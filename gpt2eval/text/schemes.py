@@ -7,6 +7,7 @@ know files or tasks.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from gpt2eval.text.edits import Edit, apply_edits, compose, trimmed, white_space_edits
@@ -98,10 +99,38 @@ def matches(rule: Swap, line: str) -> Iterable[Edit]:
                 if start >= 0:  # -1: the group did not match
                     yield Edit(start, end, "")
         return
-    has_reference = "\\" in rule.put  # expanding a template without references wastes time
+    pieces = _template(rule.put)
     for match in rule.find.finditer(line):
-        new = match.expand(rule.put) if has_reference else rule.put
+        if pieces is None:
+            new = match.expand(rule.put)
+        else:
+            new = "".join([p if isinstance(p, str) else match[p] or "" for p in pieces])
         yield Edit(match.start(), match.end(), new)
+
+
+REFERENCE = re.compile(r"\\(?:g<(\d+)>|([1-9]\d?)|(\\))")
+
+
+@lru_cache(maxsize=512)
+def _template(put: str) -> tuple[str | int, ...] | None:
+    r"""Return the pieces of a replacement text: literal text, and numbers of groups.
+
+    `re` parses the text again for every match, which takes longer than everything else. None stands
+    for a text with other references or escapes, which `re` must read.
+
+    >>> _template(r" \g<0>@\1\\")
+    (' ', 0, '@', 1, '\\')
+    """
+    if "\\" in REFERENCE.sub("", put):
+        return None
+    pieces: list[str | int] = []
+    done = 0
+    for reference in REFERENCE.finditer(put):
+        number = reference[1] or reference[2]
+        pieces += [put[done : reference.start()], int(number) if number else "\\"]
+        done = reference.end()
+    pieces.append(put[done:])
+    return tuple(piece for piece in pieces if piece != "")
 
 
 class TextScheme(Protocol):
