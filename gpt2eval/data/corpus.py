@@ -16,7 +16,9 @@ from gpt2eval.data import download, hub
 from gpt2eval.data.archives import HashingReader, extract_from_stream, unpack
 from gpt2eval.data.cache import Cache, CachedFile, is_published, key_of
 from gpt2eval.data.records import Corpus, checksum_mismatch, parse_corpus
+from gpt2eval.data.restore import restore
 from gpt2eval.errors import UsageError
+from gpt2eval.notices import notify
 
 
 class FetchedFile(NamedTuple):
@@ -37,8 +39,12 @@ def load_corpus(
     """
     if path:
         file = path / task.source.file.name if path.is_dir() else path
-        corpus = parse_corpus(task, _read_local(task, file), str(file), strict=strict)
-        return replace(corpus, origin=file.name)
+        content, names = restore(task, _read_local(task, file))
+        corpus = parse_corpus(task, content, str(file), strict=strict)
+        if not names:
+            return replace(corpus, origin=file.name)
+        notify(f"{file}: restored to the published form: {', '.join(names)}")
+        return replace(corpus, origin=f"{file.name} (restored: {', '.join(names)})")
     cached, corpus = fetch(task, Cache.at(cache), strict=strict)
     return corpus or parse_corpus(task, cached.content, cached.provenance.origin, strict=strict)
 

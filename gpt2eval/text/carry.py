@@ -82,7 +82,7 @@ class _Speech:
         self._open: dict[str, bool | None] = {"'": None, "''": None}
 
     def passed(self, line: str, following: str) -> str:
-        """Read one line; return the space and the quote that belong to the following line, or ""."""
+        """Read one line; return the space and quote that belong to the next line, or ""."""
         last = LAST_QUOTE.search(line)
         body = line[: last.start()] if last else line
         for match in QUOTE.finditer(body):
