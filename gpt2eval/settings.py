@@ -35,6 +35,8 @@ class Settings:
         tokens: Tokens per forward pass; takes precedence over `batch_size`.
         expected: Signature fields that the protocol must match.
         cache: Folder of the published data.
+        allow_kept: Accept a text of which the detokenizer keeps more than 5 % of the lines as they
+            are; the signature then gives their number.
 
     Examples:
         >>> from dataclasses import replace
@@ -52,6 +54,7 @@ class Settings:
     tokens: int | None = None
     expected: Mapping[str, str] | None = None
     cache: Path | None = None
+    allow_kept: bool = False
 
     def budget(self, context: int, device: str) -> int:
         """Return the number of tokens in a forward pass."""

@@ -8,6 +8,7 @@ import typer
 
 from gpt2eval.cli.options import (
     COMPUTE,
+    AllowKept,
     BatchSize,
     Cache,
     Data,
@@ -55,6 +56,7 @@ def watch(
     cache: Cache = None,
     include: Include = None,
     limit: Limit = None,
+    allow_kept: AllowKept = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
     batch_size: BatchSize = None,

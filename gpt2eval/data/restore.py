@@ -165,9 +165,12 @@ def _with_blank_lines_of_articles(found: Lines) -> Lines:
 
 def _padded(found: Lines) -> Lines:
     """Put a space back at the sides at which no line has one; a blank line is one space."""
-    texts = found.texts()
-    left = " " * (not any(line.startswith(" ") for line in texts))
-    right = " " * (not any(line.endswith(" ") for line in texts))
+    lefts = {line.startswith(" ") for line in found.texts()}
+    rights = {line.endswith(" ") for line in found.texts()}
+    if len(lefts) > 1 or len(rights) > 1:
+        return found
+    left = " " * (lefts == {False})
+    right = " " * (rights == {False})
     lines = [f"{left}{line}{right}" if line.strip() else line or " " for line in found.lines]
     return found.changed("outer blanks", lines)
 

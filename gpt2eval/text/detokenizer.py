@@ -120,7 +120,8 @@ class OneWaySteps:
         steps = [EditedText(text, ())]
         for rule in self._steps:
             before = steps[-1].text
-            edits = tuple(matches(rule, before))
+            # An edit that changes nothing would only hide the positions inside it.
+            edits = tuple(e for e in matches(rule, before) if before[e.start : e.end] != e.new)
             steps.append(EditedText(apply_edits(before, edits), edits))
         return SteppedText(tuple(steps))
 
