@@ -126,12 +126,3 @@ def first_problem(error: "ValidationError") -> str:
     location = ".".join(map(str, first["loc"])) or "content"
     message = first["msg"].removeprefix("Value error, ")  # raised by a validator of ours
     return f"{location}: {message[0].lower()}{message[1:]}"
-
-
-def clean(text: str) -> str:
-    r"""Return a text in which control characters are visible escapes, safe for a terminal.
-
-    >>> clean("\x1b[2J gone?")
-    '\\x1b[2J gone?'
-    """
-    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -23,6 +23,7 @@ from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.start_check import StartCheck
 from gpt2eval.settings import Settings
+from gpt2eval.text import fit
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
 from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.passages import ASK, head
@@ -70,6 +71,8 @@ def measure(
     report = RoundTrip()
     records = head(corpus.records, settings.limit, stream=task.format == "stream")
     passages = prepare(task, records, detokenizer, report)
+    place = f"task {task.full_name}: {corpus.origin}"
+    kept = fit.kept(place, detokenizer, report, allowed=settings.allow_kept)
     encoded, lossy = _encode(model, task, passages)
     if lossy and not settings.allow_lossy:
         _refuse_lossy(task)
@@ -77,7 +80,15 @@ def measure(
     budget = settings.budget(window.context, identity.device)
     words = loader.load_filter(task, include) if isinstance(model, FindsBestWords) else None
     protocol = protocols.fields(
-        task, model, corpus, settings.limit, window, detokenizer, words, lossy=lossy
+        task,
+        model,
+        corpus,
+        settings.limit,
+        window,
+        detokenizer,
+        words,
+        lossy=lossy,
+        kept=kept,
     )
     if settings.expected is not None:
         protocols.check(task, protocol, settings.expected, identity.tokenizer)

@@ -37,6 +37,8 @@ class Settings:
         cache: Folder of the published data.
         max_size: Most bytes that a local file may have or unpack to; by default 2 GiB, or less for
             a small file.
+        allow_kept: Accept a text of which the detokenizer keeps more than 5 % of the lines as they
+            are; the signature then gives their number.
 
     Examples:
         >>> from dataclasses import replace
@@ -55,6 +57,7 @@ class Settings:
     expected: Mapping[str, str] | None = None
     cache: Path | None = None
     max_size: int | None = None
+    allow_kept: bool = False
 
     def budget(self, context: int, device: str) -> int:
         """Return the number of tokens in a forward pass."""

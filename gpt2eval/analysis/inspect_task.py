@@ -11,7 +11,7 @@ from gpt2eval import measurement
 from gpt2eval.config import loader
 from gpt2eval.data import corpus
 from gpt2eval.data.local import Data, file_of, local_files
-from gpt2eval.data.records import scored_lines, scored_texts
+from gpt2eval.data.records import scored_texts
 from gpt2eval.errors import UsageError
 from gpt2eval.settings import Settings
 from gpt2eval.text import passages
@@ -54,9 +54,7 @@ def check(
     local = local_files(files, include)
     text = corpus.load(task, local, Settings(cache=cache, max_size=max_size))
     detokenizer = load_detokenizer(task.detokenizer, include)
-    by_line = isinstance(detokenizer, Detokenizer)
-    pieces = scored_lines(task, text) if by_line else scored_texts(task, text)
-    outcome = check_round_trip(pieces, detokenizer, sample)
+    outcome = check_round_trip(scored_texts(task, text), detokenizer, sample)
     title = f"{task.full_name}: {text.origin}, detokenizer {detokenizer.name}"
     report = "\n".join([title, *_report_lines(outcome, detokenizer)])
     assert not outcome.failures, report
@@ -76,7 +74,9 @@ def _report_lines(outcome: RoundTripCheck, detokenizer: Detokenizer | OneWayStep
         f"  lines changed        {_with_share(counts.changed, counts.lines)}",
         f"  edits applied        {counts.edits:,}",
         f"  edits dropped        {_with_share(counts.dropped, counts.edits + counts.dropped)}",
-        f"  kept as published    {_with_share(counts.kept, counts.lines)}",
+        f"  kept as published    {_with_share(counts.kept, counts.lines)}, "
+        f"{100 * counts.kept_words / max(counts.words, 1):.2f} % of the words",
+        f"  lines with a mark    {_with_share(counts.marked, counts.lines)}",
         f"  round-trip failures  {outcome.failures}{one_way}",
         f"  speed                {speed}",
         *(

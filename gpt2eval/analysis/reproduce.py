@@ -155,9 +155,10 @@ def _apply_signature(settings: Settings, fields: Mapping[str, str]) -> Settings:
     tokens = numbers.pop("tokens", None) if settings.batch_size is None else None
     numbers.pop("tokens", None)
     settings = replace(settings, **numbers)
-    # The signature records that a lossy tokenizer was allowed.
+    # The signature records that a lossy tokenizer, and that kept lines, were allowed.
     allow_lossy = settings.allow_lossy or "tokens" in fields
-    return replace(settings, tokens=tokens, allow_lossy=allow_lossy)
+    allow_kept = settings.allow_kept or "(kept " in fields.get("detok", "")
+    return replace(settings, tokens=tokens, allow_lossy=allow_lossy, allow_kept=allow_kept)
 
 
 def _check_unit(fields: Mapping[str, str], measured: Sequence[Result]) -> None:

@@ -95,6 +95,14 @@ Limit = Annotated[
     Optional[int],
     option(PROTOCOL, metavar="N", text="Only the first N records (for a stream: lines)."),
 ]
+AllowKept = Annotated[
+    bool,
+    flag(
+        PROTOCOL,
+        "allow-kept",
+        "Accept text of which the detokenizer keeps more than 5 % of the lines as they are.",
+    ),
+]
 BatchSize = Annotated[
     Optional[int],
     option(

@@ -8,6 +8,7 @@ import typer
 
 from gpt2eval.cli.options import (
     COMPUTE,
+    AllowKept,
     BatchSize,
     Cache,
     Data,
@@ -57,6 +58,7 @@ def watch(
     max_size: MaxSize = None,
     include: Include = None,
     limit: Limit = None,
+    allow_kept: AllowKept = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
     batch_size: BatchSize = None,

@@ -20,8 +20,10 @@ from gpt2eval.data.cache import Cache, CachedFile, is_published, key_of
 from gpt2eval.data.limits import limit_for, limit_of
 from gpt2eval.data.local import file_of, read_local
 from gpt2eval.data.records import Corpus, checksum_mismatch, parse_corpus
+from gpt2eval.data.restore import restore
 from gpt2eval.errors import UsageError
 from gpt2eval.http import why_unreachable
+from gpt2eval.notices import notify
 from gpt2eval.settings import Settings
 
 
@@ -59,8 +61,12 @@ def load_corpus(
     """
     if path:
         file = path / task.source.file.name if path.is_dir() else path
-        corpus = parse_corpus(task, read_local(task, file, max_size), str(file), strict=strict)
-        return replace(corpus, origin=file.name)
+        content, names = restore(task, read_local(task, file, max_size))
+        corpus = parse_corpus(task, content, str(file), strict=strict)
+        if not names:
+            return replace(corpus, origin=file.name)
+        notify(f"{file}: restored to the published form: {', '.join(names)}")
+        return replace(corpus, origin=f"{file.name} (restored: {', '.join(names)})")
     cached, corpus = fetch(task, Cache.at(cache), strict=strict)
     return corpus or parse_corpus(task, cached.content, cached.provenance.origin, strict=strict)
 

@@ -133,13 +133,14 @@ def _verified(
     for name, task in {t.detokenizer: t for t in required.tasks if t.detokenizer}.items():
         detokenizer = load_detokenizer(name, include)
         if isinstance(detokenizer, Detokenizer) and detokenizer.invertible:
-            lines = records.scored_lines(task, corpora[task.format])
-            if failures := roundtrip.check_round_trip(lines, detokenizer).failures:
+            texts = records.scored_texts(task, corpora[task.format])
+            outcome = roundtrip.check_round_trip(texts, detokenizer)
+            if outcome.failures:
                 raise UsageError(
-                    f"detokenizer {detokenizer.name}: {failures} of {len(lines)} lines "
-                    "fail the round trip"
+                    f"detokenizer {detokenizer.name}: {outcome.failures} of "
+                    f"{outcome.report.lines} lines fail the round trip"
                 )
-            facts.append(f"{detokenizer.name}: {len(lines):,} lines pass the round trip")
+            facts.append(f"{detokenizer.name}: {outcome.report.lines:,} lines pass the round trip")
     return "; ".join(dict.fromkeys(facts))
 
 

@@ -132,9 +132,3 @@ def scored_texts(task: Task, corpus: Corpus) -> list[str]:
         choices = passages.ASK[task.ask](record)
         texts.append(next(passage for passage in choices if passage.right).text)
     return texts
-
-
-def scored_lines(task: Task, corpus: Corpus) -> list[str]:
-    """Return the lines of the scored texts, which a detokenizer transforms one at a time."""
-    texts = scored_texts(task, corpus)
-    return [line for text in texts for line in text.removesuffix("\n").split("\n")]

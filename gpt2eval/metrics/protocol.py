@@ -115,14 +115,18 @@ def fields(
     words: Filter | None,
     *,
     lossy: bool,
+    kept: str = "",
 ) -> ProtocolFields:
-    """Return the protocol by which a task is measured."""
+    """Return the protocol by which a task is measured.
+
+    `kept` says how many lines the detokenizer kept as published, if they are many.
+    """
     filtered = f"{words.name}.w{words.width}.d{words.depth}" if words else "none"
     return ProtocolFields(
         data=corpus.sha256[:8] + ("" if corpus.published else "!"),
         ask=task.ask,
         records=task.format if task.ask == "everything" and task.format != "stream" else None,
-        detok=detokenizer.name + MARKS.get((type(detokenizer), detokenizer.invertible), "")
+        detok=detokenizer.name + MARKS.get((type(detokenizer), detokenizer.invertible), "") + kept
         if detokenizer
         else "none",
         lead=None if task.lead is None else repr(task.lead).strip("'"),

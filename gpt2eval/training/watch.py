@@ -38,6 +38,7 @@ SCORING_SETTINGS = (
     "batch_size",
     "tokens",
     "allow_lossy",
+    "allow_kept",
     "dtype",
     "attn",
     "tokenizer",
