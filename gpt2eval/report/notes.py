@@ -10,7 +10,7 @@ from gpt2eval.report.labels import RowName
 
 
 def notes(results: Sequence[Result]) -> list[str]:
-    """Return a line for unpublished data, missing stop-word filters, and skipped tokens."""
+    """Return a line for each caveat: the data, the filter, skipped tokens, missing intervals."""
     return [
         *_unpublished(results),
         *(
@@ -29,7 +29,18 @@ def notes(results: Sequence[Result]) -> list[str]:
             for r in results
             if r.tally.straddling
         ),
+        *_without_interval(results),
     ]
+
+
+def _without_interval(results: Sequence[Result]) -> list[str]:
+    """Return a line for each reason why numbers have no interval."""
+    tasks: dict[str, list[str]] = {}
+    for result in results:
+        for reason in {m.why_no_interval: None for m in result.metrics.values()}:
+            if reason and result.full_name not in tasks.setdefault(reason, []):
+                tasks[reason].append(result.full_name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in tasks.items()]
 
 
 def _unpublished(results: Sequence[Result]) -> list[str]:
