@@ -71,16 +71,19 @@ def independent_blocks(residuals: Values) -> int:
     541-559, for the average of the lowest frequencies; Andrews 1991, Econometrica 59, 817-858,
     for choosing their number by an autoregressive model.
     """
-    blocks = min(len(residuals), FINEST)
+    # Blocks of equal length: unequal ones would look like noise.
+    length = -(-len(residuals) // FINEST)
+    blocks = len(residuals) // length
     if blocks < FEWEST:
         return blocks
+    residuals = residuals[: blocks * length]
     most = max(blocks // 4, 8)
     model = autoregression(merged(residuals, blocks))
     number = np.arange(1, most + 1)
     average = np.cumsum(_relative_spectrum(model, number / (2 * blocks))) / number
     too_low = np.flatnonzero(average < 1 - BIAS)
     if len(too_low):
-        return min(4 * int(too_low[0]), blocks)
+        return min(max(4 * int(too_low[0]), 1), blocks)
     too_high = np.flatnonzero(average > 1 + EXCESS)
     # A spectrum that rises makes intervals too wide, never too narrow: it is no reason for none.
     return min(max(4 * int(too_high[0]), 32), blocks) if len(too_high) else blocks

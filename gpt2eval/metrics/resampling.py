@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 from gpt2eval.metrics.dependence import (
     FEWEST,
     Values,
-    bounds,
     clearly_dependent,
     independent_blocks,
+    merged,
 )
 from gpt2eval.metrics.intervals import student
 
-RESAMPLES = 1999
+RESAMPLES = 999
 SEED = 2019
 CELLS = 2_000_000  # drawn at once, to bound memory
-MOST_DRAWN = 5_000_000  # above this there are fewer resamples
+MOST_DRAWN = 2_000_000  # above this there are fewer resamples
+MOST_UNITS = 5000  # above this adjacent independent units are drawn together
 DOMINANT = 0.9  # share of the squared residuals with which one unit decides alone
 SERIAL = 7  # blocks per cosine
 
@@ -73,12 +74,12 @@ def rate_interval(
         starts = np.flatnonzero(np.diff(clusters, prepend=clusters[0] - 1))
         nats, units = (np.add.reduceat(values, starts) for values in (nats, units))
     rate = math.fsum(nats) / math.fsum(units)
-    residuals = nats - rate * units
-    if not serial and (len(nats) < FEWEST or not clearly_dependent(residuals)):
+    # The variance grows about as the units: scaled so, long and short entries look alike.
+    scaled = (nats - rate * units) / np.sqrt(np.maximum(units, units.mean() / 10))
+    if not serial and (len(nats) < FEWEST or not clearly_dependent(scaled)):
         return _interval(nats, units, rate, in_blocks=False)
-    starts = bounds(len(nats), independent_blocks(residuals))
-    nats, units = (np.add.reduceat(values, starts) for values in (nats, units))
-    return _interval(nats, units, rate, in_blocks=True)
+    blocks = independent_blocks(scaled)
+    return _interval(merged(nats, blocks), merged(units, blocks), rate, in_blocks=True)
 
 
 def _interval(nats: Values, units: Values, rate: float, *, in_blocks: bool) -> RateInterval:
@@ -145,19 +146,36 @@ def _quantiles(residuals: Values, units: Values, waves: Values | None) -> tuple[
 
 def _studentized(residuals: Values, units: Values, waves: Values | None) -> Values:
     """Return (rate* - rate) / error* of each bootstrap sample."""
-    count = len(residuals)
+    count = min(len(residuals), MOST_UNITS)
+    residuals, units = merged(residuals, count), merged(units, count)
     random = np.random.default_rng(SEED)
-    resamples = min(RESAMPLES, max(MOST_DRAWN // count, 199))
+    resamples = min(RESAMPLES, MOST_DRAWN // count)
     result: list[Values] = []
     rows = max(CELLS // count, 1)
     for first in range(0, resamples, rows):
         shape = (min(rows, resamples - first), count)
         drawn = random.integers(count, size=shape, dtype=np.int32)
-        sampled = residuals[drawn]
-        sampled_units = units[drawn]
-        deviations = sampled.sum(1) / sampled_units.sum(1)
-        sampled -= deviations[:, None] * sampled_units
-        errors = _errors(sampled, waves) / sampled_units.sum(1)
+        total, errors = _sums(residuals, units, drawn, waves)
         # A sample of one unit, drawn again and again, has no error; it says nothing.
-        result.append(np.divide(deviations, errors, out=np.zeros_like(errors), where=errors > 0))
+        result.append(np.divide(total, errors, out=np.zeros_like(errors), where=errors > 0))
     return np.concatenate(result)
+
+
+def _sums(
+    residuals: Values, units: Values, drawn: NDArray[np.int32], waves: Values | None
+) -> tuple[Values, Values]:
+    """Return the sum of each sample's residuals, and its standard error in that sample."""
+    if waves is not None:
+        sampled, sampled_units = residuals[drawn], units[drawn]
+        total = sampled.sum(1)
+        rates = total / sampled_units.sum(1)
+        return total, _errors(sampled - rates[:, None] * sampled_units, waves)
+    rows, count = drawn.shape
+    # How often each unit is in each sample; then the sums are a matrix product.
+    cells = drawn + count * np.arange(rows)[:, None]
+    times = np.bincount(cells.ravel(), minlength=rows * count).reshape(rows, count)
+    terms = np.stack([residuals, units, residuals**2, residuals * units, units**2], axis=1)
+    total, total_units, squares, products, squared_units = (times.astype(np.float64) @ terms).T
+    rates = total / total_units
+    squares = squares - 2 * rates * products + rates**2 * squared_units
+    return total, np.sqrt(np.maximum(squares, 0) * count / (count - 1))
