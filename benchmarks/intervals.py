@@ -102,9 +102,9 @@ def settings() -> Iterator[Setting]:
     for size in (60, 200):
         name = f"{size} articles, effect twice the noise"
         yield Setting(name, 40 * size, normal, articles=40, effect=2)
-    yield Setting(
-        "60 articles, AR(1) 0.9 inside", 2400, partial(autoregressive, r=0.9), articles=40
-    )
+    for r in (0.9, 0.97):
+        noise = partial(autoregressive, r=r)
+        yield Setting(f"60 articles, AR(1) {r} in and across", 3000, noise, articles=50)
     for size, spread in ((60, 1.0), (100, 1.5)):
         yield Setting(f"{size} records, sizes' log sd {spread}", size, normal, spread=spread)
     heavy: dict[str, Noise] = {

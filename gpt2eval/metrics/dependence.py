@@ -14,7 +14,7 @@ ORDER = 10  # highest order of the autoregressive model
 FEWEST = 30  # independent units below which no interval is given
 BIAS = 0.08  # share of the long-run variance that a block length may miss
 EXCESS = 0.15  # share by which a block length may overstate it
-CLEAR = 4.0  # standard deviations at which a correlation of neighbours is beyond doubt
+CLEAR = 3.0  # standard deviations at which a correlation of neighbours is beyond doubt
 
 Values = NDArray[np.float64]
 

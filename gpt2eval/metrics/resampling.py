@@ -25,7 +25,8 @@ CELLS = 2_000_000  # drawn at once, to bound memory
 MOST_DRAWN = 2_000_000  # above this there are fewer resamples
 MOST_UNITS = 5000  # above this adjacent independent units are drawn together
 DOMINANT = 0.9  # share of the squared residuals with which one unit decides alone
-SERIAL = 7  # blocks per cosine
+BLOCKS_PER_COSINE = 7
+CLUSTERS_PER_COSINE = 3  # neighbouring articles are nearly independent
 
 
 class RateInterval(NamedTuple):
@@ -55,7 +56,8 @@ def rate_interval(
         nats: Nats of each entry, or differences of nats, in text order.
         units: Count of the denominator in each entry.
         clusters: Non-decreasing number of each entry's cluster (an article); entries of one
-            cluster are resampled together. By default each entry is its own.
+            cluster are resampled together, and neighbouring clusters may be weakly correlated. By
+            default each entry is its own, and independent of the others.
         serial: The entries are adjacent parts of one text, so their residuals
             nats - rate * units may be autocorrelated: resample blocks of them. Entries or
             clusters that are not serial are treated so only if they are clearly dependent.
@@ -77,12 +79,16 @@ def rate_interval(
     # The variance grows about as the units: scaled so, long and short entries look alike.
     scaled = (nats - rate * units) / np.sqrt(np.maximum(units, units.mean() / 10))
     if not serial and (len(nats) < FEWEST or not clearly_dependent(scaled)):
-        return _interval(nats, units, rate, in_blocks=False)
+        waves = None if clusters is None else cosines(len(nats), CLUSTERS_PER_COSINE)
+        return _interval(nats, units, rate, waves, in_blocks=False)
     blocks = independent_blocks(scaled)
-    return _interval(merged(nats, blocks), merged(units, blocks), rate, in_blocks=True)
+    waves = cosines(blocks, BLOCKS_PER_COSINE)
+    return _interval(merged(nats, blocks), merged(units, blocks), rate, waves, in_blocks=True)
 
 
-def _interval(nats: Values, units: Values, rate: float, *, in_blocks: bool) -> RateInterval:
+def _interval(
+    nats: Values, units: Values, rate: float, waves: Values | None, *, in_blocks: bool
+) -> RateInterval:
     count = len(nats)
     none = RateInterval(rate, None, None, count, in_blocks)
     if count < FEWEST:
@@ -94,18 +100,17 @@ def _interval(nats: Values, units: Values, rate: float, *, in_blocks: bool) -> R
         return RateInterval(rate, 0.0, (rate, rate), count, in_blocks)
     if squares.max() > DOMINANT * total:
         return none
-    waves = cosines(count) if in_blocks else None
     error = float(_errors(residuals[None], waves)[0]) / math.fsum(units)
     low, high = _quantiles(residuals, units, waves)
     return RateInterval(rate, error, (rate - high * error, rate - low * error), count, in_blocks)
 
 
-def cosines(count: int) -> Values:
-    """Return the lowest cosines on `count` points, orthonormal, as columns; one per `SERIAL`.
+def cosines(count: int, share: int) -> Values:
+    """Return the lowest cosines on `count` points, orthonormal, as columns; one per `share` points.
 
     The mean square of a sequence's coefficients on them estimates its long-run variance.
     """
-    numbers = np.arange(1, max(round(count / SERIAL), 5) + 1)
+    numbers = np.arange(1, max(round(count / share), 5) + 1)
     angles = np.outer(np.arange(count) + 0.5, numbers) * np.pi / count
     return math.sqrt(2 / count) * np.cos(angles)
 
