@@ -15,12 +15,13 @@ class Clusters(NamedTuple):
     Attributes:
         name: What it is, in the singular: `record`, `document`, `article`.
         numbers: Non-decreasing number of each tally's cluster; None if each tally is its own.
-        serial: The tallies are parts of one text without clusters, so blocks are resampled.
+        serial: Whether the tallies are parts of one text without clusters, so that blocks of them
+            are resampled; None if that is unknown.
     """
 
     name: str
     numbers: NDArray[np.int64] | None = None
-    serial: bool = False
+    serial: bool | None = False
 
 
 def clusters(scored: Sequence[Scored], parts: Sequence[Tally], record: str = "record") -> Clusters:
@@ -45,7 +46,7 @@ def is_stream(parts: Sequence[Tally]) -> bool:
 def block_name(by: Clusters, parts: Sequence[Tally], blocks: int) -> str:
     """Return the name of one of the blocks that a text or its clusters are cut into.
 
-    >>> block_name(Clusters("record"), [Tally(records=1)] * 400, 80)
+    >>> block_name(Clusters("record", serial=None), [Tally(records=1)] * 400, 80)
     'block of 5 records'
     """
     name, number = by.name, len(parts)

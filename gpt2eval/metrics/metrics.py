@@ -123,8 +123,8 @@ def measure(
         name: Name of the metric.
         parts: Tallies of the task's records or parts.
         unit: Denominator of `ppl`; the other metrics have a fixed one.
-        independent: What the interval takes to be independent; by default the tallies, or blocks
-            of them if only the first one counts a record.
+        independent: What the interval takes to be independent. By default the tallies, or blocks
+            of them if only the first one counts a record or if they are clearly dependent.
 
     Raises:
         UsageError: If the denominator's count is zero.
@@ -135,7 +135,7 @@ def measure(
     units = sum(counts)
     if not units:
         raise UsageError(f"{name}: the text has no {unit} to divide by; expected at least one")
-    by = independent or Clusters("record", serial=is_stream(parts))
+    by = independent or Clusters("record", serial=is_stream(parts) or None)
     if name in ACCURACIES:
         correct = sum(getattr(t, ACCURACIES[name]) for t in parts)
         low, high = wilson(correct, units)

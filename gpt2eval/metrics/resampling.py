@@ -48,7 +48,11 @@ class RateInterval(NamedTuple):
 
 
 def rate_interval(
-    nats: Values, units: Values, clusters: NDArray[np.int64] | None = None, *, serial: bool = False
+    nats: Values,
+    units: Values,
+    clusters: NDArray[np.int64] | None = None,
+    *,
+    serial: bool | None = None,
 ) -> RateInterval:
     """Return the interval of sum(nats) / sum(units).
 
@@ -58,9 +62,9 @@ def rate_interval(
         clusters: Non-decreasing number of each entry's cluster (an article); entries of one
             cluster are resampled together, and neighbouring clusters may be weakly correlated. By
             default each entry is its own, and independent of the others.
-        serial: The entries are adjacent parts of one text, so their residuals
-            nats - rate * units may be autocorrelated: resample blocks of them. Entries or
-            clusters that are not serial are treated so only if they are clearly dependent.
+        serial: Whether the entries are adjacent parts of one text, so that their residuals
+            nats - rate * units may be autocorrelated, and blocks of them are resampled. By
+            default blocks are resampled if neighbours are correlated beyond doubt.
 
     Returns:
         The interval. It is None for fewer than 30 independent units, and if one unit has over
@@ -78,7 +82,9 @@ def rate_interval(
     rate = math.fsum(nats) / math.fsum(units)
     # The variance grows about as the units: scaled so, long and short entries look alike.
     scaled = (nats - rate * units) / np.sqrt(np.maximum(units, units.mean() / 10))
-    if not serial and (len(nats) < FEWEST or not clearly_dependent(scaled)):
+    if serial is None:
+        serial = len(nats) >= FEWEST and clearly_dependent(scaled)
+    if not serial:
         waves = None if clusters is None else cosines(len(nats), CLUSTERS_PER_COSINE)
         return _interval(nats, units, rate, waves, in_blocks=False)
     blocks = independent_blocks(scaled)
