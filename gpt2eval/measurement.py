@@ -14,8 +14,9 @@ from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import metrics
 from gpt2eval.metrics import protocol as protocols
+from gpt2eval.metrics.clusters import clusters
 from gpt2eval.metrics.protocol import ProtocolFields
-from gpt2eval.metrics.result import DataIdentity, Figures, Result, RoundTripCounts
+from gpt2eval.metrics.result import DataIdentity, Estimate, Figures, Result, RoundTripCounts
 from gpt2eval.metrics.signature import signature
 from gpt2eval.metrics.start_loss import start_loss
 from gpt2eval.models import registry
@@ -26,7 +27,7 @@ from gpt2eval.settings import Settings
 from gpt2eval.text import fit
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
 from gpt2eval.text.loader import load_detokenizer
-from gpt2eval.text.passages import ASK, head
+from gpt2eval.text.passages import ask, head
 from gpt2eval.text.prepare import detokenize_passage
 from gpt2eval.types import (
     Encoded,
@@ -41,6 +42,8 @@ from gpt2eval.types import (
     Tally,
 )
 from gpt2eval.version import __version__
+
+RECORDS = {"pages": "article", "documents": "document"}  # what a record is, by format
 
 
 class Measurement(NamedTuple):
@@ -101,7 +104,10 @@ def measure(
     parts = metrics.tallies(outcome.passages, per_token=task.normalize == "tokens")
     if opened:
         opened.write_tallies(parts)
-    result = _result(task, corpus, protocol, identity, parts, report, outcome.nll_sha256)
+    record = RECORDS.get(task.format, "record")
+    independent = clusters(outcome.passages, parts, record)
+    estimates = [metrics.measure(name, parts, task.unit, independent) for name in task.metrics]
+    result = _result(task, corpus, protocol, identity, parts, estimates, report, outcome.nll_sha256)
     if check:
         result = replace(result, start_loss=start_loss(check, task, model, window, work, opened))
     return Measurement(result, parts)
@@ -158,7 +164,7 @@ def prepare(
             report=report if passage.right else None,
         )
         for record in records
-        for passage in ASK[task.ask](record)
+        for passage in ask(task.ask, record, alone=len(records) == 1)
     ]
 
 
@@ -187,15 +193,15 @@ def _result(
     protocol: ProtocolFields,
     identity: ModelIdentity,
     parts: Sequence[Tally],
+    estimates: Sequence[Estimate],
     report: RoundTrip,
     nll_sha256: str,
 ) -> Result:
     signed = {}
-    for name in task.metrics:
-        estimate = metrics.measure(name, parts, task.unit)
+    for estimate in estimates:
         unit = f"{estimate.unit}@{estimate.units}"
         line = signature(task.full_name, protocol.stated(), unit, identity, __version__)
-        signed[name] = estimate.signed(line)
+        signed[estimate.name] = estimate.signed(line)
     return Result(
         task=task.name,
         variant=task.variant,

@@ -67,7 +67,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A text to score, in adjacent `parts`.
+    """A text to score, in adjacent `parts`; `articles` are the numbers of those that begin one.
 
     A question yields one passage per choice, of which one is `right`.
     """
@@ -77,6 +77,7 @@ class Passage:
     parts: tuple[Part, ...]
     choice: int = 0
     right: bool = True
+    articles: tuple[int, ...] = ()
 
 
 class Encoding(NamedTuple):

@@ -7,7 +7,7 @@ from operator import getitem
 from typing import Any
 
 from gpt2eval.errors import UsageError
-from gpt2eval.text.passages import BLANK
+from gpt2eval.text.passages import BLANK, is_title
 from gpt2eval.types import Record
 
 
@@ -54,9 +54,7 @@ def _pages(text: str, _: str) -> Iterator[Record]:
     index = 0
     page: list[str] = []
     for line in text.split("\n"):
-        # Two or more "=" pairs mark a section inside an article; only "= Title =" begins one.
-        heading = line.replace("= = =", "===").replace("= =", "==").strip()
-        if heading.startswith("= ") and heading.endswith(" ="):
+        if is_title(line):
             if "".join(page).strip():
                 yield Record(index, "\n".join(page))
                 index += 1

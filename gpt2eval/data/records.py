@@ -129,6 +129,6 @@ def scored_texts(task: Task, corpus: Corpus) -> list[str]:
     """Return the text of each record's right passage, as published."""
     texts = []
     for record in corpus.records:
-        choices = passages.ASK[task.ask](record)
+        choices = passages.ask(task.ask, record, alone=False)
         texts.append(next(passage for passage in choices if passage.right).text)
     return texts

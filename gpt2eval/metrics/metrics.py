@@ -1,7 +1,7 @@
 """Convert scored passages to tallies, and tallies to metrics with 95 % intervals.
 
-A metric is a formula of sums over tallies, so the bootstrap resamples the tallies: one per record,
-or one per part if the task is a single stream. Does not know models, texts or tasks.
+A metric is a formula of sums over tallies, so intervals follow from the tallies alone: one per
+record, or one per part if the task is a single stream. Does not know models, texts or tasks.
 """
 
 import math
@@ -12,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt2eval.errors import UsageError
-from gpt2eval.metrics.intervals import resampled_rates, wilson
-from gpt2eval.metrics.result import Estimate
+from gpt2eval.metrics.clusters import Clusters, block_name, is_stream
+from gpt2eval.metrics.intervals import wilson
+from gpt2eval.metrics.resampling import rate_interval
+from gpt2eval.metrics.result import Estimate, Interval
 from gpt2eval.types import Scored, Tally
 
 ACCURACIES = {
@@ -114,7 +116,9 @@ def count(tally: Tally, unit: str) -> int:
     }[unit]
 
 
-def measure(name: str, parts: Sequence[Tally], unit: str) -> Estimate:
+def measure(
+    name: str, parts: Sequence[Tally], unit: str, independent: Clusters | None = None
+) -> Estimate:
     """Compute one metric of a task from its tallies.
 
     With nats = the sum of -ln p(token), and all counts summed over the tallies:
@@ -127,36 +131,44 @@ def measure(name: str, parts: Sequence[Tally], unit: str) -> Estimate:
         acc             100 * correct / records, with the task's stop-word filter if it has one
         acc_unfiltered  100 * correct / records, without the filter
 
-    Intervals have a level of 95 %: Wilson's for accuracies; for the other metrics, the 2.5th and
-    97.5th percentiles of 2,000 bootstrap samples of the tallies (seed 2019), or None for a single
-    tally. Source: Radford et al. 2019, section 3.
+    Intervals have a level of 95 %. Accuracies have Wilson's, for any number of records, which are
+    taken to be independent. Other metrics have that of `resampling.rate_interval`, or None for
+    fewer than 30 independent units. Source of the metrics: Radford et al. 2019, section 3.
 
     Args:
         name: Name of the metric.
         parts: Tallies of the task's records or parts.
         unit: Denominator of `ppl`; the other metrics have a fixed one.
+        independent: What the interval takes to be independent. By default the tallies, or blocks
+            of them if only the first one counts a record or if they are clearly dependent.
 
     Raises:
         UsageError: If the denominator's count is zero.
     """
     unit = FIXED_UNITS.get(name, unit)
     nats = math.fsum(t.nats for t in parts)
-    units = sum(count(t, unit) for t in parts)
+    counts = [count(t, unit) for t in parts]
+    units = sum(counts)
     if not units:
         raise UsageError(f"{name}: the text has no {unit} to divide by; expected at least one")
+    by = independent or Clusters("record", serial=is_stream(parts) or None)
     if name in ACCURACIES:
         correct = sum(getattr(t, ACCURACIES[name]) for t in parts)
         low, high = wilson(correct, units)
-        return Estimate(name, 100 * correct / units, (100 * low, 100 * high), unit, units)
-    rates = resampled_rates(
-        np.array([t.nats for t in parts]), np.array([count(t, unit) for t in parts])
-    )
-    value = nats / units
-    if rates is None:
-        return Estimate(name, _scaled(name, value), None, unit, units)
-    low, high = (float(rate) for rate in np.percentile(rates, [2.5, 97.5]))
-    interval = (_scaled(name, min(low, value)), _scaled(name, max(high, value)))
-    return Estimate(name, _scaled(name, value), interval, unit, units)
+        interval = (100 * low, 100 * high)
+        return Estimate(name, 100 * correct / units, interval, unit, units, by.name, units)
+    rate = nats / units
+    values = np.array([t.nats for t in parts])
+    found = rate_interval(values, np.array(counts, np.float64), by.numbers, serial=by.serial)
+    interval = found.interval and _around(name, rate, found.interval)
+    resampled = block_name(by, parts, found.resampled) if found.in_blocks else by.name
+    return Estimate(name, _scaled(name, rate), interval, unit, units, resampled, found.resampled)
+
+
+def _around(name: str, rate: float, interval: Interval) -> Interval:
+    """Return the interval on the metric's scale; it contains the metric, and no rate is below 0."""
+    low, high = interval
+    return _scaled(name, min(max(low, 0.0), rate)), _scaled(name, max(high, rate))
 
 
 def _scaled(name: str, rate: float) -> float:

@@ -4,6 +4,7 @@ A scheme may be wrong for some lines; `gpt2eval.text.detokenizer` checks it on e
 know files or tasks.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
