@@ -128,6 +128,17 @@ def test_the_best_whole_word_outside_the_list_decides(
     assert (result.acc, result.acc_unfiltered) == (acc, greedy)
 
 
+def test_a_backend_that_counts_no_ties_resumes(tmp_path: Path) -> None:
+    path = tmp_path / "lambada_test.jsonl"
+    path.write_text('{"text": "he he table"}\n')
+    first, again = (
+        evaluate(Spelled(PIANO), ["lambada"], data={"lambada": path}, out=tmp_path / "out")[0]
+        for _ in range(2)
+    )
+    assert first.tally == again.tally
+    assert (again.tally.ties, again.tally.correct, again.tally.unfiltered) == (0, 1, 0)
+
+
 def test_the_cases_are_what_an_exhaustive_search_finds() -> None:
     banned = load_filter(load_task("lambada"))
     assert banned
