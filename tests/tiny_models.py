@@ -1,0 +1,117 @@
+"""Tiny random models of every causal-LM architecture that the installed transformers has."""
+
+import copy
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+)
+
+VOCABULARY = 120
+CONTEXT = 96
+# Sizes by the names that configurations give them.
+SIZES: dict[str, Any] = {
+    **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input", "text_vocab_size"), VOCABULARY),
+    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "embedding_size"), 32),
+    **dict.fromkeys(("hidden_size_per_layer_input", "emb_dim", "lru_width"), 32),
+    **dict.fromkeys(("num_hidden_layers", "num_layers", "n_layer", "n_layers"), 2),
+    **dict.fromkeys(("decoder_layers", "encoder_layers", "num_decoder_layers"), 2),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 4),
+    **dict.fromkeys(("decoder_attention_heads", "encoder_attention_heads"), 4),
+    **dict.fromkeys(("num_key_value_heads", "num_kv_heads"), 2),
+    **dict.fromkeys(("intermediate_size", "ffn_dim", "decoder_ffn_dim", "encoder_ffn_dim"), 48),
+    **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size"), 16),
+    **dict.fromkeys(("shared_intermediate_size", "moe_shared_expert_intermediate_size"), 16),
+    **dict.fromkeys(("expert_ffn_hidden_size", "ffn_hidden_size", "dense_intermediate_size"), 16),
+    **dict.fromkeys(("head_dim", "v_head_dim", "qk_nope_head_dim", "index_head_dim"), 8),
+    **dict.fromkeys(("attention_head_dim", "mamba_d_head", "mamba_head_dim", "d_kv"), 8),
+    **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim", "rotary_dim"), 8),
+    **dict.fromkeys(("global_head_dim", "swa_head_dim", "swa_v_head_dim"), 8),
+    "qk_rope_head_dim": 4,
+    **dict.fromkeys(("q_lora_rank", "kv_lora_rank", "o_lora_rank"), 8),
+    **dict.fromkeys(("linear_num_key_heads", "linear_num_value_heads"), 4),
+    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 4),
+    **dict.fromkeys(("moe_num_experts", "num_routed_experts"), 4),
+    **dict.fromkeys(("num_experts_per_tok", "moe_k", "num_experts_per_token", "moe_topk"), 2),
+    **dict.fromkeys(("n_group", "topk_group"), 1),
+    **dict.fromkeys(("max_position_embeddings", "n_positions", "max_target_positions"), CONTEXT),
+    **dict.fromkeys(("max_seq_len", "max_sequence_length", "seq_length"), CONTEXT),
+    **dict.fromkeys(("sliding_window", "attention_chunk_size", "window_size"), 24),
+    **dict.fromkeys(("local_attention", "attention_window_size", "mamba_chunk_size"), 24),
+    "chunk_size": 8,
+    **dict.fromkeys(("keep_window_size", "index_topk"), 20),
+    "index_block_size": 12,
+    "index_topk_blocks": 1,
+    **dict.fromkeys(("mamba_n_heads", "mamba_num_heads"), 8),
+    **dict.fromkeys(("state_size", "mamba_d_state", "ssm_state_size"), 8),
+}
+DROPOUTS = 0.0
+# What `SIZES` alone does not make consistent.
+SPECIAL: dict[str, dict[str, Any]] = {}
+
+
+def architectures() -> Iterator[str]:
+    """Yield the model types, in order; one per class of configuration."""
+    yield from sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+def shrink(config: PreTrainedConfig) -> dict[str, Any]:
+    """Return the arguments of a configuration with small sizes."""
+    arguments: dict[str, Any] = {}
+    names = {config.attribute_map.get(name, name): value for name, value in SIZES.items()}
+    for name, value in names.items():
+        old = getattr(config, name, None)
+        if isinstance(old, int) and not isinstance(old, bool):
+            arguments[name] = value
+    for name, value in vars(config).items():
+        if "drop" in name and isinstance(value, float):
+            arguments[name] = DROPOUTS
+        elif isinstance(value, PreTrainedConfig):
+            arguments[name] = shrink(value)
+    for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+        if isinstance(getattr(config, name, None), int | list):
+            arguments[name] = min(1, getattr(config, name)) if name == "pad_token_id" else 2
+    arguments["is_decoder"] = True
+    return arguments
+
+
+def tiny_config(kind: str) -> Any:
+    """Return a small configuration of a model type."""
+    default = AutoConfig.for_model(kind)
+    arguments = shrink(default)
+    special = copy.deepcopy(SPECIAL.get(kind, {}))
+    return type(default)(**{**arguments, **special})
+
+
+def tiny_model(kind: str, dtype: torch.dtype = torch.float32) -> Any:
+    """Return a random model of a type whose scores depend visibly on every input."""
+    torch.manual_seed(1)
+    config = tiny_config(kind)
+    model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model.to(dtype)
+
+
+if __name__ == "__main__":
+    import sys
+    import traceback
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for kind in sys.argv[1:] or architectures():
+        try:
+            model = tiny_model(kind)
+            n = sum(p.numel() for p in model.parameters())
+            ids = torch.arange(3, 3 + 40)[None]
+            with torch.no_grad():
+                out = model(input_ids=ids, use_cache=False).logits
+            print(kind, "ok", n, tuple(out.shape), bool(out.isfinite().all()), flush=True)
+        except Exception as e:
+            if len(sys.argv) > 1:
+                traceback.print_exc()
+            print(kind, "FAIL", type(e).__name__, str(e).replace("\n", " ")[:200], flush=True)
