@@ -50,9 +50,41 @@ SIZES: dict[str, Any] = {
     **dict.fromkeys(("mamba_n_heads", "mamba_num_heads"), 8),
     **dict.fromkeys(("state_size", "mamba_d_state", "ssm_state_size"), 8),
 }
-DROPOUTS = 0.0
 # What `SIZES` alone does not make consistent.
-SPECIAL: dict[str, dict[str, Any]] = {}
+SPECIAL: dict[str, dict[str, Any]] = {
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8.0},
+        "ffn_config": {"ffn_hidden_size": 16, "moe_num_experts": 4, "moe_top_k": 2},
+    },
+    "deepseek_v2": {"num_experts_per_tok": 2},
+    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    "falcon_h1": {"mamba_d_ssm": 64},
+    "gemma3n_text": {"num_kv_shared_layers": 0},
+    "gemma4_assistant": {
+        "text_config": {"num_kv_shared_layers": 2, "hidden_size_per_layer_input": 0}
+    },
+    "gemma4_unified_assistant": {"text_config": {"num_kv_shared_layers": 2}},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "hunyuan_v1_dense": {"head_dim": 8},
+    "hunyuan_v1_moe": {"head_dim": 8},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "mamba2": {"num_heads": 8},
+    "minimax_m3_vl_text": {
+        "layer_types": ["minimax_m3_sparse"] * 2,
+        "index_n_heads": 2,
+        "index_local_blocks": 1,
+    },
+    "ministral": {"head_dim": 8},
+    "nemotron": {"num_key_value_heads": 2},
+    "prophetnet": {"num_hidden_layers": None},
+    "reformer": {"axial_pos_embds_dim": (16, 16), "axial_pos_shape": (8, 12)},
+    "xmod": {"default_language": "en_XX", "languages": ["en_XX"]},
+    "zamba": {"layer_types": ["mamba", "hybrid"]},
+    "zamba2": {"layer_types": ["mamba", "hybrid"]},
+    "zaya": {"num_experts_per_tok": 1},
+}
+NOT_BUILT: dict[str, str] = {}
 
 
 def architectures() -> Iterator[str]:
@@ -60,22 +92,28 @@ def architectures() -> Iterator[str]:
     yield from sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
 
+FIXED = ()
+
+
 def shrink(config: PreTrainedConfig) -> dict[str, Any]:
     """Return the arguments of a configuration with small sizes."""
     arguments: dict[str, Any] = {}
+    stated = config.to_dict()
     names = {config.attribute_map.get(name, name): value for name, value in SIZES.items()}
     for name, value in names.items():
-        old = getattr(config, name, None)
-        if isinstance(old, int) and not isinstance(old, bool):
+        old = stated.get(name)
+        if isinstance(old, int) and not isinstance(old, bool) and name not in FIXED:
             arguments[name] = value
+    if "qk_rope_head_dim" in arguments:  # latent attention rotates a part of each head
+        arguments |= {"head_dim": 4, "num_key_value_heads": 4}
     for name, value in vars(config).items():
         if "drop" in name and isinstance(value, float):
-            arguments[name] = DROPOUTS
+            arguments[name] = 0.0
         elif isinstance(value, PreTrainedConfig):
             arguments[name] = shrink(value)
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-        if isinstance(getattr(config, name, None), int | list):
-            arguments[name] = min(1, getattr(config, name)) if name == "pad_token_id" else 2
+        if isinstance(stated.get(name), int | list):
+            arguments[name] = min(1, stated[name]) if name == "pad_token_id" else 2
     arguments["is_decoder"] = True
     return arguments
 
@@ -83,16 +121,18 @@ def shrink(config: PreTrainedConfig) -> dict[str, Any]:
 def tiny_config(kind: str) -> Any:
     """Return a small configuration of a model type."""
     default = AutoConfig.for_model(kind)
-    arguments = shrink(default)
-    special = copy.deepcopy(SPECIAL.get(kind, {}))
-    return type(default)(**{**arguments, **special})
+    arguments = {**shrink(default), **copy.deepcopy(SPECIAL.get(kind, {}))}
+    return type(default)(**{key: value for key, value in arguments.items() if value is not None})
 
 
 def tiny_model(kind: str, dtype: torch.dtype = torch.float32) -> Any:
     """Return a random model of a type whose scores depend visibly on every input."""
     torch.manual_seed(1)
     config = tiny_config(kind)
-    model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config).eval()
+    architecture = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    if not isinstance(config, architecture.config_class):
+        config = config.get_text_config(decoder=True)
+    model = architecture(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 from torch.overrides import TorchFunctionMode
 
 UNBOUNDED = 1 << 20  # the context of a model whose config sets no limit
@@ -64,8 +65,8 @@ class TableReads(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         name = getattr(func, "__name__", "")
-        if name == "embedding" and func is torch.embedding:
-            self._record(args[0], args[1])
+        if func is embedding:
+            self._record(args[1], args[0])
         elif name == "__getitem__":
             index = args[1][0] if isinstance(args[1], tuple) and args[1] else args[1]
             self._record(args[0], index)

@@ -20,8 +20,9 @@ from gpt2eval.models.engine.context import (
     table_context,
     thresholds,
 )
-from gpt2eval.models.engine.scores import out_of_memory
+
 from gpt2eval.models.engine.shadow import shallow_copy
+from gpt2eval.models.load_errors import is_out_of_memory
 from gpt2eval.types import Ids
 
 HALF = (torch.bfloat16, torch.float16)
@@ -87,11 +88,10 @@ class Probe:
             if self.length <= value < self.context and "original_max" not in key
         }
 
-    @cached_property
+    @property
     def text(self) -> Ids:
-        """The text, `[length]`, without the padding token, which some models skip."""
-        ids = spread_ids(self.length + 1, self._vocabulary)
-        return np.where(ids == self._avoid, (ids + 1) % self._vocabulary, ids)[: self.length]
+        """The text, `[length]`."""
+        return self._allowed(spread_ids(self.length, self._vocabulary))
 
     @cached_property
     def states(self) -> Tensor:
@@ -116,7 +116,7 @@ class Probe:
         """
         middle = self.length // 2
         changed = self.text.copy()
-        changed[middle:] = (changed[middle:] + 1) % self._vocabulary
+        changed[middle:] = self._allowed((changed[middle:] + 1) % self._vocabulary)
         shorter, other = self.run([self.text[: self.part], changed])
         neutral = states_agree(shorter[: self.part], self.part_states)
         causal = states_agree(other[:middle], self.states[:middle])
@@ -152,8 +152,13 @@ class Probe:
 
     def _run_length(self, length: int) -> None:
         # The highest id is the same at every length, so that only positions grow.
-        ids = spread_ids(4, self._vocabulary)
-        self.run([np.resize(np.where(ids == self._avoid, ids[0] + 1, ids), length)])
+        self.run([np.resize(self._allowed(spread_ids(4, self._vocabulary)), length)])
+
+    def _allowed(self, ids: Ids) -> Ids:
+        """Replace the padding token, which some models skip; some take 0 for it."""
+        for avoided in (0, self._avoid):
+            ids = np.where(ids == avoided, (ids + 2) % self._vocabulary, ids)
+        return ids
 
     def _find_context(self) -> None:
         """Find the usable context and the probe's length; both shrink if that length fails."""
@@ -165,7 +170,7 @@ class Probe:
         try:
             _ = self.states
         except MISRUNS as error:
-            if out_of_memory(error):
+            if is_out_of_memory(error):
                 raise MemoryError from error
             self.context = longest_that_runs(self._run_length, self.length)
             self.length = self._length()
