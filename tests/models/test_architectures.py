@@ -27,6 +27,7 @@ from gpt2eval.types import Request
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "architectures.md"
 TOKENIZER = loading.from_characters({chr(48 + i): i for i in range(VOCABULARY)})
 FLOAT32 = 1e-6  # relative, in total
+NOT_CAUSAL = ("cpmant",)
 QUICK = {
     "bloom": "sdpa",
     "cohere": "sdpa",
@@ -80,7 +81,9 @@ def requests(context: int) -> list[Request]:
 
 def backend_scores(kind: str, dtype: torch.dtype, context: int = 0) -> tuple[Any, np.ndarray]:
     """Return a backend and its log-probabilities."""
-    backend = assemble(tiny_model(kind, dtype), TOKENIZER, {"name": kind, "revision": "0"}, LoadOptions())
+    backend = assemble(
+        tiny_model(kind, dtype), TOKENIZER, {"name": kind, "revision": "0"}, LoadOptions()
+    )
     scores = backend.score(requests(context or backend.context))
     return backend, scores.logprobs.astype(np.float64)
 
@@ -126,7 +129,10 @@ def agreement(kind: str) -> Agreement:
     exact = loop_scores(kind, torch.float32, context)
     relative = abs(scores.sum() - exact.sum()) / abs(exact.sum())
     relative = max(relative, float(np.abs(scores - exact).mean() / np.abs(exact).mean()) / 10)
-    usual = loop_scores(kind, torch.bfloat16, context)
+    try:
+        usual = loop_scores(kind, torch.bfloat16, context)
+    except RuntimeError:  # a model that keeps a part in float32
+        return Agreement(backend.identity().attn, context, relative, 0.0, 0.0)
     _, half = backend_scores(kind, torch.bfloat16, context)
     # Scores may be closer to the loop in bfloat16, or closer to float32 than that loop is.
     to_loop = float(np.abs(half - usual).mean())
@@ -149,10 +155,11 @@ def test_a_contrasting_architecture_equals_the_loop(kind: str) -> None:
 def test_every_architecture_equals_the_loop(kind: str) -> None:
     if kind in NOT_BUILT:
         pytest.skip(NOT_BUILT[kind])
-    try:
-        assert agreement(kind).good
-    except UsageError as error:
-        assert "later tokens" in str(error)
+    if kind in NOT_CAUSAL:
+        with pytest.raises(UsageError, match="later tokens"):
+            agreement(kind)
+        return
+    assert agreement(kind).good
 
 
 def rows(kinds: Sequence[str]) -> Iterator[str]:
@@ -165,8 +172,8 @@ def rows(kinds: Sequence[str]) -> Iterator[str]:
             found = agreement(kind)
         except UsageError as error:
             yield f"| {kind} | refused: {re.sub(r'^model [^:]*: ', '', str(error))} | | |"
-        except Exception as error:  # noqa: BLE001 - the row shows it
-            yield f"| {kind} | ERROR {type(error).__name__}: {str(error):.120} | | |"
+        except Exception as error:
+            yield f"| {kind} | ERROR {type(error).__name__}: {error!s:.120} | | |"
         else:
             mark = "" if found.good else " DIFFERS"
             yield (

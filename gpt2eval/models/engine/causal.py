@@ -174,7 +174,10 @@ def _probe(name: str, model: Any) -> Probe:
     """Return a probe of a model. Raises UsageError if it does not run on a single token."""
     probe = Probe(model)
     if probe.context < 1:
-        raise UsageError(f"model {name}: it fails on any input; expected a causal language model")
+        raise UsageError(
+            f"model {name}: fails on a single token: {probe.failure}; "
+            "expected a causal language model"
+        )
     return probe
 
 

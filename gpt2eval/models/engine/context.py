@@ -18,7 +18,7 @@ LIMITS = ("max_position_embeddings", "n_positions", "max_target_positions", "max
 SHORT = 8  # tokens of the shorter of two inputs
 STEP = 4  # by how many tokens the other is longer
 # What a config calls a length at which attention may change.
-THRESHOLD = re.compile(r"window|chunk|block|top_?k|local|floor|segment|stride|sparse|original_max")
+THRESHOLD = re.compile(r"window|chunk|block|top_?k|local|floor|segment|stride|sparse")
 COUNTS = re.compile(r"expert|group|layer|head|dim|num_|_prob|routed|moe|vision|conv|mamba|stage")
 
 
@@ -61,9 +61,7 @@ class TableReads(TorchFunctionMode):
         super().__init__()
         self.reads: list[tuple[int, int]] = []
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         if func is embedding:
             self._record(args[1], args[0])

@@ -13,23 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gpt2eval.errors import one_line
 from gpt2eval.models.engine.context import (
-    UNBOUNDED,
     longest_that_runs,
     stated_context,
     table_context,
     thresholds,
 )
-
 from gpt2eval.models.engine.shadow import shallow_copy
 from gpt2eval.models.load_errors import is_out_of_memory
 from gpt2eval.types import Ids
 
 HALF = (torch.bfloat16, torch.float16)
-USUAL = 2048  # tokens of a probe, if the config names no threshold
+WHOLE = 2048  # tokens of the longest context that is probed as a whole
+USUAL = 1024  # tokens of a probe of a longer context, if the config names no threshold
 LONGEST = 4608  # tokens of a probe at most
 MARGIN = 64  # tokens beyond the highest threshold
-FLOPS = 1e11  # of one pass over a probe; a threshold may take four times as many
+FLOPS = 1e11  # of one pass over a probe; a threshold may take twice as many
 SHORTEST = 64
 MISRUNS = (IndexError, RuntimeError, ValueError)  # what an input that is too long raises
 
@@ -47,11 +47,14 @@ def tolerance(dtype: torch.dtype) -> float:
 def states_agree(states: Tensor, expected: Tensor) -> bool:
     """Return whether rows of states `[tokens, width]` are equal up to rounding of their dtype.
 
-    Logits may be shifted by a constant, so each row is compared around its mean.
+    Logits may be shifted by a constant, so each row is compared around its mean. Rounding may send
+    a token to another expert, so a few rows may differ: 0.5 %, in half precision 10 %.
     """
-    allowed = 0.05 if expected.dtype in HALF else 1e-4
+    half = expected.dtype in HALF
     wide, right = (x.float() - x.float().mean(1, keepdim=True) for x in (states, expected))
-    return bool(((wide - right).norm(dim=1) <= allowed * right.norm(dim=1) + 1e-6).all())
+    allowed = (0.05 if half else 1e-4) * right.norm(dim=1) + 1e-6
+    differing = ~((wide - right).norm(dim=1) <= allowed)
+    return int(differing.sum()) <= len(states) * (0.1 if half else 0.005)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Probe:
         self.decoder: Any = self._shallow_decoder()
         self.context = stated_context(config)
         self.length = 1
+        self.failure = ""
         self._find_context()
 
     @property
@@ -85,7 +89,7 @@ class Probe:
         return {
             key: value
             for key, value in self._thresholds.items()
-            if self.length <= value < self.context and "original_max" not in key
+            if self.length <= value < self.context
         }
 
     @property
@@ -117,15 +121,19 @@ class Probe:
         middle = self.length // 2
         changed = self.text.copy()
         changed[middle:] = self._allowed((changed[middle:] + 1) % self._vocabulary)
-        shorter, other = self.run([self.text[: self.part], changed])
-        neutral = states_agree(shorter[: self.part], self.part_states)
-        causal = states_agree(other[:middle], self.states[:middle])
-        if not causal or not neutral:
-            # Rows that affect each other can look like foresight.
-            alone = self.run([changed])[0]
-            neutral = neutral and states_agree(other, alone)
-            causal = states_agree(alone[:middle], self.states[:middle])
-        return Rows(causal, neutral)
+        try:
+            shorter, other = self.run([self.text[: self.part], changed])
+        except MISRUNS:  # a model of single rows
+            shorter = other = self.states[:0]
+        neutral = len(shorter) > 0 and states_agree(shorter[: self.part], self.part_states)
+        if neutral and states_agree(other[:middle], self.states[:middle]):
+            return Rows(causal=True, neutral=True)
+        # Rows that affect each other can look like foresight, so look at the other row alone.
+        alone = self.run([changed])[0]
+        return Rows(
+            causal=states_agree(alone[:middle], self.states[:middle]),
+            neutral=neutral and states_agree(other, alone),
+        )
 
     @torch.inference_mode()
     def run(self, rows: Sequence[Ids]) -> Tensor:
@@ -143,10 +151,10 @@ class Probe:
         base = getattr(self.model, "base_model", None)
         if base is None:
             return self.model
-        self.decoder = shallow_copy(base)
         try:
+            self.decoder = shallow_copy(base)
             self._run_length(1)
-        except Exception:  # noqa: BLE001 - any code may not expect fewer layers
+        except Exception:
             return self.model
         return self.decoder
 
@@ -172,6 +180,7 @@ class Probe:
         except MISRUNS as error:
             if is_out_of_memory(error):
                 raise MemoryError from error
+            self.failure = one_line(error)
             self.context = longest_that_runs(self._run_length, self.length)
             self.length = self._length()
 
@@ -180,8 +189,9 @@ class Probe:
         within = [
             value + MARGIN for value in self._thresholds.values() if value + MARGIN <= LONGEST
         ]
-        wanted = min(max(within, default=0), self._affordable(4 * FLOPS))
-        return min(self.context, max(wanted, min(USUAL, self._affordable(FLOPS))))
+        wanted = min(max(within, default=0), self._affordable(2 * FLOPS))
+        usual = USUAL if self.context > WHOLE else self.context
+        return min(self.context, max(wanted, min(usual, self._affordable(FLOPS))))
 
     def _affordable(self, flops: float) -> int:
         tables = {id(m.weight) for m in self.decoder.modules() if isinstance(m, nn.Embedding)}

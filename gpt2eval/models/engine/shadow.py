@@ -104,7 +104,8 @@ def _widen(model: nn.Module) -> None:
     narrow = [t for t in tensors.values() if t.is_floating_point() and t.itemsize < 4]
     size = 4 * sum(tensor.numel() for tensor in narrow)
     plain = all(type(t.detach()) is Tensor and t.device.type != "meta" for t in tensors.values())
-    if not plain or size > WIDEST or any(tensor.itemsize < 2 for tensor in narrow):
+    quantized = any(parameter.itemsize < 2 for parameter in model.parameters())
+    if not plain or quantized or size > WIDEST:
         return
     wide = {id(tensor): tensor.detach().float() for tensor in narrow}
     for module in model.modules():
@@ -115,6 +116,6 @@ def _widen(model: nn.Module) -> None:
             if buffer is not None and id(buffer) in wide:
                 module._buffers[key] = wide[id(buffer)]
     for module in model.modules():
-        config = getattr(module, "config", None)
+        config: Any = getattr(module, "config", None)
         if narrow and getattr(config, "dtype", None) is not None:
             config.dtype = torch.float32

@@ -17,11 +17,14 @@ from gpt2eval.models.engine.trace import Trace, trace, trace_decoder
 
 SHORT = 24  # tokens of the pass over the complete model
 PLAIN_LAYERS = {"full_attention", "attention", "global"}
-# Attention whose strength depends on the position: only far positions would show it.
-TEMPERATURE = re.compile(r"temperature_tuning|llama_4_scaling|logn|log_scal|floor_scale")
 # Attention that selects positions by content.
 SELECTION = re.compile(
     r"(index|block|key|token|sparse|window)\w*top_?k|top_?k\w*(index|block|key|token)|keep_window"
+)
+# The same; attention whose strength depends on the position, which only far positions would show;
+# and capped logits.
+UNPACKABLE = re.compile(
+    rf"{SELECTION.pattern}|temperature_tuning|llama_4_scaling|logn|log_scal|floor_scale|softcap"
 )
 # What a forward pass raises in a model that does not fit the question.
 MISFITS = (TypeError, ValueError, AttributeError, RuntimeError, KeyError, IndexError)
@@ -59,7 +62,5 @@ def _stated(config: Any) -> Iterator[str]:
             yield key
         elif key in ("layer_types", "layers_block_type") and isinstance(value, list | tuple):
             yield from (kind for kind in map(str, value) if kind not in PLAIN_LAYERS)
-        elif (TEMPERATURE.search(key) or SELECTION.search(key)) and value:
-            yield key
-        elif "softcap" in key and value:
+        elif value and UNPACKABLE.search(key):
             yield key

@@ -156,7 +156,7 @@ def causal_mask(*args: Any, mask_function: Any = None, **options: Any) -> Tensor
     return mask
 
 
-def last_block(decoder: nn.Module) -> str:
+def last_block(decoder: Any) -> str:
     """Return the name of the last layer's feed-forward block, or "" if it has no such name."""
     lists = layer_lists(decoder, decoder.config.get_text_config())
     if len(lists) != 1:
@@ -180,7 +180,9 @@ def _check_ends(
     record: Trace, ids: Tensor, decoder: Seen, projected: tuple[Any, Any], logits: Tensor
 ) -> None:
     """Check that the model is its decoder and its head, with nothing before, between or after."""
-    given = [value for value in decoder.inputs[0].values() if _is_set(value) and value is not record]
+    given = [
+        value for value in decoder.inputs[0].values() if _is_set(value) and value is not record
+    ]
     if len(given) != 1 or not isinstance(given[0], Tensor) or not torch.equal(given[0], ids):
         record.object("a decoder with other inputs than token ids")
     read, out = projected
