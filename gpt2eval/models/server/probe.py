@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from gpt2eval.errors import UsageError
-from gpt2eval.models.engine.causal import UNBOUNDED
+from gpt2eval.models.engine.context import UNBOUNDED
 from gpt2eval.models.server.answer import Echo
 from gpt2eval.models.server.client import Server
 from gpt2eval.models.server.transport import UnusableServerError
