@@ -160,7 +160,8 @@ def test_place_that_looks_detokenized_gets_a_mark() -> None:
     tight = detokenizer.do("He ran.")
     assert (spaced.text, spaced.marks) == ("He ran.", 0)
     assert (tight.text, tight.marks) == (f"He ran{MARK}.", 1)
-    assert not (spaced.as_published or tight.as_published)
+    assert not spaced.as_published
+    assert not tight.as_published
     assert [detokenizer.undo(f.text) for f in (spaced, tight)] == ["He ran .", "He ran."]
 
 
