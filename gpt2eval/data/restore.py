@@ -14,6 +14,8 @@ from gpt2eval.config.schema import Task
 from gpt2eval.data import articles
 from gpt2eval.data.cache import is_published
 
+BOM = "byte-order mark"
+CRLF = "CRLF line ends"
 ENDS = ("<eos>", "</S>", "</s>")
 STARTS = ("<S>", "<s>", "<bos>")
 
@@ -58,12 +60,12 @@ def restore(task: Task, content: bytes) -> Restored:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return Restored(content, ())
-    names = ("byte-order mark",) if content.startswith(b"\xef\xbb\xbf") else ()
+    names = (BOM,) if content.startswith(b"\xef\xbb\xbf") else ()
     if "\r\n" in text and text.count("\r\n") == text.count("\n") == text.count("\r"):
         text = text.replace("\r\n", "\n")
-        names += ("CRLF line ends",)
+        names += (CRLF,)
     found = Lines(text.removesuffix("\n").split("\n"), text.endswith("\n"), names)
-    if not found.texts():
+    if not found.texts() or "\r" in text:
         return Restored(content, ())
     for step in STEPS[task.layout]:
         found = step(found)
@@ -83,14 +85,13 @@ def _best(task: Task, content: bytes, found: Lines) -> Restored:
         restored = candidate.encode()
         if is_published(restored, task.source.file) or _has_counts(task, candidate):
             return Restored(restored, candidate.names)
-    # Without the published hash, a last line without an end may be one that was cut short. It is
-    # complete if the rest of the file was re-encoded too, or if it has the space of a complete one.
-    complete = found.names or (task.layout in PADDED and found.lines[-1].endswith(" "))
-    if not found.ended and complete and task.layout:
-        return Restored(ended.encode(), ended.names)
     if not found.names:
         return Restored(content, ())
-    return Restored(found.encode(ended=found.ended), found.names)
+    # Without the published hash, a last line without an end may be one that was cut short, unless
+    # the whole file was written anew.
+    if found.ended or set(found.names) <= {BOM, CRLF}:
+        return Restored(found.encode(ended=found.ended), found.names)
+    return Restored(ended.encode(), ended.names)
 
 
 def _has_counts(task: Task, found: Lines) -> bool:
@@ -164,15 +165,22 @@ def _with_blank_lines_of_articles(found: Lines) -> Lines:
 
 
 def _padded(found: Lines) -> Lines:
-    """Put a space back at the sides at which no line has one; a blank line is one space."""
+    """Put a space back at the sides at which no line has one."""
     lefts = {line.startswith(" ") for line in found.texts()}
     rights = {line.endswith(" ") for line in found.texts()}
     if len(lefts) > 1 or len(rights) > 1:
         return found
     left = " " * (lefts == {False})
     right = " " * (rights == {False})
-    lines = [f"{left}{line}{right}" if line.strip() else line or " " for line in found.lines]
+    lines = [f"{left}{line}{right}" if line.strip() else line for line in found.lines]
     return found.changed("outer blanks", lines)
+
+
+def _padded_articles(found: Lines) -> Lines:
+    """Do the same, and make every blank line one space."""
+    padded = _padded(found)
+    blank = [line if line.strip() else " " for line in padded.lines]
+    return found.changed("outer blanks", blank)
 
 
 def _bare(found: Lines) -> Lines:
@@ -187,11 +195,10 @@ def _bare(found: Lines) -> Lines:
 
 Step = Callable[[Lines], Lines]
 TOKENS: tuple[Step, ...] = (_without_end_tokens, _without_start_tokens, _without_token_spaces)
-PADDED = ("padded", "articles")
 # By the layout of a task's file.
 STEPS: dict[str | None, tuple[Step, ...]] = {
     None: (),
     "padded": (*TOKENS, _without_blank_lines, _padded),
-    "articles": (*TOKENS, _with_rows_of_articles, _with_blank_lines_of_articles, _padded),
+    "articles": (*TOKENS, _with_rows_of_articles, _with_blank_lines_of_articles, _padded_articles),
     "bare": (*TOKENS, _without_blank_lines, _bare),
 }

@@ -42,7 +42,7 @@ def carry(lines: Sequence[str]) -> list[Carried]:
         passed = speech.passed(line, following)
         kept = line[: len(line) - len(passed)]
         carried.append(Carried(received + kept, received, passed))
-        received = f"{_opening(passed[1:])} " if passed else ""
+        received = _received(passed, following)
     return carried
 
 
@@ -57,8 +57,9 @@ def carried_back(lines: Sequence[str], passes: Sequence[int]) -> list[str]:
     published = list(lines)
     for number, kind in enumerate(passes[:-1]):
         quote, space, rest = published[number + 1].partition(" ")
-        if kind and space and quote in CLOSING:
-            published[number] += f" {CLOSING[quote] if kind == 1 else quote}"
+        if kind and space and quote in ("'", "`", "``"):
+            passed = CLOSING.get(quote, quote) if kind == 1 else _opening(quote)
+            published[number] += f" {passed}"
             published[number + 1] = rest
     return published
 
@@ -66,6 +67,17 @@ def carried_back(lines: Sequence[str], passes: Sequence[int]) -> list[str]:
 def kind_of(passed: str) -> int:
     """Return the kind of a passed quote, as in `passes` of `carried_back`."""
     return 0 if not passed else 1 if passed[1:] in OPENING else 2
+
+
+def _received(passed: str, following: str) -> str:
+    """Return the quote and the space that a line begins with after the previous one passed one on.
+
+    Before `I`, the tokenizer took an opening single quote for an apostrophe wherever it stood.
+    """
+    if not passed:
+        return ""
+    opening = _opening(passed[1:])
+    return "' " if opening == "`" and following.startswith("I ") else f"{opening} "
 
 
 def _opening(quote: str) -> str:

@@ -34,12 +34,14 @@ class Repaired:
         edits: The edits, in order.
         marks: Positions of the published line at which the text gets a mark, in order.
         dropped: The proposed edits that are omitted, in order.
+        needed: Edits that are not omitted for what happens beside them.
     """
 
     line: str
     edits: tuple[Edit, ...]
     marks: tuple[int, ...]
     dropped: tuple[Edit, ...]
+    needed: frozenset[Edit] = frozenset()
 
     def all_edits(self) -> tuple[Edit, ...]:
         """Return the edits and the insertions of marks, in order."""
@@ -90,16 +92,26 @@ def _repaired_at(
     the second one where every round counts.
     """
     omitted: set[Edit] = set()
+    needed = set(result.needed)
     marks = set(result.marks)
     for fault in faults:
         causes = result.edits[fault.first.start : fault.first.stop]
-        beside = () if causes else _beside(result.edits, *fault.before, reach)
-        omitted.update(causes or beside)
-        if not causes and not (cautious and beside):
+        if causes:
+            omitted.update(causes)
+            continue
+        # Was it an omission that made `undo` err here? Then the edit is needed.
+        missed = needed.isdisjoint(found := _beside(result.dropped, *fault.before, 0)) and found
+        if missed:
+            needed.update(missed)
+            continue
+        beside = needed.isdisjoint(found := _beside(result.edits, *fault.before, reach)) and found
+        omitted.update(beside or ())
+        if not (cautious and beside):
             marks.add(fault.before[0] or fault.before[1])
-    edits = tuple(edit for edit in result.edits if edit not in omitted)
-    dropped = tuple(sorted({*result.dropped, *omitted}))
-    return Repaired(result.line, edits, tuple(sorted(marks)), dropped)
+    back = needed - result.needed
+    edits = tuple(sorted({*result.edits, *back} - omitted))
+    dropped = tuple(sorted({*result.dropped, *omitted} - back))
+    return Repaired(result.line, edits, tuple(sorted(marks)), dropped, frozenset(needed))
 
 
 def _faults(scheme: Scheme, result: Repaired) -> list[Cluster]:
