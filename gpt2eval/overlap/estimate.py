@@ -72,7 +72,7 @@ def _sample(file: Location) -> _Sample:
             is_compressed = bool(compression_of(raw.read(HEAD)))
             raw.seek(0)
             if is_compressed:
-                return _sample_compressed(raw)
+                return _sample_compressed(raw, size)
             if size <= SAMPLES * SAMPLE_BYTES:
                 return _Sample(_count(raw.read()), size)
             words = 0
@@ -96,7 +96,7 @@ def _sample_parquet(file: Location) -> _Sample:
     return _Sample(words, position)
 
 
-def _sample_compressed(raw: BinaryIO) -> _Sample:
+def _sample_compressed(raw: BinaryIO, size: int) -> _Sample:
     words = count = 0
     with decompressed(raw) as content:
         while data := content.read(PIECE):
@@ -104,7 +104,7 @@ def _sample_compressed(raw: BinaryIO) -> _Sample:
             count += len(data)
             if raw.tell() >= SAMPLED_BYTES or count >= FLOOR:
                 return _Sample(words, raw.tell())
-    return _Sample(words, raw.tell())
+    return _Sample(words, size)
 
 
 def _count(data: bytes) -> int:
