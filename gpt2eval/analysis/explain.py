@@ -75,7 +75,10 @@ def explain(
         data = demo.data()
     if out is not None:
         store.check_writable(Path(out))
-    backend = registry.load_model(model, options) if isinstance(model, str) else model
+    if isinstance(model, str):
+        backend = registry.load_model(model, options)
+    else:
+        backend = registry.checked(model)
     measurer = ProtocolMeasurer(
         backend,
         local_files(data, include),
