@@ -53,9 +53,10 @@ def scrub(text: str) -> str:
     'https://***@host/v1?api_key=***&page=2'
     """
     for secret in sorted(_secrets, key=len, reverse=True):
-        pattern = re.escape(secret)
         if len(secret) < SHORT_SECRET:
-            pattern = rf"(?<!\w){pattern}(?!\w)"
+            pattern = rf"(?<!\w){re.escape(secret)}(?!\w)"
+        else:
+            pattern = r"\s{0,2}".join(map(re.escape, secret))  # also where a line was broken
         text = re.sub(pattern, HIDDEN, text, flags=re.IGNORECASE)
     for form in SECRET_FORMS:
         text = form.sub(rf"\g<keep>{HIDDEN}", text)

@@ -74,7 +74,10 @@ def explain(
     files = local_files(data, include, model)
     if out is not None:
         store.check_writable(Path(out))
-    backend = registry.load_model(model, options) if isinstance(model, str) else model
+    if isinstance(model, str):
+        backend = registry.load_model(model, options)
+    else:
+        backend = registry.checked(model)
     measurer = ProtocolMeasurer(
         backend,
         files,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2eval.errors import LoadError, UsageError, one_line, unknown
+from gpt2eval.http import hide_environment
 from gpt2eval.models.backend import check_backend
 from gpt2eval.models.formats.naming import plain_name, step_suffix
 from gpt2eval.models.load_errors import is_panic, load_failure
@@ -149,6 +150,7 @@ def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
     >>> load_model("toy:uniform-bytes").identity().name
     'toy:uniform-bytes'
     """
+    hide_environment()
     check_name(name)
     scheme, colon, rest = name.partition(":")
     known = schemes()

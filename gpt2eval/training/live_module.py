@@ -17,6 +17,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel, assemble
 from gpt2eval.models.engine.shadow import shadow_copy
+from gpt2eval.models.formats.checks import check_tokens
 from gpt2eval.models.formats.naming import local_label, step_suffix
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
@@ -111,7 +112,9 @@ def backend_of_module(
     }
     if step is not None:
         identity["step"] = str(step)
-    return assemble(model, loading.from_object(tokenizer), identity, LoadOptions(), live=True)
+    words = loading.from_object(tokenizer)
+    check_tokens(model_name, words, model.config)
+    return assemble(model, words, identity, LoadOptions(), live=True)
 
 
 def default_name(module: nn.Module) -> str:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from conftest import Run
@@ -65,7 +65,7 @@ class Echoing(FakeServer):
                 self.path = self.path.partition("?")[0]
                 super().do_GET()
 
-        self.http.RequestHandlerClass = Handler
+        self.http.RequestHandlerClass = cast("Any", Handler)
 
 
 @pytest.fixture
@@ -243,6 +243,7 @@ def test_a_cut_leaves_no_part_of_a_secret() -> None:
     assert "canary" not in quoted(text)
     assert "canary" not in one_line(ValueError(text), 40)
     assert "canary" not in quoted("can\x1b[0mary-0123\x00456789")
+    assert "canary" not in str(UsageError("canary-01\r\n234567\n89"))
 
 
 def test_a_short_secret_is_hidden_only_where_it_stands_alone() -> None:

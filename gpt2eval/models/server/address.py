@@ -7,6 +7,7 @@ server in headers and requests, and never into a name, a message or a file.
 import json
 import re
 from base64 import b64encode
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
@@ -153,5 +154,5 @@ def _hide(secret: str) -> None:
     plain = unquote(secret)
     for form in (secret, plain, quote(plain, safe=""), b64encode(plain.encode()).decode()):
         keep_secret(form)
-        keep_secret(json.dumps(form)[1:-1])
-        keep_secret(repr(form)[1:-1])
+        for written in (json.dumps(form)[1:-1], repr(form)[1:-1], escape(form)):
+            keep_secret(written)

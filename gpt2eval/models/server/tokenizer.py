@@ -85,7 +85,7 @@ class RemoteTokens:
             "/extras/tokenize", {"input": text, "model": self._server.model}
         )
         ids = answer.get("tokens") if isinstance(answer, dict) else None
-        if not isinstance(ids, list) or not all(isinstance(id_, int) for id_ in ids):
+        if not isinstance(ids, list) or not all(map(_is_id, ids)):
             raise UsageError(
                 f"{self._server.url}/extras/tokenize: no list of tokens; "
                 "expected {'tokens': [...]}"
@@ -100,8 +100,13 @@ class RemoteTokens:
             )
             text = answer.get("text") if isinstance(answer, dict) else None
             is_readable = isinstance(text, str) and "\ufffd" not in text
-            self._pieces[id_] = str(text).encode() if is_readable else b""
+            # JSON may hold half a surrogate pair, which has no bytes
+            self._pieces[id_] = str(text).encode("utf-8", "ignore") if is_readable else b""
         return self._pieces[id_] or None
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= np.iinfo(np.int32).max
 
 
 def server_tokenizer(server: Server) -> LoadedTokenizer | None:
