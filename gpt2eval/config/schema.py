@@ -1,4 +1,4 @@
-"""The keys of a task or suite file, their types and defaults. Does no work."""
+"""The keys of a task file, their types and defaults. Does no work."""
 
 from typing import Annotated, Literal
 
@@ -190,45 +190,3 @@ class Task(Strict):
     def full_name(self) -> str:
         """`task` or `task/variant`."""
         return f"{self.name}/{self.variant}" if self.variant else self.name
-
-
-class Column(Strict):
-    """A column of a suite's table."""
-
-    title: str
-    task: str
-    metric: MetricName
-
-
-class Tolerance(Strict):
-    """The accepted distance from a target: absolute, or as a share of the target."""
-
-    absolute: float | None = None
-    relative: float | None = None
-
-
-class Known(Strict):
-    """A cell of the published table that cannot be reproduced, and the reason."""
-
-    task: str
-    metric: MetricName
-    row: str
-    reason: str
-
-
-class Suite(Strict):
-    """A published table.
-
-    Attributes:
-        models: Its rows: the published name, and the shape of the weights that identifies a model.
-        tolerances: The tolerance of each metric.
-        known: Cells that cannot be reproduced.
-    """
-
-    name: str
-    title: str
-    citation: str
-    columns: tuple[Column, ...]
-    models: dict[str, str] = {}
-    tolerances: dict[MetricName, Tolerance] = {}
-    known: tuple[Known, ...] = ()
