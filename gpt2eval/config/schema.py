@@ -124,9 +124,7 @@ class Task(Strict):
         source: Where to get the published text.
         format: How the file is split into records.
         encoding: `utf-8`, or `bytes` if the file may begin or end inside a character.
-        layout: The form of a file's lines, by which re-encoded copies are recognized: `padded` (a
-            space at both ends), `articles` (the same, and blank lines around headings, as in
-            WikiText) or `bare` (no spaces at the ends, no blank lines).
+        layout: The form of the published lines; see `gpt2eval.data.restore`.
         ends: `line` if a file that stops inside a line is incomplete, otherwise `anywhere`.
         cut_last: Score only this many bytes at the end of a file that has `cut_whole` bytes.
         expect: Counts to check.

@@ -54,10 +54,10 @@ def _rules(rules: Sequence[Rule], options: Sequence[str], path: Path) -> tuple[S
     """Compile the rules that always apply and those of the chosen options."""
     chosen = [rule for rule in rules if rule.option is None or rule.option in options]
     try:
-        rules = tuple(Swap(re.compile(rule.glue or rule.swap or ""), rule.by) for rule in chosen)
-        for rule in rules:
-            rule.find.sub(rule.put or "", "")  # reads the references of the replacement text
-        return rules
+        swaps = tuple(Swap(re.compile(rule.glue or rule.swap or ""), rule.by) for rule in chosen)
+        for swap in swaps:
+            swap.find.sub(swap.put or "", "")  # reads the references of the replacement text
+        return swaps
     except re.error as error:
         raise UsageError(
             f"{path}: invalid regular expression: {error.pattern!r}: {error}"
