@@ -13,8 +13,11 @@ from typing import Annotated
 import typer
 
 from gpt2eval.cli import data, inspect, overlap, protocols, report, run, watch
-from gpt2eval.cli.command import HELP, Command, Group, Session
-from gpt2eval.errors import UsageError
+from gpt2eval.cli.command import HELP, Command, Group
+from gpt2eval.cli.output import clean_stdout
+from gpt2eval.cli.session import Session
+from gpt2eval.errors import UsageError, clean, scrub
+from gpt2eval.http import hide_environment
 from gpt2eval.notices import shown_on_stderr
 
 app = typer.Typer(
@@ -78,11 +81,12 @@ app.add_typer(
 
 def main() -> None:
     """Run a command and exit. An error that the user can fix is one line on stderr."""
-    sys.path.append("")  # a module:Factory may be in the current folder
+    import_path = [*sys.path]
+    hide_environment()
     session = Session(traceback=os.environ.get("GPT2EVAL_TRACEBACK", "") not in ("", "0"))
     problem = ""
     try:
-        with shown_on_stderr():
+        with shown_on_stderr(), clean_stdout():
             status = app(standalone_mode=False, obj=session)
         if status == INTERRUPTED:
             problem = "interrupted; the same command resumes after the last finished chunk"
@@ -94,8 +98,10 @@ def main() -> None:
         problem = str(error)
         if session.traceback:
             _print_traceback(error)
+    finally:
+        sys.path[:] = import_path  # --trust-include adds folders
     if problem:
-        print(f"gpt2eval: {' '.join(problem.split())}", file=sys.stderr)
+        print(f"gpt2eval: {' '.join(scrub(clean(problem)).split())}", file=sys.stderr)
     sys.exit(status)
 
 
@@ -105,4 +111,4 @@ def _print_traceback(error: BaseException) -> None:
     while cause is not None:
         cause.__suppress_context__ = cause.__cause__ is not None
         cause = cause.__cause__ or cause.__context__
-    traceback.print_exception(error)
+    print(scrub("".join(traceback.format_exception(error))), end="", file=sys.stderr)

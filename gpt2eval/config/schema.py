@@ -38,9 +38,8 @@ class Archive(Strict):
         url: The URL of the download.
         sha256: The hash of the download.
         member: The file inside the archive; if absent, the download is the file itself.
-        stream: Read a large .tar.gz while downloading instead of storing it. Reading stops at the
-            member if the file has a hash of its own, and otherwise continues to the end of the
-            archive to check the archive's hash.
+        stream: Read a large .tar.gz while downloading instead of storing it: up to the member if
+            the file has a hash of its own, otherwise to the end, to check the archive's hash.
     """
 
     url: str
@@ -133,8 +132,8 @@ class Task(Strict):
         detokenizer: A detokenizer's name with options, such as `ptb+question`.
         lead: Replaces the white space at the beginning of a text; None keeps it.
         join: What replaces a newline in the scored text.
-        start: The tokens before a text: end-of-text, none, the tokenizer's own start token, or
-            end-of-text followed by the tokenizer's own, which is then scored.
+        start: `eot`: the model's start token (the tokenizer's own, else BOS, else end-of-text);
+            `own`: the tokenizer's own, if any; `eot+own`: both, the second scored; `none`: none.
         specials: Whether `<unk>` and the like in a text are plain text or special tokens.
         context: The window in tokens, limited by the model's own.
         stride: The number of new tokens per window; None means disjoint windows.
@@ -173,7 +172,7 @@ class Task(Strict):
     specials: Literal["text", "tokens"] = "text"
     context: Annotated[int, Field(gt=0)] = 1024
     stride: Annotated[int, Field(gt=0)] | None = None
-    windows: Literal["regular", "last_full", "restart", "second_half"] = "regular"
+    windows: Literal["regular", "once", "last_full", "restart", "second_half"] = "regular"
     normalize: Literal["none", "tokens"] = "none"
     filter: Literal["none", "nltk127", "nltk179", "spacy"] = "none"
     filter_width: Annotated[int, Field(gt=0)] = 20

@@ -164,12 +164,17 @@ def pack(
     return entries, list(dict.fromkeys(licences))
 
 
-def unpack(path: Path, cache: Path | None = None, include: Sequence[Path] = ()) -> list[str]:
+def unpack(
+    path: Path,
+    cache: Path | None = None,
+    include: Sequence[Path] = (),
+    max_size: int | None = None,
+) -> list[str]:
     """Store the files of a pack in the cache, as `packs.unpack` does; return a line for each."""
     store = Cache.at(cache)
     by_key = {key_of(required.source): required for required in required_files((), include)}
     lines = []
-    for entry in packs.unpack(path, store):
+    for entry in packs.unpack(path, store, max_size):
         required = by_key.get(entry.key)
         cached = store.get_by_key(entry.key)
         if required and cached:

@@ -3,7 +3,6 @@
 It records everything that differs between runs of equal work, so that `result.json` is equal.
 """
 
-import json
 import os
 import platform
 import shlex
@@ -14,7 +13,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from gpt2eval.errors import scrub
 from gpt2eval.files import write_atomic
+from gpt2eval.report.strict_json import dumps
 from gpt2eval.version import __version__
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "datasets", "pandas")
@@ -35,15 +36,14 @@ def write_run(folder: Path, start: str, call: str) -> None:
         "machine": {**_machine(), "torch_threads": _torch_threads()},
         "versions": _versions(),
     }
-    content = json.dumps(record, indent=1, ensure_ascii=False)
-    write_atomic(folder / "run.json", f"{content}\n".encode())
+    write_atomic(folder / "run.json", f"{dumps(record)}\n".encode())
 
 
 def _command() -> str:
-    """Return the command line, or "" if another program calls the library."""
+    """Return the command line without secrets, or "" if another program calls the library."""
     program = Path(sys.argv[0] or "-")
     own = program.stem == "gpt2eval" or program.parts[-2:] == ("gpt2eval", "__main__.py")
-    return shlex.join(["gpt2eval", *sys.argv[1:]]) if own else ""
+    return shlex.join(["gpt2eval", *map(scrub, sys.argv[1:])]) if own else ""
 
 
 @cache

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from gpt2eval.text.edits import Edit, apply_edits, compose, trimmed, white_space_edits
+from gpt2eval.text.rule_patterns import Pattern
 
 
 class Scheme(Protocol):
@@ -36,7 +37,7 @@ class Swap(NamedTuple):
     of the match.
     """
 
-    find: re.Pattern[str]
+    find: Pattern
     put: str | None
 
 
