@@ -47,8 +47,6 @@ class Comparison(NamedTuple):
             for field, first, second in self.differences
         ]
         lines.append(f"comparable: {'yes' if self.is_comparable else 'no'}, {self.reason}")
-        if self.is_comparable and self.caveat:
-            lines.append(f"not comparable with published figures: {self.caveat}")
         return "\n".join(map(visible, lines))
 
 
