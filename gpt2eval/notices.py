@@ -9,15 +9,25 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gpt2eval.errors import clean
+from gpt2eval.errors import clean, scrub
 
 LOGGER = logging.getLogger("gpt2eval")
 LOGGER.addHandler(logging.NullHandler())
 
 
+def make_printable(record: logging.LogRecord) -> bool:
+    """Remove control characters and secrets from a record; a filter of `logging`."""
+    record.msg = scrub(clean(record.getMessage()))
+    record.args = ()
+    return True
+
+
+LOGGER.addFilter(make_printable)
+
+
 def notify(message: str) -> None:
-    """Log one line, with line breaks collapsed and control characters as escapes."""
-    LOGGER.warning("%s", clean(" ".join(message.split())))
+    """Log one line, with line breaks collapsed."""
+    LOGGER.warning("%s", " ".join(message.split()))
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """Fixtures: development text if available, small random models, and the command line."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
 
+from gpt2eval import errors
 from gpt2eval.cli import main
 
 settings.register_profile("gpt2eval", deadline=None)  # a busy machine is no failure
@@ -34,6 +35,14 @@ def development_data() -> Path:
 def real_models() -> Path:
     """Real tokenizers and small models."""
     return beside("models")
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests() -> Iterator[None]:
+    """Forget the secrets that a test made the process hide."""
+    before = set(errors._secrets)
+    yield
+    errors._secrets.intersection_update(before)
 
 
 class Ended(NamedTuple):

@@ -20,9 +20,8 @@ PACKAGE = Path(gpt2eval.__file__).parent
 # From the bottom up. A folder or module may import lower layers; within a folder, imports must
 # not be circular.
 LAYERS = (
-    ("identity",),
-    ("errors", "types", "version", "demo"),
-    ("notices",),
+    ("identity", "errors"),
+    ("types", "version", "notices", "demo"),
     ("files", "http", "config", "settings"),
     ("text", "scoring", "models"),
     ("data",),
@@ -61,13 +60,14 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "yaml": ("config.", "text.loader", "models.formats.litgpt"),
     "tensorflow": "models.formats.openai",
     "peft": "models.formats.adapter",
-    "httpx2": ("models.server.client", "data.download"),
+    "httpx2": ("models.server.client", "models.server.transport", "data.download"),
+    "httpcore2": "models.server.transport",
     "tenacity": ("http", "models.server.client", "data.download"),
     "sacremoses": "text.moses",
     "regex": "text.rule_patterns",
     "typer": "cli.",
     "rich": ("cli.progress", "report.terminal"),
-    "pyarrow": ("data.compression", "data.documents"),
+    "pyarrow": ("data.compression", "data.tables"),
     "tabulate": ("analysis.explain", "data.listing"),
     "fastbloom_rs": "overlap.bloom",
 }

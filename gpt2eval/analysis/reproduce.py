@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from gpt2eval import demo, pipeline
+from gpt2eval import pipeline
 from gpt2eval.analysis.signature_model import check_local_weights, load_signature_model
 from gpt2eval.config import catalog, loader
+from gpt2eval.data.local import Data, local_files
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import signature
 from gpt2eval.metrics.result import Result
@@ -54,7 +55,7 @@ def rerun(
     line: str,
     model: str | Model | None = None,
     *,
-    data: Mapping[str, Path | str] | None = None,
+    data: Data = None,
     out: Path | str | None = None,
     settings: Settings = Settings(),
     options: LoadOptions | None = None,
@@ -86,18 +87,16 @@ def rerun(
     """
     fields = signature.read(line)
     task = loader.load_task(_task_name(fields, include), include)
-    protocol = {
-        key: value for key, value in fields.items() if key not in signature.FREE and key != "unit"
-    }
+    # The tokenizer decides which start tokens correspond.
+    ignored = signature.FREE - {"tok"} | {"unit"}
+    protocol = {key: value for key, value in fields.items() if key not in ignored}
     settings = replace(_apply_signature(settings, fields), expected=protocol)
     options = options or LoadOptions(dtype=fields.get("dtype", "float32"))
     _check_version(fields)
-    if data is None and (_model_name(fields) if model is None else model) == "demo":
-        data = demo.data()
     measured = pipeline.evaluate(
         _load_model(model, fields, options),
         [task.full_name],
-        data=data,
+        data=local_files(data, include, _model_name(fields) if model is None else model),
         out=out,
         settings=settings,
         options=options,
@@ -155,9 +154,10 @@ def _apply_signature(settings: Settings, fields: Mapping[str, str]) -> Settings:
     tokens = numbers.pop("tokens", None) if settings.batch_size is None else None
     numbers.pop("tokens", None)
     settings = replace(settings, **numbers)
-    # The signature records that a lossy tokenizer was allowed.
+    # The signature records that a lossy tokenizer, and that kept lines, were allowed.
     allow_lossy = settings.allow_lossy or "tokens" in fields
-    return replace(settings, tokens=tokens, allow_lossy=allow_lossy)
+    allow_kept = settings.allow_kept or "(kept " in fields.get("detok", "")
+    return replace(settings, tokens=tokens, allow_lossy=allow_lossy, allow_kept=allow_kept)
 
 
 def _check_unit(fields: Mapping[str, str], measured: Sequence[Result]) -> None:

@@ -16,7 +16,8 @@ from gpt2eval.cli import data, inspect, overlap, protocols, report, run, watch
 from gpt2eval.cli.command import HELP, Command, Group
 from gpt2eval.cli.output import clean_stdout
 from gpt2eval.cli.session import Session
-from gpt2eval.errors import UsageError, clean
+from gpt2eval.errors import UsageError, clean, scrub
+from gpt2eval.http import hide_environment
 from gpt2eval.notices import shown_on_stderr
 
 app = typer.Typer(
@@ -81,6 +82,7 @@ app.add_typer(
 def main() -> None:
     """Run a command and exit. An error that the user can fix is one line on stderr."""
     import_path = [*sys.path]
+    hide_environment()
     session = Session(traceback=os.environ.get("GPT2EVAL_TRACEBACK", "") not in ("", "0"))
     problem = ""
     try:
@@ -99,7 +101,7 @@ def main() -> None:
     finally:
         sys.path[:] = import_path  # --trust-include adds folders
     if problem:
-        print(f"gpt2eval: {clean(' '.join(problem.split()))}", file=sys.stderr)
+        print(f"gpt2eval: {' '.join(scrub(clean(problem)).split())}", file=sys.stderr)
     sys.exit(status)
 
 
@@ -109,4 +111,4 @@ def _print_traceback(error: BaseException) -> None:
     while cause is not None:
         cause.__suppress_context__ = cause.__cause__ is not None
         cause = cause.__cause__ or cause.__context__
-    traceback.print_exception(error)
+    print(scrub("".join(traceback.format_exception(error))), end="", file=sys.stderr)

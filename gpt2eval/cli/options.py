@@ -78,12 +78,30 @@ Cache = Annotated[
         text="Folder of downloaded data; 'gpt2eval data where' prints the default.",
     ),
 ]
+MaxSize = Annotated[
+    Optional[str],
+    option(
+        DATA,
+        "--max-size",
+        metavar="SIZE",
+        text="Most that a local file may have or unpack to, such as 20GB; default: 2GB, and "
+        "100 times a packed file.",
+    ),
+]
 StrictData = Annotated[
     bool, flag(DATA, "strict-data", "Reject data whose checksum is not the published one.")
 ]
 Limit = Annotated[
     Optional[int],
     option(PROTOCOL, metavar="N", text="Only the first N records (for a stream: lines)."),
+]
+AllowKept = Annotated[
+    bool,
+    flag(
+        PROTOCOL,
+        "allow-kept",
+        "Accept text of which the detokenizer keeps more than 5 % of the lines as they are.",
+    ),
 ]
 BatchSize = Annotated[
     Optional[int],
@@ -129,7 +147,23 @@ Quantization = Annotated[
 ]
 ApiKeyFile = Annotated[
     Optional[str],
-    option(MODEL, metavar="FILE", text="File with the API key for an api: model."),
+    option(MODEL, metavar="FILE", text="File with the API key for an api: model, on one line."),
+]
+ApiTimeout = Annotated[
+    Optional[float],
+    option(
+        MODEL,
+        metavar="SECONDS",
+        text="Time in which an api: server must begin an answer; default: 600.",
+    ),
+]
+ApiMaxAnswer = Annotated[
+    Optional[int],
+    option(
+        MODEL,
+        metavar="BYTES",
+        text="Largest answer of an api: server; default: 8 MiB, and 256 for each byte sent.",
+    ),
 ]
 Out = Annotated[Path, option(OUTPUT, metavar="DIR", text="Folder for results.")]
 Signatures = Annotated[
@@ -149,6 +183,7 @@ def settings(flags: Mapping[str, Any], **changes: Any) -> "Settings":
     """Return the settings of a run: every flag whose name is a field of `Settings`."""
     from gpt2eval.settings import Settings
 
+    flags = {**flags, "max_size": size(flags.get("max_size"))}
     return Settings(**_fields(Settings, flags) | changes)
 
 
@@ -177,24 +212,26 @@ def data_files(data: list[str] | None, include: Sequence[Path]) -> dict[str, Pat
     """Return `TASK=PATH` arguments as a mapping; `demo` stands for all embedded records."""
     if not data:
         return None
-    from gpt2eval.config.loader import load_task
+    from gpt2eval.data.local import parse_data
 
-    files: dict[str, Path] = {}
-    for item in data:
-        name, equals, path = item.partition("=")
-        if item == "demo":
-            from gpt2eval import demo
+    return parse_data(data, include)
 
-            files = demo.data() | files
-        elif not equals or not name or not path:
-            raise UsageError(f"--data {item}: expected TASK=PATH, or 'demo'")
-        else:
-            files[load_task(name, include).full_name] = Path(path)
-    return files
+
+def size(max_size: str | None) -> int | None:
+    """Return the value of `--max-size` in bytes."""
+    if max_size is None:
+        return None
+    from gpt2eval.data.limits import parse_size
+
+    return parse_size(max_size)
 
 
 def own_texts(
-    places: list[str] | None, unit: str | None, detokenizer: str | None, include: Sequence[Path]
+    places: list[str] | None,
+    unit: str | None,
+    detokenizer: str | None,
+    include: Sequence[Path],
+    max_size: int | None = None,
 ) -> list["Text"]:
     """Return the texts of `--text` arguments.
 
@@ -212,5 +249,8 @@ def own_texts(
     from gpt2eval.data import custom
 
     return custom.load_texts(
-        [custom.load_text(place, unit or "word", detokenizer, include) for place in places]
+        [
+            custom.load_text(place, unit or "word", detokenizer, include, max_size)
+            for place in places
+        ]
     )

@@ -5,16 +5,30 @@ sequences in them: change colours, rewrite earlier lines, or set its title.
 """
 
 import io
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
-from gpt2eval.errors import clean
+# Control characters except tab and line feed, and the characters that reorder text from left to
+# right: a terminal obeys both.
+CONTROL = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069]"
+)
+
+
+def visible(text: str) -> str:
+    r"""Return a text in which control characters are visible escapes.
+
+    >>> visible("\x1b[2J gone?")
+    '\\x1b[2J gone?'
+    """
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class CleanStream(io.TextIOBase):
-    """A text stream that writes to another one after `clean`.
+    """A text stream that writes to another one after `visible`.
 
     Characters that the other stream cannot encode are written as escapes too, such as the bytes
     of a file name that is not UTF-8.
@@ -30,7 +44,7 @@ class CleanStream(io.TextIOBase):
 
     def write(self, text: str, /) -> int:
         """Write a text without control characters."""
-        encodable = clean(text).encode(self.encoding, "backslashreplace")
+        encodable = visible(text).encode(self.encoding, "backslashreplace")
         self.stream.write(encodable.decode(self.encoding))
         return len(text)
 

@@ -1,6 +1,5 @@
 """The command `gpt2eval run`."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -12,7 +11,10 @@ from gpt2eval.cli.options import (
     MODEL,
     PROTOCOL,
     TASKS,
+    AllowKept,
     ApiKeyFile,
+    ApiMaxAnswer,
+    ApiTimeout,
     Attn,
     BatchSize,
     Cache,
@@ -21,6 +23,7 @@ from gpt2eval.cli.options import (
     Dtype,
     Include,
     Limit,
+    MaxSize,
     Out,
     Peft,
     Quantization,
@@ -35,9 +38,10 @@ from gpt2eval.cli.options import (
     option,
     own_texts,
     settings,
+    size,
 )
 from gpt2eval.config.catalog import PAPER
-from gpt2eval.notices import LOGGER, notify
+from gpt2eval.notices import LOGGER
 
 Models = Annotated[
     Optional[list[str]],
@@ -128,6 +132,8 @@ def run(
     peft: Peft = None,
     quantization: Quantization = None,
     api_key_file: ApiKeyFile = None,
+    api_timeout: ApiTimeout = None,
+    api_max_answer: ApiMaxAnswer = None,
     trust_remote_code: TrustRemoteCode = False,
     tasks: OptionalTasks = None,
     data: Data = None,
@@ -135,12 +141,14 @@ def run(
     unit: UnitName = None,
     detokenizer: DetokenizerName = None,
     cache: Cache = None,
+    max_size: MaxSize = None,
     include: Include = None,
     strict_data: StrictData = False,
     limit: Limit = None,
     context: ContextSize = None,
     stride: StrideSize = None,
     allow_lossy: AllowLossy = False,
+    allow_kept: AllowKept = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
     attn: Attn = None,
@@ -157,10 +165,12 @@ def run(
     """
     folders = include or ()
     files = data_files(data, folders)
-    texts = own_texts(text, unit, detokenizer, folders)
+    texts = own_texts(text, unit, detokenizer, folders, size(max_size))
     from gpt2eval import pipeline
+    from gpt2eval.cli.incomplete import report_incomplete
     from gpt2eval.cli.progress import bars
     from gpt2eval.cli.report import print_table
+    from gpt2eval.models.server.address import shown_name
     from gpt2eval.scoring import workers
     from gpt2eval.settings import Worker
 
@@ -171,7 +181,7 @@ def run(
     requested = pipeline.listed(tasks, texts)
     results = []
     for name in names:
-        LOGGER.info("scoring %s; results go to %s", name, out)
+        LOGGER.info("scoring %s; results go to %s", shown_name(name), out)
         with bars(hidden=not is_first) as show_progress:
             results += pipeline.evaluate(
                 name,
@@ -192,23 +202,4 @@ def run(
             results, pipeline.suite_of(tasks, folders), folders, mixed=True, signatures=signatures
         )
     text_tasks = [text_task.task.full_name for text_task in texts]
-    _report_incomplete(out, names, requested, text_tasks, folders)
-
-
-def _report_incomplete(
-    out: Path,
-    models: Sequence[str],
-    requested: str | Sequence[str],
-    text_tasks: Sequence[str],
-    include: Sequence[Path],
-) -> None:
-    """Emit a notice for each requested task with missing chunks."""
-    from gpt2eval.config.loader import select_tasks
-    from gpt2eval.scoring import journal
-
-    tasks = {*(task.full_name for task in select_tasks(requested, include)), *text_tasks}
-    names = {name.removeprefix("hf:") for name in models}
-    for line in journal.incomplete(
-        [out], lambda decides: decides.get("task") in tasks and decides.get("name") in names
-    ):
-        notify(f"{line}; run the same command again to score them")
+    report_incomplete(out, names, requested, text_tasks, folders, shard)

@@ -8,6 +8,7 @@ import typer
 
 from gpt2eval.cli.options import (
     COMPUTE,
+    AllowKept,
     BatchSize,
     Cache,
     Data,
@@ -15,6 +16,7 @@ from gpt2eval.cli.options import (
     Dtype,
     Include,
     Limit,
+    MaxSize,
     Out,
     Tasks,
     TokenizerOption,
@@ -53,8 +55,10 @@ def watch(
     tasks: Tasks = PAPER,
     data: Data = None,
     cache: Cache = None,
+    max_size: MaxSize = None,
     include: Include = None,
     limit: Limit = None,
+    allow_kept: AllowKept = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
     batch_size: BatchSize = None,

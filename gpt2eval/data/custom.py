@@ -54,6 +54,7 @@ def load_text(
     unit: str = "word",
     detokenizer: str | None = None,
     include: Sequence[Path] = (),
+    max_size: int | None = None,
 ) -> Text:
     """Load a local text, and define the task that scores it.
 
@@ -65,6 +66,8 @@ def load_text(
             space), `word+eol` (words and line endings), `byte` (BPB) or `char` (BPC).
         detokenizer: The name of the detokenizer to apply, if any.
         include: Folders with further detokenizers.
+        max_size: The most bytes that each file may have or unpack to; by default 2 GiB, or less
+            for a small file.
 
     Returns:
         The text. The name of its task consists of the file name, the unit and detokenizer if they
@@ -80,7 +83,9 @@ def load_text(
     location = locate(str(where), "--text")
     is_stream = location.form == "file"
     content = (
-        read_content(location.path) if is_stream else serialize_documents(read_documents(location))
+        read_content(location.path, max_size)
+        if is_stream
+        else serialize_documents(read_documents(location, max_size))
     )
     # "." and ".." have no name; resolve them.
     path = location.path if location.path.name.strip(".") else location.path.resolve()
@@ -127,12 +132,15 @@ def _variant(
 
 
 def load_texts(
-    texts: str | Path | Iterable[str | Path | Text], include: Sequence[Path] = ()
+    texts: str | Path | Iterable[str | Path | Text],
+    include: Sequence[Path] = (),
+    max_size: int | None = None,
 ) -> list[Text]:
     """Load the texts that are not loaded yet, and drop duplicates."""
     listed = [texts] if isinstance(texts, str | Path | Text) else texts
     loaded = [
-        text if isinstance(text, Text) else load_text(text, include=include) for text in listed
+        text if isinstance(text, Text) else load_text(text, include=include, max_size=max_size)
+        for text in listed
     ]
     return list({text.task.full_name: text for text in loaded}.values())
 

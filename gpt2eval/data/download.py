@@ -89,7 +89,9 @@ class Body(io.RawIOBase):
             message = str(error) or "the connection was dropped"
             if isinstance(error, httpx.TimeoutException):
                 message = "timed out"
-            never_connected = isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol)
+            never_connected = isinstance(
+                error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol
+            )
             if never_connected and not self._connected:
                 raise UnreachableError(f"no connection: {message}") from None
             raise TransientError(message) from None

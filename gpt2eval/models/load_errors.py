@@ -28,6 +28,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def is_panic(error: BaseException) -> bool:
+    """Return whether an exception is a library's own way to die, such as a panic of Rust code.
+
+    pyo3's `PanicException` is no `Exception`, so that nothing catches it by accident. Requests to
+    stop the process are none either, and must pass.
+    """
+    return not isinstance(error, Exception | KeyboardInterrupt | SystemExit | GeneratorExit)
+
+
 @contextmanager
 def expected_errors(subject: str, *exceptions: type[Exception], expectation: str) -> Iterator[None]:
     """Turn the exceptions that a step is expected to raise into `UsageError`.
@@ -38,7 +47,8 @@ def expected_errors(subject: str, *exceptions: type[Exception], expectation: str
         expectation: What the step needs; the message ends with it.
 
     Raises:
-        UsageError: If the step raises one of `exceptions`. Running out of memory passes through.
+        UsageError: If the step raises one of `exceptions`, or a library panics. Running out of
+            memory passes through.
 
     >>> with expected_errors("model x", KeyError, expectation="a config with n_layer"):
     ...     {}["n_layer"]
@@ -49,13 +59,17 @@ def expected_errors(subject: str, *exceptions: type[Exception], expectation: str
         yield
     except UsageError:
         raise
-    except exceptions as error:
-        if is_out_of_memory(error):
+    except BaseException as error:
+        is_expected = isinstance(error, exceptions) or is_panic(error)
+        if is_out_of_memory(error) or not is_expected:
             raise
-        raise UsageError(f"{subject}: {one_line(error)}; expected {expectation}") from error
+        problem = one_line(error)
+        if is_panic(error):
+            problem = f"a library panicked ({problem})"
+        raise UsageError(f"{subject}: {problem}; expected {expectation}") from error
 
 
-def load_failure(name: str, dtype: str, error: Exception) -> UsageError:
+def load_failure(name: str, dtype: str, error: BaseException) -> UsageError:
     """Return the error for an exception that no step of loading the model expected.
 
     >>> print(load_failure("gpt2", "float32", KeyError("n_layer")))

@@ -20,7 +20,10 @@ class LoadOptions:
         tokenizer: `auto`, `file`, or a folder, file or Hub id to load the tokenizer from.
         peft: The folder or Hub id of an adapter to merge into the weights.
         quantization: A method that stores weights in fewer bits.
-        api_key_file: A file with the key of a model server.
+        api_key_file: A file with the key of a model server, on one line.
+        api_timeout: Seconds within which a model server must begin an answer; 600 by default.
+        api_max_answer: Bytes that an answer of a model server may have; by default a limit that
+            grows with the prompt.
 
     Examples:
         >>> LoadOptions(dtype="bfloat16", device="cuda:1").dtype
@@ -38,6 +41,15 @@ class LoadOptions:
     peft: str | None = None
     quantization: str | None = None
     api_key_file: str | None = None
+    api_timeout: float | None = None
+    api_max_answer: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a limit that is not positive."""
+        for name in ("api_timeout", "api_max_answer"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise UsageError(f"--{name.replace('_', '-')} {value}: expected a number above 0")
 
     def reject_unsupported(self, model_name: str, *unsupported: str) -> None:
         """Raise UsageError if an option that a model does not support is set."""

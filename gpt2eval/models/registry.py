@@ -14,11 +14,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gpt2eval.errors import UsageError, unknown
+from gpt2eval.errors import LoadError, UsageError, one_line, unknown
+from gpt2eval.http import hide_environment
+from gpt2eval.models.backend import check_backend
 from gpt2eval.models.formats.naming import plain_name, step_suffix
-from gpt2eval.models.load_errors import load_failure
+from gpt2eval.models.load_errors import is_panic, load_failure
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.types import AddsToken, EncodesSpecials, FindsBestWords, Model, ModelIdentity
+from gpt2eval.models.server.address import shown_name
+from gpt2eval.types import (
+    AddsToken,
+    EncodesSpecials,
+    FindsBestWords,
+    Model,
+    ModelIdentity,
+    NamesTokens,
+)
 
 SCHEMES = {
     "hf": "gpt2eval.models.formats.hf:load",
@@ -47,6 +57,8 @@ class Identified:
         self.score = model.score
         if isinstance(model, AddsToken):
             self.added = model.added
+        if isinstance(model, NamesTokens):
+            self.token_name = model.token_name
         if isinstance(model, EncodesSpecials):
             self.encode_specials = model.encode_specials
         if isinstance(model, FindsBestWords):
@@ -65,6 +77,11 @@ def identity_of(model: Model) -> ModelIdentity:
     identity: Any = model.identity()
     if isinstance(identity, ModelIdentity):
         return identity
+    if not isinstance(identity, Mapping):
+        raise UsageError(
+            f"model {type(model).__name__}: its identity() returned {type(identity).__name__}; "
+            f"expected a ModelIdentity, or a mapping with {', '.join(REQUIRED)}"
+        )
     if missing := [key for key in REQUIRED if key not in identity]:
         raise UsageError(
             f"model {identity.get('name', type(model).__name__)}: its identity() lacks "
@@ -133,6 +150,7 @@ def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
     >>> load_model("toy:uniform-bytes").identity().name
     'toy:uniform-bytes'
     """
+    hide_environment()
     check_name(name)
     scheme, colon, rest = name.partition(":")
     known = schemes()
@@ -148,14 +166,29 @@ def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
     return _load(name, options, factory)
 
 
+def checked(model: Model, name: str = "") -> Model:
+    """Return a backend whose values are checked, see `backend.check_backend`.
+
+    Raises:
+        UsageError: If a member is missing or wrong, or the identity is not one.
+    """
+    backend = check_backend(model, name)
+    if backend is not model:
+        identity_of(backend)
+    return backend
+
+
 def _load(name: str, options: LoadOptions, load: Callable[[], Model]) -> Model:
     """Call `load`; report any exception but UsageError as one line that keeps its cause."""
+    shown = shown_name(name)
     try:
-        return load()
+        return checked(load(), shown)
     except UsageError:
         raise
-    except Exception as error:
-        raise load_failure(name, options.dtype, error) from error
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        raise load_failure(shown, options.dtype, error) from error
 
 
 def _check_factory(name: str, factory: Any) -> None:
@@ -194,6 +227,8 @@ def _module_exists(module: str) -> bool:
             return find_spec(module) is not None
     except (ModuleNotFoundError, ValueError):
         return False
+    except Exception:  # raised by a parent package; importing the module will say more
+        return True
 
 
 def _import_reference(reference: str) -> Any:
@@ -203,3 +238,8 @@ def _import_reference(reference: str) -> Any:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UsageError(f"model {reference}: {error}; expected 'module:Factory'") from error
+    except (Exception, SystemExit) as error:
+        raise LoadError(
+            f"model {reference}: importing {module} raised {type(error).__name__}: "
+            f"{one_line(error, 200)}; --traceback shows where"
+        ) from error

@@ -31,17 +31,17 @@ def start_loss(result: Result) -> float | None:
 
     None where nothing is left out, or where the loss is too small to matter.
     """
-    return getattr(result, "start_loss", None)
+    return result.start_loss
 
 
 def ties(result: Result) -> int:
     """Return the decisions of a result that a tie leaves open; 0 where they were not counted."""
-    return getattr(result.tally, "ties", 0)
+    return result.tally.ties
 
 
 def why_no_interval(metric: MetricValue) -> str:
     """Return the reason why a metric has no interval, as far as the result records it."""
-    return getattr(metric, "why_no_interval", "") or TOO_FEW
+    return metric.why_no_interval or TOO_FEW
 
 
 MARKS = (

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from gpt2eval.errors import scrub
 from gpt2eval.files import write_atomic
 from gpt2eval.report.strict_json import dumps
 from gpt2eval.version import __version__
@@ -39,10 +40,10 @@ def write_run(folder: Path, start: str, call: str) -> None:
 
 
 def _command() -> str:
-    """Return the command line, or "" if another program calls the library."""
+    """Return the command line without secrets, or "" if another program calls the library."""
     program = Path(sys.argv[0] or "-")
     own = program.stem == "gpt2eval" or program.parts[-2:] == ("gpt2eval", "__main__.py")
-    return shlex.join(["gpt2eval", *sys.argv[1:]]) if own else ""
+    return shlex.join(["gpt2eval", *map(scrub, sys.argv[1:])]) if own else ""
 
 
 @cache

@@ -42,7 +42,9 @@ def load_detokenizer(name: str, include: Sequence[Path] = ()) -> Detokenizer | O
         scheme = RuleScheme(
             _rules(content.do, options, path, "do"), _rules(content.undo, options, path, "undo")
         )
-    return Detokenizer(versioned, scheme, invertible=content.invertible)
+    return Detokenizer(
+        versioned, scheme, invertible=content.invertible, carries=content.carry_quotes
+    )
 
 
 def load_detokenizer_file(path: Path) -> DetokenizerFile:

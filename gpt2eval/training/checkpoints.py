@@ -38,6 +38,7 @@ TOKENIZER_FILES = (
 # The files that decide the scores. The optimizer's state is not among them.
 MODEL_FILES = ("config.json", "*.safetensors", "*.bin", "*.index.json", *TOKENIZER_FILES)
 LLMC_HEADER_BYTES = 256 * 4
+LONGEST_HEADER = 100_000_000  # bytes; the limit of the library safetensors
 LAST_NUMBER = re.compile(r"\d+(?!.*\d)")
 
 
@@ -174,7 +175,7 @@ def _expected_safetensors_size(path: Path) -> int | None:
     """
     with path.open("rb") as file:
         header_length = int.from_bytes(file.read(8), "little")
-        if header_length > path.stat().st_size:
+        if header_length > min(path.stat().st_size, LONGEST_HEADER):
             return None
         try:
             header = json.loads(file.read(header_length))

@@ -55,10 +55,10 @@ class Poller:
                 "or model_*.bin"
             )
         unscored = [
-            path.name for path, stats in self.last_poll.items() if self.scored.get(path) != stats
+            path for path, stats in self.last_poll.items() if self.scored.get(path) != stats
         ]
         if unscored:
-            raise UsageError(
-                f"{self.folder}: not scored: {', '.join(unscored)}; expected complete checkpoints "
-                "whose files do not change"
-            )
+            reasons = [reason for path in unscored if (reason := self.notices.get(path))]
+            expected = "expected complete checkpoints whose files do not change"
+            names = ", ".join(path.name for path in unscored)
+            raise UsageError(f"{self.folder}: not scored: {names}; {(*reasons, expected)[0]}")

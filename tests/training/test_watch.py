@@ -453,7 +453,7 @@ def test_diverged_checkpoint_is_reported(
     watching = start_watch(run)
     assert next(watching).step == 2
     with pytest.raises(
-        UsageError, match=r"RUN: not scored: checkpoint-1; expected complete checkpoints"
+        UsageError, match=r"RUN: not scored: checkpoint-1; .*checkpoint-1: .*is nan; expected"
     ):
         next(watching)
 
@@ -615,3 +615,15 @@ def test_ctrl_c_stops_the_watch(run: Path) -> None:
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130
     assert message.startswith("gpt2eval: interrupted; ")
+
+
+def test_a_checkpoint_without_tokenizer_is_explained_at_the_end(run: Path) -> None:
+    folder = run / "checkpoint-5"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(DEMO / "model" / name, folder)
+    with pytest.raises(
+        UsageError,
+        match=r"not scored: checkpoint-5; .*-5: it has no tokenizer; expected --tokenizer",
+    ):
+        list(start_watch(run))

@@ -16,6 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel, assemble, dtype_of
+from gpt2eval.models.formats.checks import check_tokens
 from gpt2eval.models.formats.devices import device_of
 from gpt2eval.models.formats.naming import local_label
 from gpt2eval.models.formats.quiet import quiet
@@ -114,6 +115,7 @@ def load_converted(
     options.reject_unsupported(name, "revision", "device_map", "tp", "peft", "quantization")
     architecture: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(checkpoint.config)]
     _check_weights(checkpoint, architecture)
+    check_tokens(name, tokenizer, checkpoint.config)
     # a copy, because a mapped file changes when training writes the next checkpoint into it
     state = {key: tensor.read().to(dtype, copy=True) for key, tensor in checkpoint.weights.items()}
     with expected_errors(

@@ -1,16 +1,18 @@
 """Check a folder of transformers' files before anything in it is loaded.
 
-Its weights files must be complete, its indexes may name only files in the folder, and its config
-may imply no more weights than the files have bytes.
+Its weights files must be complete, its indexes may name only files in the folder, it must hold one
+set of weights, and its config may imply no more weights than the files have bytes.
 """
 
+import re
 import zipfile
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from gpt2eval.errors import UsageError, one_line
-from gpt2eval.models.formats.safe import load_json_object, path_inside
+from gpt2eval.models.formats.safe import check_archive, load_json_object, path_inside
+from gpt2eval.models.formats.weight_sets import check_one_set
 
 WIDTHS = ("hidden_size", "n_embd", "d_model")
 SIZES = (
@@ -25,19 +27,25 @@ SIZES = (
 )
 
 
+OTHER_WEIGHTS = ("*.safetensors", "*.bin", "*.h5", "*.msgpack")
+# torch's own files, which other programs do not write: their checksums must be right
+WEIGHTS = re.compile(r"(pytorch_model.*|adapter_model)\.bin")
+
+
 def check_folder(folder: Path) -> None:
     """Check a folder of transformers before anything in it is loaded.
 
     Raises:
         UsageError: If an index names a file outside the folder, a weights file is incomplete or
-            some of an index's files are missing, or the config implies more weights than the
-            weights files have bytes.
+            some of an index's files are missing, there are two sets of weights, or the config
+            implies more weights than the weights files have bytes.
     """
     paths = weight_files(folder)
     for path in paths:
         _check_complete(path)
     for index in sorted(folder.glob("*.index.json")):
         _check_index(index)
+    check_one_set(folder)
     # Only now: a config is at fault only if no bytes are missing from the weights.
     size = sum(path.stat().st_size for path in paths)
     config_path = folder / "config.json"
@@ -67,7 +75,11 @@ def _check_complete(path: Path) -> None:
                 return
         with path.open("rb") as file:
             is_archive = file.read(4) == b"PK\x03\x04"
-        if not is_archive or zipfile.is_zipfile(path):
+        if not is_archive:
+            return
+        if zipfile.is_zipfile(path):
+            if WEIGHTS.fullmatch(path.name):
+                check_archive(path)
             return
         problem = "no archive directory at its end"
     except (OSError, SafetensorError) as error:
@@ -84,7 +96,10 @@ def _check_index(index: Path) -> None:
     names = weight_map.values() if isinstance(weight_map, dict) else ()
     paths = [path_inside(index.parent, name, index.name) for name in sorted(set(map(str, names)))]
     missing = [path for path in paths if not path.is_file()]
-    if 0 < len(missing) < len(paths):
+    if not paths and index.name.startswith(("model.", "pytorch_model.")):
+        raise UsageError(f"{index}: names no files; expected a weight_map of tensors to files")
+    has_others = any(True for name in OTHER_WEIGHTS for _ in index.parent.glob(name))
+    if missing and (len(missing) < len(paths) or not has_others):
         raise UsageError(
             f"{missing[0]}: no such file, but {index.name} names it ({len(missing)} of "
             f"{len(paths)} missing); copy or download it again"

@@ -10,6 +10,7 @@ from pathlib import Path
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
 from gpt2eval.models.formats import hf
+from gpt2eval.models.formats.gguf_header import check_header
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
 
@@ -41,9 +42,14 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
         with path.open("rb") as file:
             magic = file.read(len(MAGIC))
     except OSError as error:
-        raise UsageError(f"model gguf:{rest}: {error.strerror}; expected a GGUF file") from None
+        found = sorted(file.name for file in path.glob("*.gguf")) if path.is_dir() else []
+        which = f", such as {found[0]} in this folder" if found else ""
+        raise UsageError(
+            f"model gguf:{rest}: {error.strerror}; expected a GGUF file{which}"
+        ) from None
     if magic != MAGIC:
         raise UsageError(f"model gguf:{rest}: starts with {magic!r}; expected a GGUF file")
+    check_header(path)
     _check_sizes(path)
     return hf.load(str(path.parent), options, gguf=path.name)
 
@@ -56,7 +62,9 @@ def _check_sizes(path: Path) -> None:
     from gguf import GGUFReader
 
     with expected_errors(
-        f"model gguf:{path}", ValueError, IndexError, expectation="a complete GGUF file"
+        f"model gguf:{path}",
+        Exception,  # the library checks nothing
+        expectation="a complete GGUF file",
     ):
         reader = GGUFReader(path)
     widest = max((int(size) for tensor in reader.tensors for size in tensor.shape), default=0)

@@ -13,9 +13,11 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
+from gpt2eval.http import hub_access
 from gpt2eval.models.engine.causal import CausalModel, assemble, dtype_of
 from gpt2eval.models.formats import safe
 from gpt2eval.models.formats.adapter import merge_adapter
@@ -23,6 +25,7 @@ from gpt2eval.models.formats.checks import (
     check_config,
     check_loaded_weights,
     check_size,
+    check_tokens,
     stored_quantization,
 )
 from gpt2eval.models.formats.devices import (
@@ -67,17 +70,19 @@ def load(
     placement = quantization_arguments(options) | placement_arguments(options)
     if not gguf and Path(name).is_dir():
         check_folder(Path(name))
-    config = _load_config(name, options, gguf)
-    tokenizer = _load_tokenizer(name, options, gguf)
-    arguments = {"dtype": dtype, **placement}
-    if gguf:
-        arguments["gguf_file"] = gguf
-        if getattr(config, "n_ctx", None):
-            arguments["config"] = config  # with the context that `_load_config` corrected
-    model = _load_weights(name, options, arguments)
-    identity = _model_fields(name, model, gguf) | _option_fields(options, model)
-    if options.peft is not None:
-        model, identity["peft"] = merge_adapter(model, options.peft)
+    with hub_access(f"model {name}", name, options.peft):
+        config = _load_config(name, options, gguf)
+        tokenizer = _load_tokenizer(name, options, gguf)
+        check_tokens(name, tokenizer, config)
+        arguments = {"dtype": dtype, **placement}
+        if gguf:
+            arguments["gguf_file"] = gguf
+            if getattr(config, "n_ctx", None):
+                arguments["config"] = config  # with the context that `_load_config` corrected
+        model = _load_weights(name, options, arguments)
+        identity = _model_fields(name, model, options, gguf) | _option_fields(options, model)
+        if options.peft is not None:
+            model, identity["peft"] = merge_adapter(model, options.peft)
     if not placement:
         model = model.to(device_of(options))
     if called:
@@ -129,7 +134,7 @@ def _load_tokenizer(name: str, options: LoadOptions, gguf: str | None) -> Loaded
     place = str(Path(name) / gguf) if gguf else name
     with expected_errors(
         f"model {name}",
-        *(OSError, ValueError, ImportError),
+        Exception,  # the libraries raise all kinds for a damaged file
         expectation="a tokenizer beside the model, or --tokenizer",
     ):
         return loading.requested_tokenizer(options.tokenizer) or loading.from_place(
@@ -162,7 +167,7 @@ def _source(options: LoadOptions) -> dict[str, Any]:
     return {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
 
 
-def _model_fields(name: str, model: Any, gguf: str | None) -> dict[str, str]:
+def _model_fields(name: str, model: Any, options: LoadOptions, gguf: str | None) -> dict[str, str]:
     """Return the identity fields that identify the weights."""
     path = Path(name)
     if gguf:
@@ -172,9 +177,28 @@ def _model_fields(name: str, model: Any, gguf: str | None) -> dict[str, str]:
         weights = safe.sha256_of_files([path / "config.json", *weight_files(path)])
         fields = {"name": name, "label": local_label(path)}
     else:
-        weights = str(model.config._commit_hash or "unknown")
+        weights = _commit(name, model, options)
         fields = {"name": name}
     return {**fields, "revision": weights[:8], "weights": weights}
+
+
+def _commit(name: str, model: Any, options: LoadOptions) -> str:
+    """Return the commit on the Hub that a model came from, or "unknown".
+
+    Newer versions of transformers do not note it in the config; the path of a file in the Hub's
+    cache contains it.
+    """
+    if commit := getattr(model.config, "_commit_hash", None):
+        return str(commit)
+    path = cached_file(
+        name,
+        "config.json",
+        revision=options.revision,
+        local_files_only=True,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return extract_commit_hash(path, None) or "unknown"
 
 
 def _option_fields(options: LoadOptions, model: Any) -> dict[str, str]:

@@ -18,7 +18,7 @@ from gpt2eval.models.engine.causal import CausalModel
 from gpt2eval.models.formats import converted, safe
 from gpt2eval.models.formats.converted import ConvertedCheckpoint, GPT2Sizes, LazyTensor
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.models.tokenization import loading
+from gpt2eval.models.tokenization.gpt2 import gpt2_tokenizer_for
 
 MAGIC = 20240326
 HEADER_BYTES = 4 * 256
@@ -42,7 +42,7 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
     """Load a file of llm.c. Raises UsageError if the file is invalid."""
     path = Path(rest)
     checkpoint = read(path)
-    tokenizer = loading.gpt2_tokenizer_for(path, options.tokenizer)
+    tokenizer = gpt2_tokenizer_for(path, options.tokenizer)
     return converted.load_converted("llmc", checkpoint, tokenizer, options)
 
 

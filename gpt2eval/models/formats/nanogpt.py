@@ -18,6 +18,7 @@ from gpt2eval.models.formats import converted, safe
 from gpt2eval.models.formats.converted import ConvertedCheckpoint, GPT2Sizes, LazyTensor, lazy
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
+from gpt2eval.models.tokenization.gpt2 import gpt2_tokenizer_for
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
 
 SIZES = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size")  # in the order of GPT2Sizes
@@ -33,6 +34,7 @@ BIASES = {  # the biases of a layer, and their sizes in widths
     "mlp.c_proj": 1,
 }
 MAX_LAYERS = 1 << 16
+MAX_IDS = 1 << 31  # more than any vocabulary has, and the first id that int32 cannot hold
 
 
 def load(
@@ -110,7 +112,7 @@ def _load_tokenizer(path: Path, choice: str | None) -> LoadedTokenizer:
     """Load the characters of a `meta.pkl`, or a GPT-2 tokenizer."""
     meta = Path(choice) if choice else path.parent / "meta.pkl"
     if not (choice.endswith(".pkl") if choice else meta.is_file()):
-        return loading.gpt2_tokenizer_for(path, choice)
+        return gpt2_tokenizer_for(path, choice)
     content: Any = safe.load_plain_pickle(meta)
     vocabulary = content.get("stoi") if isinstance(content, dict) else None
     if not isinstance(vocabulary, dict) or not all(map(_is_character, vocabulary.items())):
@@ -123,4 +125,5 @@ def _load_tokenizer(path: Path, choice: str | None) -> LoadedTokenizer:
 def _is_character(entry: tuple[Any, Any]) -> bool:
     """Return whether a vocabulary entry is one character and its id."""
     character, id_ = entry
-    return isinstance(character, str) and len(character) == 1 and type(id_) is int and id_ >= 0
+    is_character = isinstance(character, str) and len(character) == 1
+    return is_character and type(id_) is int and 0 <= id_ < MAX_IDS

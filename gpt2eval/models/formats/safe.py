@@ -4,9 +4,12 @@ A pickle may name only tensors and plain values, an archive may hold no more byt
 size, and every tensor must fit in its storage. Does not know architectures.
 """
 
+import io
 import json
 import pickle
+import pickletools
 import re
+import struct
 import zipfile
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -17,11 +20,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpt2eval.errors import UsageError, one_line
+from gpt2eval.errors import UsageError, one_line, quoted
 from gpt2eval.models.load_errors import expected_errors
 
-MAX_PICKLE = 1 << 26  # bytes of a pickle that should hold a small dictionary
-DAMAGED_PICKLE = (pickle.UnpicklingError, EOFError, LookupError, ValueError)
+MAX_PICKLE = 1 << 24  # bytes of a pickle that should hold a small dictionary
+MEMO = {"PUT", "BINPUT", "LONG_BINPUT", "GET", "BINGET", "LONG_BINGET"}  # take a place in a table
+DAMAGED_PICKLE = (
+    pickle.UnpicklingError,
+    *(EOFError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError),
+    *(AssertionError, RecursionError, struct.error),
+)
 BLOCK = 1 << 24  # bytes hashed per step
 
 
@@ -46,9 +54,24 @@ def load_plain_pickle(path: Path) -> Any:
         ),
         path.open("rb") as file,
     ):
-        if path.stat().st_size > MAX_PICKLE:
+        raw = file.read(min(path.stat().st_size, MAX_PICKLE) + 1)
+        if len(raw) > MAX_PICKLE:
             raise pickle.UnpicklingError(f"larger than {MAX_PICKLE} bytes")
-        return PlainUnpickler(file).load()
+        _check_claims(raw)
+        return PlainUnpickler(io.BytesIO(raw)).load()
+
+
+def _check_claims(raw: bytes) -> None:
+    """Raise UnpicklingError for a pickle that claims more memory than it has bytes.
+
+    The unpickler grows its memo to the highest place that is named: `p99999999` takes 1.6 GB.
+    """
+    for opcode, argument, _ in pickletools.genops(raw):
+        is_place = opcode.name in MEMO or opcode.name == "FRAME"
+        if is_place and not 0 <= int(argument or 0) <= len(raw):
+            raise pickle.UnpicklingError(
+                f"{opcode.name} {quoted(argument)[1:-1]} in {len(raw)} bytes"
+            )
 
 
 def load_torch_file(path: Path) -> Any:
@@ -66,7 +89,7 @@ def load_torch_file(path: Path) -> Any:
         ):
             is_archive = zipfile.is_zipfile(path)
             if is_archive:
-                _check_archive(path)
+                check_archive(path)
             content = torch.load(
                 path, map_location="cpu", weights_only=True, mmap=is_archive or None
             )
@@ -76,16 +99,39 @@ def load_torch_file(path: Path) -> Any:
     return content
 
 
-def _check_archive(path: Path) -> None:
-    """Raise UsageError for an archive that unpacks to more bytes than it has."""
-    with zipfile.ZipFile(path) as archive:
+def is_mapped(path: Path) -> bool:
+    """Return whether a file is an archive, which is mapped from disk instead of read."""
+    return path.suffix == ".safetensors" or zipfile.is_zipfile(path)
+
+
+def check_archive(path: Path) -> None:
+    """Check an archive's sizes, and read it once to check its checksums, which torch ignores.
+
+    Raises:
+        UsageError: If it unpacks to more bytes than it has, has two members of one name, or a
+            member's bytes do not match its CRC-32.
+    """
+    with (
+        expected_errors(
+            str(path),
+            *(OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, *DAMAGED_PICKLE),
+            expectation="an undamaged file that torch.save wrote; copy or download it again",
+        ),
+        zipfile.ZipFile(path) as archive,
+    ):
         members = archive.infolist()
-    is_compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
-    if is_compressed or sum(member.file_size for member in members) > path.stat().st_size:
-        raise UsageError(
-            f"{path}: the archive unpacks to more than its own size; expected a file that "
-            "torch.save wrote"
-        )
+        is_compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+        if is_compressed or sum(member.file_size for member in members) > path.stat().st_size:
+            raise UsageError(
+                f"{path}: the archive unpacks to more than its own size; expected a file that "
+                "torch.save wrote"
+            )
+        if len({member.filename for member in members}) < len(members):
+            raise UsageError(f"{path}: two members of one name; expected a file of torch.save")
+        for member in members:
+            with archive.open(member) as content:
+                while content.read(BLOCK):  # raises BadZipFile at the end
+                    pass
 
 
 def _unpickling_problem(error: pickle.UnpicklingError) -> str:

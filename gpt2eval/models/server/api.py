@@ -11,10 +11,12 @@ from hashlib import sha256
 
 import numpy as np
 
-from gpt2eval.errors import UsageError, one_line
+from gpt2eval.errors import UsageError, one_line, quoted
+from gpt2eval.http import hub_access
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.models.server.answer import SLACK, Echo
-from gpt2eval.models.server.client import Server, read_api_key
+from gpt2eval.models.server.address import read_address, read_api_key
+from gpt2eval.models.server.answer import Echo, TokenAnswer, choice
+from gpt2eval.models.server.client import Server
 from gpt2eval.models.server.probe import (
     TOLERANCE,
     MisplacedError,
@@ -25,6 +27,7 @@ from gpt2eval.models.server.probe import (
     score_sample,
 )
 from gpt2eval.models.server.tokenizer import server_tokenizer
+from gpt2eval.models.server.transport import Limits
 from gpt2eval.models.tokenization import loading
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
 from gpt2eval.types import Encoding, Ids, ModelIdentity, Request, TokenScores
@@ -43,9 +46,7 @@ class ApiModel:
         self.added = tokenizer.added
         self.dialect = find_dialect(server, tokenizer)
         if self.dialect.adds_start:
-            # the server adds the start token before every prompt
-            self.start = None
-            self.added = None
+            self.added = self.start
         self._misplaces_echo = False
         sample = score_sample(self)
         self._misplaces_echo = misplaces_echo(self)
@@ -63,6 +64,10 @@ class ApiModel:
     def encode(self, text: str) -> Encoding:
         return self._tokens.encode(text)
 
+    def token_name(self, token: int) -> str:
+        """Return how the tokenizer's vocabulary writes a token, such as `<bos>`, or ""."""
+        return self._tokens.name(token)
+
     def identity(self) -> ModelIdentity:
         return self._identity
 
@@ -75,10 +80,7 @@ class ApiModel:
         rows = [(prefix, branch) for prefix, branches in batch for branch in branches]
         with ThreadPoolExecutor(CONCURRENT_PROMPTS) as pool:
             scores = list(pool.map(lambda row: self.score_branch(*row), rows))
-        return TokenScores(
-            np.concatenate([part.logprobs for part in scores]),
-            np.concatenate([part.is_greedy for part in scores]),
-        )
+        return TokenScores(*(np.concatenate(column) for column in zip(*scores, strict=True)))
 
     def score_branch(self, prefix: Ids, branch: Ids) -> TokenScores:
         """Score a branch after its prefix by one echo."""
@@ -86,33 +88,43 @@ class ApiModel:
         if self._misplaces_echo and ids[0] != self.start:
             return self.score_one_by_one(ids, len(prefix))
         echo = self.echo(ids)
-        missing = [None] * echo.hidden
-        pairs = list(zip(missing + echo.logprobs, missing + echo.highest, strict=True))
-        logprobs: list[float] = []
-        is_greedy: list[bool] = []
-        for index in range(len(prefix), len(ids)):
-            logprob, highest = pairs[index]
-            if logprob is None or highest is None:
-                logprob, highest = self._score_next(ids[:index], int(ids[index]))
-            logprobs.append(logprob)
-            is_greedy.append(logprob >= highest - SLACK)
-        return TokenScores(np.array(logprobs, np.float32), np.array(is_greedy, np.bool_))
+        answers = [
+            echo.at(index) or self._score_next(ids[:index], int(ids[index]))
+            for index in range(len(prefix), len(ids))
+        ]
+        return self._token_scores(answers, branch)
 
     def score_one_by_one(self, ids: Ids, first: int) -> TokenScores:
         """Score the tokens from index `first` on by making the server generate each of them."""
-        pairs = [self._score_next(ids[:index], int(ids[index])) for index in range(first, len(ids))]
+        answers = [self._score_next(ids[:i], int(ids[i])) for i in range(first, len(ids))]
+        return self._token_scores(answers, ids[first:])
+
+    def _token_scores(self, answers: Sequence[TokenAnswer], ids: Ids) -> TokenScores:
+        choices = [
+            choice(answer, token, self._id_of)
+            for answer, token in zip(answers, ids.tolist(), strict=True)
+        ]
         return TokenScores(
-            np.array([logprob for logprob, _ in pairs], np.float32),
-            np.array([logprob >= highest - SLACK for logprob, highest in pairs], np.bool_),
+            np.array([answer.logprob for answer in answers], np.float32),
+            np.array([is_greedy for is_greedy, _ in choices], np.bool_),
+            is_tied=np.array([is_tied for _, is_tied in choices], np.bool_),
         )
 
-    def _score_next(self, prefix: Ids, token: int) -> tuple[float, float]:
-        """Return the log-probability of a token after others, and the highest log-probability."""
+    def _id_of(self, text: str) -> int | None:
+        """Return the lowest id that the server would write as a text, or None if there is none."""
+        if text.startswith("token_id:"):
+            return int(text.removeprefix("token_id:"))
+        raw = text.encode("utf-8", "surrogateescape")
+        pieces = self._tokens.pieces or {}
+        return min((id_ for id_, piece in pieces.items() if piece == raw), default=None)
+
+    def _score_next(self, prefix: Ids, token: int) -> TokenAnswer:
+        """Return the server's answer for a token after others."""
         generated = self.server.force_next(
-            self.prompt(prefix), len(prefix) + self.dialect.adds_start, token
+            self.prompt(prefix), len(prefix) + self._adds_to(prefix), token
         )
         self._check_token(generated.text, token, len(prefix))
-        return generated.logprob, generated.highest
+        return generated
 
     def echo(self, ids: Ids) -> Echo:
         """Return the server's log-probabilities of a prompt.
@@ -121,11 +133,11 @@ class ApiModel:
             MisplacedError: If the log-probabilities belong to other tokens.
             UsageError: If the server read other tokens.
         """
-        echo = self.server.echo(self.prompt(ids), len(ids) + self.dialect.adds_start)
+        echo = self.server.echo(self.prompt(ids), len(ids) + self._adds_to(ids))
         url = self.server.url
-        if self.dialect.adds_start:
+        if self._adds_to(ids):
             echo = echo.without_start()
-        elif echo.hidden and ids[0] != self.start:
+        elif echo.hidden and int(ids[0]) != self.start:
             raise MisplacedError(
                 f"{url}: a prompt of {len(ids)} tokens came back as {len(ids) - 1}, and a "
                 "generated one; expected the same tokens"
@@ -133,7 +145,7 @@ class ApiModel:
         generated = echo.generated
         if generated and generated.logprob < generated.highest - TOLERANCE:
             raise MisplacedError(
-                f"{url}: the token it generates ({generated.text!r:.40}) is not its most likely "
+                f"{url}: the token it generates ({quoted(generated.text)}) is not its most likely "
                 "token, so its log-probabilities belong to other tokens; expected a server that "
                 "returns them in place"
             )
@@ -152,7 +164,7 @@ class ApiModel:
         theirs = "" if is_unreadable else text.strip()
         if ours and theirs and ours != theirs:
             raise UsageError(
-                f"{self.server.url}: token {index} is {text!r:.40} on the server, {ours!r:.40} "
+                f"{self.server.url}: token {index} is {quoted(text)} on the server, {ours!r:.40} "
                 "in the tokenizer; expected the server's own tokenizer"
             )
 
@@ -162,7 +174,17 @@ class ApiModel:
         Raises:
             UsageError: If the server takes only text and the tokens are not complete text.
         """
+        if self.dialect.adds_start and ids[0] == self.start:
+            ids = ids[1:]  # the server puts it there
         return render_prompt(ids, self.dialect, self._tokens.pieces, self.start, self.server.url)
+
+    def _adds_to(self, ids: Ids) -> bool:
+        """Return whether the server reads these tokens with a start token that they lack.
+
+        A server that takes only text may put its start token before every prompt. Tokens without it
+        are then scored after it all the same, which `attn:server+bos` in the identity states.
+        """
+        return self.dialect.adds_start and int(ids[0]) != self.start
 
 
 def load(rest: str, options: LoadOptions) -> ApiModel:
@@ -171,16 +193,17 @@ def load(rest: str, options: LoadOptions) -> ApiModel:
     Raises:
         UsageError: If the address is invalid, or the server cannot be used.
     """
-    url, _, model = rest.partition("#")
-    if not model or not url.startswith(("http://", "https://")):
+    address = read_address(rest)
+    name = f"api:{address.name}"
+    options.reject_unsupported(name, "revision", "attn", "device_map", "tp", "peft", "quantization")
+    key = read_api_key(options.api_key_file)
+    if key and address.authorization:
         raise UsageError(
-            f"model api:{rest}: expected api:URL#MODEL, as in api:http://127.0.0.1:8000#gpt2"
+            f"model {name}: --api-key-file, and a user in the URL; expected one of the two"
         )
-    options.reject_unsupported(
-        f"api:{rest}", "revision", "attn", "device_map", "tp", "peft", "quantization"
-    )
-    server = Server(url, model, read_api_key(options.api_key_file))
-    return ApiModel(server, _load_tokenizer(server, options.tokenizer), f"api:{rest}")
+    limits = Limits(options.api_timeout or Limits().seconds, options.api_max_answer)
+    server = Server(address, key, limits)
+    return ApiModel(server, _load_tokenizer(server, options.tokenizer), name)
 
 
 def _load_tokenizer(server: Server, choice: str | None) -> LoadedTokenizer:
@@ -188,7 +211,8 @@ def _load_tokenizer(server: Server, choice: str | None) -> LoadedTokenizer:
     if tokenizer := loading.requested_tokenizer(choice) or server_tokenizer(server):
         return tokenizer
     try:
-        return loading.from_place(server.model, choice)
+        with hub_access(server.model, server.model):
+            return loading.from_place(server.model, choice)
     except (OSError, ValueError, UsageError) as error:
         raise UsageError(
             f"model {server.model} of {server.url}: no tokenizer of that name, and the server "

@@ -3,42 +3,69 @@
 It sends prompts and returns log-probabilities. Does not know models or tokenizers.
 """
 
+import json
+import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from weakref import finalize
 
 import httpx2 as httpx
 from tenacity import wait_random_exponential
 
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, clean, one_line, quoted, scrub
 from gpt2eval.http import TRANSIENT_STATUSES, TransientError, retry_after, retrying
+from gpt2eval.models.server.address import Address
 from gpt2eval.models.server.answer import (
     Echo,
-    Generated,
+    TokenAnswer,
     parse_echo,
     parse_lists,
     usage_count,
     wrong_count,
 )
+from gpt2eval.models.server.transport import (
+    CONNECT,
+    FLOOR,
+    PER_BYTE,
+    REDIRECTS,
+    Clock,
+    Limits,
+    UnusableServerError,
+    read_body,
+    same_origin,
+    timed_transport,
+    too_slow,
+)
+from gpt2eval.notices import make_printable
 
 ATTEMPTS = 8
+TOPS = 2  # most likely tokens that the server lists, so that a tie shows
 BACKOFF = wait_random_exponential(multiplier=0.5, max=30)  # seconds
 LONGEST_WAIT = 60.0  # seconds
-TIMEOUT = httpx.Timeout(600, connect=10)
+OPTIONAL_SECONDS = 60.0  # until the answer at a path that a server may lack begins
+JSON_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 
 
 class Server:
     """One model of the server at an address (with or without `/v1`)."""
 
-    def __init__(self, url: str, model: str, key: str | None = None) -> None:
-        self.url = url.rstrip("/").removesuffix("/v1")
-        self.model = model
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+    def __init__(self, address: Address, key: str | None = None, limits: Limits = Limits()) -> None:
+        self.url = address.url.rstrip("/").removesuffix("/v1")
+        self.model = address.model
+        self._limits = limits
+        self._clock = Clock()
+        authorization = f"Bearer {key}" if key else address.authorization
         self._client = httpx.Client(
-            base_url=self.url, timeout=TIMEOUT, headers=headers, follow_redirects=True
+            base_url=self.url,
+            params=address.parameters,
+            timeout=httpx.Timeout(limits.seconds, connect=CONNECT),
+            headers=JSON_HEADERS | ({"Authorization": authorization} if authorization else {}),
+            transport=timed_transport(self._clock),
         )
         finalize(self, self._client.close)
+        library = logging.getLogger("httpx2")  # logs every URL, with its parameters
+        if make_printable not in library.filters:
+            library.addFilter(make_printable)
 
     def echo(self, prompt: str | Sequence[int], count: int, *, attempts: int = ATTEMPTS) -> Echo:
         """Return the log-probabilities of a prompt of `count` tokens.
@@ -46,17 +73,17 @@ class Server:
         Raises:
             UsageError: If the answer is invalid, or has a different number of tokens.
         """
-        body = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0, "prompt": prompt}
+        body = {"echo": True, "logprobs": TOPS, "max_tokens": 1, "temperature": 0, "prompt": prompt}
         return parse_echo(self._complete(body, attempts), count, self.url)
 
-    def force_next(self, prompt: str | Sequence[int], count: int, token: int) -> Generated:
+    def force_next(self, prompt: str | Sequence[int], count: int, token: int) -> TokenAnswer:
         """Make the server generate `token` after a prompt of `count` tokens, and return it.
 
         Raises:
             UsageError: If the answer is invalid, or the prompt has a different number of tokens.
         """
         body = {
-            "logprobs": 1,
+            "logprobs": TOPS,
             "max_tokens": 1,
             "temperature": 0,
             "prompt": prompt,
@@ -64,7 +91,8 @@ class Server:
         }
         answer = self._complete(body)
         lists = parse_lists(answer, self.url)
-        if len(lists.logprobs) != 1 or lists.logprobs[0] is None or lists.highest[0] is None:
+        scored = lists.at(0) if len(lists.logprobs) == 1 else None
+        if scored is None:
             raise UsageError(
                 f"{self.url}: {len(lists.tokens)} tokens for max_tokens 1; "
                 "expected one with its log-probability"
@@ -72,7 +100,7 @@ class Server:
         prompt_tokens = usage_count(answer, "prompt_tokens", count)
         if prompt_tokens != count:
             raise wrong_count(self.url, count, prompt_tokens)
-        return Generated(lists.tokens[0], lists.logprobs[0], lists.highest[0])
+        return scored
 
     def get(self, path: str) -> Any:
         """Return the JSON at an optional path, or None if the request fails."""
@@ -85,6 +113,8 @@ class Server:
     def _request_optional(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         try:
             return self._request(method, path, body, attempts=1)
+        except UnusableServerError:
+            raise
         except UsageError:
             return None
 
@@ -95,55 +125,80 @@ class Server:
         self, method: str, path: str, body: Mapping[str, Any] | None, attempts: int
     ) -> Any:
         """Return the answer; retry failures that may be temporary up to `attempts` times."""
+        content = b"" if body is None else json.dumps(body).encode()
+        seconds = self._limits.seconds if attempts > 1 else OPTIONAL_SECONDS
+        timeouts: list[None] = []
+
+        def request() -> Any:
+            try:
+                return self._request_once(method, path, content, seconds)
+            except httpx.ReadTimeout:
+                # a second time: the server is not busy for a moment, and waiting takes very long
+                if attempts > 1 and timeouts:
+                    raise UnusableServerError(
+                        f"{self.url}{path}: no answer within {seconds:g} seconds, twice; expected "
+                        "one (--api-timeout sets another limit)"
+                    ) from None
+                timeouts.append(None)
+                raise TransientError(f"no answer within {seconds:g} seconds") from None
+
         try:
-            return retrying(attempts, BACKOFF, LONGEST_WAIT)(self._request_once, method, path, body)
+            return retrying(attempts, BACKOFF, LONGEST_WAIT)(request)
         except TransientError as error:
             count = f", {attempts} times" if attempts > 1 else ""
             raise UsageError(
                 f"{self.url}{path}: {error}{count}; expected a server that answers"
             ) from None
 
-    def _request_once(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    def _request_once(self, method: str, path: str, content: bytes, seconds: float) -> Any:
+        place = f"{self.url}{path}"
         try:
-            response = self._client.request(method, path, json=body)
+            response, raw = self._send(method, path, content, seconds)
+        except httpx.ReadTimeout:
+            if self._clock.has_begun:
+                raise too_slow(place) from None
+            raise
         except httpx.TransportError as error:
-            raise TransientError(f"{type(error).__name__}: {error}") from None
+            raise TransientError(f"{type(error).__name__}: {one_line(error, 200)}") from None
         except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
             raise UsageError(
-                f"{self.url}{path}: {type(error).__name__}: {error}; expected a server that answers"
+                f"{place}: {type(error).__name__}: {one_line(error, 200)}; "
+                "expected a server that answers"
             ) from None
         if response.status_code in TRANSIENT_STATUSES:
             wait = retry_after(response.headers.get("Retry-After", ""))
-            raise TransientError(f"status {response.status_code}: {_reason(response)}", wait)
+            raise TransientError(f"status {response.status_code}: {_reason(raw)}", wait)
         if response.status_code != 200:
-            raise UsageError(
-                f"{self.url}{path}: status {response.status_code}: {_reason(response)}"
-            )
+            raise UsageError(f"{place}: status {response.status_code}: {_reason(raw)}")
         try:
-            return response.json()
+            return json.loads(raw)
         except (ValueError, RecursionError):
-            raise UsageError(f"{self.url}{path}: {response.text[:60]!r}; expected JSON") from None
+            text = quoted(raw[:1000].decode("utf-8", "replace"), 60)
+            raise UsageError(f"{place}: {text}; expected JSON") from None
+
+    def _send(
+        self, method: str, path: str, content: bytes, seconds: float
+    ) -> tuple[httpx.Response, bytes]:
+        """Send a request, also after redirects within the server; return its limited answer."""
+        place = f"{self.url}{path}"
+        limit = self._limits.size or FLOOR + PER_BYTE * len(content)
+        url: str | httpx.URL = path
+        for _ in range(REDIRECTS):
+            self._clock.start(seconds)
+            with self._client.stream(method, url, content=content) as response:
+                if not response.has_redirect_location:
+                    return response, read_body(response, limit, self._clock, place)
+                url = same_origin(response, place)
+        raise UnusableServerError(f"{place}: redirects {REDIRECTS} times; expected an answer")
 
 
-def read_api_key(path: str | None) -> str | None:
-    """Read a server's key from a file. Raises UsageError if the file cannot be read."""
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise UsageError(
-            f"--api-key-file {path}: {reason}; expected a file with the server's key"
-        ) from None
-
-
-def _reason(response: httpx.Response) -> str:
+def _reason(raw: bytes) -> str:
     """Return the message in the body of a failed response, on one line."""
+    content: Any = raw.decode("utf-8", "replace")
     try:
-        content = response.json()
-        content = content.get("error", content) if isinstance(content, dict) else content
-        content = content.get("message", content) if isinstance(content, dict) else content
-    except ValueError:
-        content = response.text
-    return " ".join(str(content).split())[:200]
+        decoded = json.loads(raw)
+        decoded = decoded.get("error", decoded) if isinstance(decoded, dict) else decoded
+        content = decoded.get("message", decoded) if isinstance(decoded, dict) else decoded
+    except (ValueError, RecursionError):
+        pass
+    return " ".join(scrub(clean(str(content))).split())[:200]

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from gpt2eval.errors import UsageError
-from gpt2eval.models.engine.causal import UNBOUNDED
+from gpt2eval.models.engine.context import UNBOUNDED
 from gpt2eval.models.server.answer import Echo
 from gpt2eval.models.server.client import Server
+from gpt2eval.models.server.transport import UnusableServerError
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
 from gpt2eval.types import Encoding, Ids, TokenScores
 
@@ -109,6 +110,8 @@ def find_dialect(server: Server, tokenizer: LoadedTokenizer) -> Dialect:
             prompt = render_prompt(prompt_ids, dialect, tokenizer.tokens.pieces, start, server.url)
             server.echo(prompt, count, attempts=ATTEMPTS)
             return dialect
+        except UnusableServerError:
+            raise
         except UsageError as error:
             # the answer to an accepted prompt is more informative than the status of a refusal
             reason = str(error) if not reason or ": status " in reason else reason
@@ -181,13 +184,16 @@ def context_length(scorer: Scorer) -> int:
     entries = listing.get("data", []) if isinstance(listing, dict) else []
     for entry in entries:
         limit = entry.get("max_model_len") if isinstance(entry, dict) else None
-        if isinstance(limit, int) and (entry.get("id") == server.model or len(entries) == 1):
+        if type(limit) is not int or not overhead < limit <= UNBOUNDED:
+            continue
+        if entry.get("id") == server.model or len(entries) == 1:
             return limit - overhead
     ids = np.resize(scorer.encode(SAMPLE).ids, LONG_PROMPT)
     if scorer.start is not None:
         ids[0] = scorer.start
+    more = scorer.dialect.adds_start and scorer.start is None
     try:
-        server.echo(scorer.prompt(ids), len(ids) + scorer.dialect.adds_start)
+        server.echo(scorer.prompt(ids), len(ids) + more)
     except UsageError as error:
         if match := CONTEXT_MESSAGE.search(str(error)):
             return int(next(filter(None, match.groups()))) - overhead

@@ -31,6 +31,10 @@ class RemoteTokens:
     def pieces(self) -> Mapping[int, bytes]:
         return self._pieces
 
+    def name(self, token: int) -> str:
+        """Return the text of a token, or "" if the server cannot show it."""
+        return (self._piece(token) or b"").decode("utf-8", "replace")
+
     def special(self, text: str) -> int | None:
         """Return the id of a special token, or None if the text is not a single token."""
         ids = self._ids(text)[len(self.added) :]
@@ -81,7 +85,7 @@ class RemoteTokens:
             "/extras/tokenize", {"input": text, "model": self._server.model}
         )
         ids = answer.get("tokens") if isinstance(answer, dict) else None
-        if not isinstance(ids, list) or not all(isinstance(id_, int) for id_ in ids):
+        if not isinstance(ids, list) or not all(map(_is_id, ids)):
             raise UsageError(
                 f"{self._server.url}/extras/tokenize: no list of tokens; "
                 "expected {'tokens': [...]}"
@@ -96,8 +100,13 @@ class RemoteTokens:
             )
             text = answer.get("text") if isinstance(answer, dict) else None
             is_readable = isinstance(text, str) and "\ufffd" not in text
-            self._pieces[id_] = str(text).encode() if is_readable else b""
+            # JSON may hold half a surrogate pair, which has no bytes
+            self._pieces[id_] = str(text).encode("utf-8", "ignore") if is_readable else b""
         return self._pieces[id_] or None
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= np.iinfo(np.int32).max
 
 
 def server_tokenizer(server: Server) -> LoadedTokenizer | None:

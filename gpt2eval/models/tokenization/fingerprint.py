@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from transformers.utils.hub import cached_file
 
 from gpt2eval.errors import UsageError, unknown
+from gpt2eval.models.load_errors import expected_errors
 
 # Contractions, numbers, runs of white space, several scripts, emoji: where pre-tokenizers differ.
 PROBE = (
@@ -55,7 +56,8 @@ def choose(
     )
     if path is None:
         return auto, fingerprint(auto)
-    own = Tokenizer.from_file(path)
+    with expected_errors(path, Exception, expectation="a tokenizer.json"):
+        own = Tokenizer.from_file(path)
     if _ids(auto) == _ids(own):
         return auto, fingerprint(auto)
     if choice is None:

@@ -13,9 +13,12 @@ from tokenizers import decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import AutoTokenizer
 
-from gpt2eval.errors import UsageError, one_line
+from gpt2eval.errors import UsageError
+from gpt2eval.http import hub_access
+from gpt2eval.models.formats.quiet import panics_unprinted
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.tokenization.characters import Characters
+from gpt2eval.models.tokenization.claims import check_file, check_place
 from gpt2eval.models.tokenization.fingerprint import CHOICES, choose, fingerprint
 from gpt2eval.models.tokenization.tiling import TiledEncoder
 from gpt2eval.types import Encoding
@@ -27,12 +30,17 @@ PLACES = "auto, file, a folder, a tokenizer.json, a GGUF file or a Hub id"
 
 
 class Encoder(Protocol):
-    """Text to tokens. `pieces` are the bytes of each token, or None if they are not known."""
+    """Text to tokens. `pieces` are the bytes of each token, or None if they are not known.
+
+    `name` returns how the vocabulary writes a token, or "" if it has no such token.
+    """
 
     @property
     def pieces(self) -> Mapping[int, bytes] | None: ...
 
     def encode(self, text: str, *, specials: bool = False) -> Encoding: ...
+
+    def name(self, token: int) -> str: ...
 
 
 class LoadedTokenizer(NamedTuple):
@@ -61,6 +69,9 @@ def from_backend(backend: tokenizers.Tokenizer) -> LoadedTokenizer:
 
     Texts start with the token that it adds, or else with the end-of-text token, if it exists.
     """
+    # before anything is encoded: a file may ask for padding to any length
+    backend.no_padding()
+    backend.no_truncation()
     specials = [id_ for id_, token in backend.get_added_tokens_decoder().items() if token.special]
     added = _added_token(backend)
     return LoadedTokenizer(
@@ -90,7 +101,9 @@ def from_object(tokenizer: Any) -> LoadedTokenizer:
     loaded = from_backend(tokenizers.Tokenizer.from_str(backend.to_str()))
     if backend is tokenizer:
         return loaded
-    return loaded._replace(start=_start(tokenizer), specials=sorted(tokenizer.all_special_ids))
+    return loaded._replace(
+        start=_start(tokenizer, loaded.added), specials=sorted(tokenizer.all_special_ids)
+    )
 
 
 def from_vocabulary_and_merges(vocabulary: Path, merges: Path) -> LoadedTokenizer:
@@ -98,6 +111,7 @@ def from_vocabulary_and_merges(vocabulary: Path, merges: Path) -> LoadedTokenize
 
     Raises UsageError if they cannot be read as such.
     """
+    check_file(vocabulary)
     with expected_errors(
         str(vocabulary),
         Exception,  # the library raises nothing narrower
@@ -126,7 +140,20 @@ def from_place(
     """
     path = Path(place)
     if path.suffix == ".json" and path.is_file():
-        return from_backend(tokenizers.Tokenizer.from_file(place))
+        check_file(path)
+        with panics_unprinted():
+            return from_backend(tokenizers.Tokenizer.from_file(place))
+    if path.suffix != ".gguf":
+        check_place(place, revision)
+    with panics_unprinted():
+        return _from_transformers(place, choice, revision, trust_remote_code=trust_remote_code)
+
+
+def _from_transformers(
+    place: str, choice: str | None, revision: str | None, *, trust_remote_code: bool
+) -> LoadedTokenizer:
+    """Return the tokenizer that transformers builds for a Hub id, a folder or a GGUF file."""
+    path = Path(place)
     gguf = {"gguf_file": path.name} if path.suffix == ".gguf" else {}
     tokenizer: Any = AutoTokenizer.from_pretrained(
         str(path.parent) if gguf else place,
@@ -139,14 +166,17 @@ def from_place(
             f"model {place}: its tokenizer has no fast version; expected a tokenizer.json"
         )
     backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
     if gguf:
         digits = fingerprint(backend)
     else:
         backend, digits = choose(place, backend, choice, revision)
+    added = _added_token(backend)
     return LoadedTokenizer(
         TiledEncoder(backend),
-        _start(tokenizer),
-        _added_token(backend),
+        _start(tokenizer, added),
+        added,
         sorted(tokenizer.all_special_ids),
         digits,
     )
@@ -159,50 +189,32 @@ def requested_tokenizer(choice: str | None) -> LoadedTokenizer | None:
     """
     if choice is None or choice in CHOICES:
         return None
-    with expected_errors(
-        f"--tokenizer {choice}",
-        *(OSError, ValueError, KeyError, ImportError, RuntimeError),
-        expectation=PLACES,
+    with (
+        expected_errors(
+            f"--tokenizer {choice}",
+            Exception,  # the libraries raise all kinds for a damaged file
+            expectation=PLACES,
+        ),
+        hub_access(f"--tokenizer {choice}", choice),
     ):
-        files = _vocabulary_and_merges(Path(choice))
+        files = vocabulary_and_merges(Path(choice))
         if files and not (Path(choice) / "tokenizer.json").is_file():
             return from_vocabulary_and_merges(*files)
         return from_place(choice)
 
 
-def gpt2_tokenizer_for(weights: Path, choice: str | None) -> LoadedTokenizer:
-    """Return the tokenizer for a GPT-2-like weights file that contains none.
-
-    It is the requested one, else the one in the same folder, else the Hub's `gpt2`. Raises
-    UsageError if none can be loaded.
-    """
-    if tokenizer := requested_tokenizer(choice):
-        return tokenizer
-    if files := _vocabulary_and_merges(weights.parent):
-        return from_vocabulary_and_merges(*files)
-    own = weights.parent / "tokenizer.json"
-    try:
-        return from_place(str(own) if own.is_file() else "gpt2")
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"{weights}: no tokenizer in its folder, and the Hub's gpt2 cannot be loaded "
-            f"({one_line(error, 120)}); expected --tokenizer FOLDER, "
-            "or encoder.json and vocab.bpe beside the weights"
-        ) from None
-
-
-def _vocabulary_and_merges(folder: Path) -> tuple[Path, Path] | None:
+def vocabulary_and_merges(folder: Path) -> tuple[Path, Path] | None:
+    """Return GPT-2's two files in a folder, or None."""
     for vocabulary, merges in VOCABULARY_AND_MERGES:
         if (folder / vocabulary).is_file() and (folder / merges).is_file():
             return folder / vocabulary, folder / merges
     return None
 
 
-def _start(tokenizer: Any) -> int | None:
-    """Return the token that begins a text: a tokenizer's BOS token, or else its EOS token."""
-    if tokenizer.bos_token_id is None:
-        return tokenizer.eos_token_id
-    return tokenizer.bos_token_id
+def _start(tokenizer: Any, added: int | None) -> int | None:
+    """Return the token that begins a text: the added one, or else BOS, or else EOS."""
+    candidates = (added, tokenizer.bos_token_id, tokenizer.eos_token_id)
+    return next((token for token in candidates if token is not None), None)
 
 
 def _added_token(backend: Any) -> int | None:

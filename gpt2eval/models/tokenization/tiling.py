@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.types import Encoding, Ids
 
 # A stray byte: one that is not valid UTF-8. `surrogateescape` decodes it as U+DC80 to U+DCFF.
@@ -99,6 +100,10 @@ class TiledEncoder:
             piece[0]: id_ for id_, piece in (self.pieces or {}).items() if len(piece) == 1
         }
 
+    def name(self, token: int) -> str:
+        """Return how the vocabulary writes a token, or ""."""
+        return self._backend.id_to_token(token) or ""
+
     def encode(self, text: str, *, specials: bool = False) -> Encoding:
         """Encode a text; the result is `lossy` if the tokens' bytes are not the text's.
 
@@ -107,6 +112,14 @@ class TiledEncoder:
         count toward the token that carries it. A long text is encoded in segments, which gives the
         same tokens.
         """
+        with expected_errors(
+            "the model's tokenizer",
+            Exception,  # the library raises nothing narrower, and may panic
+            expectation="a tokenizer that encodes any text",
+        ):
+            return self._encode(text, specials=specials)
+
+    def _encode(self, text: str, *, specials: bool) -> Encoding:
         self._backend.encode_special_tokens = not specials
         all_ids: list[Ids] = []
         all_widths: list[Ids] = []

@@ -1,0 +1,196 @@
+"""Check a backend from outside the package: its members once, and every value that it returns.
+
+A mistake in a backend becomes one line that names the object, the member and the expectation,
+instead of a traceback from deep inside the package. Knows no tasks.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2eval.errors import LoadError, UsageError, one_line, quoted
+from gpt2eval.models.load_errors import is_panic
+from gpt2eval.types import Encoding, Model, Request, TokenScores
+
+# The methods that every backend has, and the number of their arguments.
+METHODS = {"encode": 1, "score": 1, "identity": 0}
+MEMBERS = ("context", "start", *METHODS)
+EXPECTED = "expected context, start, encode(text), score(batch) and identity()"
+HIGHEST_ID = np.iinfo(np.int32).max
+SLACK = 1e-3  # nats by which rounding may lift a log-probability above 0
+
+
+class CheckedBackend:
+    """A backend with the capabilities of the original; what it returns is checked."""
+
+    def __init__(self, model: Any, subject: str) -> None:
+        self._model = model
+        self._subject = subject
+        self.context = int(model.context)
+        self.start = None if model.start is None else int(model.start)
+        # Optional capabilities are recognized by their names, see `gpt2eval.types`.
+        for name in dir(model):
+            if not name.startswith("_") and not hasattr(self, name):
+                setattr(self, name, getattr(model, name))
+        if hasattr(model, "encode_specials"):
+            self.encode_specials = self._encode_specials
+
+    def encode(self, text: str) -> Encoding:
+        """Encode a text. Raises UsageError if the backend fails or returns no valid encoding."""
+        return self._encoding("encode", text)
+
+    def _encode_specials(self, text: str) -> Encoding:
+        return self._encoding("encode_specials", text)
+
+    def score(self, batch: Sequence[Request]) -> TokenScores:
+        """Score a batch. Raises UsageError if the backend fails or returns no valid scores."""
+        try:
+            returned = self._call("score", batch)
+        except MemoryError:
+            raise MemoryError from None  # without arguments, which only our own engines define
+        fields = self._unpacked("score", returned, TokenScores, 2)
+        scores = returned if isinstance(returned, TokenScores) else TokenScores(*fields)
+        count = sum(len(branch) for request in batch for branch in request.branches)
+        logprobs = self._array("score", "logprobs", scores.logprobs, count, np.floating)
+        is_greedy = self._array("score", "is_greedy", scores.is_greedy, count, np.bool_)
+        if logprobs.itemsize < 4:
+            raise self._wrong("score", f"logprobs has dtype {logprobs.dtype}", "float32 or better")
+        if (logprobs > SLACK).any():
+            raise self._wrong(
+                "score", f"a log-probability is {logprobs.max():g}", "numbers of 0 or less"
+            )
+        return scores._replace(logprobs=logprobs, is_greedy=is_greedy)
+
+    def identity(self) -> Any:
+        """Return the backend's identity. Raises UsageError if the backend fails."""
+        return self._call("identity")
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self._model, method)(*arguments)
+        except (UsageError, MemoryError):
+            raise
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise
+            raise LoadError(
+                f"{self._subject}: its {method}() raised {type(error).__name__}: "
+                f"{one_line(error, 200)}; --traceback shows where"
+            ) from error
+
+    def _encoding(self, method: str, text: str) -> Encoding:
+        try:
+            fields = self._unpacked(method, self._call(method, text), Encoding, 3)
+        except MemoryError:
+            raise UsageError(
+                f"{self._subject}: out of memory in its {method}(); expected a shorter text"
+            ) from None
+        ids = self._array(method, "ids", fields[0], None, np.integer)
+        ends = self._array(method, "ends", fields[1], len(ids), np.integer)
+        if len(ids) and not (ids.min() >= 0 and ids.max() <= HIGHEST_ID):
+            raise self._wrong(method, "ids are outside 0 to 2^31 - 1", "token ids")
+        is_sorted = (np.diff(ends.astype(np.int64)) >= 0).all()
+        if len(ends) and not (is_sorted and ends[0] >= 0 and ends[-1] <= len(text)):
+            raise self._wrong(
+                method, "ends are not positions in the text", "ascending character positions"
+            )
+        return Encoding(ids.astype(np.int32), ends.astype(np.int32), bool(fields[2]))
+
+    def _unpacked(self, method: str, value: Any, kind: Any, count: int) -> tuple[Any, ...]:
+        expected = f"{kind.__name__}({', '.join(kind._fields[:count])})"
+        try:
+            fields = tuple(value)
+        except TypeError:
+            raise self._wrong(method, quoted(type(value).__name__)[1:-1], expected) from None
+        if not count <= len(fields) <= len(kind._fields):
+            raise self._wrong(method, f"{len(fields)} values", expected)
+        return fields
+
+    def _array(
+        self, method: str, name: str, value: Any, count: int | None, kind: Any
+    ) -> NDArray[Any]:
+        """Return a one-dimensional array of a kind of numbers, of `count` if that is given."""
+        array = np.asarray(value)
+        expected = f"one dimension of {kind.__name__.rstrip('_')} numbers"
+        if array.ndim != 1:
+            raise self._wrong(method, f"{name} has shape {list(array.shape)}", expected)
+        if count is not None and len(array) != count:
+            raise self._wrong(method, f"{len(array)} {name}", f"{count}, one per token")
+        if len(array) and not np.issubdtype(array.dtype, kind):
+            raise self._wrong(method, f"{name} has dtype {array.dtype}", expected)
+        return array
+
+    def _wrong(self, method: str, found: str, expected: str) -> UsageError:
+        return UsageError(f"{self._subject}: its {method}() returned {found}; expected {expected}")
+
+
+def check_backend(model: Any, name: str = "") -> Model:
+    """Return a backend whose values are checked; one of this package is returned as it is.
+
+    Args:
+        model: What a factory returned, or the caller's object.
+        name: The name of the factory; by default the object's type.
+
+    Raises:
+        UsageError: If a member of the protocol `gpt2eval.types.Model` is missing or wrong.
+    """
+    subject = f"model {name or type(model).__name__}"
+    if type(model).__module__.startswith("gpt2eval."):
+        return model
+    if model is None:
+        raise UsageError(f"{subject}: the factory returned None; {EXPECTED}")
+    if inspect.isclass(model):
+        raise UsageError(
+            f"{subject}: the class {model.__name__} instead of an object; expected an instance"
+        )
+    kind = type(model).__name__
+    values = {member: _member(subject, model, member) for member in MEMBERS}
+    for method, count in METHODS.items():
+        _check_method(subject, kind, method, values[method], count)
+    context = values["context"]
+    if not _is_integer(context) or context < 1:
+        raise UsageError(
+            f"{subject}: its context is {quoted(context)[1:-1]}; expected the longest input in "
+            "tokens, 1 or more"
+        )
+    start = values["start"]
+    if start is not None and not (_is_integer(start) and 0 <= start <= HIGHEST_ID):
+        raise UsageError(
+            f"{subject}: its start is {quoted(start)[1:-1]}; expected a token id or None"
+        )
+    return CheckedBackend(model, subject)
+
+
+def _member(subject: str, model: Any, member: str) -> Any:
+    try:
+        return getattr(model, member)
+    except AttributeError:
+        raise UsageError(f"{subject}: {type(model).__name__} has no {member}; {EXPECTED}") from None
+    except Exception as error:
+        raise LoadError(
+            f"{subject}: its {member} raised {type(error).__name__}: {one_line(error, 200)}; "
+            "--traceback shows where"
+        ) from error
+
+
+def _check_method(
+    subject: str, kind: str, name: str, method: Callable[..., Any], count: int
+) -> None:
+    """Raise UsageError for something that cannot be called with `count` arguments."""
+    if not callable(method):
+        raise UsageError(f"{subject}: {kind}.{name} is not a method; {EXPECTED}")
+    try:
+        inspect.signature(method).bind(*[None] * count)
+    except TypeError as error:
+        raise UsageError(
+            f"{subject}: {kind}.{name}(): {error}; expected {count} argument{'s' * (count != 1)}"
+        ) from None
+    except ValueError:
+        return  # without an inspectable signature
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
