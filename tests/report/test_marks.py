@@ -166,10 +166,18 @@ def test_a_start_token_left_out_ties_and_kept_lines(
     assert len(marks.footers([replace(marked, tally=tally)])) == 2
 
 
-def test_a_missing_interval_is_explained(results: dict[str, Result]) -> None:
+@pytest.mark.parametrize(
+    ("resampled", "units", "reason"),
+    [("", 0, marks.TOO_FEW), ("article", 12, "12 articles; no interval can be trusted below 30")],
+)
+def test_a_missing_interval_is_explained(
+    results: dict[str, Result], resampled: str, units: int, reason: str
+) -> None:
     result = results["ptb"]
-    without = replace(result, metrics={"ppl": replace(result.metrics["ppl"], interval=None)})
-    assert footers_of(without)[-1] == f"ptb: {marks.TOO_FEW}"
+    missing = replace(
+        result.metrics["ppl"], interval=None, resampled=resampled, resampled_units=units
+    )
+    assert footers_of(replace(result, metrics={"ppl": missing}))[-1] == f"ptb: {reason}"
 
 
 # -- for programs ----------------------------------------------------------------------------------
