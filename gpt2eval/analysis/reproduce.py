@@ -15,7 +15,7 @@ from gpt2eval.data.local import Data, local_files
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import signature
 from gpt2eval.metrics.result import Result
-from gpt2eval.metrics.verdict import no_verdict
+from gpt2eval.metrics.verdict import why_limited
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.report import store
@@ -32,7 +32,8 @@ NUMERIC_SETTINGS = {"ctx": "context", "stride": "stride", "limit": "limit", "bat
 class Comparison(NamedTuple):
     """The fields in which two signatures differ, and whether their numbers may be compared.
 
-    `caveat` says why comparable numbers may not be compared with published figures; else it is "".
+    `caveat` says why numbers that are comparable with each other have no verdict beside published
+    figures: because they are limited. It is "" otherwise.
     """
 
     differences: tuple[signature.Difference, ...]
@@ -47,8 +48,6 @@ class Comparison(NamedTuple):
             for field, first, second in self.differences
         ]
         lines.append(f"comparable: {'yes' if self.is_comparable else 'no'}, {self.reason}")
-        if self.is_comparable and self.caveat:
-            lines.append(f"not comparable with published figures: {self.caveat}")
         return "\n".join(map(visible, lines))
 
 
@@ -196,7 +195,7 @@ def compare(first: str, second: str) -> Comparison:
     second_fields = signature.read(_read_signature(second))
     is_comparable, reason = signature.comparable(first_fields, second_fields)
     differences = tuple(signature.differences(first_fields, second_fields))
-    return Comparison(differences, is_comparable, reason, no_verdict(first_fields))
+    return Comparison(differences, is_comparable, reason, why_limited(first_fields))
 
 
 def diff(first: str, second: str) -> str:

@@ -155,3 +155,5 @@ def diff(first: FirstPlace, second: SecondPlace) -> None:
     print(comparison)
     if not comparison.is_comparable:
         raise typer.Exit(NOT_COMPARABLE)
+    if comparison.caveat:
+        print(f"not comparable with published figures: {comparison.caveat}")

@@ -30,18 +30,14 @@ def is_complete(result: Result) -> bool:
     return result.data.published and not is_limited(result)
 
 
-def no_verdict(fields: Mapping[str, str]) -> str:
-    """Return why a protocol's numbers are not compared with published figures, or "".
+def why_limited(fields: Mapping[str, str]) -> str:
+    """Return that a signature's number is limited, or "" if it covers complete data.
 
-    >>> no_verdict({"task": "ptb", "data": "dd65dff3", "limit": "20"})
+    >>> why_limited({"task": "ptb", "data": "dd65dff3", "limit": "20"})
     'limited to the first 20 records or lines'
     """
-    reasons: list[str] = []
-    if "limit" in fields:
-        reasons.append(f"limited to the first {fields['limit']} records or lines")
-    if fields.get("data", "").endswith("!"):
-        reasons.append("the data are not known to be the published test data")
-    return "; ".join(reasons)
+    limit = fields.get("limit", "")
+    return f"limited to the first {limit} records or lines" if limit else ""
 
 
 def judge(result: Result, measured: MetricValue, suite: Suite) -> Verdict:

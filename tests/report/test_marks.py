@@ -3,18 +3,20 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gpt2eval import demo, evaluate
-from gpt2eval.analysis.reproduce import diff
 from gpt2eval.config.loader import load_suite, load_task
 from gpt2eval.metrics.result import Figures, Result
 from gpt2eval.report import marks, tidy
 from gpt2eval.report.table import page, render
 from gpt2eval.settings import Settings
+
+Run = Callable[..., Any]
 
 SUITE = load_suite("gpt2-paper")
 TASKS = ("wikitext2", "ptb")
@@ -164,10 +166,18 @@ def test_a_start_token_left_out_ties_and_kept_lines(
     assert len(marks.footers([replace(marked, tally=tally)])) == 2
 
 
-def test_a_missing_interval_is_explained(results: dict[str, Result]) -> None:
+@pytest.mark.parametrize(
+    ("resampled", "units", "reason"),
+    [("", 0, marks.TOO_FEW), ("article", 12, "12 articles; no interval can be trusted below 30")],
+)
+def test_a_missing_interval_is_explained(
+    results: dict[str, Result], resampled: str, units: int, reason: str
+) -> None:
     result = results["ptb"]
-    without = replace(result, metrics={"ppl": replace(result.metrics["ppl"], interval=None)})
-    assert footers_of(without)[-1] == f"ptb: {marks.TOO_FEW}"
+    missing = replace(
+        result.metrics["ppl"], interval=None, resampled=resampled, resampled_units=units
+    )
+    assert footers_of(replace(result, metrics={"ppl": missing}))[-1] == f"ptb: {reason}"
 
 
 # -- for programs ----------------------------------------------------------------------------------
@@ -209,12 +219,14 @@ def test_results_csv_has_no_published_figure_beside_a_limited_value(
     assert (part["published"], part["source"], part["limit"]) == (None, "", 20)
 
 
-def test_a_comparison_says_what_has_no_verdict() -> None:
-    line = "task:ptb|data:dd65dff3{}|ask:everything|unit:word@3{}"
-    plain, part, other = line.format("", ""), line.format("", "|limit:20"), line.format("!", "")
-    assert "published figures" not in diff(plain, plain)
-    assert diff(part, part).splitlines()[-1] == (
-        "not comparable with published figures: limited to the first 20 records or lines"
+def test_a_comparison_of_limited_numbers_says_that_they_have_no_verdict(gpt2eval: Run) -> None:
+    line = "task:ptb|data:dd65dff3|ask:everything|unit:word@3{}"
+    plain, part = line.format(""), line.format("|limit:20")
+    assert gpt2eval("diff", plain, plain).out.count("\n") == 1
+    ended = gpt2eval("diff", part, part)
+    assert (ended.code, ended.out.splitlines()[-1]) == (
+        0,
+        "not comparable with published figures: limited to the first 20 records or lines",
     )
-    assert "not known to be the published test data" in diff(other, other)
-    assert "published figures" not in diff(plain, part), "they are not comparable at all"
+    apart = gpt2eval("diff", plain, part)
+    assert (apart.code, "published figures" in apart.out) == (1, False), "not comparable at all"
