@@ -14,7 +14,7 @@ TORCH = "torch==2.13.0"
 
 def describe(versions: Mapping[str, str], peers: Mapping[str, str]) -> str:
     """Return the cores, their flags, the GPU if one was used, and the versions on both sides."""
-    parts = [f"{len(os.sched_getaffinity(0))} cores of {_processor()}"]
+    parts = [f"{len(os.sched_getaffinity(0))} cores of {processor()}"]
     if "device" in versions:
         parts.append(versions["device"])
     parts += [
@@ -30,7 +30,8 @@ def describe(versions: Mapping[str, str], peers: Mapping[str, str]) -> str:
     return "; ".join(parts)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the processor's name and the vector extensions that it has."""
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor() or platform.machine()

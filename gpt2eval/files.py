@@ -1,37 +1,97 @@
-"""Write files atomically, and list the files of a folder."""
+"""Write files atomically, remove what dead writers left, and list the files of a folder."""
 
 import os
-from contextlib import suppress
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
 from gpt2eval.errors import UsageError
 
+# A temporary file names its writer: .NAME.PID@HOST.tmp
+TEMPORARY = re.compile(r"\..+\.(?P<pid>\d{1,10})@(?P<host>[^/]+)\.tmp")
+ABANDONED = 24 * 60 * 60  # seconds without a write, after which a file has no living writer
+
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file atomically: readers see the old content or the new, never a part of it.
 
-    Creates missing folders. If writing fails, the old content remains.
+    Creates missing folders. If writing fails, the old content remains. The first write to a folder
+    removes the temporary files that killed processes left there.
 
     Raises:
         UsageError: The disk is full or read-only.
     """
-    # The name is unique per process and machine, for workers that share a folder over a network.
-    temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with temporary_beside(path) as temporary, temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())  # the content must reach the disk before the new name does
-        temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise UsageError(
             f"{path}: cannot be written: {error.strerror}; "
             "once that is fixed, the same command resumes"
         ) from None
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield the path of a temporary file, which replaces `path` at the end; removed on errors."""
+    remove_leftovers(path.parent)
+    # The name is unique per process and machine, for workers that share a folder over a network.
+    temporary = path.parent / f".{path.name}.{os.getpid()}@{host()}.tmp"
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@cache
+def host() -> str:
+    """Return the name of this machine, with its space of process ids where it has several."""
+    name = re.sub(r"[^\w.-]", "_", os.uname().nodename) or "unknown"
+    try:  # containers may share a host name, but not their process ids
+        space = os.readlink("/proc/self/ns/pid").strip("pid:[]")  # noqa: PTH115
+    except OSError:
+        return name
+    return f"{name}-{space}"
+
+
+@cache
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of dead processes from a folder, once per process.
+
+    A process of this machine is dead if its id is free. Of another machine, or of a process whose
+    id is taken again, a file counts as abandoned after a day.
+    """
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            match = TEMPORARY.fullmatch(entry.name)
+            with suppress(OSError):
+                if match and _is_abandoned(match, entry.stat(follow_symlinks=False).st_mtime):
+                    os.unlink(entry.path)  # noqa: PTH108
+
+
+def _is_abandoned(writer: re.Match[str], written: float) -> bool:
+    if writer["host"] == host() and not _is_running(int(writer["pid"])):
+        return True
+    return time.time() - written > ABANDONED
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's process, for instance
+        return True
+    return True
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -1,6 +1,18 @@
-"""The identity of a model: the facts that decide its numbers. Does not know how they are found."""
+"""What a signature states of a model: the facts that decide its numbers, and names of its tokens.
+
+Does not know how they are found.
+"""
 
 from dataclasses import dataclass, fields
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class AddsToken(Protocol):
+    """A backend whose tokenizer puts a token before every text; `Model.encode` leaves it out."""
+
+    @property
+    def added(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +48,12 @@ class ModelIdentity:
     def stated(self) -> dict[str, str]:
         """Return the fields that are not empty."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name))}
+
+
+@runtime_checkable
+class NamesTokens(Protocol):
+    """A backend that knows how its vocabulary writes a token, such as `<bos>`."""
+
+    def token_name(self, token: int) -> str:
+        """Return the token's text in the vocabulary, or "" if the vocabulary has no such token."""
+        ...

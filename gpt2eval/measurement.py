@@ -14,16 +14,20 @@ from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import metrics
 from gpt2eval.metrics import protocol as protocols
+from gpt2eval.metrics.clusters import clusters
 from gpt2eval.metrics.protocol import ProtocolFields
-from gpt2eval.metrics.result import DataIdentity, Figures, Result, RoundTripCounts
+from gpt2eval.metrics.result import DataIdentity, Estimate, Figures, Result, RoundTripCounts
 from gpt2eval.metrics.signature import signature
+from gpt2eval.metrics.start_loss import start_loss
 from gpt2eval.models import registry
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
+from gpt2eval.scoring.start_check import StartCheck
 from gpt2eval.settings import Settings
+from gpt2eval.text import fit
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
 from gpt2eval.text.loader import load_detokenizer
-from gpt2eval.text.passages import ASK, head
+from gpt2eval.text.passages import ask, head
 from gpt2eval.text.prepare import detokenize_passage
 from gpt2eval.types import (
     Encoded,
@@ -38,6 +42,8 @@ from gpt2eval.types import (
     Tally,
 )
 from gpt2eval.version import __version__
+
+RECORDS = {"pages": "article", "documents": "document"}  # what a record is, by format
 
 
 class Measurement(NamedTuple):
@@ -56,16 +62,20 @@ def measure(
     *,
     journal: Path | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
+    check: StartCheck | None = None,
 ) -> Measurement | None:
     """Measure one task on one model; return None if other workers still have chunks to score.
 
-    `journal` is a folder that keeps finished chunks, so that an interrupted run resumes.
+    `journal` is a folder that keeps finished chunks, so that an interrupted run resumes. `check`
+    measures what the model loses where the protocol leaves out its start token.
     """
     window = protocols.window(task, model, settings.context, settings.stride)
     detokenizer = load_detokenizer(task.detokenizer, include) if task.detokenizer else None
     report = RoundTrip()
     records = head(corpus.records, settings.limit, stream=task.format == "stream")
     passages = prepare(task, records, detokenizer, report)
+    place = f"task {task.full_name}: {corpus.origin}"
+    kept = fit.kept(place, detokenizer, report, allowed=settings.allow_kept)
     encoded, lossy = _encode(model, task, passages)
     if lossy and not settings.allow_lossy:
         _refuse_lossy(task)
@@ -73,10 +83,18 @@ def measure(
     budget = settings.budget(window.context, identity.device)
     words = loader.load_filter(task, include) if isinstance(model, FindsBestWords) else None
     protocol = protocols.fields(
-        task, corpus, settings.limit, window, detokenizer, words, lossy=lossy
+        task,
+        model,
+        corpus,
+        settings.limit,
+        window,
+        detokenizer,
+        words,
+        lossy=lossy,
+        kept=kept,
     )
     if settings.expected is not None:
-        protocols.check(task, protocol, settings.expected)
+        protocols.check(task, protocol, settings.expected, identity.tokenizer)
     identity = replace(identity, batch=str(budget))
     work = TaskWork.for_task(task, encoded, window, budget)
     opened = _open_journal(journal, task, work, words, protocol, identity) if journal else None
@@ -86,7 +104,12 @@ def measure(
     parts = metrics.tallies(outcome.passages, per_token=task.normalize == "tokens")
     if opened:
         opened.write_tallies(parts)
-    result = _result(task, corpus, protocol, identity, parts, report, outcome.nll_sha256)
+    record = RECORDS.get(task.format, "record")
+    independent = clusters(outcome.passages, parts, record)
+    estimates = [metrics.measure(name, parts, task.unit, independent) for name in task.metrics]
+    result = _result(task, corpus, protocol, identity, parts, estimates, report, outcome.nll_sha256)
+    if check:
+        result = replace(result, start_loss=start_loss(check, task, model, window, work, opened))
     return Measurement(result, parts)
 
 
@@ -141,7 +164,7 @@ def prepare(
             report=report if passage.right else None,
         )
         for record in records
-        for passage in ASK[task.ask](record)
+        for passage in ask(task.ask, record, alone=len(records) == 1)
     ]
 
 
@@ -170,15 +193,15 @@ def _result(
     protocol: ProtocolFields,
     identity: ModelIdentity,
     parts: Sequence[Tally],
+    estimates: Sequence[Estimate],
     report: RoundTrip,
     nll_sha256: str,
 ) -> Result:
     signed = {}
-    for name in task.metrics:
-        estimate = metrics.measure(name, parts, task.unit)
+    for estimate in estimates:
         unit = f"{estimate.unit}@{estimate.units}"
         line = signature(task.full_name, protocol.stated(), unit, identity, __version__)
-        signed[name] = estimate.signed(line)
+        signed[estimate.name] = estimate.signed(line)
     return Result(
         task=task.name,
         variant=task.variant,

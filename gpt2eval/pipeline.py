@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import NamedTuple
 from warnings import catch_warnings
 
-from gpt2eval import demo
 from gpt2eval.config import catalog
 from gpt2eval.config.catalog import PAPER
 from gpt2eval.config.loader import select_tasks
 from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus
-from gpt2eval.data.corpus import file_of
 from gpt2eval.data.custom import Text, load_texts
+from gpt2eval.data.local import Data, local_files
 from gpt2eval.data.records import Corpus
-from gpt2eval.errors import UsageError, unknown
+from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
 from gpt2eval.measurement import Measurement, measure
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.report import run_record, store, tidy
+from gpt2eval.report import folders, run_record, store, tidy
 from gpt2eval.report.results import Results
 from gpt2eval.report.tidy_csv import TidyCsv
+from gpt2eval.scoring.start_check import StartCheck
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress
 
@@ -55,7 +55,7 @@ def evaluate(
     tasks: str | Sequence[str] | None = None,
     *,
     texts: str | Path | Sequence[str | Path | Text] = (),
-    data: Mapping[str, Path | str] | str | None = None,
+    data: Data = None,
     out: Path | str | None = None,
     settings: Settings = Settings(),
     options: LoadOptions = LoadOptions(),
@@ -99,11 +99,7 @@ def evaluate(
     if settings.worker.world > 1 and out is None:
         raise UsageError("several workers: expected out=, a folder that all workers share")
     chosen = select_tasks(listed(tasks, texts), include)
-    if data == "demo" or (data is None and model == "demo"):
-        data = demo.data()
-    elif isinstance(data, str):
-        raise UsageError(f"data={data!r}: expected a mapping of tasks to files, or 'demo'")
-    files = local_files(data, include)
+    files = local_files(data, include, model)
     if isinstance(model, str):
         registry.check_name(model)  # before anything is downloaded
     if out is not None:
@@ -115,8 +111,11 @@ def evaluate(
         backend = registry.checked(model)
     writer = None if out is None else Writer(Path(out), registry.identity_of(backend).name)
 
+    check = StartCheck(backend)
+
     def run(job: Job) -> Result | None:
-        return _run(backend, job, settings, include, writer, progress or (lambda progress: None))
+        report = progress or (lambda progress: None)
+        return _run(backend, job, settings, include, writer, report, check)
 
     results = [run(job) for job in jobs]
     if wait() and None in results:
@@ -141,16 +140,6 @@ def suite_of(tasks: str | Sequence[str] | None, include: Sequence[Path] = ()) ->
     return PAPER
 
 
-def local_files(data: Mapping[str, Path | str] | None, include: Sequence[Path]) -> dict[str, Path]:
-    """Return the local files by task. Raises UsageError for a task that does not exist."""
-    files = {name: Path(path) for name, path in (data or {}).items()}
-    known = catalog.files("tasks", include)
-    for name in files:
-        if name.partition("/")[0] not in known:
-            raise unknown("task in --data", name, known)
-    return files
-
-
 def _jobs(
     tasks: Sequence[Task],
     files: Mapping[str, Path],
@@ -159,12 +148,9 @@ def _jobs(
     include: Sequence[Path],
 ) -> list[Job]:
     """Return the tasks and texts with their records. Raises UsageError for a duplicate name."""
-    strict = settings.strict_data
-    jobs = []
-    for task in tasks:
-        path = file_of(task, files)
-        jobs.append(Job(task, corpus.load_corpus(task, path, strict=strict, cache=settings.cache)))
-    jobs += [Job(text.task, text.read(strict=strict)) for text in load_texts(texts, include)]
+    jobs = [Job(task, corpus.load(task, files, settings)) for task in tasks]
+    for text in load_texts(texts, include, settings.max_size):
+        jobs.append(Job(text.task, text.read(strict=settings.strict_data)))
     names: set[str] = set()
     for job in jobs:
         if job.task.full_name in names:
@@ -182,6 +168,7 @@ def _run(
     include: Sequence[Path],
     writer: "Writer | None",
     progress: Callable[[Progress], None],
+    check: StartCheck,
 ) -> Result | None:
     """Measure one task and write its files; return None if chunks of other workers are missing."""
     start = run_record.now()
@@ -194,6 +181,7 @@ def _run(
         include,
         journal=folder and folder / "journal",
         progress=progress,
+        check=check,
     )
     if measurement and writer:
         writer.write(job.task, measurement, start)
@@ -216,10 +204,11 @@ class Writer:
         """Write `result.json`, `run.json`, `results.csv`, and `documents.csv` for documents."""
         folder = self.folder(task)
         result = measurement.result
+        folders.check_owner(folder, result.model.name)
         run_record.write_run(folder, start, f"evaluate({self._model!r}, {task.full_name!r})")
         store.write_result(folder, result)
         if task.format == "documents":
             bits = "bpb" in task.metrics or not result.protocol.tokens
             rows = tidy.documents(measurement.parts, bits=bits)
-            write_atomic(folder / "documents.csv", rows.to_csv(index=False).encode())
+            write_atomic(folder / "documents.csv", tidy.to_csv(rows.to_dict("records")))
         self._csv.update()

@@ -35,6 +35,10 @@ class Settings:
         tokens: Tokens per forward pass; takes precedence over `batch_size`.
         expected: Signature fields that the protocol must match.
         cache: Folder of the published data.
+        max_size: Most bytes that a local file may have or unpack to; by default 2 GiB, or less for
+            a small file.
+        allow_kept: Accept a text of which the detokenizer keeps more than 5 % of the lines as they
+            are; the signature then gives their number.
 
     Examples:
         >>> from dataclasses import replace
@@ -52,6 +56,8 @@ class Settings:
     tokens: int | None = None
     expected: Mapping[str, str] | None = None
     cache: Path | None = None
+    max_size: int | None = None
+    allow_kept: bool = False
 
     def budget(self, context: int, device: str) -> int:
         """Return the number of tokens in a forward pass."""
@@ -63,7 +69,7 @@ class Settings:
 
     def check(self) -> None:
         """Raise UsageError for a number below 1."""
-        for name in ("limit", "context", "stride", "batch_size"):
+        for name in ("limit", "context", "stride", "batch_size", "max_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(

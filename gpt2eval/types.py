@@ -15,7 +15,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2eval.identity import AddsToken as AddsToken
 from gpt2eval.identity import ModelIdentity as ModelIdentity
+from gpt2eval.identity import NamesTokens as NamesTokens
 
 Ids = NDArray[np.int32]
 
@@ -65,7 +67,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A text to score, in adjacent `parts`.
+    """A text to score, in adjacent `parts`; `articles` are the numbers of those that begin one.
 
     A question yields one passage per choice, of which one is `right`.
     """
@@ -75,6 +77,7 @@ class Passage:
     parts: tuple[Part, ...]
     choice: int = 0
     right: bool = True
+    articles: tuple[int, ...] = ()
 
 
 class Encoding(NamedTuple):
@@ -107,21 +110,22 @@ class Request(NamedTuple):
 class TokenScores(NamedTuple):
     """The scores of a batch: one entry per branch token, in order.
 
-    `logprobs` are float32 or better; `is_greedy` marks tokens that were the argmax. With a
-    stop-word filter, `is_best_word` has one entry per request: whether the most likely word
-    outside the list is the answer.
+    `logprobs` are float32 or better. `is_greedy`: the token is the argmax, the lowest of equal ids.
+    `is_tied`: several ids share the highest logit; empty if unknown. `is_best_word`, only with a
+    stop-word filter: for each request, whether the best word outside the list is the answer.
     """
 
     logprobs: NDArray[np.floating]
     is_greedy: NDArray[np.bool_]
     is_best_word: NDArray[np.bool_] = np.zeros(0, np.bool_)
+    is_tied: NDArray[np.bool_] = np.zeros(0, np.bool_)
 
 
 class Model(Protocol):
     """A backend: encodes text and scores requests. It never sees tasks, spans or windows.
 
     `context` is the longest input in tokens; `start` is the token that may begin a text, or
-    None. A backend may also implement `AddsToken`, `EncodesSpecials` and `FindsBestWords`.
+    None. Optional: `AddsToken`, `NamesTokens`, `EncodesSpecials` and `FindsBestWords`.
     """
 
     @property
@@ -137,14 +141,6 @@ class Model(Protocol):
     def identity(self) -> ModelIdentity:
         """Return the model's identity. A mapping with the same names is accepted and converted."""
         ...
-
-
-@runtime_checkable
-class AddsToken(Protocol):
-    """A backend whose tokenizer puts a token before every text; `Model.encode` leaves it out."""
-
-    @property
-    def added(self) -> int | None: ...
 
 
 @runtime_checkable
@@ -183,6 +179,7 @@ class Scored:
     """The scores of a passage: nats, tokens and greedy tokens of each part.
 
     `is_best_word`: whether the answer is right under the stop-word filter; None without a filter.
+    `tied_tokens`: tokens of each part where several ids share the highest logit; None if unknown.
     """
 
     passage: Passage
@@ -192,13 +189,15 @@ class Scored:
     unscored: int
     straddling: int
     is_best_word: bool | None = None
+    tied_tokens: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """Sums over records; a metric depends on nothing else. Tallies can be added.
 
-    `correct` applies the task's stop-word filter if it has one; `unfiltered` does not.
+    `correct` applies the task's stop-word filter if it has one; `unfiltered` does not. `ties`:
+    questions whose best choice is tied, otherwise tokens where several ids share the highest logit.
     """
 
     nats: float = 0.0
@@ -209,6 +208,7 @@ class Tally:
     unscored: int = 0
     straddling: int = 0
     unfiltered: int = 0
+    ties: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

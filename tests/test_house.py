@@ -64,9 +64,10 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "httpcore2": "models.server.transport",
     "tenacity": ("http", "models.server.client", "data.download"),
     "sacremoses": "text.moses",
+    "regex": "text.rule_patterns",
     "typer": "cli.",
     "rich": ("cli.progress", "report.terminal"),
-    "pyarrow": ("data.compression", "data.documents"),
+    "pyarrow": ("data.compression", "data.tables"),
     "tabulate": ("analysis.explain", "data.listing"),
     "fastbloom_rs": "overlap.bloom",
 }

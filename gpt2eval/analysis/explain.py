@@ -5,10 +5,9 @@ contributions add up exactly. This module does not know what the settings mean.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gpt2eval import demo
 from gpt2eval.analysis.explain_result import (
     SETTING_GROUPS,
     ExplainedProtocol,
@@ -18,11 +17,12 @@ from gpt2eval.analysis.explain_result import (
 from gpt2eval.analysis.measure_protocols import ProtocolMeasurer
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Task
+from gpt2eval.data.local import Data, local_files
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics import metrics
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.pipeline import local_files, undisturbed
+from gpt2eval.pipeline import undisturbed
 from gpt2eval.report import store
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress, Tally
@@ -33,7 +33,7 @@ def explain(
     model: str | Model = "demo",
     task: str = "wikitext103",
     *,
-    data: Mapping[str, Path | str] | None = None,
+    data: Data = None,
     protocols: Sequence[str] = (),
     out: Path | str | None = None,
     settings: Settings = Settings(),
@@ -71,8 +71,7 @@ def explain(
     """
     base = loader.load_task(task, include)
     variants = _load_variants(base, protocols, include)
-    if not data and model == "demo":
-        data = demo.data()
+    files = local_files(data, include, model)
     if out is not None:
         store.check_writable(Path(out))
     if isinstance(model, str):
@@ -81,13 +80,14 @@ def explain(
         backend = registry.checked(model)
     measurer = ProtocolMeasurer(
         backend,
-        local_files(data, include),
+        files,
         include,
         settings,
         _journal_folder(out, backend, task),
         progress or (lambda report: None),
     )
-    return Explanation(tuple(_explain_protocol(measurer, base, v) for v in (base, *variants)))
+    first, *others = map(measurer.resolved, (base, *variants))
+    return Explanation(tuple(_explain_protocol(measurer, first, v) for v in (first, *others)))
 
 
 def _load_variants(base: Task, names: Sequence[str], include: Sequence[Path]) -> list[Task]:
@@ -123,11 +123,17 @@ def _explain_protocol(measurer: ProtocolMeasurer, base: Task, task: Task) -> Exp
         tally = measurer.tally(base)
         for group, keys in SETTING_GROUPS.items():
             changed = current.model_copy(update={key: getattr(task, key) for key in keys})
-            if changed == current:
+            if group == "text":  # the name of the variant chooses the local file
+                changed = changed.model_copy(update={"variant": task.variant})
+            if _is_same(measurer, current, changed):
                 continue
             changed_tally = measurer.tally(changed)
             growth = _nats_per_unit(changed_tally, changed) - _nats_per_unit(tally, current)
-            steps.append(Step(group, _describe(current, keys), _describe(changed, keys), growth))
+            before, after = (_describe(t, keys, tally.tokens) for t in (current, changed))
+            if before == after:  # two local files for one published name
+                before += f" ({measurer.file(current) or 'published'})"
+                after += f" ({measurer.file(changed) or 'published'})"
+            steps.append(Step(group, before, after, growth))
             tally = changed_tally
             current = changed
     except UsageError as error:
@@ -142,6 +148,12 @@ def _explain_protocol(measurer: ProtocolMeasurer, base: Task, task: Task) -> Exp
     return ExplainedProtocol(task.full_name, perplexity, task.unit, units, nats, tuple(steps))
 
 
+def _is_same(measurer: ProtocolMeasurer, first: Task, second: Task) -> bool:
+    """Return whether two tasks have the same settings and the same text."""
+    renamed = first.model_copy(update={"variant": second.variant})
+    return renamed == second and measurer.file(first) == measurer.file(second)
+
+
 def _nats_per_unit(tally: Tally, task: Task) -> float:
     """Return ln(PPL)."""
     units = metrics.count(tally, task.unit)
@@ -152,10 +164,12 @@ def _nats_per_unit(tally: Tally, task: Task) -> float:
     return tally.nats / units
 
 
-def _describe(task: Task, keys: Sequence[str]) -> str:
-    """Return the values of a group of settings, abbreviated."""
+def _describe(task: Task, keys: Sequence[str], tokens: int) -> str:
+    """Return the values of a group of settings, abbreviated; the text has `tokens` tokens."""
     if "source" in keys:
         by_format = "" if task.format == "stream" else f" by {task.format}"
         return f"{task.source.file.name}{by_format}"
     values = [str(getattr(task, key)) for key in keys if getattr(task, key) is not None]
+    if "context" in keys and task.context >= tokens:
+        values[keys.index("context")] = "whole text"
     return " ".join(values).replace("\n", "\\n") or "none"

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from tabulate import tabulate
 
 from gpt2eval.errors import unknown
+from gpt2eval.report.escape import markdown_cell
 
 # Groups of a task's settings, in the order in which they change. `unit` comes before the groups
 # that can leave tokens unscored, so that it is compared over the same tokens.
@@ -107,7 +108,7 @@ class Explanation:
 def _cells(row: ExplainedProtocol, groups: Sequence[str]) -> list[str]:
     nats_by_group = {step.group: f"{step.nats:+.6f}" for step in row.steps}
     return [
-        row.name,
+        markdown_cell(row.name),
         f"{row.ppl:.4f}",
         f"{row.unit}@{row.units}",
         f"{row.nats:.6f}",

@@ -4,15 +4,16 @@ Does not score anything.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from gpt2eval import measurement
 from gpt2eval.config import loader
-from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus
-from gpt2eval.data.records import Corpus, scored_lines, scored_texts
+from gpt2eval.data.local import Data, file_of, local_files
+from gpt2eval.data.records import scored_texts
 from gpt2eval.errors import UsageError
+from gpt2eval.settings import Settings
 from gpt2eval.text import passages
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
 from gpt2eval.text.loader import load_detokenizer
@@ -24,11 +25,12 @@ EXCERPT_LENGTH = 600  # characters of a passage that `show` prints before and af
 
 def check(
     name: str,
-    files: Mapping[str, Path] | None = None,
+    files: Data = None,
     include: Sequence[Path] = (),
     sample: int = 0,
     *,
     cache: Path | None = None,
+    max_size: int | None = None,
 ) -> str:
     """Check the round trip of a task's detokenizer on every line, and report the outcome.
 
@@ -38,6 +40,7 @@ def check(
         include: folders with further tasks and detokenizers.
         sample: the number of detokenized lines to print, spread evenly over the file.
         cache: the folder of downloaded files.
+        max_size: the most bytes that a local file may have or unpack to.
 
     Raises:
         UsageError: if the task has no detokenizer, or its data cannot be read.
@@ -48,11 +51,10 @@ def check(
         raise UsageError(
             f"task {task.full_name} has no detokenizer; its text is scored as published"
         )
-    text = _load_corpus(task, files, cache)
+    local = local_files(files, include)
+    text = corpus.load(task, local, Settings(cache=cache, max_size=max_size))
     detokenizer = load_detokenizer(task.detokenizer, include)
-    by_line = isinstance(detokenizer, Detokenizer)
-    pieces = scored_lines(task, text) if by_line else scored_texts(task, text)
-    outcome = check_round_trip(pieces, detokenizer, sample)
+    outcome = check_round_trip(scored_texts(task, text), detokenizer, sample)
     title = f"{task.full_name}: {text.origin}, detokenizer {detokenizer.name}"
     report = "\n".join([title, *_report_lines(outcome, detokenizer)])
     assert not outcome.failures, report
@@ -72,7 +74,9 @@ def _report_lines(outcome: RoundTripCheck, detokenizer: Detokenizer | OneWayStep
         f"  lines changed        {_with_share(counts.changed, counts.lines)}",
         f"  edits applied        {counts.edits:,}",
         f"  edits dropped        {_with_share(counts.dropped, counts.edits + counts.dropped)}",
-        f"  kept as published    {_with_share(counts.kept, counts.lines)}",
+        f"  kept as published    {_with_share(counts.kept, counts.lines)}, "
+        f"{100 * counts.kept_words / max(counts.words, 1):.2f} % of the words",
+        f"  lines with a mark    {_with_share(counts.marked, counts.lines)}",
         f"  round-trip failures  {outcome.failures}{one_way}",
         f"  speed                {speed}",
         *(
@@ -89,10 +93,11 @@ def _with_share(part: int, total: int) -> str:
 
 def show(
     name: str,
-    files: Mapping[str, Path] | None = None,
+    files: Data = None,
     include: Sequence[Path] = (),
     *,
     cache: Path | None = None,
+    max_size: int | None = None,
 ) -> str:
     """Return a task's resolved YAML and its first record, as published and as scored.
 
@@ -104,16 +109,18 @@ def show(
         files: local files by task; the published file by default.
         include: folders with further tasks and detokenizers.
         cache: the folder of downloaded files.
+        max_size: the most bytes that a local file may have or unpack to.
 
     Raises:
         UsageError: if there is no such task, or the local file cannot be read.
     """
     task = loader.load_task(name, include)
     yaml = loader.dump_task(task)
+    local = local_files(files, include)
     try:
-        text = _load_corpus(task, files, cache)
+        text = corpus.load(task, local, Settings(cache=cache, max_size=max_size))
     except UsageError as error:
-        if corpus.file_of(task, files):
+        if file_of(task, local):
             raise
         return f"{yaml}\n# no record to show: {error}"
     detokenizer = load_detokenizer(task.detokenizer, include) if task.detokenizer else None
@@ -141,7 +148,3 @@ def _shorten(text: str) -> str:
     if len(text) <= 2 * EXCERPT_LENGTH:
         return text
     return f"{text[:EXCERPT_LENGTH]} [...] {text[-EXCERPT_LENGTH:]}"
-
-
-def _load_corpus(task: Task, files: Mapping[str, Path] | None, cache: Path | None) -> Corpus:
-    return corpus.load_corpus(task, corpus.file_of(task, files), cache=cache)

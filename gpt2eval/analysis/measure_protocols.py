@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gpt2eval.config.schema import Expect, Task
-from gpt2eval.data import formats
-from gpt2eval.data.corpus import file_of, load_corpus
+from gpt2eval.data import corpus, formats
+from gpt2eval.data.local import file_of
 from gpt2eval.data.records import Corpus
 from gpt2eval.measurement import measure
 from gpt2eval.settings import Settings
@@ -42,10 +42,19 @@ class ProtocolMeasurer:
             "metrics": (),
             "filter": "none",
         }
-        key = task.model_copy(update=unaffected).model_dump_json()
+        key = f"{self.file(task)}\n{task.model_copy(update=unaffected).model_dump_json()}"
         if key not in self.tallies:
             self.tallies[key] = self._measure(task)
         return self.tallies[key]
+
+    def resolved(self, task: Task) -> Task:
+        """Return a task with the context that the model really gets, and no other."""
+        context = self.settings.context or min(task.context, self.model.context)
+        return task.model_copy(update={"context": context})
+
+    def file(self, task: Task) -> Path | None:
+        """Return the local file of a task; None for the published one."""
+        return file_of(task, self.files)
 
     def _measure(self, task: Task) -> Tally:
         measurement = measure(
@@ -67,18 +76,13 @@ class ProtocolMeasurer:
         limit = self.settings.limit
         is_stream = task.format == "stream"
         if limit is None or task.format != "pages":
-            corpus = self._load(task)
-            records = tuple(passages.head(corpus.records, limit, stream=is_stream))
+            loaded = self._load(task)
+            records = tuple(passages.head(loaded.records, limit, stream=is_stream))
         else:  # cut the text before it is split into pages
-            corpus = self._load(task.model_copy(update={"format": "stream", "expect": Expect()}))
-            (text,) = passages.head(corpus.records, limit, stream=True)
-            records = tuple(formats.PARSERS[task.format](text.text, corpus.origin))
-        return replace(corpus, records=records, units=passages.total_units(records))
+            loaded = self._load(task.model_copy(update={"format": "stream", "expect": Expect()}))
+            (text,) = passages.head(loaded.records, limit, stream=True)
+            records = tuple(formats.PARSERS[task.format](text.text, loaded.origin))
+        return replace(loaded, records=records, units=passages.total_units(records))
 
     def _load(self, task: Task) -> Corpus:
-        return load_corpus(
-            task,
-            file_of(task, self.files),
-            strict=self.settings.strict_data,
-            cache=self.settings.cache,
-        )
+        return corpus.load(task, self.files, self.settings)

@@ -8,15 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from gpt2eval import demo, pipeline
+from gpt2eval import pipeline
 from gpt2eval.analysis.signature_model import check_local_weights, load_signature_model
 from gpt2eval.config import catalog, loader
+from gpt2eval.data.local import Data, local_files
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import signature
 from gpt2eval.metrics.result import Result
+from gpt2eval.metrics.verdict import no_verdict
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.report import store
+from gpt2eval.report.escape import visible
 from gpt2eval.report.results import Results
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress
@@ -27,11 +30,15 @@ NUMERIC_SETTINGS = {"ctx": "context", "stride": "stride", "limit": "limit", "bat
 
 
 class Comparison(NamedTuple):
-    """The fields in which two signatures differ, and whether their numbers may be compared."""
+    """The fields in which two signatures differ, and whether their numbers may be compared.
+
+    `caveat` says why comparable numbers may not be compared with published figures; else it is "".
+    """
 
     differences: tuple[signature.Difference, ...]
     is_comparable: bool
     reason: str
+    caveat: str = ""
 
     def __str__(self) -> str:
         """One line per differing field, then the verdict."""
@@ -39,16 +46,17 @@ class Comparison(NamedTuple):
             f"{field}: {first or '(none)'} != {second or '(none)'}"
             for field, first, second in self.differences
         ]
-        return "\n".join(
-            [*lines, f"comparable: {'yes' if self.is_comparable else 'no'}, {self.reason}"]
-        )
+        lines.append(f"comparable: {'yes' if self.is_comparable else 'no'}, {self.reason}")
+        if self.is_comparable and self.caveat:
+            lines.append(f"not comparable with published figures: {self.caveat}")
+        return "\n".join(map(visible, lines))
 
 
 def rerun(
     line: str,
     model: str | Model | None = None,
     *,
-    data: Mapping[str, Path | str] | None = None,
+    data: Data = None,
     out: Path | str | None = None,
     settings: Settings = Settings(),
     options: LoadOptions | None = None,
@@ -80,18 +88,16 @@ def rerun(
     """
     fields = signature.read(line)
     task = loader.load_task(_task_name(fields, include), include)
-    protocol = {
-        key: value for key, value in fields.items() if key not in signature.FREE and key != "unit"
-    }
+    # The tokenizer decides which start tokens correspond.
+    ignored = signature.FREE - {"tok"} | {"unit"}
+    protocol = {key: value for key, value in fields.items() if key not in ignored}
     settings = replace(_apply_signature(settings, fields), expected=protocol)
     options = options or LoadOptions(dtype=fields.get("dtype", "float32"))
     _check_version(fields)
-    if data is None and (_model_name(fields) if model is None else model) == "demo":
-        data = demo.data()
     measured = pipeline.evaluate(
         _load_model(model, fields, options),
         [task.full_name],
-        data=data,
+        data=local_files(data, include, _model_name(fields) if model is None else model),
         out=out,
         settings=settings,
         options=options,
@@ -149,9 +155,10 @@ def _apply_signature(settings: Settings, fields: Mapping[str, str]) -> Settings:
     tokens = numbers.pop("tokens", None) if settings.batch_size is None else None
     numbers.pop("tokens", None)
     settings = replace(settings, **numbers)
-    # The signature records that a lossy tokenizer was allowed.
+    # The signature records that a lossy tokenizer, and that kept lines, were allowed.
     allow_lossy = settings.allow_lossy or "tokens" in fields
-    return replace(settings, tokens=tokens, allow_lossy=allow_lossy)
+    allow_kept = settings.allow_kept or "(kept " in fields.get("detok", "")
+    return replace(settings, tokens=tokens, allow_lossy=allow_lossy, allow_kept=allow_kept)
 
 
 def _check_unit(fields: Mapping[str, str], measured: Sequence[Result]) -> None:
@@ -189,7 +196,7 @@ def compare(first: str, second: str) -> Comparison:
     second_fields = signature.read(_read_signature(second))
     is_comparable, reason = signature.comparable(first_fields, second_fields)
     differences = tuple(signature.differences(first_fields, second_fields))
-    return Comparison(differences, is_comparable, reason)
+    return Comparison(differences, is_comparable, reason, no_verdict(first_fields))
 
 
 def diff(first: str, second: str) -> str:

@@ -5,7 +5,6 @@ Help is plain text that fits 80 columns. Does not know what a command does.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -15,18 +14,12 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from gpt2eval.cli.config_file import read_options
+from gpt2eval.cli.session import session_of, trust_option
 from gpt2eval.notices import LOGGER
 
 HELP = {"help_option_names": ["-h", "--help"]}
 GENERAL = "General"
 NAME_WIDTH = 26  # of an option's name in the help; a longer name takes a line of its own
-
-
-@dataclass(slots=True)
-class Session:
-    """State of one command-line call: whether an error prints its traceback."""
-
-    traceback: bool = False
 
 
 def is_quiet() -> bool:
@@ -45,9 +38,8 @@ def _set_verbose(value: bool) -> None:
 
 
 def _set_traceback(ctx: typer.Context, value: bool) -> None:
-    session = ctx.find_root().obj
-    if value and isinstance(session, Session):
-        session.traceback = True
+    if value:
+        session_of(ctx).traceback = True
 
 
 def _set_config(ctx: typer.Context, value: Path | None) -> None:
@@ -108,7 +100,9 @@ class Command(TyperCommand):
 
     def __init__(self, name: str | None, **settings: Any) -> None:
         super().__init__(name, **settings)
-        self.params = [*self.params, *_common_options()]
+        takes_include = any(parameter.name == "include" for parameter in self.params)
+        trust = [trust_option()] if takes_include else []
+        self.params = [*self.params, *trust, *_common_options()]
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words after the command in the usage line, such as `[OPTIONS] RESULTS...`."""

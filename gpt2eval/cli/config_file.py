@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from gpt2eval.config.loader import read_yaml
+from gpt2eval.config.yaml_reader import read_yaml
 from gpt2eval.errors import UsageError, unknown
 
 Options = Mapping[str, Any]

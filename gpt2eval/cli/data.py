@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from gpt2eval.cli.command import HELP, Command, Group
-from gpt2eval.cli.options import DATA, Cache, Include, StrictData, option
+from gpt2eval.cli.options import DATA, Cache, Include, MaxSize, StrictData, option, size
 from gpt2eval.config.catalog import PAPER
 from gpt2eval.notices import notify
 
@@ -115,14 +115,16 @@ def pack(
 
 
 @app.command(cls=Command, epilog="Example: gpt2eval data unpack paper.tar.gz")
-def unpack(file: Pack, cache: Cache = None, include: Include = None) -> None:
+def unpack(
+    file: Pack, cache: Cache = None, include: Include = None, max_size: MaxSize = None
+) -> None:
     """Verify a pack and copy its files into the cache.
 
     Copies nothing if any file fails verification.
     """
     from gpt2eval.data import manage
 
-    for line in manage.unpack(file, cache, include or ()):
+    for line in manage.unpack(file, cache, include or (), size(max_size)):
         print(line)
 
 

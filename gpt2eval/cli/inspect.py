@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from gpt2eval.cli.options import DATA, OUTPUT, Cache, Data, Include, data_files, option
+from gpt2eval.cli.options import (
+    DATA,
+    OUTPUT,
+    Cache,
+    Data,
+    Include,
+    MaxSize,
+    data_files,
+    option,
+    size,
+)
 
 TaskName = Annotated[
     str, typer.Argument(metavar="TASK", help="A task, or a variant as TASK/VARIANT.")
@@ -56,6 +66,7 @@ def show(
     task: TaskName,
     data: Data = None,
     cache: Cache = None,
+    max_size: MaxSize = None,
     include: Include = None,
     passport: Passport = False,
 ) -> None:
@@ -71,13 +82,15 @@ def show(
     if passport:
         print("\n\n".join(task_passport(one) for one in select_tasks(task, folders)))
     else:
-        print(inspect_task.show(task, data_files(data, folders), folders, cache=cache))
+        files = data_files(data, folders)
+        print(inspect_task.show(task, files, folders, cache=cache, max_size=size(max_size)))
 
 
 def check(
     task: TaskName,
     data: Data = None,
     cache: Cache = None,
+    max_size: MaxSize = None,
     include: Include = None,
     sample: Sample = 0,
 ) -> None:
@@ -85,4 +98,6 @@ def check(
     from gpt2eval.analysis import inspect_task
 
     folders = include or ()
-    print(inspect_task.check(task, data_files(data, folders), folders, sample, cache=cache))
+    files = data_files(data, folders)
+    limit = size(max_size)
+    print(inspect_task.check(task, files, folders, sample, cache=cache, max_size=limit))

@@ -13,7 +13,9 @@ from typing import Annotated
 import typer
 
 from gpt2eval.cli import data, inspect, overlap, protocols, report, run, watch
-from gpt2eval.cli.command import HELP, Command, Group, Session
+from gpt2eval.cli.command import HELP, Command, Group
+from gpt2eval.cli.output import clean_stdout
+from gpt2eval.cli.session import Session
 from gpt2eval.errors import UsageError, clean, scrub
 from gpt2eval.http import hide_environment
 from gpt2eval.notices import shown_on_stderr
@@ -79,12 +81,12 @@ app.add_typer(
 
 def main() -> None:
     """Run a command and exit. An error that the user can fix is one line on stderr."""
-    sys.path.append("")  # a module:Factory may be in the current folder
+    import_path = [*sys.path]
     hide_environment()
     session = Session(traceback=os.environ.get("GPT2EVAL_TRACEBACK", "") not in ("", "0"))
     problem = ""
     try:
-        with shown_on_stderr():
+        with shown_on_stderr(), clean_stdout():
             status = app(standalone_mode=False, obj=session)
         if status == INTERRUPTED:
             problem = "interrupted; the same command resumes after the last finished chunk"
@@ -96,6 +98,8 @@ def main() -> None:
         problem = str(error)
         if session.traceback:
             _print_traceback(error)
+    finally:
+        sys.path[:] = import_path  # --trust-include adds folders
     if problem:
         print(f"gpt2eval: {' '.join(scrub(clean(problem)).split())}", file=sys.stderr)
     sys.exit(status)

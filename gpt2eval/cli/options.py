@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from gpt2eval.cli.session import make_importable
 from gpt2eval.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,13 +25,21 @@ COMPUTE = "Compute"
 OUTPUT = "Output"
 
 
-def option(group: str, *names: str, metavar: str = "", text: str, default: bool = True) -> Any:
+def option(
+    group: str,
+    *names: str,
+    metavar: str = "",
+    text: str,
+    default: bool = True,
+    callback: Any = None,
+) -> Any:
     """Return an option in a help group; the help shows its default value if `default`."""
     return typer.Option(
         *names,
         metavar=metavar or None,
         help=text,
         show_default=default,
+        callback=callback,
         rich_help_panel=group,
     )
 
@@ -49,6 +58,7 @@ Include = Annotated[
         "--include",
         metavar="DIR",
         text="Folder with your own tasks/ or detokenizers/. Repeatable.",
+        callback=make_importable,
     ),
 ]
 Data = Annotated[
@@ -68,12 +78,30 @@ Cache = Annotated[
         text="Folder of downloaded data; 'gpt2eval data where' prints the default.",
     ),
 ]
+MaxSize = Annotated[
+    Optional[str],
+    option(
+        DATA,
+        "--max-size",
+        metavar="SIZE",
+        text="Most that a local file may have or unpack to, such as 20GB; default: 2GB, and "
+        "100 times a packed file.",
+    ),
+]
 StrictData = Annotated[
     bool, flag(DATA, "strict-data", "Reject data whose checksum is not the published one.")
 ]
 Limit = Annotated[
     Optional[int],
     option(PROTOCOL, metavar="N", text="Only the first N records (for a stream: lines)."),
+]
+AllowKept = Annotated[
+    bool,
+    flag(
+        PROTOCOL,
+        "allow-kept",
+        "Accept text of which the detokenizer keeps more than 5 % of the lines as they are.",
+    ),
 ]
 BatchSize = Annotated[
     Optional[int],
@@ -155,6 +183,7 @@ def settings(flags: Mapping[str, Any], **changes: Any) -> "Settings":
     """Return the settings of a run: every flag whose name is a field of `Settings`."""
     from gpt2eval.settings import Settings
 
+    flags = {**flags, "max_size": size(flags.get("max_size"))}
     return Settings(**_fields(Settings, flags) | changes)
 
 
@@ -183,24 +212,26 @@ def data_files(data: list[str] | None, include: Sequence[Path]) -> dict[str, Pat
     """Return `TASK=PATH` arguments as a mapping; `demo` stands for all embedded records."""
     if not data:
         return None
-    from gpt2eval.config.loader import load_task
+    from gpt2eval.data.local import parse_data
 
-    files: dict[str, Path] = {}
-    for item in data:
-        name, equals, path = item.partition("=")
-        if item == "demo":
-            from gpt2eval import demo
+    return parse_data(data, include)
 
-            files = demo.data() | files
-        elif not equals or not name or not path:
-            raise UsageError(f"--data {item}: expected TASK=PATH, or 'demo'")
-        else:
-            files[load_task(name, include).full_name] = Path(path)
-    return files
+
+def size(max_size: str | None) -> int | None:
+    """Return the value of `--max-size` in bytes."""
+    if max_size is None:
+        return None
+    from gpt2eval.data.limits import parse_size
+
+    return parse_size(max_size)
 
 
 def own_texts(
-    places: list[str] | None, unit: str | None, detokenizer: str | None, include: Sequence[Path]
+    places: list[str] | None,
+    unit: str | None,
+    detokenizer: str | None,
+    include: Sequence[Path],
+    max_size: int | None = None,
 ) -> list["Text"]:
     """Return the texts of `--text` arguments.
 
@@ -218,5 +249,8 @@ def own_texts(
     from gpt2eval.data import custom
 
     return custom.load_texts(
-        [custom.load_text(place, unit or "word", detokenizer, include) for place in places]
+        [
+            custom.load_text(place, unit or "word", detokenizer, include, max_size)
+            for place in places
+        ]
     )

@@ -12,9 +12,11 @@ from gpt2eval.cli.options import (
     Cache,
     Data,
     Include,
+    MaxSize,
     Tasks,
     data_files,
     option,
+    size,
 )
 from gpt2eval.config.catalog import PAPER
 
@@ -66,6 +68,7 @@ def overlap(
     tasks: Tasks = PAPER,
     data: Data = None,
     cache: Cache = None,
+    max_size: MaxSize = None,
     include: Include = None,
     false_positives: FalsePositives = 1e-8,
     above: Above = 0.0,
@@ -89,6 +92,7 @@ def overlap(
             data_files(data, include or ()),
             include=include or (),
             cache=cache,
+            max_size=size(max_size),
             out=out,
             bound=false_positives,
             above=above,

@@ -18,6 +18,7 @@ from rich.table import Column
 from rich.text import Text
 
 from gpt2eval.cli.command import is_quiet
+from gpt2eval.errors import clean
 from gpt2eval.types import Progress
 
 
@@ -48,7 +49,7 @@ def bars(
     """
     shown = Bars(
         SpinnerColumn(),
-        TextColumn("{task.description}", table_column=_unbroken()),
+        TextColumn("{task.description}", markup=False, table_column=_unbroken()),
         BarColumn(),
         TextColumn(f"{{task.fields[records]}} {items}", table_column=_unbroken()),
         Speed(unit),
@@ -61,7 +62,7 @@ def bars(
     def show_progress(progress: Progress) -> None:
         if progress.task not in numbers:
             shown.start()
-            numbers[progress.task] = shown.add_task(progress.task, total=None, records="")
+            numbers[progress.task] = shown.add_task(clean(progress.task), total=None, records="")
         shown.update(
             numbers[progress.task],
             total=progress.of_tokens,  # differs between the protocols that explain scores

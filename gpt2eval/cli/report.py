@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from gpt2eval.cli.options import DATA, OUTPUT, Include, Signatures, option
+from gpt2eval.cli.output import print_styled
 from gpt2eval.config.catalog import PAPER
 from gpt2eval.notices import notify
 
@@ -83,13 +84,16 @@ def print_table(
     from gpt2eval.config.loader import load_suite
     from gpt2eval.report.table import default_format, render
 
-    print(
-        render(
-            results,
-            load_suite(suite, include),
-            form or default_format(),
-            columns=columns,
-            mixed=mixed,
-            signatures=signatures,
-        )
+    form = form or default_format()
+    table = render(
+        results,
+        load_suite(suite, include),
+        form,
+        columns=columns,
+        mixed=mixed,
+        signatures=signatures,
     )
+    if form == "terminal":
+        print_styled(table)
+    else:
+        print(table)

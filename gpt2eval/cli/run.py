@@ -11,6 +11,7 @@ from gpt2eval.cli.options import (
     MODEL,
     PROTOCOL,
     TASKS,
+    AllowKept,
     ApiKeyFile,
     ApiMaxAnswer,
     ApiTimeout,
@@ -22,6 +23,7 @@ from gpt2eval.cli.options import (
     Dtype,
     Include,
     Limit,
+    MaxSize,
     Out,
     Peft,
     Quantization,
@@ -36,6 +38,7 @@ from gpt2eval.cli.options import (
     option,
     own_texts,
     settings,
+    size,
 )
 from gpt2eval.config.catalog import PAPER
 from gpt2eval.notices import LOGGER
@@ -138,12 +141,14 @@ def run(
     unit: UnitName = None,
     detokenizer: DetokenizerName = None,
     cache: Cache = None,
+    max_size: MaxSize = None,
     include: Include = None,
     strict_data: StrictData = False,
     limit: Limit = None,
     context: ContextSize = None,
     stride: StrideSize = None,
     allow_lossy: AllowLossy = False,
+    allow_kept: AllowKept = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
     attn: Attn = None,
@@ -160,7 +165,7 @@ def run(
     """
     folders = include or ()
     files = data_files(data, folders)
-    texts = own_texts(text, unit, detokenizer, folders)
+    texts = own_texts(text, unit, detokenizer, folders, size(max_size))
     from gpt2eval import pipeline
     from gpt2eval.cli.incomplete import report_incomplete
     from gpt2eval.cli.progress import bars

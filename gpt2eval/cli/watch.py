@@ -8,6 +8,7 @@ import typer
 
 from gpt2eval.cli.options import (
     COMPUTE,
+    AllowKept,
     BatchSize,
     Cache,
     Data,
@@ -15,6 +16,7 @@ from gpt2eval.cli.options import (
     Dtype,
     Include,
     Limit,
+    MaxSize,
     Out,
     Tasks,
     TokenizerOption,
@@ -53,8 +55,10 @@ def watch(
     tasks: Tasks = PAPER,
     data: Data = None,
     cache: Cache = None,
+    max_size: MaxSize = None,
     include: Include = None,
     limit: Limit = None,
+    allow_kept: AllowKept = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
     batch_size: BatchSize = None,
@@ -89,11 +93,16 @@ def watch(
 
 def print_lines(step: str, checkpoint: str, results: "Iterable[Result]") -> None:
     """Print a line per metric of a checkpoint."""
+    from gpt2eval.report.escape import visible
+
     for result in results:
         for metric in result.metrics.values():
             low, high = metric.interval or (None, None)
-            numbers = [
-                "" if number is None else f"{number:.4f}" for number in (metric.value, low, high)
-            ]
+            numbers = [_number(number) for number in (metric.value, low, high)]
             cells = [step, checkpoint, result.full_name, metric.name, *numbers, metric.signature]
-            print(*cells, sep="\t", flush=True)
+            print(*map(visible, cells), sep="\t", flush=True)
+
+
+def _number(number: float | None) -> str:
+    """Return a number in full precision; "" without one."""
+    return "" if number is None else repr(float(number))

@@ -47,9 +47,13 @@ def folders(include: Sequence[Path] = ()) -> list[Path]:
         for entry_point in entry_points(group="gpt2eval.catalog")
         for location in _package_folders(entry_point.value)
     ]
+    return [*include, *from_environment, *from_plugins, shipped()]
+
+
+def shipped() -> Path:
+    """Return the catalog folder of this package."""
     # A wheel carries the files inside the package, a checkout beside it.
-    shipped = PACKAGE if (PACKAGE / "tasks").is_dir() else PACKAGE.parent
-    return [*include, *from_environment, *from_plugins, shipped]
+    return PACKAGE if (PACKAGE / "tasks").is_dir() else PACKAGE.parent
 
 
 def _package_folders(name: str) -> Iterable[str]:

@@ -48,6 +48,7 @@ class DetokenizerFile(Strict):
         version: Increase it when the output changes; it is part of every signature.
         note: The original tokenization, and the assumptions of the rules.
         invertible: Whether every edit must survive a round trip.
+        carry_quotes: Carry an opening quote at the end of a line over to the next line.
         python: The class, as `module:Class`.
         options: Names that a task may add to the detokenizer's name, with an explanation.
         do: Rules from published to detokenized text.
@@ -60,6 +61,7 @@ class DetokenizerFile(Strict):
     version: int
     note: str = ""
     invertible: bool = True
+    carry_quotes: bool = False
     python: str | None = None
     options: dict[str, str] = Field(default_factory=dict)
     do: tuple[Rule, ...] = ()
@@ -73,4 +75,6 @@ class DetokenizerFile(Strict):
             raise ValueError(
                 "steps require 'invertible: false' and exclude 'do', 'undo' and 'python'"
             )
+        if self.carry_quotes and not self.invertible:
+            raise ValueError("carry_quotes requires 'invertible: true'")
         return self

@@ -1,7 +1,6 @@
 """Read task, suite and detokenizer files strictly: an unknown key or a wrong type is an error.
 
-No other module parses these files. A name becomes a frozen `Task`, and no later step reads a file's
-YAML again.
+A name becomes a frozen `Task`, and no later step reads a file's YAML again.
 """
 
 import json
@@ -15,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from gpt2eval.config import catalog
 from gpt2eval.config.schema import Suite, Task
-from gpt2eval.errors import UsageError, first_problem, one_line, unknown
+from gpt2eval.config.yaml_reader import read_yaml
+from gpt2eval.errors import UsageError, first_problem, unknown
 from gpt2eval.types import Filter
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -109,38 +109,6 @@ def select_tasks(names: str | Sequence[str], include: Sequence[Path] = ()) -> li
         else:
             full_names.append(name)
     return [load_task(name, include) for name in dict.fromkeys(full_names)]
-
-
-class UniqueKeys(yaml.SafeLoader):
-    """A YAML loader that rejects duplicate keys, which YAML otherwise resolves silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping, or raise for a key that occurs twice."""
-        keys = [key.value for key, _ in node.value]
-        duplicates = [key for key in keys if keys.count(key) > 1]
-        if duplicates:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"duplicate key {duplicates[0]!r}", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        UsageError: The file cannot be read, is not YAML, or holds no mapping.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UsageError(f"{path}: cannot be read: {reason}; expected a YAML file") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{path}: not readable as YAML: {one_line(error, None)}") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected a mapping of keys, found {type(content).__name__}")
-    return content
 
 
 def validate(model: type[Schema], content: dict[str, Any], path: Path) -> Schema:

@@ -124,6 +124,9 @@ class Task(Strict):
         source: Where to get the published text.
         format: How the file is split into records.
         encoding: `utf-8`, or `bytes` if the file may begin or end inside a character.
+        layout: The form of a file's lines, by which re-encoded copies are recognized: `padded` (a
+            space at both ends), `articles` (the same, and blank lines around headings, as in
+            WikiText) or `bare` (no spaces at the ends, no blank lines).
         ends: `line` if a file that stops inside a line is incomplete, otherwise `anywhere`.
         cut_last: Score only this many bytes at the end of a file that has `cut_whole` bytes.
         expect: Counts to check.
@@ -132,8 +135,9 @@ class Task(Strict):
         detokenizer: A detokenizer's name with options, such as `ptb+question`.
         lead: Replaces the white space at the beginning of a text; None keeps it.
         join: What replaces a newline in the scored text.
-        start: The tokens before a text: end-of-text, none, the tokenizer's own start token, or
-            end-of-text followed by the tokenizer's own, which is then scored.
+        start: The tokens before a text. `eot`: the model's start token, which is the one that its
+            tokenizer adds, or else BOS, or else end-of-text. `own`: the token that the tokenizer
+            adds; none if it adds none. `eot+own`: both; the second is scored. `none`: none.
         specials: Whether `<unk>` and the like in a text are plain text or special tokens.
         context: The window in tokens, limited by the model's own.
         stride: The number of new tokens per window; None means disjoint windows.
@@ -156,6 +160,7 @@ class Task(Strict):
     source: Source
     format: Literal["stream", "lines", "pages", "documents", "lambada", "cbt"]
     encoding: Literal["utf-8", "bytes"] = "utf-8"
+    layout: Literal["padded", "articles", "bare"] | None = None
     ends: Literal["line", "anywhere"] = "line"
     cut_last: int | None = None
     cut_whole: int | None = None
@@ -171,7 +176,7 @@ class Task(Strict):
     specials: Literal["text", "tokens"] = "text"
     context: Annotated[int, Field(gt=0)] = 1024
     stride: Annotated[int, Field(gt=0)] | None = None
-    windows: Literal["regular", "last_full", "restart", "second_half"] = "regular"
+    windows: Literal["regular", "once", "last_full", "restart", "second_half"] = "regular"
     normalize: Literal["none", "tokens"] = "none"
     filter: Literal["none", "nltk127", "nltk179", "spacy"] = "none"
     filter_width: Annotated[int, Field(gt=0)] = 20

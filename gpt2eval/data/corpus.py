@@ -17,9 +17,25 @@ from gpt2eval.config.schema import Archive, Hub, Source, Task
 from gpt2eval.data import download, hub
 from gpt2eval.data.archives import HashingReader, extract_from_stream, unpack
 from gpt2eval.data.cache import Cache, CachedFile, is_published, key_of
+from gpt2eval.data.limits import limit_for, limit_of
+from gpt2eval.data.local import file_of, read_local
 from gpt2eval.data.records import Corpus, checksum_mismatch, parse_corpus
+from gpt2eval.data.restore import restore
 from gpt2eval.errors import UsageError
 from gpt2eval.http import why_unreachable
+from gpt2eval.notices import notify
+from gpt2eval.settings import Settings
+
+
+def load(task: Task, files: Mapping[str, Path], settings: Settings) -> Corpus:
+    """Load the records of a task from its local file, if `files` names one, as settings say."""
+    return load_corpus(
+        task,
+        file_of(task, files),
+        strict=settings.strict_data,
+        cache=settings.cache,
+        max_size=settings.max_size,
+    )
 
 
 class FetchedFile(NamedTuple):
@@ -30,39 +46,29 @@ class FetchedFile(NamedTuple):
 
 
 def load_corpus(
-    task: Task, path: Path | None = None, *, strict: bool = False, cache: Path | None = None
+    task: Task,
+    path: Path | None = None,
+    *,
+    strict: bool = False,
+    cache: Path | None = None,
+    max_size: int | None = None,
 ) -> Corpus:
     """Load the records of a task.
 
-    Reads the local file, archive or folder at `path` if given. Otherwise reads the published file
-    from the `cache` folder (by default the platform's) and downloads it first if needed. Raises
-    UsageError as `parse_corpus` does, and for an unavailable file.
+    Reads the local file, archive or folder at `path` if given, up to `max_size` bytes. Otherwise
+    reads the published file from the `cache` folder (by default the platform's) and downloads it
+    first if needed. Raises UsageError as `parse_corpus` does, and for an unavailable file.
     """
     if path:
         file = path / task.source.file.name if path.is_dir() else path
-        corpus = parse_corpus(task, _read_local(task, file), str(file), strict=strict)
-        return replace(corpus, origin=file.name)
+        content, names = restore(task, read_local(task, file, max_size))
+        corpus = parse_corpus(task, content, str(file), strict=strict)
+        if not names:
+            return replace(corpus, origin=file.name)
+        notify(f"{file}: restored to the published form: {', '.join(names)}")
+        return replace(corpus, origin=f"{file.name} (restored: {', '.join(names)})")
     cached, corpus = fetch(task, Cache.at(cache), strict=strict)
     return corpus or parse_corpus(task, cached.content, cached.provenance.origin, strict=strict)
-
-
-def file_of(task: Task, files: Mapping[str, Path] | None) -> Path | None:
-    """Return the local file given for a task: under its full name, else under its base name."""
-    return (files or {}).get(task.full_name) or (files or {}).get(task.name)
-
-
-def _read_local(task: Task, path: Path) -> bytes:
-    source = task.source
-    if not path.is_file():
-        raise UsageError(
-            f"--data {task.name}={path}: no such file; "
-            f"expected {source.file.name}, or an archive that contains it"
-        )
-    member = source.archive and source.archive.member
-    names = [source.file.name]
-    if member:
-        names.append(PurePosixPath(member).name)
-    return unpack(path, names)
 
 
 # -- fetching --------------------------------------------------------------------------------------
@@ -178,7 +184,8 @@ def _read_archive(archive: Archive, source: Source, url: str, cache: Cache) -> h
     if archive.stream and archive.member:
         with download.stream(url) as body:
             reader = HashingReader(body)
-            content = extract_from_stream(reader, archive.member, url)
+            limit = limit_for(0, file.bytes)
+            content = extract_from_stream(reader, archive.member, url, limit)
             # The rest of a large archive is read only if nothing else identifies the file.
             if not is_published(content, file) and archive.sha256:
                 digest = reader.digest_to_end()
@@ -187,7 +194,7 @@ def _read_archive(archive: Archive, source: Source, url: str, cache: Cache) -> h
     elif archive.member:
         path = cache.archive_path(str(archive.sha256))
         download.download(url, path, archive.sha256)
-        content = unpack(path, [PurePosixPath(archive.member).name])
+        content = unpack(path, [PurePosixPath(archive.member).name], limit_of(path, file.bytes))
     else:
         path = cache.archive_path(key_of(source))
         download.download(url, path, archive.sha256 or file.sha256)

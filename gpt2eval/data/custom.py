@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from gpt2eval.config import catalog
 from gpt2eval.config.schema import File, MetricName, Source, Task, UnitName
 from gpt2eval.data.documents import locate, read_content, read_documents
 from gpt2eval.data.records import Corpus, parse_corpus
@@ -53,6 +54,7 @@ def load_text(
     unit: str = "word",
     detokenizer: str | None = None,
     include: Sequence[Path] = (),
+    max_size: int | None = None,
 ) -> Text:
     """Load a local text, and define the task that scores it.
 
@@ -64,6 +66,8 @@ def load_text(
             space), `word+eol` (words and line endings), `byte` (BPB) or `char` (BPC).
         detokenizer: The name of the detokenizer to apply, if any.
         include: Folders with further detokenizers.
+        max_size: The most bytes that each file may have or unpack to; by default 2 GiB, or less
+            for a small file.
 
     Returns:
         The text. The name of its task consists of the file name, the unit and detokenizer if they
@@ -79,7 +83,9 @@ def load_text(
     location = locate(str(where), "--text")
     is_stream = location.form == "file"
     content = (
-        read_content(location.path) if is_stream else serialize_documents(read_documents(location))
+        read_content(location.path, max_size)
+        if is_stream
+        else serialize_documents(read_documents(location, max_size))
     )
     # "." and ".." have no name; resolve them.
     path = location.path if location.path.name.strip(".") else location.path.resolve()
@@ -88,7 +94,7 @@ def load_text(
     metric_unit, metric = METRICS[unit]
     task = Task(
         name=TASK,
-        variant=_variant(name, unit, detokenizer, content),
+        variant=_variant(name, unit, detokenizer, content, include),
         title=name,
         citation="a local text",
         licence="not stated",
@@ -105,25 +111,36 @@ def load_text(
     return Text(task, str(where), content)
 
 
-def _variant(name: str, unit: str, detokenizer: str | None, content: bytes) -> str:
-    """Return a variant name that is a valid folder name and differs for different texts."""
+def _variant(
+    name: str, unit: str, detokenizer: str | None, content: bytes, include: Sequence[Path]
+) -> str:
+    """Return a variant name that is a valid folder name and differs for different texts.
+
+    It states unit and detokenizer where they are not the default, and where the name of the text
+    itself holds a part that reads like one: `a-byte` per word is `a-byte-word-none`.
+    """
     # Any run of characters that is unsafe in a file name or signature becomes one hyphen.
     plain = re.sub(r"[^\w.@+-]+", "-", name).strip("-.")[:NAME_CHARS] or TASK
+    known = {*METRICS, *catalog.files("detokenizers", include)}
     fields = [plain]
-    if unit != "word":
-        fields.append(unit)
-    if detokenizer:
-        fields.append(detokenizer)
+    if any(part in known or part.partition("+")[0] in known for part in plain.split("-")[1:]):
+        fields += [unit, detokenizer or "none"]
+    else:
+        fields += [unit] if unit != "word" else []
+        fields += [detokenizer] if detokenizer else []
     return "-".join([*fields, sha256(content).hexdigest()[:8]])
 
 
 def load_texts(
-    texts: str | Path | Iterable[str | Path | Text], include: Sequence[Path] = ()
+    texts: str | Path | Iterable[str | Path | Text],
+    include: Sequence[Path] = (),
+    max_size: int | None = None,
 ) -> list[Text]:
     """Load the texts that are not loaded yet, and drop duplicates."""
     listed = [texts] if isinstance(texts, str | Path | Text) else texts
     loaded = [
-        text if isinstance(text, Text) else load_text(text, include=include) for text in listed
+        text if isinstance(text, Text) else load_text(text, include=include, max_size=max_size)
+        for text in listed
     ]
     return list({text.task.full_name: text for text in loaded}.values())
 

@@ -6,22 +6,31 @@ in memory that does not depend on the file size, and replaces invalid UTF-8.
 
 import codecs
 from collections.abc import Callable, Iterable, Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from gpt2eval.data.archives import GZIP_MAGIC, ZIP_MAGIC, unpack, unreadable
-from gpt2eval.data.compression import CORRUPTION, MAGIC, PIECE, decompressed, text_suffix
-from gpt2eval.data.formats import json_text, value_of
+from gpt2eval.data import tables
+from gpt2eval.data.archives import is_packed, unpack, unreadable
+from gpt2eval.data.compression import (
+    CORRUPTION,
+    HEAD,
+    PIECE,
+    SUFFIXES,
+    decompressed,
+    text_suffix,
+)
+from gpt2eval.data.formats import json_text
+from gpt2eval.data.kinds import check_is_text, format_of
+from gpt2eval.data.limits import Bounded, limit_of
 from gpt2eval.data.records import decode_text
-from gpt2eval.errors import UsageError, unknown
+from gpt2eval.errors import UsageError
 from gpt2eval.files import files_below
 
 KEYS = {"jsonl": "KEY", "parquet": "COLUMN"}
 FORMS = (
     "expected FILE, DIR, FILE.jsonl:KEY, FILE.parquet:COLUMN, jsonl:KEY:FILE or parquet:COLUMN:FILE"
 )
-# The first bytes of .zip, .gz, .parquet and .zst files; no text begins with them.
-BINARY = (ZIP_MAGIC, GZIP_MAGIC, b"PAR1", MAGIC[".zst"])
 
 
 class Location(NamedTuple):
@@ -81,31 +90,27 @@ def _files_in(folder: Path, option: str) -> list[Path]:
 # -- complete documents, strictly ------------------------------------------------------------------
 
 
-def read_content(path: Path) -> bytes:
+def read_content(path: Path, max_size: int | None = None) -> bytes:
     """Return a file's content, decompressed; of an archive, the member with its name."""
-    magic = MAGIC.get(path.suffix.lower())
-    try:
-        with path.open("rb") as raw:
-            if magic and raw.read(len(magic)) == magic:
-                raw.seek(0)
-                return decompressed(raw, path).read()
-    except CORRUPTION as error:
-        raise unreadable(path, error) from None
-    return unpack(path, [path.stem])
+    stem = path.stem.removesuffix(".tar")
+    content = unpack(path, [path.stem, stem, f"{stem}.txt"], limit_of(path, max_size=max_size))
+    check_is_text(content, str(path))
+    return content
 
 
-def read_documents(location: Location) -> Iterator[str]:
+def read_documents(location: Location, max_size: int | None = None) -> Iterator[str]:
     """Yield the documents of a folder, or of a `jsonl` or `parquet` file.
 
     Raises UsageError, with the line or row, for a document that is missing or not UTF-8 text.
     """
     path = location.path
     if location.form == "jsonl":
-        text = decode_text(read_content(path), str(path))
+        text = decode_text(read_content(path, max_size), str(path))
         for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
             yield json_text(line, location.key, f"{path}: line {number}")
     elif location.form == "parquet":
-        yield from _column(path, location.key)
+        limit = limit_of(path, max_size=max_size)
+        yield from tables.texts(path, location.key, limit.content)
     else:
         for file in _files_in(path, "--text"):
             if (form := form_of(file)) in KEYS:
@@ -113,7 +118,7 @@ def read_documents(location: Location) -> Iterator[str]:
                     f"--text {path}: {file}: contains several texts; "
                     f"give it separately as {file}:{KEYS[form]}"
                 )
-            yield decode_text(read_content(file), str(file))
+            yield decode_text(read_content(file, max_size), str(file))
 
 
 # -- streamed documents, leniently -----------------------------------------------------------------
@@ -141,20 +146,24 @@ def training_files(places: Iterable[Path]) -> list[Location]:
 
 
 def stream_documents(
-    location: Location, on_read: Callable[[int], None] = lambda position: None
+    location: Location,
+    on_read: Callable[[int], None] = lambda position: None,
+    max_size: int | None = None,
 ) -> Iterator[Iterator[str]]:
     """Yield the documents of a file, each as an iterator of pieces to be consumed in order.
 
-    Skips blank lines and empty rows. Calls `on_read` with the position in the file, in bytes.
+    Skips blank lines and empty rows. A file may unpack to 64 MiB, to 100 times its size or to
+    `max_size` bytes, whichever is most. Calls `on_read` with the position in the file, in bytes.
     Raises UsageError for an unreadable file, and, with the line or row, for a missing text.
     """
     path = location.path
+    limit = limit_of(path, max_size=max_size).unpacked
     if location.form == "parquet":
-        for text in _column(path, location.key, on_read, skip_empty=True):
+        for text in tables.texts(path, location.key, limit, on_read, skip_empty=True):
             yield iter([text])
         return
     try:
-        with path.open("rb") as raw, decompressed(raw, path) as file:
+        with path.open("rb") as raw, BufferedReader(_bounded(raw, limit, path), PIECE) as file:
             if location.form == "jsonl":
                 for number, line in enumerate(file, 1):
                     on_read(raw.tell())
@@ -168,13 +177,22 @@ def stream_documents(
         raise unreadable(path, error) from None
 
 
+def _bounded(raw: IO[bytes], limit: int, path: Path) -> Bounded:
+    content = decompressed(raw)
+    if content is raw and path.suffix.lower() in SUFFIXES:
+        raise unreadable(path, ValueError(f"not a {path.suffix} file"))
+    return Bounded(content, limit, path)
+
+
 def _decoded_pieces(file: IO[bytes], path: Path, on_read: Callable[[], None]) -> Iterator[str]:
     # An incremental decoder keeps the bytes of a character that a piece boundary splits.
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     try:
         data = file.read(PIECE)
-        if data.startswith(BINARY) or data[257:262] == b"ustar":
+        if is_packed(data[:HEAD]):
             raise UsageError(f"{path}: an archive or table without its usual suffix; expected text")
+        if found := format_of(data):
+            raise UsageError(f"{path}: {found} without its usual suffix; expected text")
         while data:
             on_read()
             yield decoder.decode(data)
@@ -182,43 +200,3 @@ def _decoded_pieces(file: IO[bytes], path: Path, on_read: Callable[[], None]) ->
     except CORRUPTION as error:
         raise unreadable(path, error) from None
     yield decoder.decode(b"", final=True)
-
-
-def _column(
-    path: Path,
-    column: str,
-    on_read: Callable[[int], None] = lambda position: None,
-    *,
-    skip_empty: bool = False,
-) -> Iterator[str]:
-    """Yield the texts of a parquet column; a dotted name leads into a struct."""
-    import pyarrow
-    from pyarrow.parquet import ParquetFile
-
-    number = 0
-    try:
-        with ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            if column not in names and column.partition(".")[0] not in names:
-                raise unknown(f"column of {path}", column, names)
-            size = path.stat().st_size
-            for batch in file.iter_batches(1024, columns=[column]):
-                read = number + batch.num_rows
-                on_read(size * read // max(file.metadata.num_rows, 1))
-                for row in batch.to_pylist():
-                    number += 1
-                    text = value_of(row, column)
-                    if skip_empty and not text and isinstance(text, str | None):
-                        continue
-                    if not isinstance(text, str):
-                        raise UsageError(
-                            f"{path}: row {number}: expected text in column {column}, "
-                            f"found {text!r:.40}"
-                        )
-                    yield text
-    except (KeyError, TypeError):
-        raise UsageError(
-            f"{path}: row {number}: expected text in column {column}, found none"
-        ) from None
-    except (pyarrow.ArrowException, *CORRUPTION) as error:
-        raise unreadable(path, error) from None

@@ -7,7 +7,7 @@ from operator import getitem
 from typing import Any
 
 from gpt2eval.errors import UsageError
-from gpt2eval.text.passages import BLANK
+from gpt2eval.text.passages import BLANK, is_title
 from gpt2eval.types import Record
 
 
@@ -38,8 +38,10 @@ def _stream(text: str, _: str) -> Iterator[Record]:
 
 
 def _lines(text: str, _: str) -> Iterator[Record]:
-    for index, line in enumerate(text.removesuffix("\n").split("\n")):
-        yield Record(index, line + "\n")
+    lines = text.removesuffix("\n").split("\n")
+    for index, line in enumerate(lines):
+        is_cut = index == len(lines) - 1 and not text.endswith("\n")
+        yield Record(index, line if is_cut else line + "\n")
 
 
 def _pages(text: str, _: str) -> Iterator[Record]:
@@ -52,9 +54,7 @@ def _pages(text: str, _: str) -> Iterator[Record]:
     index = 0
     page: list[str] = []
     for line in text.split("\n"):
-        # Two or more "=" pairs mark a section inside an article; only "= Title =" begins one.
-        heading = line.replace("= = =", "===").replace("= =", "==").strip()
-        if heading.startswith("= ") and heading.endswith(" ="):
+        if is_title(line):
             if "".join(page).strip():
                 yield Record(index, "\n".join(page))
                 index += 1
@@ -104,7 +104,9 @@ def _cbt(text: str, origin: str) -> Iterator[Record]:
                     f"found {line[:40]!r}"
                 )
         fields = block[20].removeprefix("21 ").split("\t") if len(block) > 20 else []
-        options = tuple(fields[-1].split("|")) if fields else ()
+        # A blank at either end of a choice is no part of it: some copies pad the line.
+        fields[1:] = [field.strip(" ") for field in fields[1:]]
+        options = tuple(word.strip(" ") for word in fields[-1].split("|")) if fields else ()
         if (
             len(fields) != 4
             or BLANK not in fields[0]

@@ -133,13 +133,14 @@ def _verified(
     for name, task in {t.detokenizer: t for t in required.tasks if t.detokenizer}.items():
         detokenizer = load_detokenizer(name, include)
         if isinstance(detokenizer, Detokenizer) and detokenizer.invertible:
-            lines = records.scored_lines(task, corpora[task.format])
-            if failures := roundtrip.check_round_trip(lines, detokenizer).failures:
+            texts = records.scored_texts(task, corpora[task.format])
+            outcome = roundtrip.check_round_trip(texts, detokenizer)
+            if outcome.failures:
                 raise UsageError(
-                    f"detokenizer {detokenizer.name}: {failures} of {len(lines)} lines "
-                    "fail the round trip"
+                    f"detokenizer {detokenizer.name}: {outcome.failures} of "
+                    f"{outcome.report.lines} lines fail the round trip"
                 )
-            facts.append(f"{detokenizer.name}: {len(lines):,} lines pass the round trip")
+            facts.append(f"{detokenizer.name}: {outcome.report.lines:,} lines pass the round trip")
     return "; ".join(dict.fromkeys(facts))
 
 
@@ -163,12 +164,17 @@ def pack(
     return entries, list(dict.fromkeys(licences))
 
 
-def unpack(path: Path, cache: Path | None = None, include: Sequence[Path] = ()) -> list[str]:
+def unpack(
+    path: Path,
+    cache: Path | None = None,
+    include: Sequence[Path] = (),
+    max_size: int | None = None,
+) -> list[str]:
     """Store the files of a pack in the cache, as `packs.unpack` does; return a line for each."""
     store = Cache.at(cache)
     by_key = {key_of(required.source): required for required in required_files((), include)}
     lines = []
-    for entry in packs.unpack(path, store):
+    for entry in packs.unpack(path, store, max_size):
         required = by_key.get(entry.key)
         cached = store.get_by_key(entry.key)
         if required and cached:

@@ -7,10 +7,8 @@ first is unpacked.
 
 import gzip
 import io
-import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -18,9 +16,12 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, ValidationError
 
 from gpt2eval.config.schema import Source, Strict
-from gpt2eval.data.archives import CORRUPTION, unreadable
+from gpt2eval.data.archives import open_tar
 from gpt2eval.data.cache import Cache, CachedFile, PlainName, Provenance, key_of
+from gpt2eval.data.limits import limit_of
+from gpt2eval.data.tars import TarMember
 from gpt2eval.errors import UsageError, first_problem
+from gpt2eval.files import temporary_beside
 
 LARGEST_MANIFEST = 1 << 24  # bytes
 
@@ -79,9 +80,9 @@ def pack(path: Path, cache: Cache, sources: Iterable[Source]) -> list[PackEntry]
 
 
 def _write_archive(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
-    temporary = path.parent / f".{path.name}.{os.getpid()}"
     try:
         with (
+            temporary_beside(path) as temporary,
             temporary.open("wb") as raw,
             # No name and no time in the gzip header, so that equal contents give equal bytes.
             gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as compressed,
@@ -92,22 +93,18 @@ def _write_archive(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
                 member.size = len(content)
                 member.mode = 0o644
                 archive.addfile(member, io.BytesIO(content))
-        temporary.replace(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
-def unpack(path: Path, cache: Cache) -> list[PackEntry]:
+def unpack(path: Path, cache: Cache, max_size: int | None = None) -> list[PackEntry]:
     """Store all files of a pack in a cache, and return its entries.
 
     Raises UsageError, before anything is stored, for an archive that is truncated or corrupt, that
     has no manifest or a member that its manifest does not list (a link, a path outside), for a file
     of the wrong size or checksum, and for a file that the cache holds with different content.
     """
-    entries = [file.entry for file in read_pack(path)]
+    entries = [file.entry for file in read_pack(path, max_size)]
     for entry in entries:
         cached = cache.get_by_key(entry.key)
         if cached and cached.provenance.sha256 != entry.provenance.sha256:
@@ -117,64 +114,51 @@ def unpack(path: Path, cache: Cache) -> list[PackEntry]:
                 f"{cached.provenance.sha256[:8]}, the pack {entry.provenance.sha256[:8]}; "
                 "delete that folder, or use another --cache"
             )
-    for entry, content in read_pack(path):
+    for entry, content in read_pack(path, max_size):
         if cache.get_by_key(entry.key) is None:
             cache.put_by_key(entry.key, CachedFile(entry.provenance, content))
     return entries
 
 
-def read_pack(path: Path) -> Iterator[PackedFile]:
+def read_pack(path: Path, max_size: int | None = None) -> Iterator[PackedFile]:
     """Yield the files of a pack, each compared with the manifest.
 
     Raises UsageError as `unpack` does.
     """
-    try:
-        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            missing = {entry.member: entry for entry in _read_manifest(archive, path).files}
-            while (member := archive.next()) is not None:
-                where = f"{path}: {member.name!r:.80}"
-                entry = missing.pop(member.name, None)
-                if entry is None:
-                    raise UsageError(f"{where}: not listed in the manifest, or a duplicate")
-                yield PackedFile(entry, _checked_content(archive, member, entry, where))
-            while stream.read(1 << 20):  # gzip verifies its own checksum at the end of the stream
-                pass
-    except CORRUPTION as error:
-        raise unreadable(path, error) from None
+    with open_tar(path, limit_of(path, max_size=max_size)) as members:
+        missing = {entry.member: entry for entry in _read_manifest(members, path).files}
+        for member in members:
+            where = f"{path}: {member.info.name!r:.80}"
+            entry = missing.pop(member.info.name, None)
+            if entry is None:
+                raise UsageError(f"{where}: not listed in the manifest, or a duplicate")
+            yield PackedFile(entry, _checked_content(member, entry, where))
     if missing:
         raise UsageError(
             f"{path}: lacks {', '.join(sorted(missing))}, listed in its manifest; truncated?"
         )
 
 
-def _checked_content(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, entry: PackEntry, where: str
-) -> bytes:
-    if not member.isreg():
+def _checked_content(member: TarMember, entry: PackEntry, where: str) -> bytes:
+    if not member.info.isreg() or member.info.issparse():
         raise UsageError(f"{where}: a link, folder or device; expected a plain file")
-    if member.size != entry.provenance.bytes:
-        raise UsageError(
-            f"{where}: {member.size:,} bytes; its manifest says {entry.provenance.bytes:,}"
-        )
-    content = _content(archive, member)
+    expected = entry.provenance.bytes
+    if member.info.size != expected:
+        raise UsageError(f"{where}: {member.info.size:,} bytes; its manifest says {expected:,}")
+    content = member.read(expected, where)
     if sha256(content).hexdigest() != entry.provenance.sha256:
         raise UsageError(f"{where}: checksum mismatch with its manifest")
     return content
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member)
-    return file.read() if file else b""
-
-
-def _read_manifest(archive: tarfile.TarFile, path: Path) -> Manifest:
-    member = archive.next()
-    is_manifest = member is not None and member.name == "manifest.json" and member.isreg()
-    if member is None or not is_manifest or member.size > LARGEST_MANIFEST:
+def _read_manifest(members: Iterator[TarMember], path: Path) -> Manifest:
+    member = next(members, None)
+    is_manifest = member is not None and member.info.name == "manifest.json"
+    if member is None or not is_manifest or not member.info.isreg():
         raise UsageError(
             f"{path}: not a pack; expected manifest.json first, as 'gpt2eval data pack' writes it"
         )
     try:
-        return Manifest.model_validate_json(_content(archive, member))
+        return Manifest.model_validate_json(member.read(LARGEST_MANIFEST, path))
     except ValidationError as error:
         raise UsageError(f"{path}: manifest.json: {first_problem(error)}") from None

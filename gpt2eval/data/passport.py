@@ -6,8 +6,8 @@ from pathlib import Path
 
 from gpt2eval.config import loader
 from gpt2eval.config.schema import File, Source, Task
-from gpt2eval.data import records
-from gpt2eval.data.archives import GZIP_MAGIC, ZIP_MAGIC
+from gpt2eval.data import kinds, records
+from gpt2eval.data.archives import is_packed
 from gpt2eval.data.cache import git_blob
 from gpt2eval.errors import UsageError
 from gpt2eval.version import __version__
@@ -70,8 +70,9 @@ def file_passport(path: Path, form: str, encoding: str = "utf-8") -> str:
     if not path.is_file():
         raise UsageError(f"{path}: no such file; expected the file as published")
     content = path.read_bytes()
-    if content.startswith((ZIP_MAGIC, GZIP_MAGIC)):
+    if is_packed(content[: kinds.HEAD]):
         raise UsageError(f"{path}: an archive; expected the file inside it")
+    kinds.check_is_text(content, str(path), "the text file inside it")
     source = Source(
         file=File(name=path.name, sha256=sha256(content).hexdigest(), bytes=len(content))
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from gpt2eval.config.schema import Task
-from gpt2eval.data import formats
+from gpt2eval.data import formats, kinds
 from gpt2eval.data.cache import is_published
 from gpt2eval.errors import UsageError
 from gpt2eval.text import passages
@@ -40,6 +40,8 @@ def parse_corpus(task: Task, content: bytes, origin: str, *, strict: bool = Fals
         raise UsageError(f"{origin}: {checksum_mismatch(task)} (--strict-data)")
     if len(content) == task.cut_whole:
         content = content[-(task.cut_last or 0) :]
+    if not published and _is_published_somewhere(task):
+        kinds.check_is_published_form(task, content, origin)
     text = _decode_task_file(content, task, origin)
     records = tuple(formats.PARSERS[task.format](text, origin))
     units = passages.total_units(records)
@@ -47,6 +49,12 @@ def parse_corpus(task: Task, content: bytes, origin: str, *, strict: bool = Fals
     if published:
         check_counts(task, corpus, len(content))
     return corpus
+
+
+def _is_published_somewhere(task: Task) -> bool:
+    """Return whether a task's text has a published form; a user's own text has none."""
+    source = task.source
+    return bool(source.hub or source.archive or source.file.hash)
 
 
 def checksum_mismatch(task: Task) -> str:
@@ -121,12 +129,6 @@ def scored_texts(task: Task, corpus: Corpus) -> list[str]:
     """Return the text of each record's right passage, as published."""
     texts = []
     for record in corpus.records:
-        choices = passages.ASK[task.ask](record)
+        choices = passages.ask(task.ask, record, alone=False)
         texts.append(next(passage for passage in choices if passage.right).text)
     return texts
-
-
-def scored_lines(task: Task, corpus: Corpus) -> list[str]:
-    """Return the lines of the scored texts, which a detokenizer transforms one at a time."""
-    texts = scored_texts(task, corpus)
-    return [line for text in texts for line in text.removesuffix("\n").split("\n")]

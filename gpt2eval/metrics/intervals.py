@@ -1,42 +1,29 @@
-"""95 % confidence intervals: bootstrap of a rate, and Wilson's interval of a proportion."""
+"""Quantiles of Student's distribution, and Wilson's interval of a proportion."""
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
-RESAMPLES = 2000
-SEED = 2019
 Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 
 
-def resampled_rates(
-    nats: NDArray[np.float64], units: NDArray[np.int64]
-) -> NDArray[np.float64] | None:
-    """Return the nats per unit of `RESAMPLES` bootstrap samples.
+def student(freedom: float) -> float:
+    """Return the 97.5 % quantile of Student's t distribution.
 
-    Each sample draws n of the n entries with replacement, at indices i_1, ..., i_n. Its rate is
+    Its expansion in 1 / freedom, correct to 1 % from 3 degrees of freedom, to 0.01 % from 8.
+    Source: Abramowitz and Stegun 1964, 26.7.5.
 
-        (nats[i_1] + ... + nats[i_n]) / max(units[i_1] + ... + units[i_n], 1)
-
-    Args:
-        nats: Nats of each record or block.
-        units: Count of the denominator in each record or block.
-
-    Returns:
-        The rates, shape `[RESAMPLES]`; None for fewer than two entries.
+    >>> round(student(10), 3)
+    2.228
     """
-    if len(nats) < 2:
-        return None
-    random = np.random.default_rng(SEED)
-    rates = np.empty(RESAMPLES)
-    for i in range(RESAMPLES):
-        sample = random.integers(len(nats), size=len(nats))
-        rates[i] = nats[sample].sum() / max(units[sample].sum(), 1)
-    return rates
+    z = Z95
+    return (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )
 
 
-def wilson(correct: int, total: int) -> tuple[float, float]:
+def wilson(correct: float, total: float) -> tuple[float, float]:
     """Return Wilson's 95 % interval of the proportion p = correct / total, as (low, high).
 
     With n = total and z = 1.959964, the bounds are

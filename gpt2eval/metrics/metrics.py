@@ -1,18 +1,21 @@
 """Convert scored passages to tallies, and tallies to metrics with 95 % intervals.
 
-A metric is a formula of sums over tallies, so the bootstrap resamples the tallies: one per record,
-or one per part if the task is a single stream. Does not know models, texts or tasks.
+A metric is a formula of sums over tallies, so intervals follow from the tallies alone: one per
+record, or one per part if the task is a single stream. Does not know models, texts or tasks.
 """
 
 import math
 from collections.abc import Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
 from gpt2eval.errors import UsageError
-from gpt2eval.metrics.intervals import resampled_rates, wilson
-from gpt2eval.metrics.result import Estimate
+from gpt2eval.metrics.clusters import Clusters, block_name, is_stream
+from gpt2eval.metrics.intervals import wilson
+from gpt2eval.metrics.resampling import rate_interval
+from gpt2eval.metrics.result import Estimate, Interval
 from gpt2eval.types import Scored, Tally
 
 ACCURACIES = {
@@ -33,14 +36,15 @@ def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]
     """Return one tally per record in record order, or one per part if there is a single record.
 
     A question is represented by its right choice. It is correct if every other choice has a lower
-    log-probability, per token if `per_token` is set. Any other passage is correct if all its
-    tokens are greedy or, with a stop-word filter, if the best word is the answer.
+    log-probability, per token if `per_token` is set, so a tie is not correct. Any other passage is
+    correct if all its tokens are greedy or, with a stop-word filter, if the best word is the
+    answer. `ties` counts questions whose best choice is tied, otherwise tied tokens.
     """
     result: list[Tally] = []
     for _, group in groupby(scored, key=lambda s: s.passage.record):
         passages = list(group)
         right = next(s for s in passages if s.passage.right)
-        plain = _right_wins(passages, per_token) if len(passages) > 1 else _all_greedy(right)
+        plain, ties = _decide(passages, right, per_token)
         correct = plain if right.is_best_word is None else right.is_best_word
         for i, part in enumerate(right.passage.parts):
             first = i == 0
@@ -54,6 +58,7 @@ def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]
                     unscored=right.unscored * first,
                     straddling=right.straddling * first,
                     unfiltered=int(first and plain),
+                    ties=ties[i],
                 )
             )
     return result if sum(tally.records for tally in result) == 1 else by_record(result)
@@ -69,10 +74,23 @@ def by_record(parts: Sequence[Tally]) -> list[Tally]:
     return [Tally.total(group) for group in groups]
 
 
-def _right_wins(passages: Sequence[Scored], per_token: bool) -> bool:
+class Decision(NamedTuple):
+    """Whether a record's plain prediction is right, and the tied decisions in each of its parts."""
+
+    correct: bool
+    ties: list[int]
+
+
+def _decide(passages: Sequence[Scored], right: Scored, per_token: bool) -> Decision:
+    """Judge a question by its choices, and any other passage by its tokens."""
+    parts = len(right.passage.parts)
+    if len(passages) == 1:
+        ties = [0] * parts if right.tied_tokens is None else right.tied_tokens.tolist()
+        return Decision(_all_greedy(right), ties)
     scores = [s.nats.sum() / (max(s.tokens.sum(), 1) if per_token else 1) for s in passages]
-    right = next(i for i, s in enumerate(passages) if s.passage.right)
-    return all(scores[right] < score for i, score in enumerate(scores) if i != right)
+    best = [s for s, score in zip(passages, scores, strict=True) if score == min(scores)]
+    is_tied = len(best) > 1
+    return Decision(best[0] is right and not is_tied, [int(is_tied), *[0] * (parts - 1)])
 
 
 def _all_greedy(scored: Scored) -> bool:
@@ -98,7 +116,9 @@ def count(tally: Tally, unit: str) -> int:
     }[unit]
 
 
-def measure(name: str, parts: Sequence[Tally], unit: str) -> Estimate:
+def measure(
+    name: str, parts: Sequence[Tally], unit: str, independent: Clusters | None = None
+) -> Estimate:
     """Compute one metric of a task from its tallies.
 
     With nats = the sum of -ln p(token), and all counts summed over the tallies:
@@ -111,36 +131,44 @@ def measure(name: str, parts: Sequence[Tally], unit: str) -> Estimate:
         acc             100 * correct / records, with the task's stop-word filter if it has one
         acc_unfiltered  100 * correct / records, without the filter
 
-    Intervals have a level of 95 %: Wilson's for accuracies; for the other metrics, the 2.5th and
-    97.5th percentiles of 2,000 bootstrap samples of the tallies (seed 2019), or None for a single
-    tally. Source: Radford et al. 2019, section 3.
+    Intervals have a level of 95 %. Accuracies have Wilson's, for any number of records, which are
+    taken to be independent. Other metrics have that of `resampling.rate_interval`, or None for
+    fewer than 30 independent units. Source of the metrics: Radford et al. 2019, section 3.
 
     Args:
         name: Name of the metric.
         parts: Tallies of the task's records or parts.
         unit: Denominator of `ppl`; the other metrics have a fixed one.
+        independent: What the interval takes to be independent. By default the tallies, or blocks
+            of them if only the first one counts a record or if they are clearly dependent.
 
     Raises:
         UsageError: If the denominator's count is zero.
     """
     unit = FIXED_UNITS.get(name, unit)
     nats = math.fsum(t.nats for t in parts)
-    units = sum(count(t, unit) for t in parts)
+    counts = [count(t, unit) for t in parts]
+    units = sum(counts)
     if not units:
         raise UsageError(f"{name}: the text has no {unit} to divide by; expected at least one")
+    by = independent or Clusters("record", serial=is_stream(parts) or None)
     if name in ACCURACIES:
         correct = sum(getattr(t, ACCURACIES[name]) for t in parts)
         low, high = wilson(correct, units)
-        return Estimate(name, 100 * correct / units, (100 * low, 100 * high), unit, units)
-    rates = resampled_rates(
-        np.array([t.nats for t in parts]), np.array([count(t, unit) for t in parts])
-    )
-    value = nats / units
-    if rates is None:
-        return Estimate(name, _scaled(name, value), None, unit, units)
-    low, high = (float(rate) for rate in np.percentile(rates, [2.5, 97.5]))
-    interval = (_scaled(name, min(low, value)), _scaled(name, max(high, value)))
-    return Estimate(name, _scaled(name, value), interval, unit, units)
+        interval = (100 * low, 100 * high)
+        return Estimate(name, 100 * correct / units, interval, unit, units, by.name, units)
+    rate = nats / units
+    values = np.array([t.nats for t in parts])
+    found = rate_interval(values, np.array(counts, np.float64), by.numbers, serial=by.serial)
+    interval = found.interval and _around(name, rate, found.interval)
+    resampled = block_name(by, parts, found.resampled) if found.in_blocks else by.name
+    return Estimate(name, _scaled(name, rate), interval, unit, units, resampled, found.resampled)
+
+
+def _around(name: str, rate: float, interval: Interval) -> Interval:
+    """Return the interval on the metric's scale; it contains the metric, and no rate is below 0."""
+    low, high = interval
+    return _scaled(name, min(max(low, 0.0), rate)), _scaled(name, max(high, rate))
 
 
 def _scaled(name: str, rate: float) -> float:

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from gpt2eval.config.schema import Task
 from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
-from gpt2eval.metrics.signature import differences
+from gpt2eval.metrics.signature import RULES, Difference, protocol_differences
 from gpt2eval.scoring.windows import Window
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps
-from gpt2eval.types import AddsToken, Filter, Model
+from gpt2eval.types import AddsToken, Filter, Model, NamesTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ def window(
 ) -> Window:
     """Return the windows of a task on a model; `context` and `stride` override the task's.
 
+    If the model's tokenizer adds a start token, every regular window begins with it.
     Raises UsageError for a context above the model's, or a stride above the context.
     """
     context = context or min(task.context, model.context)
@@ -62,8 +63,11 @@ def window(
         raise UsageError(
             f"task {task.full_name}: stride {stride} is above the context of {context}"
         )
-    start = {"none": None, "own": added(model)}.get(task.start, model.start)
-    return Window(context, stride, start, task.windows)
+    own = added(model)
+    eot = model.start if own is None else own
+    start = {"none": None, "own": own, "eot+own": model.start}.get(task.start, eot)
+    repeats = start is not None and start == own and task.windows == "regular"
+    return Window(context, stride, start, task.windows, repeats)
 
 
 def added(model: Model) -> int | None:
@@ -71,8 +75,39 @@ def added(model: Model) -> int | None:
     return model.added if isinstance(model, AddsToken) else None
 
 
+def start_name(task: Task, model: Model, window: Window) -> str:
+    """Return the names of the tokens before a text, such as `<bos>`, or `none`."""
+    names = [token_name(model, window.start)]
+    if task.start == "eot+own" and (own := added(model)) is not None:
+        names.append(token_name(model, own))
+    return "+".join(names)
+
+
+def token_name(model: Model, token: int | None) -> str:
+    """Return a token as the model's vocabulary writes it, `token-ID`, or `none` for None."""
+    if token is None:
+        return "none"
+    name = model.token_name(token) if isinstance(model, NamesTokens) else ""
+    return name or f"token-{token}"
+
+
+def windows_name(window: Window, own: int | None) -> str | None:
+    """Return how a signature names windows; `own` is the token that the tokenizer adds.
+
+    Without such a token, `once` is the same as `regular`, which is not stated. With one, the name
+    tells whether every window begins with it (`+start`) or none does (`-start`).
+    """
+    kind = "regular" if window.kind == "once" else window.kind
+    if own is None:
+        return kind if kind != "regular" else None
+    if window.start is None:
+        return f"{kind}-start"
+    return f"{kind}+start" if window.repeats_start else kind
+
+
 def fields(
     task: Task,
+    model: Model,
     corpus: Corpus,
     limit: int | None,
     window: Window,
@@ -80,14 +115,18 @@ def fields(
     words: Filter | None,
     *,
     lossy: bool,
+    kept: str = "",
 ) -> ProtocolFields:
-    """Return the protocol by which a task is measured."""
+    """Return the protocol by which a task is measured.
+
+    `kept` says how many lines the detokenizer kept as published, if they are many.
+    """
     filtered = f"{words.name}.w{words.width}.d{words.depth}" if words else "none"
     return ProtocolFields(
         data=corpus.sha256[:8] + ("" if corpus.published else "!"),
         ask=task.ask,
         records=task.format if task.ask == "everything" and task.format != "stream" else None,
-        detok=detokenizer.name + MARKS.get((type(detokenizer), detokenizer.invertible), "")
+        detok=detokenizer.name + MARKS.get((type(detokenizer), detokenizer.invertible), "") + kept
         if detokenizer
         else "none",
         lead=None if task.lead is None else repr(task.lead).strip("'"),
@@ -96,17 +135,28 @@ def fields(
         filter=filtered if "acc" in task.metrics else None,
         ctx=window.context,
         stride=window.stride if task.ask == "everything" else None,
-        windows=window.kind if window.kind != "regular" else None,
-        start="none" if task.start == "eot" and window.start is None else task.start,
+        windows=windows_name(window, added(model)),
+        start=start_name(task, model, window),
         specials=task.specials if task.specials != "text" else None,
         tokens="lossy-tokenizer" if lossy else None,
         limit=limit,
     )
 
 
-def check(task: Task, protocol: ProtocolFields, expected: Mapping[str, str]) -> None:
-    """Raise UsageError, naming the fields, if a protocol is not the expected one."""
-    if differing := differences(expected, protocol.stated()):
+def check(
+    task: Task, protocol: ProtocolFields, expected: Mapping[str, str], tokenizer: str
+) -> None:
+    """Raise UsageError, naming the fields, if a protocol is not the expected one.
+
+    Start tokens of other tokenizers are accepted, see `signature.protocol_differences`; `tokenizer`
+    is the fingerprint of this one. So is the task's rule, as older signatures state it.
+    """
+    differing = protocol_differences(expected, protocol.stated() | {"tok": tokenizer})
+    rule = expected.get("start", "")
+    if rule in RULES and rule != task.start:
+        differing = [pair for pair in differing if pair.field != "start"]
+        differing.append(Difference("start", rule, protocol.start))
+    if differing:
         details = "; ".join(
             f"{key}: the signature has {theirs or '(none)'}, this task {ours or '(none)'}"
             for key, theirs, ours in differing

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpt2eval.errors import unknown
+from gpt2eval.metrics.dependence import FEWEST
 from gpt2eval.metrics.protocol import ProtocolFields
 from gpt2eval.types import ModelIdentity, Tally
 
@@ -12,26 +13,45 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A metric without a signature: value, 95 % interval, denominator and its count."""
+    """A metric without a signature: value, 95 % interval, denominator and its count.
+
+    `resampled` and `resampled_units` are explained at `MetricValue`.
+    """
 
     name: str
     value: float
     interval: Interval | None
     unit: str
     units: int
+    resampled: str = ""
+    resampled_units: int = 0
 
     def signed(self, signature: str) -> "MetricValue":
         """Return the metric with its signature."""
-        return MetricValue(self.name, self.value, self.interval, self.unit, self.units, signature)
+        return MetricValue(
+            self.name,
+            self.value,
+            self.interval,
+            self.unit,
+            self.units,
+            signature,
+            self.resampled,
+            self.resampled_units,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class MetricValue:
     """A metric of a result.
 
-    `interval` is the 95 % interval, or None where there are too few parts to estimate one. `unit`
-    is the denominator and `units` its count. `signature` states the protocol and the model in one
-    line.
+    `interval` is the 95 % interval, or None if none can be trusted. `unit` is the denominator and
+    `units` its count. `signature` states the protocol and the model in one line. `resampled` names
+    what the interval takes to be independent ("record", "article", "block of 12 lines"), and
+    `resampled_units` counts it; older results have "" and 0.
+
+    Examples:
+        >>> MetricValue("ppl", 20.0, None, "word", 900, "", "article", 12).why_no_interval
+        '12 articles; no interval can be trusted below 30'
     """
 
     name: str
@@ -40,6 +60,19 @@ class MetricValue:
     unit: str
     units: int
     signature: str
+    resampled: str = ""
+    resampled_units: int = 0
+
+    @property
+    def why_no_interval(self) -> str:
+        """The reason why there is no interval; "" if there is one, or if it is unknown."""
+        if self.interval is not None or not self.resampled:
+            return ""
+        first, space, rest = self.resampled.partition(" ")
+        plural = f"{first}{'' if self.resampled_units == 1 else 's'}{space}{rest}"
+        if self.resampled_units < FEWEST:
+            return f"{self.resampled_units} {plural}; no interval can be trusted below {FEWEST}"
+        return f"one of {self.resampled_units} {plural} outweighs all others; no interval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +134,8 @@ class Result:
         published: Published figures of the task.
         row: The model's row in the published table, or "" if its shape matches none.
         version: Version of gpt2eval.
+        start_loss: Nats per token that the model loses because the protocol leaves out its start
+            token, on a fixed text; None if it leaves out none, or if the loss is at most 0.5.
 
     Examples:
         >>> from gpt2eval import demo, evaluate
@@ -122,6 +157,7 @@ class Result:
     published: tuple[Figures, ...]
     row: str
     version: str
+    start_loss: float | None = None
 
     @property
     def full_name(self) -> str:

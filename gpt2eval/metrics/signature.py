@@ -1,23 +1,34 @@
 """Write, parse and compare signatures: one line that states the protocol and model of a number.
 
 A signature consists of `key:value` pairs joined by `|`; the pairs before `model:` are the protocol,
-and the version is last. White space, quotes, `|` and `%` in a value are percent-encoded.
+and the version is last. White space, quotes, `|` and `%` in a value are percent-encoded, but not
+the `|` of a token such as `<|endoftext|>`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import NamedTuple
 
 from gpt2eval.errors import UsageError
 from gpt2eval.types import ModelIdentity
 
 MODEL = ("model", "peft", "code", "tok", "dtype", "quant", "attn", "gemm", "map", "batch", "v")
-RESERVED = re.compile(r"[%|\s'\"]")  # characters that would end a value or the line
+SEPARATOR = re.compile(r"(?<!<)\|(?!>)")
+# Characters that would end a value or the line, or hide a separator.
+RESERVED = re.compile(rf"[%\s'\"`]|{SEPARATOR.pattern}|<\Z|\\(?=\||\Z)")
+# What may surround a signature in running text and in Markdown tables.
+BEFORE = r"(?<![A-Za-z0-9.%/-])"
+AFTER = "|,.;*\u201d\u2019"
+BRACKETS = {")": "(", "]": "[", "}": "{", ">": "<"}
+WRAPPED = re.compile(r"\|\s*\n\s*(?=[a-z]+:)")  # a line break after a separator
+ENUM_MEMBER = re.compile(r"QuantizationMethod\.(\w+)")  # as older signatures print a method
 ENCODED = re.compile("(?:%[0-9A-F]{2})+")
 # Fields that only affect the last digits of a number.
 DIGITS_ONLY = {"dtype", "quant", "attn", "gemm", "map", "batch"}
 HALF = {"bfloat16", "float16"}
 FREE = {*MODEL, "task"}  # fields that are not part of the protocol
+# Values of `start` in older signatures, which state the task's rule instead of the token.
+RULES = {"eot", "own", "eot+own"}
 
 
 class Difference(NamedTuple):
@@ -61,28 +72,49 @@ def model_fields(model: ModelIdentity) -> dict[str, str]:
 def written(fields: Mapping[str, str]) -> str:
     """Format fields as a signature.
 
-    >>> written({"task": "mine", "lead": "a|b"})
-    'task:mine|lead:a%7Cb'
+    >>> written({"task": "mine", "lead": "a|b", "start": "<|endoftext|>"})
+    'task:mine|lead:a%7Cb|start:<|endoftext|>'
     """
-    return "|".join(f"{key}:{RESERVED.sub(_encoded, value)}" for key, value in fields.items())
+    pairs = [f"{key}:{RESERVED.sub(_encoded, value)}" for key, value in fields.items()]
+    line = "|".join(pairs)
+    kept = _without_punctuation(line)
+    return kept + "".join(f"%{byte:02X}" for byte in line[len(kept) :].encode())
 
 
 def _encoded(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match[0].encode())
 
 
-def read(line: str) -> dict[str, str]:
-    """Parse a signature into its fields, in order; ignores text before `task:`.
+def _without_punctuation(line: str) -> str:
+    """Return a signature without what follows it in a text: marks, and unpaired brackets.
 
+    >>> _without_punctuation("task:ptb|start:<bos>|v:0.1.0|)."), _without_punctuation("start:<bos>")
+    ('task:ptb|start:<bos>|v:0.1.0', 'start:<bos>')
+    """
+    while line:
+        last = SEPARATOR.split(line)[-1]
+        opening = BRACKETS.get(line[-1])
+        unpaired = opening is not None and last.count(line[-1]) > last.count(opening)
+        if not unpaired and line[-1] not in AFTER:
+            break
+        line = line[:-1]
+    return line
+
+
+def read(line: str) -> dict[str, str]:
+    """Parse a signature into its fields, in order; ignores text around it.
+
+    The line may come from a Markdown table, in quotes or backticks, and may be wrapped after a `|`.
     Raises UsageError for text that is not a signature.
     """
-    match = re.search(r"(?:^|[\s'\"])(task:[^\s'\"]*)", line)
+    unwrapped = WRAPPED.sub("|", line.replace("\\|", "|"))
+    match = re.search(rf"{BEFORE}(task:[^\s'\"`]*)", unwrapped)
     if not match:
         raise UsageError(
             f"{line:.60}: not a signature; expected task:...|data:...|..., as printed under a table"
         )
     fields: dict[str, str] = {}
-    for pair in match[1].split("|"):
+    for pair in SEPARATOR.split(_without_punctuation(match[1])):
         key, colon, value = pair.partition(":")
         if not colon or not re.fullmatch(r"[a-z]+", key) or key in fields:
             raise UsageError(f"signature: field {pair!r:.60}: expected key:value, each key once")
@@ -94,7 +126,16 @@ def read(line: str) -> dict[str, str]:
             raise UsageError(
                 f"signature: field {pair!r:.60}: its percent-encoded bytes are not UTF-8"
             ) from None
+    if "quant" in fields:
+        fields["quant"] = ENUM_MEMBER.sub(lambda member: _method(member[1]), fields["quant"])
     return fields
+
+
+def _method(member: str) -> str:
+    """Return the quantization method of a member of transformers' enum."""
+    hyphenated = {"COMPRESSED_TENSORS": "compressed-tensors", "AUTOROUND": "auto-round"}
+    renamed = {"BITS_AND_BYTES": "bitsandbytes", "FPQUANT": "fp_quant"}
+    return (hyphenated | renamed).get(member, member.lower())
 
 
 def protocol_of(line: str) -> str:
@@ -109,15 +150,62 @@ def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[Dif
     return [pair for pair in pairs if pair.first != pair.second]
 
 
+def protocol_differences(
+    first: Mapping[str, str], second: Mapping[str, str], ignored: Set[str] = FREE
+) -> list[Difference]:
+    """Return the fields in which two protocols differ, except `ignored` ones.
+
+    Tokenizers have different start tokens. With two tokenizers, any token corresponds to any other,
+    and a token that a tokenizer adds by itself corresponds to `none` of one that adds none. With
+    one tokenizer, the tokens must be the same.
+    """
+    alike = {
+        *({"start"} if _same_start(first, second) else ()),
+        *({"windows"} if _windows(first, second) == _windows(second, first) else ()),
+    }
+    pairs = differences(first, second)
+    return [pair for pair in pairs if pair.field not in alike and pair.field not in ignored]
+
+
+def _same_tokenizer(first: Mapping[str, str], second: Mapping[str, str]) -> bool:
+    return "tok" in first and first["tok"] == second.get("tok")
+
+
+def _windows(fields: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """Return the kind of windows, as far as it matters beside another signature.
+
+    `-start` repeats what `start:none` says; `+start` is a rule about a tokenizer's own token.
+    """
+    kind = fields.get("windows", "regular").removesuffix("-start")
+    return kind if _same_tokenizer(fields, other) else kind.removesuffix("+start")
+
+
+def _same_start(first: Mapping[str, str], second: Mapping[str, str]) -> bool:
+    """Whether two signatures put corresponding tokens, or none, before a text."""
+    starts = {first.get("start", ""), second.get("start", "")}
+    if len(starts) == 1 or "" in starts:
+        return len(starts) == 1
+    if rules := starts & RULES:
+        # An older signature: "eot" was a token, "own" any token or none.
+        return len(rules) == 1 and ("none" not in starts or "own" in rules)
+    if _same_tokenizer(first, second):
+        return False
+    if "none" not in starts:
+        return True
+    without, with_token = (first, second) if first["start"] == "none" else (second, first)
+    kind = with_token.get("windows", "")  # stated if the token is one that the tokenizer adds
+    return bool(kind) and not without.get("windows", "").endswith("-start")
+
+
 def comparable(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[bool, str]:
     """Return whether two numbers are comparable, and the reason.
 
     Numbers are comparable if their protocols and versions agree. Models may differ, and so may
-    tokenizers unless the unit is the token. The task's name is ignored, because the other fields
-    state its protocol.
+    tokenizers, with their start tokens, unless the unit is the token. The task's name is ignored,
+    because the other fields state its protocol.
     """
     differing = {pair.field: None for pair in differences(first, second)}
-    protocol = [field for field in differing if field not in FREE]
+    protocol = [pair.field for pair in protocol_differences(first, second)]
     if protocol:
         return False, f"the protocols differ in {', '.join(protocol)}"
     if "tok" in differing and first.get("unit", "").startswith("token@"):

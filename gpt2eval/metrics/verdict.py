@@ -1,5 +1,6 @@
 """Compare a number with the published one. Tolerances and known reasons come from the suite."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from gpt2eval.config.schema import Suite
@@ -16,6 +17,33 @@ class Verdict(NamedTuple):
     reason: str = ""
 
 
+def is_limited(result: Result) -> bool:
+    """Return whether a result covers only the first records or lines of its data."""
+    return result.protocol.limit is not None
+
+
+def is_complete(result: Result) -> bool:
+    """Return whether a result covers the complete published text.
+
+    Only such a result is compared with published figures.
+    """
+    return result.data.published and not is_limited(result)
+
+
+def no_verdict(fields: Mapping[str, str]) -> str:
+    """Return why a protocol's numbers are not compared with published figures, or "".
+
+    >>> no_verdict({"task": "ptb", "data": "dd65dff3", "limit": "20"})
+    'limited to the first 20 records or lines'
+    """
+    reasons: list[str] = []
+    if "limit" in fields:
+        reasons.append(f"limited to the first {fields['limit']} records or lines")
+    if fields.get("data", "").endswith("!"):
+        reasons.append("the data are not known to be the published test data")
+    return "; ".join(reasons)
+
+
 def judge(result: Result, measured: MetricValue, suite: Suite) -> Verdict:
     """Compare a metric with the published figure of the same model.
 
@@ -29,7 +57,7 @@ def judge(result: Result, measured: MetricValue, suite: Suite) -> Verdict:
     allowed = next(
         (tolerance for metric, tolerance in suite.tolerances.items() if metric == name), None
     )
-    if figure is None or allowed is None or not result.data.published or result.protocol.limit:
+    if figure is None or allowed is None or not is_complete(result):
         return Verdict("no target")
     target = figure[0]
     tolerance = (allowed.absolute or 0.0) + (allowed.relative or 0.0) * target

@@ -4,7 +4,9 @@ A backend is any object that implements the `Model` protocol of `gpt2eval.types`
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -19,7 +21,14 @@ from gpt2eval.models.formats.naming import plain_name, step_suffix
 from gpt2eval.models.load_errors import is_panic, load_failure
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.server.address import shown_name
-from gpt2eval.types import AddsToken, EncodesSpecials, FindsBestWords, Model, ModelIdentity
+from gpt2eval.types import (
+    AddsToken,
+    EncodesSpecials,
+    FindsBestWords,
+    Model,
+    ModelIdentity,
+    NamesTokens,
+)
 
 SCHEMES = {
     "hf": "gpt2eval.models.formats.hf:load",
@@ -48,6 +57,8 @@ class Identified:
         self.score = model.score
         if isinstance(model, AddsToken):
             self.added = model.added
+        if isinstance(model, NamesTokens):
+            self.token_name = model.token_name
         if isinstance(model, EncodesSpecials):
             self.encode_specials = model.encode_specials
         if isinstance(model, FindsBestWords):
@@ -149,7 +160,8 @@ def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
     if not colon or Path(name).exists():
         function = _import_reference(known["hf"])
         return _load(name, options, lambda: function(name, options))
-    factory = _import_reference(name)
+    with _importable(Path.cwd()):
+        factory = _import_reference(name)
     _check_factory(name, factory)
     return _load(name, options, factory)
 
@@ -191,9 +203,28 @@ def _check_factory(name: str, factory: Any) -> None:
         return  # a callable without an inspectable signature
 
 
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Make the modules in a folder importable, after installed ones, while the context is open.
+
+    The folder is on the import path no longer than that: packages look for optional modules, and
+    would run one of that name from the current folder, which may be a downloaded checkpoint.
+    """
+    entry = str(folder)
+    if entry in sys.path:
+        yield
+        return
+    sys.path.append(entry)
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)
+
+
 def _module_exists(module: str) -> bool:
     try:
-        return find_spec(module) is not None
+        with _importable(Path.cwd()):
+            return find_spec(module) is not None
     except (ModuleNotFoundError, ValueError):
         return False
     except Exception:  # raised by a parent package; importing the module will say more

@@ -31,16 +31,22 @@ class ByteModel:
         self._name = name
         self._label = label
         self._logprobs = np.log(probabilities)
-        self._best = int(np.argmax(probabilities))
+        self._best = int(np.argmax(probabilities))  # the lowest of equally likely bytes
+        self._is_tied = int((probabilities == probabilities.max()).sum()) > 1
 
     def encode(self, text: str) -> Encoding:
         """Encode a text as one token per UTF-8 byte; each ends where its character ends."""
         ids = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8).astype(np.int32)
         return Encoding(ids, char_ends(text, np.arange(1, len(ids) + 1)), lossy=False)
 
+    def token_name(self, token: int) -> str:
+        """Return `<start>` or a byte such as `<0x41>`."""
+        return "<start>" if token == START else f"<0x{token:02X}>"
+
     def score(self, batch: Sequence[Request]) -> TokenScores:
         ids = np.concatenate([branch for request in batch for branch in request.branches])
-        return TokenScores(self._logprobs[ids], ids == self._best)
+        is_tied = np.full(len(ids), self._is_tied)
+        return TokenScores(self._logprobs[ids], ids == self._best, is_tied=is_tied)
 
     def identity(self) -> ModelIdentity:
         revision = sha256(self._logprobs.tobytes()).hexdigest()[:8]

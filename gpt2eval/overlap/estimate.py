@@ -9,12 +9,14 @@ from typing import BinaryIO, NamedTuple
 from gpt2eval.data.archives import unreadable
 from gpt2eval.data.compression import (
     CORRUPTION,
+    HEAD,
     PIECE,
+    compression_of,
     decompressed,
-    is_compressed,
     text_suffix,
 )
 from gpt2eval.data.documents import Location, stream_documents
+from gpt2eval.data.limits import FLOOR
 from gpt2eval.overlap.ngrams import count_words
 
 SAMPLED_FILES = 256
@@ -67,8 +69,10 @@ def _sample(file: Location) -> _Sample:
         return _sample_parquet(file)
     try:
         with path.open("rb") as raw:
-            if is_compressed(path):
-                return _sample_compressed(raw, path, size)
+            is_compressed = bool(compression_of(raw.read(HEAD)))
+            raw.seek(0)
+            if is_compressed:
+                return _sample_compressed(raw, size)
             if size <= SAMPLES * SAMPLE_BYTES:
                 return _Sample(_count(raw.read()), size)
             words = 0
@@ -92,12 +96,13 @@ def _sample_parquet(file: Location) -> _Sample:
     return _Sample(words, position)
 
 
-def _sample_compressed(raw: BinaryIO, path: Path, size: int) -> _Sample:
-    words = 0
-    with decompressed(raw, path) as content:
+def _sample_compressed(raw: BinaryIO, size: int) -> _Sample:
+    words = count = 0
+    with decompressed(raw) as content:
         while data := content.read(PIECE):
             words += _count(data)
-            if raw.tell() >= SAMPLED_BYTES:
+            count += len(data)
+            if raw.tell() >= SAMPLED_BYTES or count >= FLOOR:
                 return _Sample(words, raw.tell())
     return _Sample(words, size)
 

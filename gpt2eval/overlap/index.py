@@ -35,6 +35,7 @@ def build_index(
     files: Sequence[Location],
     bound: float,
     progress: Callable[[Progress], None] = lambda report: None,
+    max_size: int | None = None,
 ) -> TrainingIndex:
     """Add the 8-grams of training files to a filter, and look up a million random ones.
 
@@ -44,7 +45,7 @@ def build_index(
     _check_memory(expected, bound)
     index = Bloom.empty(expected, bound)
     count = 0
-    for grams in ngrams.grams(_stream_with_progress(files, progress)):
+    for grams in ngrams.grams(_stream_with_progress(files, progress, max_size)):
         index.add(grams.hashes)
         count += len(grams.hashes)
     if not count:
@@ -84,7 +85,7 @@ def _check_memory(expected: int, bound: float) -> None:
 
 
 def _stream_with_progress(
-    files: Sequence[Location], progress: Callable[[Progress], None]
+    files: Sequence[Location], progress: Callable[[Progress], None], max_size: int | None
 ) -> Iterator[Iterator[str]]:
     """Yield the documents of all files, and report progress once per `PIECE` bytes."""
     sizes = [file.path.stat().st_size for file in files]
@@ -99,5 +100,5 @@ def _stream_with_progress(
                 reported = offset + position
                 progress(Progress("training text", number, len(files), reported, total))
 
-        yield from stream_documents(file, on_read)
+        yield from stream_documents(file, on_read, max_size)
     progress(Progress("training text", len(files), len(files), total, total))

@@ -3,14 +3,13 @@
 Source: Radford et al. 2019, section 4 and table 6 (8-grams in a Bloom filter).
 """
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus, documents
+from gpt2eval.data.local import Data, local_files
 from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
 from gpt2eval.notices import notify
@@ -19,6 +18,8 @@ from gpt2eval.overlap.counts import OverlapCounts, OverlapItem, count_overlap
 from gpt2eval.overlap.index import build_index
 from gpt2eval.overlap.remeasure import MetricWithoutOverlap, metrics_without_overlap
 from gpt2eval.report import store
+from gpt2eval.report.tidy import Row, to_csv
+from gpt2eval.settings import Settings
 from gpt2eval.types import Progress
 
 METRIC_COLUMNS = ("model", "metric", "value", "value_without", "left", "measured")
@@ -27,10 +28,11 @@ METRIC_COLUMNS = ("model", "metric", "value", "value_without", "left", "measured
 def overlap(
     names: str | Sequence[str],
     train: Sequence[Path],
-    files: Mapping[str, Path] | None = None,
+    files: Data = None,
     *,
     include: Sequence[Path] = (),
     cache: Path | None = None,
+    max_size: int | None = None,
     out: Path = Path("results"),
     bound: float = 1e-8,
     above: float = 0.0,
@@ -46,6 +48,7 @@ def overlap(
         files: Local files of tasks, by task name.
         include: Folders with further tasks.
         cache: The folder of published files.
+        max_size: The most bytes that each local file may have or unpack to.
         out: The folder of results.
         bound: The false-positive bound of the filter.
         above: A record overlaps if more than this share of its 8-grams occurs in the training text.
@@ -62,9 +65,11 @@ def overlap(
             f"expected {bloom.LOWEST_BOUND:g} to {bloom.HIGHEST_BOUND:g}"
         )
     tasks = loader.select_tasks(names, include)
-    corpora = [corpus.load_corpus(task, corpus.file_of(task, files), cache=cache) for task in tasks]
+    local = local_files(files, include)
+    settings = Settings(cache=cache, max_size=max_size)
+    corpora = [corpus.load(task, local, settings) for task in tasks]
     store.check_writable(out)
-    index = build_index(documents.training_files(train), bound, progress)
+    index = build_index(documents.training_files(train), bound, progress, max_size)
     if index.false_positives > bound:
         notify(
             f"the filter's false-positive bound is {index.false_positives:.3g}, not {bound:g}: "
@@ -111,8 +116,6 @@ def _metric_columns(measured: MetricWithoutOverlap) -> dict[str, object]:
 
 
 def _items_csv(items: Sequence[OverlapItem]) -> bytes:
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(["record", "part", "ngrams", "found", "share"])
-    writer.writerows([*item, f"{item.share:.6g}"] for item in items)
-    return content.getvalue().encode()
+    columns: tuple[str, ...] = ("record", "part", "ngrams", "found", "share")
+    rows: list[Row] = [dict(zip(columns, (*item, item.share), strict=True)) for item in items]
+    return to_csv(rows, columns)

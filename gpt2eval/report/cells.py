@@ -11,8 +11,9 @@ from typing import NamedTuple
 from gpt2eval.config.schema import Suite
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics.result import MetricValue, Result
-from gpt2eval.metrics.signature import differences, protocol_of, read
+from gpt2eval.metrics.signature import MODEL, protocol_differences, read
 from gpt2eval.report.labels import RowName, qualifier
+from gpt2eval.report.steps import in_order
 
 # Metrics that a table shows although no suite has a column for them.
 ADDITIONAL = {"acc_unfiltered": "{} ACC unfiltered"}
@@ -32,7 +33,7 @@ def place(results: Sequence[Result], suite: Suite) -> Cells:
     """Return the cell of each row and column.
 
     Copies of one measurement share a cell. A result of a different protocol, or of other
-    log-probabilities, gets its own row.
+    log-probabilities, gets its own row. The checkpoints of a run are in order of steps.
     """
     titles = {(column.task, column.metric): column.title for column in suite.columns}
     models = [result.model for result in results]
@@ -43,7 +44,8 @@ def place(results: Sequence[Result], suite: Suite) -> Cells:
             cell = Cell(result, metric)
             name = _free_row(cells, row, title, cell)
             cells.setdefault(name, {})[title] = cell
-    return cells
+    rows = [(name, next(iter(row.values())).result.model) for name, row in cells.items()]
+    return {name: cells[name] for name in in_order(rows)}
 
 
 def _titled(
@@ -77,9 +79,10 @@ def _free_row(cells: Cells, row: RowName, title: str, new: Cell) -> RowName:
 
 def _same_measurement(first: Cell, second: Cell) -> bool:
     """Whether two cells have one protocol and the same log-probabilities."""
-    same_scores = first.result.nll_sha256 == second.result.nll_sha256
-    protocols = {protocol_of(cell.metric.signature) for cell in (first, second)}
-    return same_scores and len(protocols) == 1
+    if first.result.nll_sha256 != second.result.nll_sha256:
+        return False
+    fields = [read(cell.metric.signature) for cell in (first, second)]
+    return not protocol_differences(*fields, ignored=set(MODEL))
 
 
 def check_one_protocol(cells: Cells) -> None:
@@ -87,12 +90,11 @@ def check_one_protocol(cells: Cells) -> None:
     first: dict[str, MetricValue] = {}
     for row in cells.values():
         for title, cell in row.items():
-            expected = protocol_of(first.setdefault(title, cell.metric).signature)
-            actual = protocol_of(cell.metric.signature)
-            if expected != actual:
+            expected = read(first.setdefault(title, cell.metric).signature)
+            actual = read(cell.metric.signature)
+            if differing := protocol_differences(expected, actual, ignored=set(MODEL)):
                 contrasts = "; ".join(
-                    f"{key} {x or '(none)'} and {y or '(none)'}"
-                    for key, x, y in differences(read(expected), read(actual))
+                    f"{key} {x or '(none)'} and {y or '(none)'}" for key, x, y in differing
                 )
                 raise UsageError(
                     f"column {title}: numbers of two protocols, which differ in {contrasts}; "

@@ -6,17 +6,12 @@ The table is never wider than the text.
 from collections.abc import Sequence
 from itertools import pairwise
 
+from gpt2eval.report.escape import latex
 from gpt2eval.report.rows import Row
 
-SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-} | {character: f"\\{character}" for character in "&%$#_{}"}
 
-
-def latex_table(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    """Return rows as a LaTeX table that shrinks to the width of the text."""
+def latex_table(rows: Sequence[Row], columns: Sequence[str], below: Sequence[str] = ()) -> str:
+    """Return rows as a LaTeX table that shrinks to the width of the text, and lines below it."""
     head = [r"\textbf{model}", *(_title(title) for title in columns)]
     lines = [
         r"% \usepackage{booktabs, adjustbox}",
@@ -28,19 +23,11 @@ def latex_table(rows: Sequence[Row], columns: Sequence[str]) -> str:
     ]
     for row, following in pairwise([*rows, None]):
         assert row is not None
-        lines.append(_line([escape(text) for text in _texts(row, columns)]))
+        lines.append(_line([latex(text) for text in _texts(row, columns)]))
         if following is not None and (row.kind == "ours") != (following.kind == "ours"):
             lines.append(r"\midrule")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}"])
-
-
-def escape(text: str) -> str:
-    """Return text with LaTeX's special characters escaped.
-
-    >>> escape("gpt2_large & 5 %")
-    'gpt2\\\\_large \\\\& 5 \\\\%'
-    """
-    return "".join(SPECIAL.get(character, character) for character in text)
+    notes = [rf"\par{{\footnotesize {latex(line)}\par}}" for line in below]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}", *notes])
 
 
 def _texts(row: Row, columns: Sequence[str]) -> list[str]:
@@ -49,7 +36,7 @@ def _texts(row: Row, columns: Sequence[str]) -> list[str]:
 
 def _title(title: str) -> str:
     """Return a column's title with a word per line, which keeps the column narrow."""
-    words = [escape(word) for word in title.split()]
+    words = [latex(word) for word in title.split()]
     if len(words) == 1:
         return words[0]
     return r"\shortstack[r]{" + r" \\ ".join(words) + "}"

@@ -4,12 +4,32 @@ A step reads one format and writes the next. Does not know files, and does not f
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from gpt2eval.errors import UsageError
+from pydantic import TypeAdapter, ValidationError
 
-FORMAT = 1
+from gpt2eval.errors import UsageError, first_problem
+
+FORMAT = 2
 Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed0:
+    """A metric of format 0."""
+
+    metric: tuple[str, Any, Any, Any, Any, Any]
+    signature: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Format0:
+    """The keys of format 0 that the first step reads."""
+
+    metrics: list[_Signed0]
+    published: list[tuple[Any, Any, Any]]
+    protocol: dict[str, Any]
 
 
 def migrate(document: Document) -> Document:
@@ -23,9 +43,9 @@ def migrate(document: Document) -> Document:
     for step in STEPS[int(number) :]:
         try:
             document = step(document)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UsageError(f"cannot be migrated from format {number}: {reason:.100}") from None
+        except ValidationError as error:
+            reason = first_problem(error)
+            raise UsageError(f"cannot be migrated from format {number}: {reason}") from None
     return document
 
 
@@ -36,21 +56,22 @@ def key_metrics_by_name(old: Document) -> Document:
     published figures as `[source, metric, rows]`, and repeats the unit (always null) in the
     protocol.
     """
+    checked = TypeAdapter(_Format0).validate_python(old)
     metrics = {}
-    for entry in old["metrics"]:
-        name, value, low, high, unit, units = entry["metric"]
+    for entry in checked.metrics:
+        name, value, low, high, unit, units = entry.metric
         metrics[name] = {
             "value": value,
             "interval": None if low is None else [low, high],
             "unit": unit,
             "units": units,
-            "signature": entry["signature"],
+            "signature": entry.signature,
         }
     published = [
         {"source": source, "metric": metric, "rows": rows}
-        for source, metric, rows in old["published"]
+        for source, metric, rows in checked.published
     ]
-    protocol = {key: value for key, value in old["protocol"].items() if key != "unit"}
+    protocol = {key: value for key, value in checked.protocol.items() if key != "unit"}
     return {
         **old,
         "format": 1,
@@ -60,4 +81,15 @@ def key_metrics_by_name(old: Document) -> Document:
     }
 
 
-STEPS: tuple[Callable[[Document], Document], ...] = (key_metrics_by_name,)
+def count_ties(old: Document) -> Document:
+    """Format 1 to 2: the tally counts ties, and a number that is not finite is null.
+
+    Format 1 did not count ties, so their number is 0. It writes `Infinity`, which is not JSON;
+    format 2 writes null and a reason beside it.
+    """
+    tally = old.get("tally")
+    counted = {"ties": 0, **tally} if isinstance(tally, Mapping) else tally
+    return {**old, "format": 2, "tally": counted}
+
+
+STEPS: tuple[Callable[[Document], Document], ...] = (key_metrics_by_name, count_ties)

@@ -7,12 +7,13 @@ from gpt2eval.metrics.result import Result
 from gpt2eval.metrics.verdict import judge
 from gpt2eval.report.cells import Cells
 from gpt2eval.report.labels import RowName
+from gpt2eval.report.marks import footers
 
 
 def notes(results: Sequence[Result]) -> list[str]:
-    """Return a line for unpublished data, missing stop-word filters, and skipped tokens."""
+    """Return the footers of marks, and lines for missing filters and skipped tokens."""
     return [
-        *_unpublished(results),
+        *footers(results),
         *(
             f"{r.full_name}, {r.model.name}: the model cannot search for words, so its ACC is "
             "without the stop-word filter"
@@ -29,16 +30,6 @@ def notes(results: Sequence[Result]) -> list[str]:
             for r in results
             if r.tally.straddling
         ),
-    ]
-
-
-def _unpublished(results: Sequence[Result]) -> list[str]:
-    texts = sorted({f"{r.full_name} ({r.data.origin})" for r in results if not r.data.published})
-    if not texts:
-        return []
-    return [
-        "! not known to be the published test data, so not comparable with the published rows: "
-        + ", ".join(texts)
     ]
 
 

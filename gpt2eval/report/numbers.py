@@ -1,29 +1,57 @@
-"""Format numbers for tables: values with two decimals, intervals with two significant digits."""
+"""Format numbers for people: at least four significant digits, intervals with two.
+
+Files for programs carry every digit instead.
+"""
 
 import math
+from decimal import Decimal
 
 from gpt2eval.metrics.result import MetricValue
 
-MOST_DECIMALS = 3  # of an interval
-LARGE = 1e6  # an interval that ends above this has two digits
+SIGNIFICANT = 4  # digits of a value, at least
+DECIMALS = 2  # of a value below 100,000, at least; of an accuracy, exactly
+MOST_DECIMALS = 7
+WHOLE = 1e5  # a value from here on is a whole number with separators
+POWERS = 1e9  # a value from here on, or below 0.0001, is written with a power of ten
+HALF_DECIMALS = 4  # of an interval, at most
+PERCENT = ("acc", "acc_unfiltered")
 
 
-def value_text(value: float) -> str:
-    """Return a value with two decimals, or three digits if it is large.
+def value_text(value: float, metric: str = "") -> str:
+    """Return a value with two decimals and at least four digits; an accuracy with two decimals.
 
-    >>> value_text(23.1149), value_text(1234567.0)
-    ('23.11', '1.23e+06')
+    >>> value_text(23.1149), value_text(0.93124), value_text(1940430.4), value_text(2.8596e16)
+    ('23.11', '0.9312', '1,940,430', '2.860e+16')
+    >>> value_text(5.0, "acc"), value_text(5.0)
+    ('5.00', '5.000')
     """
-    return f"{value:.2f}" if value < 1e5 else f"{value:.3g}"
+    if metric in PERCENT:
+        return f"{value:.{DECIMALS}f}"
+    if not math.isfinite(value):
+        return "infinite" if value > 0 else f"{value}"
+    if abs(value) >= POWERS or (value and abs(value) < 10**-SIGNIFICANT):
+        return f"{value:.{SIGNIFICANT - 1}e}"
+    return f"{value:,.0f}" if abs(value) >= WHOLE else f"{value:.{decimals(value)}f}"
+
+
+def decimals(value: float, metric: str = "") -> int:
+    """Return the decimals of a value in a table; its difference and tolerance get as many."""
+    if metric in PERCENT or not math.isfinite(value) or value == 0:
+        return DECIMALS
+    if abs(value) >= WHOLE:
+        return 0
+    digits = SIGNIFICANT - 1 - math.floor(math.log10(abs(value)))
+    return min(max(digits, DECIMALS), MOST_DECIMALS)
 
 
 def published_text(value: float) -> str:
     """Return a published figure with every digit that was published, and at least two decimals.
 
-    >>> published_text(44.575), published_text(99.8)
-    ('44.575', '99.80')
+    >>> published_text(44.575), published_text(99.8), published_text(1234567.5)
+    ('44.575', '99.80', '1234567.50')
     """
-    return max(f"{value:.2f}", f"{value:g}", key=len)
+    digits = f"{Decimal(repr(value)):f}"
+    return digits if len(digits.partition(".")[2]) >= DECIMALS else f"{value:.{DECIMALS}f}"
 
 
 def interval_text(metric: MetricValue) -> str:
@@ -35,23 +63,25 @@ def interval_text(metric: MetricValue) -> str:
     '± 0.41'
     >>> interval_text(MetricValue("ppl", 23.11, (22.70, 24.30), "word", 9, ""))
     '[22.70, 24.30]'
+    >>> interval_text(MetricValue("ppl", 2e16, (9.3589e14, 3.4675e17), "word", 9, ""))
+    '[9.359e+14, 3.468e+17]'
     """
     if metric.interval is None:
         return ""
     low, high = metric.interval
     half = (high - low) / 2
-    if not math.isfinite(half) or high >= LARGE:
-        return f"[{low:.2g}, {high:.2g}]"
-    decimals = _decimals(half)
-    below = round(metric.value - low, decimals)
-    above = round(high - metric.value, decimals)
+    if not math.isfinite(half) or high >= WHOLE:
+        return f"[{value_text(low)}, {value_text(high)}]"
+    places = _half_decimals(half)
+    below = round(metric.value - low, places)
+    above = round(high - metric.value, places)
     if below == above:
-        return f"± {above:.{decimals}f}"
-    return f"[{low:.{decimals}f}, {high:.{decimals}f}]"
+        return f"± {above:.{places}f}"
+    return f"[{low:.{places}f}, {high:.{places}f}]"
 
 
-def _decimals(half: float) -> int:
+def _half_decimals(half: float) -> int:
     """Return the decimals that show two digits of a half-width."""
     if half <= 0:
-        return 2
-    return min(max(1 - math.floor(math.log10(half)), 0), MOST_DECIMALS)
+        return DECIMALS
+    return min(max(1 - math.floor(math.log10(half)), 0), HALF_DECIMALS)

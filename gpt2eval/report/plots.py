@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gpt2eval.metrics.result import Result
 from gpt2eval.metrics.signature import protocol_of, read
+from gpt2eval.report.escape import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +94,12 @@ def _relative(series: Iterable[str]) -> dict[str, str]:
     """Return paths relative to the folder that all runs share."""
     paths = {name: Path(name) for name in series}
     common = os.path.commonpath([path.parent.parent for path in paths.values()]) if paths else ""
-    return {name: path.relative_to(common).as_posix() for name, path in paths.items()}
+    shown = {name: path.relative_to(common).as_posix() for name, path in paths.items()}
+    # matplotlib leaves a label that begins with an underscore out of the legend
+    return {
+        name: visible(f"./{label}" if label.startswith("_") else label)
+        for name, label in shown.items()
+    }
 
 
 def _differing(protocol: str, protocols: Sequence[str]) -> str:
@@ -102,7 +108,7 @@ def _differing(protocol: str, protocols: Sequence[str]) -> str:
     others = [read(other) for other in protocols]
     keys = dict.fromkeys(key for other in others for key in other)
     differing = [
-        f"{key}:{fields.get(key, '-')}"
+        visible(f"{key}:{fields.get(key, '-')}")
         for key in keys
         if len({other.get(key) for other in others}) > 1
     ]
@@ -117,7 +123,12 @@ def svg(points: Iterable[Point]) -> bytes:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # ignore the user's settings
         matplotlib.rcParams.update(
-            {"svg.hashsalt": "gpt2eval", "svg.fonttype": "none", "font.size": 8}
+            {
+                "svg.hashsalt": "gpt2eval",
+                "svg.fonttype": "none",
+                "font.size": 8,
+                "text.parse_math": False,  # a name may hold dollar signs
+            }
         )
         draw(points).savefig(picture, format="svg", metadata={"Date": None})
     return picture.getvalue()
@@ -148,10 +159,10 @@ def _draw(axes: "Axes", panel: Panel, series: Lines, labels: Sequence[str]) -> N
     for label, dots in series.items():
         _draw_line(axes, dots, f"C{labels.index(label) % COLOURS}")
     _scale(axes, panel)
-    axes.set_title(panel.task)
+    axes.set_title(visible(panel.task))
     axes.set_xlabel("training step")
     label = LABELS.get(panel.metric, f"{panel.metric} per {{unit}}")
-    axes.set_ylabel(label.format(unit=panel.unit))
+    axes.set_ylabel(visible(label.format(unit=panel.unit)))
     axes.grid(alpha=0.3)
 
 

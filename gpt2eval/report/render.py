@@ -1,12 +1,15 @@
 """Render rows of plain values as Markdown, CSV, JSON or LaTeX."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import pandas as pd
 
 from gpt2eval.errors import unknown
+from gpt2eval.report.escape import latex, markdown_cell
+from gpt2eval.report.numbers import WHOLE, value_text
+from gpt2eval.report.strict_json import dumps
+from gpt2eval.report.tidy import to_csv
 
 Format = Literal["markdown", "csv", "latex", "json"]
 
@@ -20,7 +23,7 @@ def check_format(form: str, formats: Sequence[str] = get_args(Format)) -> None:
 def render_rows(rows: Sequence[Mapping[str, object]], form: str = "markdown") -> str:
     """Return rows as a table.
 
-    csv and json have full precision, the others four decimals. A missing value is empty, or
+    csv and json have full precision, the others at least four digits. A missing value is empty, or
     null in json.
 
     Raises:
@@ -28,13 +31,15 @@ def render_rows(rows: Sequence[Mapping[str, object]], form: str = "markdown") ->
     """
     check_format(form)
     if form == "json":
-        return json.dumps(list(rows), indent=1, ensure_ascii=False)
+        return dumps(list(rows))
     if form == "csv":
-        return pd.DataFrame(rows, dtype=object).to_csv(index=False).rstrip("\n")
-    frame = pd.DataFrame([{key: _text(value) for key, value in row.items()} for row in rows])
+        return to_csv(rows).decode().rstrip("\n")
+    escape = latex if form == "latex" else markdown_cell
+    texts = [{escape(key): escape(_text(value)) for key, value in row.items()} for row in rows]
+    frame = pd.DataFrame(texts)
     if form == "latex":
-        alignment = "".join("r" if _is_numeric(rows, key) else "l" for key in frame.columns)
-        return frame.to_latex(index=False, escape=True, column_format=alignment).rstrip("\n")
+        alignment = "".join("r" if _is_numeric(rows, key) else "l" for key in rows[0])
+        return frame.to_latex(index=False, escape=False, column_format=alignment).rstrip("\n")
     return frame.to_markdown(index=False, disable_numparse=True)
 
 
@@ -49,5 +54,5 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.4f}" if 1e-3 <= value < 1e5 or value == 0 else f"{value:.3g}"
+        return f"{value:.4f}" if 1 <= value < WHOLE or value == 0 else value_text(value)
     return f"{value:,}" if isinstance(value, int) else str(value)

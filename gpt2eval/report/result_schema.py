@@ -5,7 +5,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,14 @@ from pydantic import TypeAdapter
 
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.migrations import FORMAT
+from gpt2eval.report.strict_json import REASON
 
 SCHEMA = Path(__file__).with_name("result.schema.json")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+# Numbers that may be infinite: null with a reason beside it. See `strict_json`.
+NOT_FINITE = {"MetricValue": ("value", "interval"), "Tally": ("nats",)}
 
 
 def result_schema() -> dict[str, Any]:
@@ -26,6 +31,8 @@ def result_schema() -> dict[str, Any]:
     kinds["MetricValue"]["required"].remove("name")
     for kind in ("Tally", "Units"):
         _require_all(kinds[kind])  # a missing count is an error
+    for kind, keys in NOT_FINITE.items():
+        _allow_null(kinds[kind]["properties"], keys)
     properties = {"format": {"const": FORMAT}} | schema["properties"]
     properties["metrics"]["minProperties"] = 1
     return {
@@ -42,6 +49,18 @@ def result_schema() -> dict[str, Any]:
 def to_text(schema: Mapping[str, Any]) -> str:
     """Return a schema as the content of its file."""
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def _allow_null(properties: dict[str, Any], keys: Sequence[str]) -> None:
+    """Allow null for numbers, and the keys that state the reasons."""
+    number = {"anyOf": [{"type": "number"}, {"type": "null"}]}
+    for key in keys:
+        pair = next((one for one in properties[key].get("anyOf", ()) if "prefixItems" in one), None)
+        if pair:
+            pair["prefixItems"] = [number, number]
+        else:
+            properties[key] = number
+        properties[f"{key}{REASON}"] = {"type": "string"}
 
 
 def _require_all(schema: dict[str, Any]) -> None:

@@ -1,8 +1,5 @@
 """A list of results that a person can read and a program can index."""
 
-import html
-import io
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -11,6 +8,7 @@ from gpt2eval.config.catalog import PAPER
 from gpt2eval.config.loader import load_suite
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics.result import Result
+from gpt2eval.report.escape import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,18 +84,10 @@ class Results(Sequence[Result]):
         return self._rendered(default_format()) if self else "no results"
 
     def __repr__(self) -> str:
-        return f"<Results: {', '.join(result.full_name for result in self) or 'none'}>"
+        return f"<Results: {', '.join(visible(r.full_name) for r in self) or 'none'}>"
 
     def _repr_html_(self) -> str:
         """Return the table as HTML for a notebook, with the signatures and notes below it."""
-        import pandas as pd
+        from gpt2eval.report.table import page
 
-        if not self:
-            return "<p>no results</p>"
-        rows = json.loads(self._rendered("json"))["rows"]
-        page = io.StringIO()
-        pd.DataFrame(rows).fillna("").to_html(page, index=False, justify="left")
-        _, _, below = self._rendered("markdown").partition("\n\n")
-        # a signature is longer than a page is wide
-        style = "white-space: pre-wrap; overflow-wrap: anywhere"
-        return f'{page.getvalue()}\n<pre style="{style}">{html.escape(below)}</pre>'
+        return page(self, load_suite(self._suite, self._include)) if self else "<p>no results</p>"

@@ -1,31 +1,58 @@
-"""The rows of a table as text: our numbers, published rows and verdicts."""
+"""The rows of a table: our numbers, published rows and verdicts.
 
-from collections.abc import Callable, Mapping, Sequence
+No published figure and no verdict stands beside a number of limited data: a column whose numbers
+are all limited has no published figures, and a limited number has no verdict.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gpt2eval.config.schema import Suite
-from gpt2eval.metrics.verdict import Verdict, judge
+from gpt2eval.metrics.verdict import Verdict, is_limited, judge
 from gpt2eval.report.cells import Cell, Cells
 from gpt2eval.report.labels import RowName
-from gpt2eval.report.numbers import interval_text, published_text, value_text
+from gpt2eval.report.marks import marks
+from gpt2eval.report.numbers import decimals, interval_text, published_text, value_text
 
 Kind = Literal["ours", "published", "verdict"]
-VERDICTS: dict[str, Callable[[Verdict], str]] = {
-    "difference": lambda v: "" if v.difference is None else f"{v.difference:+.2f}",
-    "tolerance": lambda v: "" if v.tolerance is None else f"{v.tolerance:.2f}",
-    "verdict": lambda v: v.verdict,
+Fact = float | str | None
+
+
+class Line(NamedTuple):
+    """A row of verdicts: what a program gets, and the text for people."""
+
+    fact: Callable[[Verdict], Fact]
+    text: Callable[[Verdict, int], str]
+
+
+VERDICTS: dict[str, Line] = {
+    "difference": Line(
+        lambda v: v.difference,
+        lambda v, places: "" if v.difference is None else f"{v.difference:+,.{places}f}",
+    ),
+    "tolerance": Line(
+        lambda v: v.tolerance,
+        lambda v, places: "" if v.tolerance is None else f"{v.tolerance:,.{places}f}",
+    ),
+    "verdict": Line(lambda v: v.verdict, lambda v, places: v.verdict),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row: its label, kind, texts by column, and the intervals of our numbers by column."""
+    """A row: its label and kind, and by column its texts, intervals, facts and cells.
+
+    `values` are for people, `facts` for programs, with full precision. Only our own rows have
+    intervals and cells.
+    """
 
     label: str
     kind: Kind
     values: Mapping[str, str]
+    facts: Mapping[str, Fact]
     intervals: Mapping[str, str]
+    cells: Mapping[str, Cell]
 
 
 def table_rows(
@@ -42,19 +69,22 @@ def table_rows(
         rows.append(_own_row(label(name), row, columns))
         if paper := _paper_row(row):
             has_paper_model = True
-            rows += _published(paper, cells, columns)
+            rows += _published(paper, [row], cells, columns)
             rows += _verdicts(row, columns, suite)
     if not has_paper_model:
         for paper in ("SOTA", *suite.models):
-            rows += _published(paper, cells, columns)
+            rows += _published(paper, cells.values(), cells, columns)
     return rows
 
 
 def _own_row(label: str, row: Mapping[str, Cell], columns: Sequence[str]) -> Row:
-    present = [title for title in columns if title in row]
-    values = {title: value_text(row[title].metric.value) for title in present}
-    intervals = {title: interval_text(row[title].metric) for title in present}
-    return Row(label, "ours", dict.fromkeys(columns, "") | values, intervals)
+    present = {title: row[title] for title in columns if title in row}
+    values = dict.fromkeys(columns, "")
+    for title, (result, metric) in present.items():
+        values[title] = value_text(metric.value, metric.name) + marks(result)
+    facts = {title: cell.metric.value for title, cell in present.items()}
+    intervals = {title: interval_text(cell.metric) for title, cell in present.items()}
+    return Row(label, "ours", values, facts, intervals, present)
 
 
 def _paper_row(row: Mapping[str, Cell]) -> str:
@@ -62,25 +92,48 @@ def _paper_row(row: Mapping[str, Cell]) -> str:
     return next((cell.result.row for cell in row.values()), "")
 
 
-def _published(paper: str, cells: Cells, columns: Sequence[str]) -> list[Row]:
-    """Return the published row of a name; [] if it has no figure in any column."""
-    values: dict[str, str] = {}
+def _published(
+    paper: str, beside: Iterable[Mapping[str, Cell]], cells: Cells, columns: Sequence[str]
+) -> list[Row]:
+    """Return the published row of a name below some rows of ours; [] if it has no figure."""
+    beside = list(beside)
+    facts: dict[str, float] = {}
     for title in columns:
-        cell = next(row[title] for row in cells.values() if title in row)
-        figure = cell.result.figure(cell.metric.name, paper)
-        values[title] = published_text(figure[0]) if figure else ""
-    return [Row(f"published {paper}", "published", values, {})] if any(values.values()) else []
+        compared = [row[title] for row in beside if title in row]
+        compared = compared or [row[title] for row in cells.values() if title in row]
+        figure = compared[0].result.figure(compared[0].metric.name, paper)
+        if figure and not all(is_limited(cell.result) for cell in compared):
+            facts[title] = figure[0]
+    if not facts:
+        return []
+    texts = {title: published_text(figure) for title, figure in facts.items()}
+    values = dict.fromkeys(columns, "") | texts
+    return [Row(f"published {paper}", "published", values, facts, {}, {})]
 
 
 def _verdicts(row: Mapping[str, Cell], columns: Sequence[str], suite: Suite) -> list[Row]:
-    """Return the rows that compare a model with its published row."""
-    verdicts = {title: judge(*cell, suite) for title, cell in row.items()}
+    """Return the rows that compare a model with its published row; [] if all is limited."""
+    compared = {title: cell for title, cell in row.items() if not is_limited(cell.result)}
+    verdicts = {title: judge(*cell, suite) for title, cell in compared.items()}
+    if not verdicts:
+        return []
     return [
-        Row(
-            name,
-            "verdict",
-            {title: text(verdicts[title]) if title in verdicts else "" for title in columns},
-            {},
-        )
-        for name, text in VERDICTS.items()
+        _verdict_row(name, line, verdicts, compared, columns) for name, line in VERDICTS.items()
     ]
+
+
+def _verdict_row(
+    name: str,
+    line: Line,
+    verdicts: Mapping[str, Verdict],
+    compared: Mapping[str, Cell],
+    columns: Sequence[str],
+) -> Row:
+    texts = {
+        title: line.text(
+            verdict, decimals(compared[title].metric.value, compared[title].metric.name)
+        )
+        for title, verdict in verdicts.items()
+    }
+    facts = {title: line.fact(verdict) for title, verdict in verdicts.items()}
+    return Row(name, "verdict", dict.fromkeys(columns, "") | texts, facts, {}, {})

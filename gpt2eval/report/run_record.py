@@ -3,7 +3,6 @@
 It records everything that differs between runs of equal work, so that `result.json` is equal.
 """
 
-import json
 import os
 import platform
 import shlex
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from gpt2eval.errors import scrub
 from gpt2eval.files import write_atomic
+from gpt2eval.report.strict_json import dumps
 from gpt2eval.version import __version__
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "datasets", "pandas")
@@ -36,8 +36,7 @@ def write_run(folder: Path, start: str, call: str) -> None:
         "machine": {**_machine(), "torch_threads": _torch_threads()},
         "versions": _versions(),
     }
-    content = json.dumps(record, indent=1, ensure_ascii=False)
-    write_atomic(folder / "run.json", f"{content}\n".encode())
+    write_atomic(folder / "run.json", f"{dumps(record)}\n".encode())
 
 
 def _command() -> str:

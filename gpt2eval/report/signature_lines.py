@@ -6,8 +6,9 @@ from typing import NamedTuple
 from gpt2eval.metrics.result import MetricValue
 from gpt2eval.metrics.signature import MODEL, read, written
 from gpt2eval.report.cells import Cells
+from gpt2eval.report.escape import visible
 from gpt2eval.report.labels import RowName
-from gpt2eval.report.numbers import value_text
+from gpt2eval.report.numbers import POWERS, value_text
 
 OF_COLUMN = {"task", "data", "unit"}  # specific to a column, even if it is the only one
 Signed = Mapping[str, Mapping[str, Mapping[str, str]]]  # model to column to field to value
@@ -33,7 +34,8 @@ def _line(metric: MetricValue) -> str:
     if metric.interval:
         low, high = metric.interval
         interval = f" [{value_text(low)}, {value_text(high)}]"
-    return f"{metric.value:.4f}{interval} {metric.signature}"
+    value = value_text(metric.value) if not abs(metric.value) < POWERS else f"{metric.value:.4f}"
+    return f"{value}{interval} {metric.signature}"
 
 
 def abbreviated(
@@ -109,4 +111,4 @@ def _ordered(signatures: Iterable[Mapping[str, str]]) -> list[str]:
 
 
 def _field(key: str, value: str) -> str:
-    return written({key: value})
+    return visible(written({key: value}))

@@ -6,7 +6,6 @@ Equal work gives an equal `result.json`, byte for byte. Does not know how a resu
 import json
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cache
@@ -21,16 +20,13 @@ from gpt2eval.files import write_atomic
 from gpt2eval.metrics import signature
 from gpt2eval.metrics.result import Result
 from gpt2eval.notices import notify
+from gpt2eval.report.folders import RESULT, check_owner
+from gpt2eval.report.folders import result_folder as result_folder
 from gpt2eval.report.migrations import FORMAT, migrate
 from gpt2eval.report.results import Results
+from gpt2eval.report.steps import natural
+from gpt2eval.report.strict_json import dumps, restored
 from gpt2eval.types import Tally, Units
-
-NAME = "result.json"
-
-
-def result_folder(out: Path, model: str, task: str) -> Path:
-    """Return `<out>/<model>/<task>[/<variant>]`, with hyphens for unusual characters in `model`."""
-    return out / re.sub(r"[^\w.@+-]+", "-", model).strip("-.") / task
 
 
 def check_writable(out: Path) -> None:
@@ -47,9 +43,12 @@ def check_writable(out: Path) -> None:
 
 
 def write_result(folder: Path, result: Result) -> None:
-    """Write a result's `result.json` atomically."""
-    content = json.dumps(to_document(result), indent=1, ensure_ascii=False)
-    write_atomic(folder / NAME, f"{content}\n".encode())
+    """Write a result's `result.json` atomically.
+
+    Raises UsageError if the folder holds the result of another model, which stays as it is.
+    """
+    check_owner(folder, result.model.name)
+    write_atomic(folder / RESULT, f"{dumps(to_document(result))}\n".encode())
 
 
 def to_document(result: Result) -> dict[str, Any]:
@@ -119,17 +118,17 @@ def read_or_notify(path: Path) -> Result | None:
 
 
 def paths_below(folder: Path) -> list[Path]:
-    """Return the result.json files below a folder, sorted.
+    """Return the result.json files below a folder, sorted, numbers in names by value.
 
     A folder of that name, such as the results of a text called `result.json`, is not one of them.
     """
     paths: list[Path] = []
     for parent, folders, files in os.walk(folder):
-        if NAME in files:
-            paths.append(Path(parent, NAME))
+        if RESULT in files:
+            paths.append(Path(parent, RESULT))
             if "journal" in folders:
                 folders.remove("journal")  # the task's own, with a file per chunk
-    return sorted(paths)
+    return sorted(paths, key=lambda path: [natural(part) for part in path.parts])
 
 
 def read_result(path: Path) -> Result:
@@ -141,7 +140,7 @@ def read_result(path: Path) -> Result:
         document = json.loads(path.read_bytes())
         if not isinstance(document, dict):
             raise UsageError("expected a JSON object")
-        return _validated(migrate(document))
+        return _validated(migrate(restored(document)))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
@@ -166,7 +165,10 @@ def _validated(document: Mapping[str, Any]) -> Result:
     _check_counts(document, ("tally", "units"), Units)
     metrics = document.get("metrics")
     if isinstance(metrics, dict):
-        named = {key: {"name": key, **entry} for key, entry in metrics.items() if entry}
+        named = {
+            key: {"name": key, **entry} if isinstance(entry, dict) else entry
+            for key, entry in metrics.items()
+        }
         document = {**document, "metrics": named}
     result = _adapter().validate_python(document)
     if not result.metrics:

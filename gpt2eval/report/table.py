@@ -1,15 +1,17 @@
 """Results as a table in any format: models as rows beside the published figures."""
 
-import json
+import html
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import pandas as pd
 
 from gpt2eval.config.schema import Suite
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.cells import Cells, check_one_protocol, choose, place
+from gpt2eval.report.data_table import csv_table, json_table
+from gpt2eval.report.escape import markdown_cell, visible, visible_in
 from gpt2eval.report.labels import RowName, short_names
 from gpt2eval.report.latex import latex_table
 from gpt2eval.report.notes import notes, reasons
@@ -39,12 +41,13 @@ def render(
     """Return the table: models as rows, the suite's columns, then others; published rows below.
 
     A model of the published table is followed by its published row, the difference, the tolerance
-    and the verdict. If no model has a published row, all published rows follow.
+    and the verdict. If no model has a published row, all published rows follow. Nothing published
+    stands beside numbers of limited data. Unseen characters in text from files are escaped.
 
     Args:
         form: `terminal`, `markdown`, `csv`, `latex` or `json`. csv and json have full
-            model names, the others short names. All but csv include signatures; `terminal`
-            abbreviates them.
+            model names and numbers in full precision, the others short names and at least four
+            digits, with marks. All include signatures; `terminal` abbreviates them.
         columns: titles or tasks to show, in this order; all by default.
         mixed: allows numbers of different protocols in one column.
         signatures: makes `terminal` print every signature in full.
@@ -55,68 +58,94 @@ def render(
         `mixed`.
     """
     check_format(form, get_args(TableFormat))
-    shown = list(results)
-    cells, titles = choose(place(shown, suite), columns, suite)
-    if not mixed:
-        check_one_protocol(cells)
-    names = short_names([result.model for result in shown])
+    if form in ("csv", "json"):
+        cells, titles = _placed(list(results), suite, columns, mixed=mixed)
+        return (csv_table if form == "csv" else json_table)(cells, titles, suite)
+    content = _content(list(results), suite, columns, mixed=mixed)
+    if form == "terminal":
+        return _terminal(content, signatures, width)
+    lines = _flat(content)
+    if form == "latex":
+        table = latex_table(content.rows, content.titles, content.below)
+        return "\n".join([table, *(f"% {line}" for line in lines)])
+    below = ["", *content.below] if content.below else []
+    return "\n".join([_markdown(content), "", *lines, *below])
+
+
+def page(results: Iterable[Result], suite: Suite) -> str:
+    """Return the table as HTML, with signatures and notes below it."""
+    content = _content(list(results), suite, (), mixed=True)
+    table = _frame(content).to_html(index=False, justify="left")
+    below = "\n".join([*_flat(content), "", *content.below])
+    # a signature is longer than a page is wide
+    style = "white-space: pre-wrap; overflow-wrap: anywhere"
+    return f'{table}\n<pre style="{style}">{html.escape(below)}</pre>'
+
+
+class _Content(NamedTuple):
+    """A table for people: rows, what they come from, their columns, labels, and the notes."""
+
+    rows: Sequence[Row]
+    cells: Cells
+    titles: Sequence[str]
+    label: Label
+    below: Sequence[str]
+
+
+def _content(
+    results: Sequence[Result], suite: Suite, columns: Sequence[str], *, mixed: bool
+) -> _Content:
+    """Return a table whose text is visible: escapes instead of unseen characters."""
+    shown = visible_in(results)
+    suite = Suite.model_validate(visible_in(suite.model_dump()))
+    cells, titles = _placed(shown, suite, columns, mixed=mixed)
+    short_of = short_names([result.model for result in results])  # an escape holds a backslash
+    names = {visible(name): visible(label) for name, label in short_of.items()}
 
     def short(name: RowName) -> str:
         return name.text(names)
 
-    if form in ("csv", "json"):
-        return _data(cells, titles, suite, form)
     rows = table_rows(cells, titles, suite, short)
     below = [*notes(shown), *reasons(cells, suite, short)]
-    if form == "terminal":
-        return _terminal(rows, cells, titles, short, below, signatures, width)
-    lines = _flat(cells, short)
-    if form == "latex":
-        return "\n".join([latex_table(rows, titles), *(f"% {line}" for line in lines + below)])
-    table = _frame(rows, titles).to_markdown(index=False, disable_numparse=True)
-    return "\n".join([table, "", *lines, *([""] if below else []), *below])
+    return _Content(rows, cells, titles, short, below)
 
 
-def _data(cells: Cells, titles: Sequence[str], suite: Suite, form: str) -> str:
-    """Return the table for programs, with full model names."""
-    frame = _frame(table_rows(cells, titles, suite, RowName.text), titles)
-    if form == "csv":
-        return frame.to_csv(index=False).rstrip("\n")
-    content = {
-        "rows": frame.to_dict("records"),
-        "signatures": full_lines(cells, RowName.text),
-    }
-    return json.dumps(content, indent=1, ensure_ascii=False)
+def _placed(
+    results: Sequence[Result], suite: Suite, columns: Sequence[str], *, mixed: bool
+) -> tuple[Cells, list[str]]:
+    cells, titles = choose(place(results, suite), columns, suite)
+    if not mixed:
+        check_one_protocol(cells)
+    return cells, titles
 
 
-def _frame(rows: Sequence[Row], titles: Sequence[str]) -> pd.DataFrame:
-    cells = [{"model": row.label, **row.values} for row in rows]
-    return pd.DataFrame(cells, columns=["model", *titles])
+def _markdown(content: _Content) -> str:
+    frame = _frame(content).map(markdown_cell).rename(columns=markdown_cell)
+    return frame.to_markdown(index=False, disable_numparse=True)
 
 
-def _flat(cells: Cells, label: Label) -> list[str]:
+def _frame(content: _Content) -> pd.DataFrame:
+    """Return the texts of a table as a pandas table."""
+    texts = [[row.label, *(row.values[title] for title in content.titles)] for row in content.rows]
+    return pd.DataFrame(texts, columns=["model", *content.titles])
+
+
+def _flat(content: _Content) -> list[str]:
     """Return every signature in full, each after its column and its model."""
     return [
         f"{title}, {model}: {line}"
-        for model, row in full_lines(cells, label).items()
+        for model, row in full_lines(content.cells, content.label).items()
         for title, line in row.items()
     ]
 
 
-def _terminal(
-    rows: Sequence[Row],
-    cells: Cells,
-    titles: Sequence[str],
-    label: Label,
-    below: Sequence[str],
-    signatures: bool,
-    width: int | None,
-) -> str:
+def _terminal(content: _Content, signatures: bool, width: int | None) -> str:
     """Return the table for people; full signatures are not wrapped, so that they can be copied."""
     from gpt2eval.report import terminal
 
+    rows, cells, titles, label, below = content
     if signatures:
-        signed = "\n".join(_flat(cells, label))
+        signed = "\n".join(_flat(content))
     else:
         signed = terminal.terminal_signatures(abbreviated(cells, titles, label), width)
     parts = [terminal.terminal_table(rows, titles, width), signed]

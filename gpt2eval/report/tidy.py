@@ -8,18 +8,25 @@ import pandas as pd
 
 from gpt2eval.metrics.metrics import by_record, measure
 from gpt2eval.metrics.result import MetricValue, Result
+from gpt2eval.metrics.verdict import is_limited
+from gpt2eval.report.escape import csv_cell
+from gpt2eval.report.marks import start_loss, ties
+from gpt2eval.report.steps import step_of
+from gpt2eval.report.strict_json import finite, reason_of
 from gpt2eval.types import Tally
 
 Row = Mapping[str, object]
+WHOLE = ("step", "limit")  # columns of whole numbers that may be empty
 
 
 def tidy(results: Iterable[Result]) -> pd.DataFrame:
     """Return a row per model, task and metric.
 
     `units` counts `unit`; `published` is the figure in the model's row of the published table,
-    `source` its source.
+    `source` its source. A number that is not finite is missing, and `reason` says why.
     """
-    return pd.DataFrame([row for result in results for row in tidy_rows(result)])
+    frame = pd.DataFrame([row for result in results for row in tidy_rows(result)])
+    return frame.astype({name: "Int64" for name in WHOLE if name in frame})
 
 
 def tidy_rows(result: Result) -> list[Row]:
@@ -27,28 +34,39 @@ def tidy_rows(result: Result) -> list[Row]:
     return [_tidy_row(result, metric) for metric in result.metrics.values()]
 
 
-def to_csv(rows: Sequence[Row]) -> bytes:
-    """Return rows as a CSV file with a header; None is an empty cell."""
+def to_csv(rows: Sequence[Row], columns: Sequence[str] = ()) -> bytes:
+    """Return rows as a CSV file with a header, by default the first row's keys; None is empty.
+
+    Numbers have full precision. Text that a spreadsheet would run as a formula follows a `'`.
+    """
     content = io.StringIO()
-    writer = csv.DictWriter(content, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(content, lineterminator="\n")
+    columns = columns or (list(rows[0]) if rows else [])
+    writer.writerow(map(csv_cell, columns))
+    for row in rows:
+        writer.writerow([csv_cell(finite(row[column])) for column in columns])
     return content.getvalue().encode()
 
 
 def _tidy_row(result: Result, metric: MetricValue) -> Row:
     tally = result.tally
     low, high = metric.interval or (None, None)
-    published, source = result.figure(metric.name, result.row) or (None, "")
-    return {
-        "model": result.model.name,
-        "task": result.task,
-        "variant": result.variant,
-        "metric": metric.name,
+    published, source = (None, "")
+    if not is_limited(result):  # no published figure stands beside a part of the data
+        published, source = result.figure(metric.name, result.row) or (None, "")
+    numbers = {
         "value": metric.value,
         "ci_low": low,
         "ci_high": high,
         "nats": tally.nats,
+    }
+    return {
+        "model": result.model.name,
+        "step": step_of(result.model),
+        "task": result.task,
+        "variant": result.variant,
+        "metric": metric.name,
+        **{name: finite(number) for name, number in numbers.items()},
         "unit": metric.unit,
         "units": metric.units,
         "words": tally.units.words,
@@ -57,8 +75,13 @@ def _tidy_row(result: Result, metric: MetricValue) -> Row:
         "chars": tally.units.chars,
         "tokens": tally.tokens,
         "records": tally.records,
+        "limit": result.protocol.limit,
+        "published_data": result.data.published,
+        "start_loss": start_loss(result),
+        "ties": ties(result),
         "published": published,
         "source": source,
+        "reason": _reasons(numbers),
         "signature": metric.signature,
     }
 
@@ -66,8 +89,8 @@ def _tidy_row(result: Result, metric: MetricValue) -> Row:
 def documents(parts: Sequence[Tally], *, bits: bool) -> pd.DataFrame:
     """Return a row per document: counts, nats, perplexity per token; with `bits`, bits per byte.
 
-    Perplexity and bits are None where no token is scored. Counts and nats add up to the totals
-    of the task.
+    Perplexity and bits are None where no token is scored. A number that is not finite is missing,
+    and `reason` says why. Counts and nats add up to the totals of the task.
     """
     return pd.DataFrame(
         [_document(n, tally, bits=bits) for n, tally in enumerate(by_record(parts))]
@@ -75,13 +98,21 @@ def documents(parts: Sequence[Tally], *, bits: bool) -> pd.DataFrame:
 
 
 def _document(number: int, tally: Tally, *, bits: bool) -> Row:
+    ppl = measure("ppl", [tally], "token").value if tally.tokens else None
+    bpb = measure("bpb", [tally], "byte").value if tally.tokens and bits else None
+    numbers = {"nats": tally.nats, "ppl": ppl, "bpb": bpb}
     return {
         "record": number,
         "tokens": tally.tokens,
         "words": tally.units.words,
         "bytes": tally.units.bytes,
         "chars": tally.units.chars,
-        "nats": tally.nats,
-        "ppl": measure("ppl", [tally], "token").value if tally.tokens else None,
-        "bpb": measure("bpb", [tally], "byte").value if tally.tokens and bits else None,
+        **{name: finite(value) for name, value in numbers.items()},
+        "reason": _reasons(numbers),
     }
+
+
+def _reasons(numbers: Mapping[str, object]) -> str:
+    """Return why numbers are missing, such as `ppl infinite`."""
+    reasons = {name: reason_of(number) for name, number in numbers.items()}
+    return "; ".join(f"{name} {reason}" for name, reason in reasons.items() if reason)

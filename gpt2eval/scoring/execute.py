@@ -13,16 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt2eval.config.schema import Task
-from gpt2eval.errors import UsageError
-from gpt2eval.scoring import plan
+from gpt2eval.scoring import ask, plan
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.plan import Chunk, PlannedRequest, Window
-from gpt2eval.scoring.sheet import Sheet, check_finite
+from gpt2eval.scoring.sheet import Sheet
 from gpt2eval.settings import Worker
 from gpt2eval.types import (
     Encoded,
     Filter,
-    FindsBestWords,
     Model,
     Progress,
     Scored,
@@ -137,53 +135,13 @@ class TaskWork:
     ) -> TokenScores:
         parts = []
         for batch in chunk:
-            scores = self._score_batch(model, batch)
+            scores = ask.scores(model, batch, self.name, self.encoded)
             if words:
-                is_best = self._is_best_word(model, batch, scores, words)
+                is_best = ask.is_best_word(model, batch, self.name, self.encoded, words)
                 scores = scores._replace(is_best_word=is_best)
             parts.append(scores)
             advance(batch)
         return TokenScores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-    def _score_batch(self, model: Model, batch: Sequence[PlannedRequest]) -> TokenScores:
-        try:
-            scores = model.score([item.request for item in batch])
-        except MemoryError as error:
-            # The engine raises MemoryError(request) for the request that does not fit alone.
-            prefix = error.args[0].prefix if error.args else None
-            item = next((item for item in batch if item.request.prefix is prefix), batch[0])
-            record = self.encoded[item.targets[0].passage].passage.record
-            raise UsageError(
-                f"task {self.name}, record {record}: "
-                f"its {plan.tokens_fed(item.request)} tokens do not fit into memory; "
-                "expected a smaller --context"
-            ) from None
-        check_finite(batch, scores, self.encoded)
-        return scores
-
-    def _is_best_word(
-        self, model: Model, batch: Sequence[PlannedRequest], scores: TokenScores, words: Filter
-    ) -> np.ndarray:
-        """Return for each request whether its answer is right under the stop-word filter.
-
-        An answer is right if it is not a stop word, and either all its tokens are greedy or it is
-        the best word outside the list. Greedy answers need no search, so the filter lowers the
-        accuracy by no more than the share of answers that are stop words.
-        """
-        passages = [self.encoded[item.targets[0].passage].passage for item in batch]
-        answers = [p.text[p.parts[0].start : p.parts[-1].end].strip() for p in passages]
-        bounds = np.cumsum([len(item.request.branches[0]) for item in batch])[:-1]
-        greedy = [bool(tokens.all()) for tokens in np.split(scores.is_greedy, bounds)]
-        banned = [answer.lower() in words.banned for answer in answers]
-        # Search only where neither rule decides: the search is the expensive part.
-        undecided = [i for i in range(len(batch)) if not greedy[i] and not banned[i]]
-        is_right = np.array([g and not b for g, b in zip(greedy, banned, strict=True)])
-        if undecided and isinstance(model, FindsBestWords):
-            prefixes = [batch[i].request.prefix for i in undecided]
-            best = model.best_words(prefixes, words.banned, words.width, words.depth)
-            for i, word in zip(undecided, best, strict=True):
-                is_right[i] = word == answers[i]
-        return is_right
 
     def _token_places(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
         """Return the end in its text, and the record, of each token that a chunk scores."""

@@ -24,7 +24,7 @@ from gpt2eval.types import Tally, TokenScores, Units
 
 Inputs = Mapping[str, object]
 # Part of the key: raise it when a chunk's arrays change, and older chunks are scored again.
-FORMAT = 2
+FORMAT = 3
 REQUIRED = {"logprobs", "is_greedy"}
 UNREADABLE_ARRAYS = (SafetensorError, OSError, ValueError)
 UNREADABLE_HEADER = (OSError, ValueError, KeyError, TypeError)
@@ -70,7 +70,8 @@ class Journal:
     ) -> None:
         """Write a chunk: one row per scored token, with its end in its text and its record.
 
-        `is_best_word` has one row per request, and is absent without a stop-word filter.
+        `is_best_word` has one row per request, and is absent without a stop-word filter;
+        `is_tied` is absent if the backend does not count ties.
         """
         columns = {name: array for name, array in scores._asdict().items() if len(array)}
         _write_arrays(self.path(number), columns | {"ends": ends, "records": records})
@@ -92,6 +93,19 @@ class Journal:
             return None
         rows = zip(*(array.tolist() for array in arrays.values()), strict=True)
         return [_tally(dict(zip(arrays, row, strict=True))) for row in rows]
+
+    def start_loss_path(self) -> Path:
+        """Return the path of the model's loss without its start token; see `start_check.py`."""
+        return self.folder / f"{self.key}.start"
+
+    def write_start_loss(self, loss: float) -> None:
+        """Write the nats per token that the model loses without its start token."""
+        _write_arrays(self.start_loss_path(), {"loss": np.array([loss])})
+
+    def read_start_loss(self) -> float | None:
+        """Return the loss that an earlier run wrote, or None if it is absent or corrupt."""
+        arrays = _read_arrays(self.start_loss_path())
+        return float(arrays["loss"][0]) if arrays else None
 
     def missing(self) -> list[int]:
         """Return the numbers of the chunks that do not exist yet."""

@@ -52,14 +52,15 @@ def scored_range(encoded: Encoded) -> range:
 def rolling(number: int, ids: Ids, window: Window) -> Iterator[PlannedRequest]:
     """Cut passage `number` into windows: the spans of `x = [start] + ids`, or of `x = ids`.
 
-    In every window of the kind `second_half` the start token replaces the window's first token.
+    Where the window repeats the start token, and in every window of the kind `second_half`, the
+    start token replaces the window's first token.
     """
     shift = 0 if window.start is None else 1
     start = np.array([] if window.start is None else [window.start], np.int32)
     x = np.concatenate([start, ids])
     for left, first, end, weight in SPANS[window.kind](len(x), window.context, window.stride):
         prefix = x[left:first]
-        if window.kind == "second_half":
+        if window.repeats_start or window.kind == "second_half":
             prefix = np.concatenate([start, prefix[shift:]])
         request = Request(prefix, (x[first:end],))
         yield PlannedRequest(request, (Target(number, first - shift),), weight)
@@ -72,7 +73,8 @@ def branching(
 
     For several passages, scores the tokens after their longest common prefix, at least the last
     token of each. For a single passage, scores the tokens of its parts (only the last one if
-    `last_token`). A prefix that exceeds the context loses tokens on the left.
+    `last_token`). A prefix that exceeds the context loses tokens on the left; if the window
+    repeats the start token, the start token remains as the first token.
 
     Returns the scored token range of each passage, and the request. `number` is the index of the
     first passage. Raises UsageError if there is nothing to score, nothing to predict it from, or
@@ -111,7 +113,10 @@ def branching(
         for encoded, tokens in zip(group, ranges, strict=True)
     )
     targets = tuple(Target(number + i, tokens.start) for i, tokens in enumerate(ranges))
-    return ranges, PlannedRequest(Request(prefix[-available:], branches), targets)
+    prefix = prefix[-available:]
+    if window.repeats_start:
+        prefix = np.concatenate([start, prefix[1:]])
+    return ranges, PlannedRequest(Request(prefix, branches), targets)
 
 
 def _common_length(sequences: Iterable[Ids]) -> int:

@@ -40,6 +40,7 @@ class Sheet:
         self.starts = np.concatenate([[0], np.cumsum(lengths)])
         self.logprobs = np.zeros(self.starts[-1])
         self.is_greedy = np.zeros(self.starts[-1], np.bool_)
+        self.is_tied = np.zeros(self.starts[-1], np.bool_)
         self.scored = np.zeros(self.starts[-1], np.bool_)
         self.weights = np.zeros(self.starts[-1])
         self.is_best_word: dict[int, bool] = {}
@@ -57,6 +58,8 @@ class Sheet:
                 source = slice(position, position + len(branch))
                 self.logprobs[place] = scores.logprobs[source]
                 self.is_greedy[place] = scores.is_greedy[source]
+                if len(scores.is_tied):
+                    self.is_tied[place] = scores.is_tied[source]
                 self.scored[place] = True
                 self.weights[place] = item.weight
                 position += len(branch)
@@ -81,9 +84,6 @@ class Sheet:
         scored = self.scored[place]
         weights = self.weights[place]
         weighted = np.split(weights * self.logprobs[place], splits)
-        # Round the running total, not each part's own: with fractional weights the token counts
-        # of the parts then still add up to the rounded count of the passage.
-        token_totals = np.rint(np.cumsum(np.bincount(part, weights, len(parts))))
         begins = np.concatenate([[0], encoded.ends])[:-1]
         bounds = (parts[0].start, parts[-1].end)
         cut = np.any([(begins < bound) & (bound < encoded.ends) for bound in bounds], axis=0)
@@ -91,10 +91,20 @@ class Sheet:
             passage=encoded.passage,
             # fsum rounds once, so the sum does not depend on the order of the additions.
             nats=np.array([-math.fsum(values) for values in weighted]),
-            tokens=np.diff(token_totals, prepend=0).astype(np.int64),
+            tokens=_rounded(np.bincount(part, weights, len(parts))),
             greedy_tokens=np.bincount(part[self.is_greedy[place]], minlength=len(parts)),
             unscored=int((~scored).sum()),
             # Look one token further: a token cut by the last part's end ends outside `tokens`.
             straddling=int(cut[tokens.start : tokens.stop + 1].sum()),
             is_best_word=self.is_best_word.get(number),
+            tied_tokens=_rounded(np.bincount(part, weights * self.is_tied[place], len(parts))),
         )
+
+
+def _rounded(counts: np.ndarray) -> np.ndarray:
+    """Round the weighted token counts of adjacent parts.
+
+    The running total is rounded, not each count: with fractional weights the counts then still add
+    up to the rounded count of the passage.
+    """
+    return np.diff(np.rint(np.cumsum(counts)), prepend=0).astype(np.int64)

@@ -13,12 +13,15 @@ class Window(NamedTuple):
 
     `context` is the number of inputs of one pass, `stride` the number of tokens it newly scores,
     `start` the token that precedes the stream (None for none), `kind` a key of `SPANS`.
+    `repeats_start`: every pass begins with the start token, which takes the place of the oldest
+    token of its context.
     """
 
     context: int
     stride: int
     start: int | None
     kind: str = "regular"
+    repeats_start: bool = False
 
 
 class Span(NamedTuple):
@@ -89,8 +92,10 @@ def second_half(length: int, context: int, _: int) -> Iterator[Span]:
         yield Span(left, left + middle + 1, left + context)
 
 
+# `once` has the spans of `regular`; only its start token differs, see `metrics.protocol.window`.
 SPANS: Mapping[str, Callable[[int, int, int], Iterator[Span]]] = {
     "regular": regular,
+    "once": regular,
     "last_full": last_full,
     "restart": restart,
     "second_half": second_half,

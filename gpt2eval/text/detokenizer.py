@@ -2,7 +2,7 @@
 
 Tokenized benchmarks put a model that was trained on ordinary prose at a disadvantage. A *scheme*
 proposes edits that make a published line look ordinary, and reverses them. This module applies the
-edits line by line and drops edits that the scheme's own `undo` does not reverse, so that
+edits line by line and repairs the places where the scheme's own `undo` errs, so that
 
     undo(do(line).text) == line        holds for every line, by construction.
 
@@ -16,13 +16,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from gpt2eval.text.edits import Edit, EditedText, SteppedText, apply_edits
+from gpt2eval.text.repair import MARK, Repaired, repair, restore
 from gpt2eval.text.schemes import Scheme, Swap, matches
 
-# INVISIBLE SEPARATOR. It marks a line left as published that `undo` would otherwise mistake
-# for the detokenized form of a different line.
-ESCAPE = "\u2063"
-# An edit at most this many characters from the first difference may be the cause of it.
-REACH = 8
+# At the beginning of a line, a mark says that the rest is as published.
+ESCAPE = MARK
 CONTEXT = 8  # characters of context beside a dropped edit in a report
 
 
@@ -33,28 +31,34 @@ class DetokenizedLine(NamedTuple):
         text: The detokenized line.
         edits: The edits that turn the published line into `text`.
         dropped: The proposed edits that were omitted because they could not be reversed.
+        marks: The number of marks in `text` that keep `undo` from restoring too much.
         as_published: Whether the line was left as published (apart from an escape).
     """
 
     text: str
     edits: tuple[Edit, ...]
-    dropped: tuple[Edit, ...]
-    as_published: bool
+    dropped: tuple[Edit, ...] = ()
+    marks: int = 0
+    as_published: bool = False
 
 
 class Detokenizer:
     """A scheme whose edits are checked on every line.
 
-    `do` applies the proposed edits except those that `undo` cannot reverse; if that does not help,
-    the line stays as published. `undo` applies the scheme's own `undo` if detokenizing the outcome
-    gives the same text again, and otherwise treats the text as a line left as published.
-    A line for which even that is ambiguous is preceded by `ESCAPE`. A scheme declared one-way
-    (`invertible=False`) is applied in full and not checked.
+    `do` applies the proposed edits, with repairs where `undo` errs; if that does not help, the line
+    stays as published. `undo` applies the scheme's own `undo` if detokenizing the outcome gives the
+    same text again, and otherwise treats the text as a line left as published. A line for which
+    even that is ambiguous is preceded by `ESCAPE`. A scheme declared one-way (`invertible=False`)
+    is applied in full and not checked. `carries` says that a quote at the end of a line may belong
+    to the next line; see `gpt2eval.text.carry`.
     """
 
-    def __init__(self, name: str, scheme: Scheme, *, invertible: bool = True) -> None:
+    def __init__(
+        self, name: str, scheme: Scheme, *, invertible: bool = True, carries: bool = False
+    ) -> None:
         self.name = name
         self.invertible = invertible
+        self.carries = carries
         self._scheme = scheme
         # Lines repeat: blank lines, headings, and the context that ten choices share.
         self.do = lru_cache(maxsize=4096)(self._do)
@@ -62,40 +66,34 @@ class Detokenizer:
     def _do(self, line: str) -> DetokenizedLine:
         if not self.invertible:
             edits = tuple(self._scheme.propose(line))
-            return DetokenizedLine(apply_edits(line, edits), edits, (), as_published=False)
-        edited = self._edited(line)
-        if not edited.as_published and not edited.text.startswith(ESCAPE):
-            return edited
-        unambiguous = not line.startswith(ESCAPE) and self.undo(line) == line
+            return DetokenizedLine(apply_edits(line, edits), edits)
+        if (edited := self._edited(line)) is not None:
+            edits = edited.all_edits()
+            return DetokenizedLine(
+                apply_edits(line, edits), edits, edited.dropped, len(edited.marks)
+            )
+        unambiguous = MARK not in line and self.undo(line) == line
         escape = () if unambiguous else (Edit(0, 0, ESCAPE),)
-        dropped = (*edited.dropped, *edited.edits)
+        dropped = tuple(self._scheme.propose(line))
         return DetokenizedLine(apply_edits(line, escape), escape, dropped, as_published=True)
 
     def undo(self, detokenized: str) -> str:
         """Return the published line from which `do` produced `detokenized`."""
         if detokenized.startswith(ESCAPE):
             return detokenized[len(ESCAPE) :]
-        line = self._scheme.undo(detokenized)
+        line = restore(self._scheme, detokenized)
         if line == detokenized:
             return line
         # Accept the restored line only if detokenizing it gives the same text.
         again = self._edited(line)
-        return line if again.text == detokenized and not again.as_published else detokenized
+        return line if again is not None and again.text() == detokenized else detokenized
 
-    def _edited(self, line: str) -> DetokenizedLine:
-        """Apply all edits, then drop the likely culprit until the round trip succeeds."""
-        edits = self._scheme.propose(line)
-        dropped: list[Edit] = []
-        while True:
-            text = apply_edits(line, edits)
-            restored = self._scheme.undo(text)
-            if restored == line:
-                return DetokenizedLine(text, tuple(edits), tuple(dropped), as_published=False)
-            culprit = _nearest(edits, _first_difference(restored, line))
-            if culprit is None:
-                return DetokenizedLine(line, (), (*dropped, *edits), as_published=True)
-            edits.remove(culprit)
-            dropped.append(culprit)
+    def _edited(self, line: str) -> Repaired | None:
+        """Return the edits of a line, or None if it must stay as published."""
+        if MARK in line:
+            return None
+        edited = repair(self._scheme, line)
+        return edited if edited and not edited.text().startswith(ESCAPE) else None
 
 
 class OneWaySteps:
@@ -115,40 +113,17 @@ class OneWaySteps:
     def summarize(stepped: SteppedText) -> DetokenizedLine:
         """Return the final text with the edits of all steps."""
         edits = tuple(edit for step in stepped.steps for edit in step.edits)
-        return DetokenizedLine(stepped.text, edits, (), as_published=False)
+        return DetokenizedLine(stepped.text, edits)
 
     def apply_steps(self, text: str) -> SteppedText:
         """Return the text after each step, starting with the text itself."""
         steps = [EditedText(text, ())]
         for rule in self._steps:
             before = steps[-1].text
-            edits = tuple(matches(rule, before))
+            # An edit that changes nothing would only hide the positions inside it.
+            edits = tuple(e for e in matches(rule, before) if before[e.start : e.end] != e.new)
             steps.append(EditedText(apply_edits(before, edits), edits))
         return SteppedText(tuple(steps))
-
-
-def _first_difference(a: str, b: str) -> int:
-    """Return the first position at which two different strings differ."""
-    # Bisection compares slices in C, which is faster than a loop over characters.
-    same = 0
-    differ = min(len(a), len(b)) + 1
-    while differ - same > 1:
-        middle = (same + differ) // 2
-        if a[same:middle] == b[same:middle]:
-            same = middle
-        else:
-            differ = middle
-    return same
-
-
-def _nearest(edits: Sequence[Edit], position: int) -> Edit | None:
-    """Return the edit closest to a position of the published line, or None if none is in reach."""
-
-    def distance(edit: Edit) -> int:
-        return max(edit.start - position, position - edit.end, 0)
-
-    nearest = min(edits, key=distance, default=None)
-    return nearest if nearest and distance(nearest) <= REACH else None
 
 
 @dataclass(slots=True)
@@ -158,9 +133,15 @@ class RoundTrip:
     Attributes:
         lines: Lines seen.
         changed: Lines whose text changed.
-        edits: Edits made.
+        edits: Edits made, including marks.
         dropped: Edits that were proposed but could not be reversed.
         kept: Lines left as published. Result files report it under this name.
+        kept_words: Words in lines left as published.
+        words: Words seen.
+        marked: Other lines whose text contains a mark.
+        marks: Marks in these lines.
+        first: The number of the first line that is kept or marked, from 1, or 0.
+        first_line: That line, as published.
         most_dropped: The dropped edits with the letters around them, and how often each occurs.
     """
 
@@ -169,7 +150,18 @@ class RoundTrip:
     edits: int = 0
     dropped: int = 0
     kept: int = 0
+    kept_words: int = 0
+    words: int = 0
+    marked: int = 0
+    marks: int = 0
+    first: int = 0
+    first_line: str = ""
     most_dropped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def unfit(self) -> int:
+        """Lines that are not in the form that the detokenizer expects: kept or marked."""
+        return self.kept + self.marked
 
     def add(self, line: str, detokenized: DetokenizedLine) -> None:
         """Add one line."""
@@ -177,7 +169,16 @@ class RoundTrip:
         self.changed += detokenized.text != line
         self.edits += len(detokenized.edits)
         self.dropped += len(detokenized.dropped)
-        self.kept += detokenized.as_published
+        words = len(line.split())
+        self.words += words
+        if detokenized.as_published or detokenized.marks:
+            self.kept += detokenized.as_published
+            self.kept_words += words * detokenized.as_published
+            self.marked += detokenized.marks > 0
+            self.marks += detokenized.marks
+            if not self.first:
+                self.first = self.lines
+                self.first_line = line
         for start, end, new in detokenized.dropped:
             # Show the rest of the word on either side: `Corp[ .→.]` rather than the complete line.
             left = line[max(0, start - CONTEXT) : start].rpartition(" ")[2]

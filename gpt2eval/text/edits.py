@@ -1,7 +1,8 @@
 """Edits of a text, and the mapping of positions through them."""
 
+import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -24,6 +25,115 @@ def apply_edits(text: str, edits: Sequence[Edit]) -> str:
         done = end
     pieces.append(text[done:])
     return "".join(pieces)
+
+
+def trimmed(text: str, edit: Edit) -> Edit:
+    """Return the same edit of `text` without what it leaves unchanged at its end and beginning.
+
+    >>> trimmed("a,b", Edit(1, 2, " ,"))
+    Edit(start=1, end=1, new=' ')
+    """
+    start, end, new = edit
+    shortest = min(end - start, len(new))
+    tail = next((n for n in range(shortest) if text[end - 1 - n] != new[-1 - n]), shortest)
+    shortest -= tail
+    head = next((n for n in range(shortest) if text[start + n] != new[n]), shortest)
+    return Edit(start + head, end - tail, new[head : len(new) - tail])
+
+
+def white_space_edits(before: str, after: str) -> list[Edit]:
+    """Return edits that turn `before` into `after`, from left to right.
+
+    Texts that differ in white space only have one edit per gap between their other characters; for
+    any others, one edit covers everything between the first and the last difference.
+    """
+    olds = SPACES.split(before)
+    news = SPACES.split(after)
+    if before == after:
+        return []
+    if "".join(olds[::2]) != "".join(news[::2]):
+        return [trimmed(before, Edit(0, len(before), after))]
+    old_gaps = _gaps(olds)
+    new_gaps = _gaps(news)
+    edits = []
+    shift = 0  # characters of white space in `before` so far
+    for place in sorted(old_gaps.keys() | new_gaps.keys()):
+        old = old_gaps.get(place, "")
+        new = new_gaps.get(place, "")
+        if old != new:
+            edits.append(Edit(place + shift, place + shift + len(old), new))
+        shift += len(old)
+    return edits
+
+
+SPACES = re.compile(r"(\s+)")
+
+
+def _gaps(pieces: Sequence[str]) -> dict[int, str]:
+    """Return the runs of white space by the number of other characters before them."""
+    gaps = {}
+    seen = 0
+    for word, gap in zip(pieces[::2], [*pieces[1::2], ""], strict=True):
+        seen += len(word)
+        if gap:
+            gaps[seen] = gap
+    return gaps
+
+
+class Cluster(NamedTuple):
+    """A place that two passes of edits change, in the positions of all three texts.
+
+    Attributes:
+        first: The edits of the first pass that lie here, as indexes.
+        before: The span in the text before the first pass.
+        between: The span in the text between the passes.
+        after: The span in the text after the second pass.
+    """
+
+    first: range
+    before: tuple[int, int]
+    between: tuple[int, int]
+    after: tuple[int, int]
+
+
+def clusters(first: Sequence[Edit], second: Sequence[Edit]) -> Iterator[Cluster]:
+    """Yield the places that two successive passes change; edits that touch share a cluster.
+
+    Outside the clusters all three texts are equal. Takes linear time.
+    """
+    i = j = 0
+    grown = regrown = 0  # how much longer the text is after the first pass, and after the second
+    while i < len(first) or j < len(second):
+        starts = [first[i].start + grown] if i < len(first) else []
+        starts += [second[j].start] if j < len(second) else []
+        start = end = min(starts)
+        begin, grown_before, regrown_before = i, grown, regrown
+        while True:
+            if i < len(first) and first[i].start + grown <= end:
+                end = max(end, first[i].start + grown + len(first[i].new))
+                grown += len(first[i].new) - (first[i].end - first[i].start)
+                i += 1
+            elif j < len(second) and second[j].start <= end:
+                end = max(end, second[j].end)
+                regrown += len(second[j].new) - (second[j].end - second[j].start)
+                j += 1
+            else:
+                break
+        yield Cluster(
+            range(begin, i),
+            (start - grown_before, end - grown),
+            (start, end),
+            (start + regrown_before, end + regrown),
+        )
+
+
+def compose(first: Sequence[Edit], second: Sequence[Edit], after: str) -> list[Edit]:
+    """Return the edits that do in one pass what two passes do; `after` is the final text."""
+    if not first or not second:
+        return [*first, *second]
+    return [
+        Edit(*cluster.before, after[slice(*cluster.after)]) for cluster in clusters(first, second)
+    ]
 
 
 class EditedText(NamedTuple):

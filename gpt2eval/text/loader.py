@@ -1,16 +1,16 @@
 """Load a `Detokenizer` from its file by name."""
 
-import re
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from gpt2eval.config import catalog
 from gpt2eval.config.detokenizer_schema import DetokenizerFile, Rule
-from gpt2eval.config.loader import read_yaml, validate
-from gpt2eval.errors import UsageError, unknown
+from gpt2eval.config.loader import validate
+from gpt2eval.config.yaml_reader import read_yaml
+from gpt2eval.errors import unknown
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps
+from gpt2eval.text.plugin import CheckedClass
+from gpt2eval.text.rule_patterns import compile_pattern
 from gpt2eval.text.schemes import RuleScheme, Swap, WholeLine
 
 
@@ -35,12 +35,16 @@ def load_detokenizer(name: str, include: Sequence[Path] = ()) -> Detokenizer | O
             raise unknown(f"option of detokenizer {base}", option, content.options or ["(none)"])
     versioned = f"{name}.{content.version}"
     if content.steps:
-        return OneWaySteps(versioned, _rules(content.steps, options, path))
+        return OneWaySteps(versioned, _rules(content.steps, options, path, "steps"))
     if content.python:
-        scheme = WholeLine(_import(content.python, path)())
+        scheme = WholeLine(CheckedClass(content.python, path))
     else:
-        scheme = RuleScheme(_rules(content.do, options, path), _rules(content.undo, options, path))
-    return Detokenizer(versioned, scheme, invertible=content.invertible)
+        scheme = RuleScheme(
+            _rules(content.do, options, path, "do"), _rules(content.undo, options, path, "undo")
+        )
+    return Detokenizer(
+        versioned, scheme, invertible=content.invertible, carries=content.carry_quotes
+    )
 
 
 def load_detokenizer_file(path: Path) -> DetokenizerFile:
@@ -48,20 +52,13 @@ def load_detokenizer_file(path: Path) -> DetokenizerFile:
     return validate(DetokenizerFile, read_yaml(path), path)
 
 
-def _rules(rules: Sequence[Rule], options: Sequence[str], path: Path) -> tuple[Swap, ...]:
+def _rules(rules: Sequence[Rule], options: Sequence[str], path: Path, key: str) -> tuple[Swap, ...]:
     """Compile the rules that always apply and those of the chosen options."""
-    chosen = [rule for rule in rules if rule.option is None or rule.option in options]
-    try:
-        return tuple(Swap(re.compile(rule.glue or rule.swap or ""), rule.by) for rule in chosen)
-    except re.error as error:
-        raise UsageError(
-            f"{path}: invalid regular expression: {error.pattern!r}: {error}"
-        ) from None
-
-
-def _import(reference: str, path: Path) -> Any:
-    module, _, name = reference.partition(":")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"{path}: python: {reference}: {error}; expected 'module:Class'") from None
+    timed = not path.is_relative_to(catalog.shipped())
+    compiled = []
+    for number, rule in enumerate(rules):
+        if rule.option is None or rule.option in options:
+            place = f"{path}: {key}.{number}"
+            pattern = rule.glue or rule.swap or ""
+            compiled.append(Swap(compile_pattern(pattern, rule.by, place, timed=timed), rule.by))
+    return tuple(compiled)

@@ -11,11 +11,13 @@ from functools import partial
 from gpt2eval.types import Part, Passage, Record, Units
 
 BLANK = "XXXXX"  # marks the missing word of a Children's Book Test question
-PARTS = 200  # maximum per stream; the bootstrap resamples these blocks for its interval
+PARTS = 200  # maximum per stream, apart from articles; intervals resample blocks of them
+ARTICLES = 30  # titles that make a text one of articles although it does not begin with one
 
 LAST_WORD = re.compile(r"\s+\S+$")  # the last word and the white space before it
 WORD = re.compile(r"\S")  # any character of a word; its first match begins the first word
 WORDS = re.compile(r"(?<!\S)\S")  # the first character of each word: nothing but space before it
+TITLE = re.compile(r"^[ \t]*=[^\n]*", re.MULTILINE)  # lines that may be a title
 SPACES = re.compile(r"(?<!\s)\s")  # the first character of each run of white space
 
 
@@ -31,9 +33,16 @@ def units(text: str, start: int = 0, end: int | None = None) -> Units:
             complete text this equals `len(re.split(r"\\s+", text))`.
         blanks: Spaces (U+0020) in the span that lie between the first and the last word.
     """
-    end = len(text) if end is None else end
+    return _units(text, start, len(text) if end is None else end, _outer_words(text))
+
+
+def _units(text: str, start: int, end: int, outer: tuple[int, int]) -> Units:
+    """Count as `units` does; `outer` is where the text's first word begins and its last one ends.
+
+    Finding them anew for each part would take the square of the text's length in blank text.
+    """
     span = text[start:end]
-    first, last = _outer_words(text)
+    first, last = outer
     return Units(
         # Search the complete text within bounds, so that the lookbehind sees across the boundary.
         words=sum(1 for _ in WORDS.finditer(text, start, end)),
@@ -73,18 +82,49 @@ def head(records: Sequence[Record], limit: int | None, *, stream: bool) -> Seque
     return [replace(records[0], text=text[:end])]
 
 
-def everything(record: Record) -> list[Passage]:
-    """Score the complete text, in up to `PARTS` adjacent parts.
+def everything(record: Record, *, alone: bool = True) -> list[Passage]:
+    """Score the complete text: in one part, or if it is the only record in many adjacent parts.
 
-    Parts end at line ends, or have equal length if the text has no lines. An empty text has one
-    empty part.
+    There are up to `PARTS` parts. They end at line ends, or have equal length if the text has no
+    lines. A text made of articles is also cut before each of them, so it may have more parts. An
+    empty text has one empty part.
     """
-    bounds = list(_bounds(record.text)) or [0]
-    parts = [
-        Part(start, end, units(record.text, start, end))
-        for start, end in zip([0, *bounds], bounds, strict=False)
-    ]
-    return [Passage(record.index, record.text, tuple(parts))]
+    text = record.text
+    bounds = list(_bounds(text)) if alone else [len(text)]
+    titles = _titles(text) if alone else []
+    ends = sorted({*bounds, *titles} - {0}) or [0]
+    starts = [0, *ends[:-1]]
+    outer = _outer_words(text)
+    parts = tuple(
+        Part(start, end, _units(text, start, end, outer))
+        for start, end in zip(starts, ends, strict=True)
+    )
+    begins = set(titles)
+    articles = tuple(number for number, start in enumerate(starts) if start in begins)
+    return [Passage(record.index, text, parts, articles=articles)]
+
+
+def is_title(line: str) -> bool:
+    """Return whether a line of WikiText is the title of an article: `= Title =`.
+
+    Two or more `=` on either side mark a section inside an article.
+    """
+    heading = line.replace("= = =", "===").replace("= =", "==").strip()
+    return heading.startswith("= ") and heading.endswith(" =")
+
+
+def _titles(text: str) -> list[int]:
+    """Return where the articles of a text begin, or nothing if it is not made of articles.
+
+    It is if it begins with a title and has others, or has at least `ARTICLES` titles: single lines
+    of this form also occur in other text. What precedes the first title is an article of its own,
+    unless it is blank.
+    """
+    found = [line.start() for line in TITLE.finditer(text) if is_title(line[0])]
+    begins_with_one = bool(found) and not text[: found[0]].strip()
+    if len(found) < (2 if begins_with_one else ARTICLES):
+        return []
+    return [0, *(found[1:] if begins_with_one else found)]
 
 
 def _bounds(text: str) -> Iterator[int]:
@@ -151,3 +191,12 @@ ASK: Mapping[str, Callable[[Record], list[Passage]]] = {
     "choices": partial(choices, to_the_end=True),
     "candidate": partial(choices, to_the_end=False),
 }
+
+
+def ask(how: str, record: Record, *, alone: bool) -> list[Passage]:
+    """Return the passages of a record.
+
+    Only a text that is `alone`, the task's only record, is cut into parts: otherwise the record is
+    the unit of every later step.
+    """
+    return everything(record, alone=alone) if how == "everything" else ASK[how](record)

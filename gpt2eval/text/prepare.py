@@ -1,36 +1,101 @@
 """Detokenize texts and passages, and move scored spans along with the text."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 
-from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
-from gpt2eval.text.edits import Edit, EditedText, SteppedText
+from gpt2eval.text.carry import Carried, carried_back, carry, kind_of
+from gpt2eval.text.detokenizer import DetokenizedLine, Detokenizer, OneWaySteps, RoundTrip
+from gpt2eval.text.edits import Edit, EditedText, SteppedText, apply_edits, compose
+from gpt2eval.text.repair import MARK
 from gpt2eval.types import Passage
 
 
 def detokenize(
-    text: str, detokenizer: Detokenizer | OneWaySteps, report: RoundTrip | None = None
+    text: str,
+    detokenizer: Detokenizer | OneWaySteps,
+    report: RoundTrip | None = None,
+    *,
+    joined: bool = False,
 ) -> EditedText | SteppedText:
     """Detokenize a text: line by line, or all at once with `OneWaySteps`.
 
     The newline that ends a line is never edited.
+
+    Args:
+        text: The published text.
+        detokenizer: The detokenizer. If it carries quotes, a line that passes its last quote on to
+            the next line ends with a space instead, so that `published` can put the quote back.
+        report: The counts to update, if any.
+        joined: The lines will be joined by spaces, and nobody will tell them apart again; the space
+            in place of a quote is left out.
     """
     if isinstance(detokenizer, OneWaySteps):
         stepped = detokenizer.apply_steps(text)
         if report is not None:
             report.add(text, detokenizer.summarize(stepped))
         return stepped
-    lines: list[str] = []
     edits: list[Edit] = []
+    pieces: list[str] = []
     offset = 0
-    for line in text.removesuffix("\n").split("\n"):
-        detokenized = detokenizer.do(line)
+    lines = text.removesuffix("\n").split("\n")
+    carried = _carried(lines, detokenizer)
+    for number, (line, moved) in enumerate(zip(lines, carried, strict=True)):
+        detokenized = detokenizer.do(moved.line)
         if report is not None:
-            report.add(line, detokenized)
-        lines.append(detokenized.text)
-        edits += (Edit(offset + start, offset + end, new) for start, end, new in detokenized.edits)
+            report.add(moved.line, detokenized)
+        done = _with_carried(line, moved, detokenized)
+        tail = "" if joined else " " * kind_of(moved.passed)
+        if detokenizer.carries and number + 1 < len(lines) and not moved.passed:
+            tail = PLAIN if not joined and PASSES.search(detokenized.text) else ""
+        if tail:
+            done = [*done, Edit(len(line), len(line), tail)]
+        pieces.append(apply_edits(line, done))
+        edits += (Edit(offset + start, offset + end, new) for start, end, new in done)
         offset += len(line) + 1
     last_newline = "\n" if text.endswith("\n") else ""
-    return EditedText("\n".join(lines) + last_newline, tuple(edits))
+    return EditedText("\n".join(pieces) + last_newline, tuple(edits))
+
+
+# What a detokenized line ends with if it passes its quote on to the next line, and what is added to
+# another line that ends in this way, so that it does not look like one.
+PASSES = re.compile(f" (?:{MARK}{MARK})*\\Z")
+PLAIN = MARK * 2
+
+
+def published(text: str, detokenizer: Detokenizer) -> str:
+    """Return the published text that `detokenize` turned into `text` without joining its lines."""
+    lines = text.removesuffix("\n").split("\n")
+    passes = [0] * len(lines)
+    if detokenizer.carries:
+        for number, line in enumerate(lines[:-1]):
+            ending = PASSES.search(line)
+            if ending and ending.group().endswith(PLAIN):
+                lines[number] = line.removesuffix(PLAIN)
+            elif ending:
+                lines[number] = line.rstrip(" ")
+                passes[number] = len(line) - len(lines[number])
+    restored = carried_back([detokenizer.undo(line) for line in lines], passes)
+    return "\n".join(restored) + "\n" * text.endswith("\n")
+
+
+def _carried(lines: Sequence[str], detokenizer: Detokenizer) -> Sequence[Carried]:
+    """Return the lines with their quotes carried over, if the detokenizer does that."""
+    if detokenizer.carries:
+        carried = carry(lines)
+        # Only a space that `detokenize` puts at the end of a line may stand there.
+        passing = (detokenizer.do(moved.line).text for moved in carried if moved.passed)
+        if not any(text.endswith((" ", MARK)) for text in passing):
+            return carried
+    return [Carried(line, "", "") for line in lines]
+
+
+def _with_carried(line: str, moved: Carried, detokenized: DetokenizedLine) -> Sequence[Edit]:
+    """Return the edits of a published line that carry quotes and then detokenize it."""
+    passing = Edit(len(line) - len(moved.passed), len(line), "")
+    carrying = [Edit(0, 0, moved.received)] if moved.received else []
+    carrying += [passing] if moved.passed else []
+    return compose(carrying, detokenized.edits, detokenized.text)
 
 
 def detokenize_passage(
@@ -52,7 +117,7 @@ def detokenize_passage(
     """
     edited = EditedText(passage.text, ())
     if detokenizer:
-        edited = detokenize(passage.text, detokenizer, report)
+        edited = detokenize(passage.text, detokenizer, report, joined=join != "\n")
     text = edited.text.replace("\n", join)
     shift = 0
     if lead is not None:

@@ -7,9 +7,11 @@ know files or tasks.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from gpt2eval.text.edits import Edit
+from gpt2eval.text.edits import Edit, apply_edits, compose, trimmed, white_space_edits
+from gpt2eval.text.rule_patterns import Pattern
 
 
 class Scheme(Protocol):
@@ -23,6 +25,10 @@ class Scheme(Protocol):
         """Return the published line, if the scheme is right about this line."""
         ...
 
+    def undo_edits(self, detokenized: str) -> list[Edit]:
+        """Return the edits by which `undo` changes the line, in order and apart from each other."""
+        ...
+
 
 class Swap(NamedTuple):
     """A rule: replace every match of `find` by `put`.
@@ -31,7 +37,7 @@ class Swap(NamedTuple):
     of the match.
     """
 
-    find: re.Pattern[str]
+    find: Pattern
     put: str | None
 
 
@@ -64,9 +70,26 @@ class RuleScheme:
 
     def undo(self, detokenized: str) -> str:
         """Apply the rules of `back` in order."""
-        for find, put in self.back:
-            detokenized = find.sub(put or "", detokenized)
+        for rule in self.back:
+            if rule.put is None:
+                detokenized = apply_edits(detokenized, list(matches(rule, detokenized)))
+            else:
+                detokenized = rule.find.sub(rule.put, detokenized)
         return detokenized
+
+    def undo_edits(self, detokenized: str) -> list[Edit]:
+        """Return the edits of all rules of `back` as those of a single pass."""
+        edits: list[Edit] = []
+        text = detokenized
+        for rule in self.back:
+            step = [
+                trimmed(text, edit)
+                for edit in matches(rule, text)
+                if text[edit.start : edit.end] != edit.new
+            ]
+            text = apply_edits(text, step)
+            edits = compose(edits, step, text)
+        return edits
 
 
 def matches(rule: Swap, line: str) -> Iterable[Edit]:
@@ -77,10 +100,38 @@ def matches(rule: Swap, line: str) -> Iterable[Edit]:
                 if start >= 0:  # -1: the group did not match
                     yield Edit(start, end, "")
         return
-    has_reference = "\\" in rule.put  # expanding a template without references wastes time
+    pieces = _template(rule.put)
     for match in rule.find.finditer(line):
-        new = match.expand(rule.put) if has_reference else rule.put
+        if pieces is None:
+            new = match.expand(rule.put)
+        else:
+            new = "".join([p if isinstance(p, str) else match[p] or "" for p in pieces])
         yield Edit(match.start(), match.end(), new)
+
+
+REFERENCE = re.compile(r"\\(?:g<(\d+)>|([1-9]\d?)|(\\))")
+
+
+@lru_cache(maxsize=512)
+def _template(put: str) -> tuple[str | int, ...] | None:
+    r"""Return the pieces of a replacement text: literal text, and numbers of groups.
+
+    `re` parses the text again for every match, which takes longer than everything else. None stands
+    for a text with other references or escapes, which `re` must read.
+
+    >>> _template(r" \g<0>@\1\\")
+    (' ', 0, '@', 1, '\\')
+    """
+    if "\\" in REFERENCE.sub("", put):
+        return None
+    pieces: list[str | int] = []
+    done = 0
+    for reference in REFERENCE.finditer(put):
+        number = reference[1] or reference[2]
+        pieces += [put[done : reference.start()], int(number) if number else "\\"]
+        done = reference.end()
+    pieces.append(put[done:])
+    return tuple(piece for piece in pieces if piece != "")
 
 
 class TextScheme(Protocol):
@@ -97,15 +148,22 @@ class TextScheme(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WholeLine:
-    """Adapt a `TextScheme` to a `Scheme` that proposes a single edit that replaces the line."""
+    """Adapt a `TextScheme` to a `Scheme`.
+
+    Each change of white space is an edit of its own. If the class changes anything else, a single
+    edit covers everything that it changes.
+    """
 
     scheme: TextScheme
 
     def propose(self, line: str) -> list[Edit]:
-        """Return one edit, or none if the class leaves the line unchanged."""
-        detokenized = self.scheme.do(line)
-        return [] if detokenized == line else [Edit(0, len(line), detokenized)]
+        """Return the edits by which the class changes the line."""
+        return white_space_edits(line, self.scheme.do(line))
 
     def undo(self, detokenized: str) -> str:
         """Return what the class restores."""
         return self.scheme.undo(detokenized)
+
+    def undo_edits(self, detokenized: str) -> list[Edit]:
+        """Return the edits by which the class restores the line."""
+        return white_space_edits(detokenized, self.scheme.undo(detokenized))

@@ -6,7 +6,7 @@ results = evaluate_module(model, tokenizer, ["wikitext2"], step=step)      # in 
 trainer.add_callback(EvaluateCallback(trainer, ["wikitext2"], every=500))  # with a Trainer
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from gpt2eval.data.local import Data
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.pipeline import evaluate
@@ -28,7 +29,7 @@ def evaluate_module(
     tokenizer: Any,
     tasks: str | Sequence[str],
     *,
-    data: Mapping[str, Path | str] | None = None,
+    data: Data = None,
     out: Path | str | None = None,
     settings: Settings = Settings(),
     include: Sequence[Path] = (),
@@ -101,7 +102,7 @@ class EvaluateCallback(TrainerCallback):
         *,
         every: int = 500,
         tokenizer: Any = None,
-        data: Mapping[str, Path | str] | None = None,
+        data: Data = None,
         out: Path | str | None = None,
         settings: Settings = Settings(),
         include: Sequence[Path] = (),

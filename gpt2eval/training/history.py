@@ -15,8 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
 from gpt2eval.metrics.result import Result
-from gpt2eval.report import store
+from gpt2eval.models import registry
+from gpt2eval.report import folders, store, strict_json
 from gpt2eval.training.checkpoints import FileStats, TrainingCheckpoint
+from gpt2eval.types import Model
 
 ScoringSettings = Mapping[str, str | int | None]
 
@@ -100,7 +102,7 @@ def write_entry(out: Path, entry: HistoryEntry) -> None:
     for previous in read_history(out):
         if previous.same_scoring(entry):
             entry = replace(entry, tasks={**previous.tasks, **entry.tasks})
-    content = json.dumps(asdict(entry), indent=1, ensure_ascii=False) + "\n"
+    content = strict_json.dumps(asdict(entry)) + "\n"
     write_atomic(store.result_folder(out, entry.model, "") / "checkpoint.json", content.encode())
 
 
@@ -141,7 +143,20 @@ def result_name(out: Path, checkpoint: TrainingCheckpoint, step: int | None, rev
     return f"{checkpoint.name}@{revision}" if is_name_used else name
 
 
+def named(model: Model, name: str, step: int | None) -> Model:
+    """Return a checkpoint's backend with the name and the step that its results state."""
+    renamed = registry.renamed(model, name)
+    identity = registry.identity_of(renamed)
+    if step is None or identity.step:
+        return renamed
+    return registry.Identified(renamed, replace(identity, step=str(step)))
+
+
 def read_model_results(out: Path, model: str) -> list[Result]:
     """Return all results of one model, of any protocol."""
-    folder = store.result_folder(out, model, "")
-    return list(store.readable(folder))
+    return [
+        result
+        for folder in folders.model_folders(out, model)
+        for result in store.readable(folder)
+        if result.model.name == model
+    ]

@@ -4,7 +4,6 @@ The backend wraps a shadow: new module objects around the same tensors, so that 
 hooks and the engine's changes do not reach the model. Does not know training loops.
 """
 
-import copy
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +16,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel, assemble
+from gpt2eval.models.engine.shadow import shadow_copy
 from gpt2eval.models.formats.checks import check_tokens
 from gpt2eval.models.formats.naming import local_label, step_suffix
 from gpt2eval.models.options import LoadOptions
@@ -28,7 +28,6 @@ LogitsFunction = Callable[[nn.Module, Tensor], Any]
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "block_size", "max_seq_len", "n_ctx")
 # Where DistributedDataParallel and torch.compile keep the wrapped module.
 WRAPPED_MODULE_KEYS = ("module", "_orig_mod")
-HOOK_KEYS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class ForeignConfig(PreTrainedConfig):
@@ -139,32 +138,6 @@ def unwrap(module: nn.Module) -> nn.Module:
         if is_wrapper and isinstance(inner, nn.Module):
             return unwrap(inner)
     return module
-
-
-def shadow_copy(module: nn.Module, copies: dict[int, Any] | None = None) -> nn.Module:
-    """Copy a tree of modules but share its parameters and buffers.
-
-    Configurations are copied; hooks and patched `forward` methods are left out. `copies` maps the
-    id of an original to its copy, so that shared modules stay shared.
-    """
-    copies = {} if copies is None else copies
-    if id(module) in copies:
-        return copies[id(module)]
-    shadow = copy.copy(module)
-    copies[id(module)] = shadow
-    state = shadow.__dict__
-    # copy.copy shares these dictionaries with the original, which must not see later changes.
-    state |= {key: state[key].copy() for key in ("_parameters", "_buffers")}
-    state |= {key: type(state[key])() for key in HOOK_KEYS}
-    state["_modules"] = {
-        name: child and shadow_copy(child, copies) for name, child in module._modules.items()
-    }
-    state.pop("forward", None)  # an instance attribute here is a patch
-    if (config := state.get("config")) is not None:
-        if id(config) not in copies:
-            copies[id(config)] = copy.deepcopy(config)
-        state["config"] = copies[id(config)]
-    return shadow
 
 
 def _call_module(module: nn.Module, ids: Tensor) -> Any:

@@ -15,6 +15,7 @@ from gpt2eval import pipeline
 from gpt2eval.config import loader
 from gpt2eval.config.catalog import PAPER
 from gpt2eval.data import corpus
+from gpt2eval.data.local import Data, local_files
 from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
 from gpt2eval.models import registry
@@ -37,6 +38,7 @@ SCORING_SETTINGS = (
     "batch_size",
     "tokens",
     "allow_lossy",
+    "allow_kept",
     "dtype",
     "attn",
     "tokenizer",
@@ -60,7 +62,7 @@ class WatchPlan:
     """What to measure on every checkpoint, and how; `tasks` maps tasks to their data's SHA-256."""
 
     tasks: Mapping[str, str]
-    data: Mapping[str, Path | str] | None
+    data: Data
     out: Path
     settings: Settings
     options: LoadOptions
@@ -77,7 +79,7 @@ def watch(
     folder: Path,
     tasks: str | Sequence[str] = PAPER,
     *,
-    data: Mapping[str, Path | str] | None = None,
+    data: Data = None,
     out: Path = Path("results"),
     settings: Settings = Settings(),
     options: LoadOptions = LoadOptions(),
@@ -137,17 +139,16 @@ def watch(
 
 def _hash_data(
     names: str | Sequence[str],
-    data: Mapping[str, Path | str] | None,
+    data: Data,
     settings: Settings,
     include: Sequence[Path],
 ) -> dict[str, str]:
     """Map each task to its data's SHA-256. Reads all data, so that bad data fails at the start."""
     settings.check()
-    files = pipeline.local_files(data, include)
-    tasks = [(task, corpus.file_of(task, files)) for task in loader.select_tasks(names, include)]
+    files = local_files(data, include)
     return {
-        task.full_name: corpus.load_corpus(task, file, strict=settings.strict_data).sha256
-        for task, file in tasks
+        task.full_name: corpus.load(task, files, settings).sha256
+        for task in loader.select_tasks(names, include)
     }
 
 
@@ -193,7 +194,7 @@ def _score(
     name = history.result_name(plan.out, checkpoint, step, identity.revision)
     with plan.bars(name) as show_progress:
         measured = pipeline.evaluate(
-            registry.renamed(backend, name),
+            history.named(backend, name, step),
             tasks,
             data=plan.data,
             out=plan.out,

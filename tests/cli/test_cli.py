@@ -143,7 +143,7 @@ def test_run_prints_the_table_and_writes_the_results(gpt2eval: Run, tmp_path: Pa
         tmp_path,
     )
     assert ended.code == 0
-    assert "| toy:uniform-bytes | 8.00 " in ended.out
+    assert "| toy:uniform-bytes | 8.000*! " in ended.out
     assert "the published test data" in ended.out.splitlines()[-1]
     written = {
         p.relative_to(tmp_path).as_posix()
@@ -208,7 +208,11 @@ def test_table_in_every_format(gpt2eval: Run, measured: Path) -> None:
         f"published {row}" for row in ("SOTA", "117M", "345M", "762M", "1542M")
     ]
     as_json = json.loads(gpt2eval("table", measured, "--format", "json").out)
-    assert as_json["rows"] == [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+    assert [[*row] for row in as_json["rows"]] == [rows[0]] * len(rows[1:])
+    for row, cells in zip(as_json["rows"], rows[1:], strict=True):
+        texts = {key: "" if value is None else str(value) for key, value in row.items()}
+        assert texts == dict(zip(rows[0], cells, strict=True))
+        assert isinstance(row["PTB"], float)
     assert "|model:toy:unigram@" in as_json["signatures"]["toy:unigram"]["PTB"]
     latex = gpt2eval("table", measured, "--format", "latex").out
     assert "\\begin{tabular}{lrr}\n" in latex
@@ -324,7 +328,7 @@ metrics: [bpb]
         ("strid: 32", "{file}: unknown key 'strid'; did you mean 'stride'?"),
         ("context: many", '{file}: context: input should be a valid integer; found "many"'),
         ("stride: 0", "{file}: stride: input should be greater than 0; found 0"),
-        ("note: 2019-02-31", "{file}: not readable as YAML"),
+        ("note: [a]", "{file}: note: input should be a valid string"),
         (
             "ask: choices",
             "{file}: ask: choices: not compatible with format lines; choices and candidate require",
@@ -365,13 +369,8 @@ def test_bad_task_file(
         ),
         (
             "ptb",
-            DATA["ptb"].read_bytes().replace(b"\n", b"\r\n"),
+            DATA["ptb"].read_bytes().replace(b"\n", b"\r\n", 1),
             "data: line 1: CRLF line endings",
-        ),
-        (
-            "lm1b",
-            b"\xef\xbb\xbf" + DATA["lm1b"].read_bytes(),
-            "data: line 1: begins with a byte-order mark",
         ),
         ("lambada", b'{"text": "a b"}\n[]\n', 'data: line 2: expected {"text": "..."}'),
         (
@@ -436,7 +435,7 @@ def test_a_factory_in_the_current_folder(tmp_path: Path) -> None:
         "demo",
     ]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (ended.returncode, "| 8.00 " in ended.stdout) == (0, True), ended.stderr
+    assert (ended.returncode, "| 8.000" in ended.stdout) == (0, True), ended.stderr
 
 
 def test_a_suite_has_its_own_columns(gpt2eval: Run, tmp_path: Path) -> None:
@@ -538,8 +537,8 @@ def test_folder_without_a_model(gpt2eval: Run, tmp_path: Path) -> None:
         ("[]", "expected a JSON object"),
         ('{"task": "ptb"', "invalid JSON: Expecting ',' delimiter"),
         ('{"format": 1, "task": 3}', "tally.nats: missing; expected a count"),
-        ('{"task": 3}', "cannot be migrated from format 0: KeyError: 'metrics'"),
-        ('{"format": 9}', "format 9; expected at most 1, or a newer gpt2eval"),
+        ('{"task": 3}', "cannot be migrated from format 0: metrics: field required"),
+        ('{"format": 9}', "format 9; expected at most 2, or a newer gpt2eval"),
     ],
 )
 def test_table_of_a_broken_result(

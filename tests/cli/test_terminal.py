@@ -12,6 +12,7 @@ from gpt2eval.data.listing import listing
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.report import labels, table
+from gpt2eval.report.data_table import STATED
 from gpt2eval.report.numbers import interval_text, published_text, value_text
 from gpt2eval.settings import Settings
 
@@ -22,10 +23,10 @@ WIDTHS = (60, 80, 120, 200, 400)
 
 @pytest.fixture(scope="module")
 def results() -> list[Result]:
-    """The paper's tasks on three models."""
+    """The paper's tasks on three models, as if on complete data of two records."""
     settings = Settings(limit=2)
     return [
-        result
+        replace(result, protocol=replace(result.protocol, limit=None))
         for model in MODELS
         for result in evaluate(model, "gpt2-paper", data=demo.data(), settings=settings)
     ]
@@ -47,7 +48,7 @@ def test_every_number_and_interval_is_present(results: list[Result], width: int)
         for metric in result.metrics.values():
             if metric.name == "nats_per_token":  # of no column
                 continue
-            assert value_text(metric.value) in words
+            assert value_text(metric.value, metric.name) in words
             assert interval_text(metric) in words
             for row in ("SOTA", *SUITE.models):
                 figure = result.figure(metric.name, row)
@@ -77,7 +78,7 @@ def test_a_wider_terminal_has_fewer_blocks(results: list[Result]) -> None:
 def test_an_interval_stands_beside_its_number_where_there_is_space(results: list[Result]) -> None:
     (text8,) = (r for r in results if r.task == "text8" and r.model.name == "toy:unigram")
     metric = text8.metrics["bpc"]
-    assert f"{value_text(metric.value)} {interval_text(metric)}" in rendered([text8], 80)
+    assert f"{value_text(metric.value)}! {interval_text(metric)}" in rendered([text8], 80)
 
 
 def test_signatures_are_short_and_in_full_on_request(results: list[Result]) -> None:
@@ -124,7 +125,9 @@ def test_labels_are_the_last_part_of_a_path(results: list[Result]) -> None:
 def test_columns_are_chosen_by_title_or_task(results: list[Result]) -> None:
     def head(*names: str) -> list[str]:
         text = table.render(results, SUITE, "csv", mixed=True, columns=names)
-        return text.splitlines()[0].split(",")
+        titles = text.splitlines()[0].split(",")
+        assert titles[-len(STATED) :] == [*STATED]
+        return titles[: -len(STATED)]
 
     assert head("text8 bpc", "PTB") == ["model", "text8 BPC", "PTB"]
     assert head("lambada") == ["model", "LAMBADA PPL", "LAMBADA ACC", "LAMBADA ACC unfiltered"]

@@ -390,3 +390,35 @@ def test_a_truncated_archive_is_a_one_line_error(
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(UsageError, match=rf"{name}: cannot be read: .+; truncated or corrupt\?$"):
         corpus.load_corpus(task(), path)
+
+
+# -- what a copy may lack or add -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", ["one line", "one line\n", "a\nb\n", "a\n\nb\n", "\n a\n"])
+def test_the_lines_of_a_file_have_all_its_bytes_and_no_other(tmp_path: Path, content: str) -> None:
+    read = corpus.load_corpus(task("lines"), write(tmp_path / "text.txt", content))
+    assert "".join(record.text for record in read.records) == content
+    assert read.units.bytes == len(content)
+
+
+def test_a_last_line_without_an_end_has_no_end_where_that_is_allowed(tmp_path: Path) -> None:
+    read = corpus.load_corpus(task("lines", ends="anywhere"), write(tmp_path / "text.txt", "a\nb"))
+    assert [record.text for record in read.records] == ["a\n", "b"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("|key\n", "|key \n"),
+        ("\tdog\t", "\tdog \t"),
+        ("\tdog\t", "\t dog\t"),
+        ("|key\n", "| key  \n"),
+    ],
+)
+def test_blanks_around_the_choices_of_a_question_change_nothing(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    assert before in CBT
+    padded = corpus.load_corpus(task("cbt"), write(tmp_path / "a", CBT.replace(before, after)))
+    assert padded.records == corpus.load_corpus(task("cbt"), write(tmp_path / "b", CBT)).records

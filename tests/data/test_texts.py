@@ -244,7 +244,17 @@ def test_documents_csv_adds_up_to_the_totals(tmp_path: Path) -> None:
     result = one(f"{path}:text", model="demo", out=tmp_path / "out")
     (file,) = tmp_path.rglob("documents.csv")
     rows = list(csv.DictReader(file.read_text().splitlines()))
-    assert list(rows[0]) == ["record", "tokens", "words", "bytes", "chars", "nats", "ppl", "bpb"]
+    assert list(rows[0]) == [
+        "record",
+        "tokens",
+        "words",
+        "bytes",
+        "chars",
+        "nats",
+        "ppl",
+        "bpb",
+        "reason",
+    ]
     assert file.parent == tmp_path / "out" / "demo" / result.full_name
     assert [row["record"] for row in rows] == ["0", "1", "2", "3", "4"]
     units = result.tally.units
@@ -445,7 +455,7 @@ def test_run_prints_the_metrics_and_signatures_of_a_text(gpt2eval: Run, tmp_path
         0,
         "text/my.txt-byte-2dbb4a50 bpb",
     )
-    assert "| toy:uniform-bytes | 8.00 " in alone.out
+    assert "| toy:uniform-bytes | 8.000! " in alone.out
     assert (
         "\ntext/my.txt-byte-2dbb4a50 bpb, toy:uniform-bytes: 8.0000 "
         "task:text/my.txt-byte-2dbb4a50|data:" in alone.out

@@ -134,9 +134,18 @@ def answer(
     right: bool = False,
     greedy: int = 0,
     unscored: int = 0,
+    tied: int | None = None,
 ) -> Scored:
     passage = Passage(record, "text", (Part(0, 4, Units(1, 0, 4, 4)),), right=right)
-    return Scored(passage, np.array([nats]), np.array([tokens]), np.array([greedy]), unscored, 0)
+    return Scored(
+        passage,
+        np.array([nats]),
+        np.array([tokens]),
+        np.array([greedy]),
+        unscored,
+        0,
+        tied_tokens=None if tied is None else np.array([tied]),
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,6 +173,37 @@ def test_per_token_divides_each_choice_by_its_tokens() -> None:
     assert tallies(scored, per_token=True)[0].nats == 6.0
     tie = [answer(6.0, 3, right=True), answer(4.0, 2)]
     assert tallies(tie, per_token=True)[0].correct == 0
+
+
+@pytest.mark.parametrize(
+    ("right", "others", "ties"),
+    [
+        (1.0, [2.0, 2.0], 0),
+        (1.0, [1.0, 2.0], 1),
+        (1.0, [1.0, 1.0], 1),
+        (2.0, [1.0, 1.0], 1),
+        (2.0, [2.0, 1.0], 0),
+    ],
+)
+def test_a_question_is_tied_if_its_best_choice_is(
+    right: float, others: list[float], ties: int
+) -> None:
+    scored = [answer(o, tied=1) for o in others]
+    (tally,) = tallies([*scored, answer(right, right=True, tied=1)])
+    assert tally.ties == ties
+
+
+def test_tied_tokens_add_up_and_default_to_none() -> None:
+    words = [answer(1.0, 5, record=i, right=True, tied=tied) for i, tied in enumerate((2, 3))]
+    two = tallies(words)
+    assert [tally.ties for tally in two] == [2, 3]
+    assert Tally.total(two).ties == 5
+    assert tallies([answer(1.0, 5, right=True)])[0].ties == 0
+    passage = passages.everything(passages.Record(0, "a b\nc d\n"))[0]
+    stream = Scored(
+        passage, np.ones(2), np.array([3, 4]), np.zeros(2), 0, 0, tied_tokens=np.array([1, 4])
+    )
+    assert [tally.ties for tally in tallies([stream])] == [1, 4]
 
 
 @pytest.mark.parametrize(("greedy", "unscored", "correct"), [(3, 0, 1), (2, 0, 0), (3, 1, 0)])

@@ -82,6 +82,12 @@ def as_text(tokenizer: Any, text: str) -> list[int]:
     return backend.encode(text, add_special_tokens=False).ids
 
 
+def added(tokenizer: Any) -> list[int]:
+    """Return the start token that a tokenizer adds to a text, or no token."""
+    begins = tokenizer.encode("a") != tokenizer.encode("a", add_special_tokens=False)
+    return [tokenizer.bos_token_id] * begins
+
+
 def nats(model: Any, inputs: list[int], targets: list[int]) -> float:
     """Return -log P of the targets; all inputs precede the last one."""
     with torch.inference_mode():
@@ -204,7 +210,7 @@ def test_the_recipe_of_the_transformers_documentation(
 def test_megatron(folder: Path) -> None:
     tokenizer, model = loaded(folder)
     text = WIKITEXT.read_text()
-    ids = as_text(tokenizer, load_detokenizer("megatron").do(text).text)
+    ids = added(tokenizer) + as_text(tokenizer, load_detokenizer("megatron").do(text).text)
     size = 64
     overlap = 32
     total = 0.0
@@ -230,7 +236,8 @@ def test_megatron_asks_for_the_last_word(folder: Path) -> None:
         word = text.split()[-1]
         context = tokenizer.encode(text[: text.rfind(word)].strip(), add_special_tokens=False)
         label = tokenizer.encode(f" {word}", add_special_tokens=False)
-        inputs = [*context, *label[:-1]][-64:]
+        begin = added(tokenizer)
+        inputs = begin + [*context, *label[:-1]][len(begin) - 64 :]
         with torch.inference_mode():
             predicted = model(input_ids=torch.tensor([inputs])).logits[0].argmax(-1)[-len(label) :]
         correct += predicted.tolist() == label
@@ -246,17 +253,15 @@ def test_megatron_asks_for_the_last_word(folder: Path) -> None:
 
 def test_llama_cpp(folder: Path) -> None:
     tokenizer, model = loaded(folder)
-    begins = tokenizer.encode("a") != tokenizer.encode("a", add_special_tokens=False)
-    tokens = [tokenizer.bos_token_id] * begins + as_text(
-        tokenizer, WIKITEXT.read_text().removesuffix("\n")
-    )
+    begins = added(tokenizer)
+    tokens = begins + as_text(tokenizer, WIKITEXT.read_text().removesuffix("\n"))
     size = 64
     total = 0.0
     count = 0
     for chunk in range(len(tokens) // size):
         window = tokens[chunk * size : (chunk + 1) * size]
         targets = window[size // 2 + 1 :]
-        inputs = [tokenizer.bos_token_id, *window[1:-1]] if begins else window[:-1]
+        inputs = [*begins, *window[len(begins) : -1]]
         total += nats(model, inputs, targets)
         count += len(targets)
     measured = ours(folder, "wikitext2/llama_cpp", WIKITEXT)["ppl"]

@@ -2,8 +2,11 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
+import needs_start
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,11 +15,19 @@ from gpt2eval import demo, evaluate
 from gpt2eval.analysis.reproduce import diff, rerun
 from gpt2eval.cli import main
 from gpt2eval.config import catalog
-from gpt2eval.config.catalog import DEMO
-from gpt2eval.config.loader import load_task
+from gpt2eval.config.catalog import DEMO, PAPER
+from gpt2eval.config.loader import load_suite, load_task
 from gpt2eval.errors import UsageError
-from gpt2eval.metrics.signature import comparable, differences, protocol_of, read, written
+from gpt2eval.metrics.signature import (
+    comparable,
+    differences,
+    protocol_differences,
+    protocol_of,
+    read,
+    written,
+)
 from gpt2eval.pipeline import Settings
+from gpt2eval.report.cells import check_one_protocol, place
 
 NAMES = [
     f"{task}/{variant}" if variant else task
@@ -32,6 +43,65 @@ TOY = {"data": DATA, "settings": Settings(limit=4)}
 def test_fields_survive_the_round_trip(fields: dict[str, str]) -> None:
     fields = {"task": "mine"} | fields
     assert read(written(fields)) == fields
+
+
+@given(
+    st.lists(st.text(st.sampled_from("<|>\\`%.,;:)([]{}task\n '\"*\u201d"), max_size=6), max_size=4)
+)
+@hypothesis.settings(max_examples=500)
+def test_values_of_marks_and_brackets_survive_the_round_trip(values: list[str]) -> None:
+    fields = {"task": "mine"} | {"abcd"[i]: value for i, value in enumerate(values)}
+    assert read(written(fields)) == fields
+    fields["v"] = "0.1.0"
+    for form in FORMS:
+        assert read(form.format(written(fields))) == fields, form
+
+
+FORMS = [
+    *("{}|", "{} |", "| {} |", "|{}|", "| ptb | `{}` |", "`{}`", "'{}'", '"{}"', "**{}**"),
+    *(
+        "({})",
+        "({}).",
+        "[{}]",
+        "<{}>",
+        "{}.",
+        "{},",
+        "{};",
+        "{}|).",
+        "\u201c{}\u201d",
+        "see {}, and",
+    ),
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("end", ["v:0.1.0", "start:<bos>", "start:<|endoftext|>", "limit:3"])
+def test_a_pasted_signature_is_read(form: str, end: str) -> None:
+    line = f"task:ptb|data:aa!|detok:x.1(one-way)|{end}"
+    assert read(form.format(line)) == read(line)
+    assert list(read(line).values())[-1] == end.partition(":")[2]
+
+
+def test_a_wrapped_or_escaped_signature_is_read() -> None:
+    line = "task:ptb|data:aa!|ctx:512|start:<|endoftext|>|model:demo@1|v:0.1.0"
+    assert read(line.replace("|ctx", "|\nctx").replace("|model", "|\n    model")) == read(line)
+    assert read("| PTB | " + line.replace("|", "\\|") + " |") == read(line)
+
+
+@pytest.mark.parametrize(
+    ("older", "method"),
+    [
+        ("QuantizationMethod.GGUF", "gguf"),
+        ("QuantizationMethod.BITS_AND_BYTES", "bitsandbytes"),
+        ("QuantizationMethod.COMPRESSED_TENSORS", "compressed-tensors"),
+        ("gptq", "gptq"),
+    ],
+)
+def test_a_method_that_older_signatures_print_as_an_enum_member(older: str, method: str) -> None:
+    assert read(f"task:ptb|quant:{older}|v:0.1.0")["quant"] == method
+    assert comparable(read(f"task:a|quant:{older}"), read(f"task:a|quant:{method}"))[1].startswith(
+        "one protocol, as far"
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -90,7 +160,9 @@ def test_the_command_reproduces_every_signature_that_run_prints(
         (("unit:word+eol@", "unit:byte@"), "unit: byte@"),
         (("ctx:1024", "ctx:many"), "ctx: 'many'; expected a whole number"),
         (("task:ptb", "task:ptt"), "unknown task 'ptt'; did you mean 'ptb'?"),
-        (("start:eot", "start:none"), "start: the signature has none, this task eot"),
+        (("start:<start>", "start:none"), "start: the signature has none, this task <start>"),
+        (("start:<start>", "start:<s>"), "start: the signature has <s>, this task <start>"),
+        (("start:<start>", "start:own"), "start: the signature has own, this task <start>"),
         (("|ask:", "|ask"), "expected key:value"),
         (("task:", "tusk:"), "not a signature"),
         (
@@ -204,6 +276,89 @@ def test_per_token_numbers_of_two_tokenizers_do_not_compare() -> None:
     per_token = BASE.replace("word+eol", "token")
     assert comparable(read(per_token), read(per_token))[0]
     assert not comparable(read(per_token), read(per_token.replace("tok:11", "tok:22")))[0]
+
+
+GPT2 = "tok:11", "<|endoftext|>"  # a tokenizer that adds no start token, and its start token
+GEMMA = "tok:22", "<bos>"  # one that adds its start token
+
+
+def started(tokenizer: tuple[str, str], start: str, windows: str = "") -> dict[str, str]:
+    stated = f"|windows:{windows}" if windows else ""
+    start = tokenizer[1] if start == "token" else start
+    return read(f"task:x|data:aa|unit:word@9|ctx:9{stated}|start:{start}|{tokenizer[0]}|v:0.1.0")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        # streams: each model begins with its token, and each window with one that is added
+        (started(GPT2, "token"), started(GEMMA, "token", "regular+start"), True),
+        (started(GPT2, "token"), started(GEMMA, "token", "regular"), True),
+        # LAMBADA: each passage begins as the tokenizer begins it
+        (started(GPT2, "none"), started(GEMMA, "token", "regular+start"), True),
+        (started(GPT2, "none", "restart"), started(GEMMA, "token", "restart"), True),
+        (started(GPT2, "token"), started(GPT2, "none"), False),
+        (started(GPT2, "token"), started(("tok:33", "</s>"), "none"), False),
+        # without the token that a tokenizer adds
+        (started(GEMMA, "token", "regular+start"), started(GEMMA, "none", "regular-start"), False),
+        (started(GEMMA, "token", "regular+start"), started(GEMMA, "token", "regular"), False),
+        (started(GPT2, "token"), started(GEMMA, "none", "regular-start"), False),
+        (started(GPT2, "none"), started(GEMMA, "none", "regular-start"), True),
+        # other windows stay other windows
+        (started(GPT2, "token", "last_full"), started(GEMMA, "token", "regular+start"), False),
+        # one tokenizer with two tokens, and two tokenizers with two
+        (started(GPT2, "<a>"), started(GPT2, "<b>"), False),
+        (started(GPT2, "<a>"), started(GEMMA, "<b>", "regular"), True),
+        # the rules of older signatures
+        (started(GPT2, "eot"), started(GPT2, "token"), True),
+        (started(GPT2, "eot"), started(GPT2, "none"), False),
+        (started(GPT2, "own"), started(GPT2, "none"), True),
+        (started(GPT2, "own"), started(GPT2, "eot"), False),
+        (started(GEMMA, "eot"), started(GEMMA, "token", "regular+start"), False),
+        (started(GPT2, "eot"), started(GEMMA, "token", "regular+start"), True),
+    ],
+)
+def test_start_tokens_of_two_tokenizers_correspond(
+    first: dict[str, str], second: dict[str, str], same: bool
+) -> None:
+    for a, b in ((first, second), (second, first)):
+        assert comparable(a, b)[0] is same
+        assert {pair.field for pair in protocol_differences(a, b)} <= {"start", "windows"}
+        assert (protocol_differences(a, b) == []) is same
+
+
+def test_one_table_and_one_rerun_for_two_tokenizers(tmp_path: Path) -> None:
+    tasks = ["lambada", "wikitext2"]
+    files = {"data": demo.data(), "settings": Settings(limit=2, context=64)}
+    needy = str(needs_start.save(tmp_path / "needy"))
+    without = evaluate("demo", tasks, **files)
+    adding = evaluate(needy, tasks, **files)
+    check_one_protocol(place([*without, *adding], load_suite(PAPER)))
+    bare = replace(adding[0].metrics["ppl"], signature=without[0].metrics["ppl"].signature)
+    bare = replace(
+        bare, signature=bare.signature.replace("|ctx:64", "|ctx:64|windows:regular-start")
+    )
+    mixed = [replace(adding[0], metrics={"ppl": bare}, nll_sha256="other"), *adding]
+    with pytest.raises(UsageError, match=r"differ in (windows|start) .*--mixed"):
+        check_one_protocol(place(mixed, load_suite(PAPER)))
+    for first, second in zip(without, adding, strict=True):
+        (again,) = rerun(first.signature, needy, data=demo.data())
+        assert again.metrics.keys() == second.metrics.keys()
+        assert again.nll_sha256 == second.nll_sha256
+        (again,) = rerun(second.signature, "demo", data=demo.data())
+        assert again.nll_sha256 == first.nll_sha256
+    older = read(adding[0].signature) | {"start": "none"}
+    del older["windows"]
+    with pytest.raises(UsageError, match="start: the signature has none, this task <s>; windows"):
+        rerun(written(older), needy, data=demo.data())
+
+
+@pytest.mark.parametrize("start", ["eot", "<|endoftext|>"])
+def test_a_rule_of_older_signatures_is_accepted(start: str) -> None:
+    (result,) = evaluate("demo", ["ptb"], **TOY)
+    line = result.signature.replace("start:<|endoftext|>", f"start:{start}")
+    (again,) = rerun(line, data=demo.data())
+    assert again.metrics == result.metrics
 
 
 def test_diff_accepts_paths_of_results(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from gpt2eval.scoring import plan
 from gpt2eval.types import Request
 
 WORDS = Tokenizer.from_file(str(DEMO / "model" / "tokenizer.json"))
-SIZE = WORDS.get_vocab_size()
+SIZE = WORDS.get_vocab_size() + 1  # a test adds a token
 TEXT = "It was a bright cold day, café — and the clocks were striking thirteen."
 Answer = dict[str, Any]
 
@@ -46,6 +46,15 @@ def distribution(last: int) -> np.ndarray:
     return logits - np.log(np.exp(logits).sum())
 
 
+def top(last: int, count: int) -> dict[str, float]:
+    """Return the most likely next tokens and their log-probabilities."""
+    ids = distribution(last).argsort()[::-1][:count].tolist()
+    return {
+        WORDS.decode([id_], skip_special_tokens=False): float(distribution(last)[id_])
+        for id_ in ids
+    }
+
+
 class FakeServer:
     """A server whose next token depends only on the last one.
 
@@ -55,6 +64,7 @@ class FakeServer:
     def __init__(self) -> None:
         self.takes_ids = True
         self.adds_start = False
+        self.start = 0
         self.context = 0
         self.words = WORDS
         self.bodies: list[Any] = []
@@ -114,7 +124,7 @@ class FakeServer:
             else self.words.encode(prompt, add_special_tokens=False).ids
         )
         if isinstance(prompt, str) and self.adds_start:
-            ids = [0, *ids]
+            ids = [self.start, *ids]
         forced = [int(token) for token in body.get("logit_bias", {})]
         generated = forced[0] if forced else int(distribution(ids[-1]).argmax())
         shown = [*ids, generated] if body.get("echo") else [generated]
@@ -123,9 +133,9 @@ class FakeServer:
             None if last is None else float(distribution(last)[id_])
             for last, id_ in zip(before, shown, strict=True)
         ]
-        names = [WORDS.decode([id_], skip_special_tokens=False) for id_ in shown]
+        names = [self.words.decode([id_], skip_special_tokens=False) for id_ in shown]
         tops = [
-            None if last is None else {"the top": float(distribution(last).max()), name: logprob}
+            None if last is None else {name: logprob} | top(last, body["logprobs"])
             for last, name, logprob in zip(before, names, logprobs, strict=True)
         ]
         listed = {"tokens": names, "token_logprobs": logprobs, "top_logprobs": tops}
@@ -161,12 +171,11 @@ def test_scores_are_those_of_the_server(
     server.takes_ids, server.adds_start = takes_ids, adds_start
     model = load(server)
     ids = WORDS.encode(TEXT, add_special_tokens=False).ids
-    assert model.start == (None if adds_start else 0)
+    assert (model.start, model.added) == (0, 0 if adds_start else None)
+    assert model.token_name(0) == "<|endoftext|>"
     assert model.identity().attn == ("server+bos" if adds_start else "server")
     row = np.array([0, *ids], np.int32)
     requests = [Request(row[:2], (row[2:],)), Request(row[:5], (row[5:9], row[7:8]))]
-    if adds_start:
-        requests = [Request(prefix[1:], branches) for prefix, branches in requests]
     scores = model.score(requests)
     logprobs = (
         expected([0, *ids])[1:]
@@ -195,7 +204,7 @@ def test_a_blank_that_the_server_puts_before_a_text(
     )
     ids = words.encode(TEXT, add_special_tokens=False).ids
     assert model.encode(TEXT).ids.tolist() == ids
-    row = np.array(ids if adds_start else [0, *ids], np.int32)
+    row = np.array([0, *ids], np.int32)
     scores = model.score([Request(row[:1], (row[1:],))])
     np.testing.assert_allclose(scores.logprobs, expected(row.tolist()), atol=1e-6)
     assert server.bodies[-1]["prompt"] == ("" if adds_start else "<|endoftext|>") + TEXT

@@ -26,6 +26,7 @@ from gpt2eval.models.engine.layout import lay_out
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
 from gpt2eval.models.engine.scores import score_targets
+from gpt2eval.models.engine.trace import trace
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.plan import Window
 from gpt2eval.types import Encoded, Model, Part, Passage, Request, TokenScores, Units
@@ -147,7 +148,8 @@ class SmallMemory(PackedEngine):
     """An engine that runs out of memory above `holds` requests."""
 
     def __init__(self, holds: int) -> None:
-        super().__init__(random_model("gpt2"))
+        model = random_model("gpt2")
+        super().__init__(model, trace(model, torch.arange(20)[None]))
         self.holds = holds
         self.calls: list[int] = []
 

@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from gpt2eval import demo, evaluate
+from gpt2eval.analysis.reproduce import rerun
 from gpt2eval.errors import UsageError
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
@@ -564,6 +565,21 @@ def test_gguf(gpt2: Any, words: Path, tmp_path: Path) -> None:
     identity = registry.load_model(name, LoadOptions(device="cpu")).identity()
     assert (identity.name, identity.label) == (name, "gguf:tiny.gguf")
     assert identity.quant == "gguf"
+
+
+def test_a_signature_of_a_gguf_file_runs_again(
+    gpt2: Any, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gguf(gpt2, words, tmp_path / "tiny.gguf")
+    monkeypatch.chdir(tmp_path)  # a signature names a local file without its path
+    limits = {"data": demo.data(), "settings": Settings(limit=1)}
+    (result,) = evaluate("gguf:tiny.gguf", ["text8"], **limits)
+    assert "|quant:gguf|" in result.signature
+    older = result.signature.replace("quant:gguf", "quant:QuantizationMethod.GGUF")
+    for line in (result.signature, f"| `{result.signature}` |", f"{result.signature}|", older):
+        for model in (None, "gguf:tiny.gguf"):
+            (again,) = rerun(line, model, data=demo.data())
+            assert again.metrics == result.metrics
 
 
 # -- adapters --------------------------------------------------------------------------------------

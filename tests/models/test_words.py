@@ -1,8 +1,8 @@
-"""The stop-word filter: the beam search against an exhaustive search, and the rule for answers."""
+"""The stop-word filter: the beam search against an exhaustive search, and its lists."""
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,18 @@ def random_model(seed: int) -> dict[tuple[int, ...], np.ndarray]:
     return dict(zip(sequences, rows - np.log(np.exp(rows).sum(1, keepdims=True)), strict=True))
 
 
+def coarse_model(seed: int) -> dict[tuple[int, ...], np.ndarray]:
+    """Return such a model in which 9 of the 13 pieces follow, all equally likely: many ties."""
+    random = np.random.default_rng(seed)
+    logprobs = np.array([-math.log(9)] * 9 + [-np.inf] * 4)
+    return {sequence: random.permutation(logprobs) for sequence in random_model(seed)}
+
+
 def exhaustive(model: dict[tuple[int, ...], np.ndarray], banned: frozenset[str], depth: int) -> str:
+    """Return the best word of all; of equally likely ones the shortest, then the lowest ids.
+
+    Both follow from the order in which the words are tried.
+    """
     best = -math.inf
     word = ""
     for n in range(1, depth + 1):
@@ -75,9 +86,8 @@ def exhaustive(model: dict[tuple[int, ...], np.ndarray], banned: frozenset[str],
                 continue
             if not any(c.isalnum() for c in text) or text.lower() in banned:
                 continue
-            score = sum(model[pieces[:i]][pieces[i]] for i in range(n)) + math.log(
-                np.exp(model[pieces][list(ENDS)]).sum()
-            )
+            end = torch.from_numpy(model[pieces])[sorted(ENDS)].logsumexp(0).item()
+            score = sum(float(model[pieces[:i]][pieces[i]]) for i in range(n)) + end
             if score > best:
                 best = score
                 word = text
@@ -94,9 +104,15 @@ def test_the_masks_follow_the_rule() -> None:
     st.integers(0, 10**6),
     st.sets(st.sampled_from(["a", "b", "é", "aa", "ab", "ba", "bb", "aab"])),
     st.integers(1, 3),
+    st.sampled_from([random_model, coarse_model]),
 )
-def test_a_wide_beam_equals_an_exhaustive_search(seed: int, banned: set[str], depth: int) -> None:
-    models_ = [random_model(seed), random_model(seed + 1)]
+def test_a_wide_beam_equals_an_exhaustive_search(
+    seed: int,
+    banned: set[str],
+    depth: int,
+    make: Callable[[int], dict[tuple[int, ...], np.ndarray]],
+) -> None:
+    models_ = [make(seed), make(seed + 1)]
     prefixes = [np.array([0], np.int32), np.array([1], np.int32)]
 
     def next_token_logprobs(batch: Sequence[Request]) -> torch.Tensor:
@@ -158,20 +174,15 @@ def test_one_prefix_or_several_give_the_same_words() -> None:
 
 
 @pytest.mark.parametrize("list_", ["lambada", "lambada/spacy"])
-def test_the_filter_costs_at_most_the_answers_in_the_list(list_: str, tmp_path: Path) -> None:
-    results = evaluate("demo", [list_, "lambada/no_filter"], out=tmp_path)
-    filtered, plain = ({m.name: m.value for m in result.metrics.values()} for result in results)
+def test_the_unfiltered_accuracy_is_the_greedy_one(list_: str, tmp_path: Path) -> None:
+    few = Settings(limit=12)
+    results = evaluate("demo", [list_, "lambada/no_filter"], out=tmp_path, settings=few)
     words = load_filter(load_task(list_))
     assert words
-    answers = [
-        line.rstrip('"}').split()[-1] for line in demo.data()["lambada"].read_text().splitlines()
-    ]
-    listed = 100 * sum(answer.lower() in words.banned for answer in answers) / len(answers)
-    assert filtered["acc_unfiltered"] == plain["acc"]
-    assert filtered["acc"] >= filtered["acc_unfiltered"] - listed
+    assert results[0].acc_unfiltered == results[1].acc
     assert f"|filter:{words.name}.w20.d6|" in results[0].metrics["acc"].signature
     assert "|filter:none|" in results[1].metrics["acc"].signature
-    again = evaluate("demo", [list_], out=tmp_path, settings=Settings())[0]
+    again = evaluate("demo", [list_], out=tmp_path, settings=few)[0]
     assert again.tally == results[0].tally
 
 

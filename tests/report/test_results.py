@@ -1,9 +1,12 @@
 """Result files: format, migrations, broken files, run records, results.csv, large folders."""
 
+import copy
 import csv
 import json
+import re
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +14,15 @@ import pandas as pd
 import pytest
 
 from gpt2eval import Result, Results, UsageError, demo, evaluate, read_results
+from gpt2eval.config.loader import load_suite
 from gpt2eval.report import result_schema, store, tidy
 from gpt2eval.report.migrations import FORMAT, migrate
+from gpt2eval.report.table import render
 
 ROOT = Path(__file__).parents[2]
 OLD = ROOT / "tests" / "older_formats" / "result.format0.json"
 TASKS = ["text8", "ptb", "lambada"]
+SUITE = load_suite("gpt2-paper")
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +81,8 @@ def test_an_old_file_rewritten_is_a_current_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"format": 99}, "format 99; expected at most 1, or a newer gpt2eval"),
-        ({"format": "one"}, "format 'one'; expected at most 1"),
+        ({"format": 99}, "format 99; expected at most 2, or a newer gpt2eval"),
+        ({"format": "one"}, "format 'one'; expected at most 2"),
         ({"metrics": {}}, "metrics: empty; expected at least one"),
         ({"tally": {}}, "tally.nats: missing; expected a count"),
         ({"tally": None}, "tally.nats: missing; expected a count"),
@@ -333,3 +339,99 @@ def test_a_metric_by_name(out: Path) -> None:
     ):
         _ = result.bpb
     assert not hasattr(result, "bpc")
+
+
+# -- format 1, and every key of every format ------------------------------------------------------
+
+FORMAT_1 = ROOT / "tests" / "older_formats" / "result.format1.json"
+
+
+def test_format_1_becomes_the_current_one(tmp_path: Path) -> None:
+    old = content(FORMAT_1)
+    result = store.read_result(FORMAT_1)
+    assert migrate(old)["format"] == FORMAT
+    assert migrate(migrate(old)) == migrate(old)
+    assert {name: metric.value for name, metric in result.metrics.items()} == {
+        name: metric["value"] for name, metric in old["metrics"].items()
+    }
+    store.write_result(tmp_path, result)
+    assert store.read_result(tmp_path / "result.json") == result
+    new = content(tmp_path / "result.json")
+    assert {key: new[key] for key in old if key not in ("format", "tally")} == {
+        key: value for key, value in old.items() if key not in ("format", "tally")
+    }
+
+
+def paths(document: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield the path of every key and entry of a document."""
+    entries: Any = ()
+    if isinstance(document, dict):
+        entries = document.items()
+    elif isinstance(document, list):
+        entries = enumerate(document)
+    for key, value in entries:
+        yield (*at, key)
+        yield from paths(value, (*at, key))
+
+
+MISSING = object()
+MISTYPED = (None, "x", -1, 1.5, [], {}, "\x1b[31m|", 10**400, float("nan"), [[]])
+
+
+def changed(document: Any, path: tuple[str | int, ...], value: object) -> Any:
+    """The document with another value at a path, or without it."""
+    document = copy.deepcopy(document)
+    place = document
+    for key in path[:-1]:
+        place = place[key]
+    if value is MISSING:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return document
+
+
+def read_or_message(file: Path) -> Result | str:
+    try:
+        return store.read_result(file)
+    except UsageError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("old", [OLD, FORMAT_1], ids=lambda path: path.name)
+def test_a_mistyped_key_is_named_in_one_line_and_hides_nothing(old: Path, tmp_path: Path) -> None:
+    """Each key of a result is left out or replaced; the file is read, or named with the key."""
+    document = content(old)
+    good = store.read_result(OLD)
+    file = tmp_path / "result.json"
+    messages: set[str] = set()
+    for number, path in enumerate(paths(document)):
+        for value in (MISSING, *MISTYPED[number % 5 :: 5]):
+            file.write_text(json.dumps(changed(document, path, value)))
+            read = read_or_message(file)
+            if isinstance(read, Result):
+                assert "\x1b" not in render([read, good], SUITE, mixed=True)
+                continue
+            messages.add(read)
+            assert read.startswith(f"{file}: not a result of gpt2eval: ")
+            assert "\n" not in read
+            assert any(key in read for key in path if isinstance(key, str)), (path, value)
+    assert len(messages) > 50
+
+
+def test_a_table_beside_files_that_lack_a_key(out: Path, tmp_path: Path, gpt2eval: Any) -> None:
+    shutil.copytree(out, tmp_path / "out")
+    for path in (("model", "attn"), ("data", "sha256"), ("metrics",), ("tally", "units", "words")):
+        broken = changed(content(OLD), path, MISSING)
+        folder = tmp_path / "out" / "-".join(path)
+        folder.mkdir()
+        (folder / "result.json").write_text(json.dumps(broken))
+    ended = gpt2eval("table", tmp_path / "out", "--mixed")
+    assert ended.code == 0
+    assert ended.out == gpt2eval("table", out, "--mixed").out
+    lines = ended.err.splitlines()
+    assert [re.split(r"[/:]", line)[-1].strip()[-7:] for line in lines] == ["skipped"] * 4
+    for line, key in zip(
+        lines, ("data.sha256", "metrics", "model.attn", "tally.units.words"), strict=True
+    ):
+        assert f"{key}: " in line

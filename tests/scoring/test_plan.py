@@ -43,6 +43,7 @@ windows = st.integers(1, 20).flatmap(
         st.integers(1, context),
         st.sampled_from([None, START]),
         st.just("regular"),
+        st.just(False),
     )
 )
 
@@ -109,6 +110,34 @@ def test_without_a_start_token_one_token_is_unscored_and_counted(
     assert sheet.scored.tolist() == [i >= missing for i in range(length)]
 
 
+@given(st.integers(0, 90), windows.filter(lambda window: window.start is not None))
+def test_a_repeated_start_token_takes_the_place_of_the_oldest_token(
+    length: int, window: Window
+) -> None:
+    stream = ids(*range(length))
+    plain = [*plan.rolling(3, stream, window)]
+    repeated = [*plan.rolling(3, stream, window._replace(repeats_start=True))]
+    assert len(plain) == len(repeated)
+    scored: list[int] = []
+    for old, new in zip(plain, repeated, strict=True):
+        assert new.request.prefix.tolist() == [START, *old.request.prefix[1:].tolist()]
+        assert new.request.branches[0].tolist() == old.request.branches[0].tolist()
+        assert (new.targets, new.weight) == (old.targets, old.weight)
+        assert plan.tokens_fed(new.request) == plan.tokens_fed(old.request) <= window.context
+        scored += new.request.branches[0].tolist()
+    assert scored == [*range(length)]
+
+
+@given(st.integers(0, 90), windows)
+def test_once_has_the_windows_of_regular(length: int, window: Window) -> None:
+    stream = ids(*range(length))
+    once = [*plan.rolling(0, stream, window._replace(kind="once"))]
+    regular = [*plan.rolling(0, stream, window)]
+    assert [(i.request.prefix.tolist(), i.targets) for i in once] == [
+        (i.request.prefix.tolist(), i.targets) for i in regular
+    ]
+
+
 # -- branches ------------------------------------------------------------------------------------
 
 tokens = st.lists(st.integers(0, 2), min_size=1, max_size=12)
@@ -145,6 +174,22 @@ def test_choices_share_their_longest_common_prefix(
     assert len(prefix) == len(shared) or len(prefix) + longest - 1 == context, (
         "the prefix loses tokens only if the context is full"
     )
+
+
+@given(tokens, st.lists(tokens, min_size=1, max_size=4), st.integers(8, 40))
+def test_a_prefix_that_is_cut_keeps_a_repeated_start_token(
+    before: list[int], options: list[list[int]], context: int
+) -> None:
+    group = question(*(before + option for option in options), first=len(before))
+    window = Window(context, 1, START)
+    try:
+        ranges, plain = plan.branching(3, group, window)
+    except UsageError:
+        return
+    again, repeated = plan.branching(3, group, window._replace(repeats_start=True))
+    assert ranges == again
+    assert plain.targets == repeated.targets
+    assert repeated.request.prefix.tolist() == [START, *plain.request.prefix[1:].tolist()]
 
 
 def test_a_single_passage_has_its_parts_or_its_last_token_scored() -> None:

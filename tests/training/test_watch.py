@@ -368,7 +368,7 @@ def test_checkpoints_are_scored_once_in_order_of_steps(
     assert {tuple(tasks) for _, tasks in calls} == {("text8",)}
     assert watch_names(run, "ptb") == watch_names(run, "text8") == []
     assert len(watch_names(run, "ptb", Settings(limit=3))) == 5, "another protocol"
-    (Path("out") / "RUN-checkpoint-20" / "text8" / "result.json").unlink()
+    (Path("out") / "RUN--checkpoint-20" / "text8" / "result.json").unlink()
     assert watch_names(run, "text8", Settings(limit=3))[:1] == ["RUN/checkpoint-20"]
 
 

@@ -5,6 +5,8 @@ that begins with a space, punctuation or a line end. The score of a word is
 
     log P(pieces | text) + log P(the word ends | text, pieces)
 
+Of equally likely words, the one with fewer pieces is the best, then the one whose ids come first.
+
 Knows pieces and distributions, not how a model computes them.
 """
 
@@ -17,10 +19,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpt2eval.models.engine.scores import in_halves
 from gpt2eval.types import Ids, Request
 
 # log P of the token in the place of each branch's last one, `[branches, vocabulary]`.
 NextTokenLogprobs = Callable[[Sequence[Request]], Tensor]
+
+
+class Candidates(NamedTuple):
+    """How each branch may go on: log P(the word ends), and the most likely next pieces.
+
+    `end` has shape `[branches]`; `logprobs` and `ids` have shape `[branches, candidates]`.
+    """
+
+    end: Tensor
+    logprobs: Tensor
+    ids: Tensor
 
 
 class Hypothesis(NamedTuple):
@@ -89,8 +103,9 @@ class WordSearch:
 
     prefix: Ids
     open: list[Hypothesis] = field(default_factory=lambda: [Hypothesis(0.0)])
-    score: float = -np.inf
     word: str = ""
+    # The best word's negative score, number of pieces, and pieces: the lowest rank is the best.
+    rank: tuple[float, int, tuple[int, ...]] = (np.inf, 0, ())
 
     def request(self) -> Request:
         """Return the request for the next token of every open hypothesis.
@@ -105,10 +120,12 @@ class WordSearch:
     ) -> None:
         """End each open hypothesis here; keep the best word that is not banned."""
         for hypothesis, logprob in zip(self.open, end_logprobs, strict=True):
-            if hypothesis.logprob + logprob > self.score:
-                word = vocabulary.word(hypothesis.pieces)
+            pieces = hypothesis.pieces
+            rank = (-(hypothesis.logprob + logprob), len(pieces), pieces)
+            if rank < self.rank:
+                word = vocabulary.word(pieces)
                 if word and word.lower() not in banned:
-                    self.score = hypothesis.logprob + logprob
+                    self.rank = rank
                     self.word = word
 
     def extend(
@@ -120,18 +137,19 @@ class WordSearch:
     ) -> None:
         """Extend each open hypothesis by one piece; keep the `width` most likely.
 
-        Log-probabilities only decrease with length, so a hypothesis that is already below the best
-        word can never win and is dropped.
+        Log-probabilities never increase with length, so a hypothesis that is no likelier than the
+        best word can never win and is dropped.
         """
+        score = -self.rank[0]
         longer = []
         for hypothesis, row, ids in zip(self.open, logprobs, pieces, strict=True):
             if len(hypothesis.pieces) >= depth:
                 continue
             for logprob, piece in zip(row, ids, strict=True):
                 total = hypothesis.logprob + logprob
-                if total > self.score:
+                if total > score:
                     longer.append(Hypothesis(total, (*hypothesis.pieces, piece)))
-        self.open = sorted(longer, key=lambda hypothesis: -hypothesis.logprob)[:width]
+        self.open = sorted(longer, key=lambda h: (-h.logprob, h.pieces))[:width]
 
 
 def best_words(
@@ -146,25 +164,44 @@ def best_words(
 
     `banned` words are lower-cased. The beam holds `width` hypotheses of at most `depth` pieces;
     the search is exact if the beam holds all of them. Returns "" for a prefix that no word can
-    follow.
+    follow. Raises MemoryError(request) for a hypothesis that does not fit into memory.
     """
     searches = [WordSearch(prefix) for prefix in prefixes]
-    first = True
-    while active := [search for search in searches if search.open]:
-        # One call for all prefixes: row i of the result belongs to the i-th open hypothesis.
-        logprobs = next_token_logprobs([search.request() for search in active])
-        sizes = [len(search.open) for search in active]
-        allowed = vocabulary.starts if first else vocabulary.continues
-        # No hypothesis needs more than `width` candidates: the beam keeps `width` in total.
-        top = logprobs.masked_fill(~allowed, -torch.inf).topk(min(width, logprobs.shape[1]), dim=1)
+    allowed = vocabulary.starts
+
+    def candidates(batch: Sequence[Request]) -> Candidates:
+        logprobs = next_token_logprobs(batch)
         # P(the word ends) sums over all pieces that end a word.
         end = logprobs.masked_fill(~vocabulary.ends, -torch.inf).logsumexp(1)
-        rows = zip(
-            active, end.split(sizes), top.values.split(sizes), top.indices.split(sizes), strict=True
-        )
-        for search, end_logprobs, values, ids in rows:
-            if not first:
-                search.finish(end_logprobs.tolist(), vocabulary, banned)
+        # No hypothesis needs more than `width` candidates: the beam keeps `width` in total.
+        return Candidates(end, *_highest(logprobs.masked_fill(~allowed, -torch.inf), width))
+
+    while active := [search for search in searches if search.open]:
+        # One call for all prefixes: row i of the result belongs to the i-th open hypothesis.
+        rows = in_halves(candidates, [search.request() for search in active], _join)
+        sizes = [len(search.open) for search in active]
+        parts = zip(active, *(column.split(sizes) for column in rows), strict=True)
+        for search, end_logprobs, values, ids in parts:
+            search.finish(end_logprobs.tolist(), vocabulary, banned)
             search.extend(values.tolist(), ids.tolist(), width, depth)
-        first = False
+        allowed = vocabulary.continues
     return [search.word for search in searches]
+
+
+def _highest(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the `count` highest values of each row, and their ids; of equal values the lowest ids.
+
+    torch.topk chooses arbitrarily among values equal to the last one that it returns.
+    """
+    size = rows.shape[1]
+    if count >= size:
+        return rows, torch.arange(size, device=rows.device).expand_as(rows)
+    values, ids = rows.topk(count + 1, dim=1)
+    is_cut = (values[:, count - 1] == values[:, count]) & values[:, count].isfinite()
+    cut = is_cut.nonzero()[:, 0]
+    ids[cut, :count] = rows[cut].sort(dim=1, descending=True, stable=True).indices[:, :count]
+    return values[:, :count], ids[:, :count]
+
+
+def _join(parts: Sequence[Candidates]) -> Candidates:
+    return Candidates(*(torch.cat(column) for column in zip(*parts, strict=True)))

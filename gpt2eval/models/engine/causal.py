@@ -15,8 +15,9 @@ from gpt2eval.models.engine import onednn
 from gpt2eval.models.engine.best_word import Vocabulary, best_words
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
-from gpt2eval.models.engine.probe import spread_ids, tolerance
+from gpt2eval.models.engine.probe import Probe, spread_ids, tolerance
 from gpt2eval.models.engine.scores import ROWS
+from gpt2eval.models.engine.structure import selects_positions
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
 from gpt2eval.types import Encoding, Ids, ModelIdentity, Request, TokenScores
@@ -27,7 +28,6 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float64": torch.float64,
 }
-UNBOUNDED = 1 << 20  # the context of a model whose config sets no limit
 
 
 class CausalModel:
@@ -41,6 +41,7 @@ class CausalModel:
         engine: PackedEngine | PaddedEngine,
         tokenizer: LoadedTokenizer,
         identity: ModelIdentity,
+        context: int,
     ) -> None:
         self._engine = engine
         self._tokens = tokenizer.tokens
@@ -49,7 +50,7 @@ class CausalModel:
         self._specials = tokenizer.specials
         self._identity = identity
         self._config = engine.model.config.get_text_config()
-        self.context: int = getattr(self._config, "max_position_embeddings", None) or UNBOUNDED
+        self.context = context
 
     def encode(self, text: str) -> Encoding:
         """Encode a text; special tokens in it are read as text.
@@ -61,6 +62,10 @@ class CausalModel:
     def encode_specials(self, text: str) -> Encoding:
         """Encode a text; `<unk>` and other special tokens in it are read as those tokens."""
         return self._checked(self._tokens.encode(text, specials=True))
+
+    def token_name(self, token: int) -> str:
+        """Return how the tokenizer's vocabulary writes a token, such as `<bos>`, or ""."""
+        return self._tokens.name(token)
 
     def identity(self) -> ModelIdentity:
         return self._identity
@@ -93,7 +98,7 @@ class BestWordModel(CausalModel):
         # Each prefix has up to `width` hypotheses; together they fill one vocabulary projection.
         at_once = max(1, ROWS.get(self._engine.model.device.type, 64) // width)
         # Leave `depth` positions of the context for the word itself.
-        cut = [prefix[-max(1, self.context - depth) :] for prefix in prefixes]
+        cut = [self._cut(prefix, max(1, self.context - depth)) for prefix in prefixes]
         words: list[str] = []
         for start in range(0, len(cut), at_once):
             words += best_words(
@@ -105,6 +110,13 @@ class BestWordModel(CausalModel):
                 depth,
             )
         return words
+
+    def _cut(self, prefix: Ids, length: int) -> Ids:
+        """Return the last tokens of a prefix, after the start token that the tokenizer adds."""
+        last = prefix[-length:]
+        if self.added is not None and prefix[0] == self.added:
+            last = np.concatenate([prefix[:1], last[1:]])
+        return last
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
@@ -131,10 +143,14 @@ def assemble(
     engine does not reproduce the model's scores.
     """
     model.eval()
-    padded = PaddedEngine(model)
-    _check_causal(identity["name"], padded)
-    plain = options.attn not in (None, "packed")
-    engine = padded if plain else PackedEngine.if_equivalent(model, padded, live=live) or padded
+    probe = _probe(identity["name"], model)
+    alone = selects_positions(model.config) or not probe.rows.neutral
+    padded = PaddedEngine(model, alone=alone)
+    _check_causal(identity["name"], padded, probe)
+    packed = None
+    if not alone and options.attn in (None, "packed"):
+        packed = PackedEngine.if_equivalent(model, padded, live=live, probe=probe)
+    engine = packed or padded
     if options.attn == "packed" and engine is padded:
         raise UsageError(
             f"model {identity['name']}: its architecture does not support packed rows; "
@@ -143,7 +159,7 @@ def assemble(
     stated = {**_config_identity(model), **identity, **onednn.identity_fields(engine.model)}
     stated |= {"tokenizer": tokenizer.fingerprint, "attn": engine.name}
     kind = BestWordModel if tokenizer.tokens.pieces else CausalModel
-    return kind(engine, tokenizer, ModelIdentity(**stated))
+    return kind(engine, tokenizer, ModelIdentity(**stated), probe.context)
 
 
 def dtype_of(options: LoadOptions) -> torch.dtype:
@@ -165,10 +181,21 @@ def _config_identity(model: Any) -> dict[str, str]:
     }
 
 
-def _check_causal(name: str, padded: PaddedEngine) -> None:
+def _probe(name: str, model: Any) -> Probe:
+    """Return a probe of a model. Raises UsageError if it does not run on a single token."""
+    probe = Probe(model)
+    if probe.context < 1:
+        raise UsageError(
+            f"model {name}: fails on a single token: {probe.failure}; "
+            "expected a causal language model"
+        )
+    return probe
+
+
+def _check_causal(name: str, padded: PaddedEngine, probe: Probe) -> None:
     """Raise UsageError if later tokens change earlier predictions, as in masked language models."""
     size = padded.model.config.get_text_config().vocab_size
-    ids = spread_ids(13, size)
+    ids = spread_ids(min(13, probe.context + 1), size)
     changed = np.concatenate([ids[:6], (ids[6:] + 1) % size])
     # The first five targets, tokens 1 to 5, precede every change.
     original = padded.score([Request(ids[:1], (ids[1:],))]).logprobs[:5]
@@ -177,7 +204,8 @@ def _check_causal(name: str, padded: PaddedEngine) -> None:
         raise UsageError(
             f"model {name}: its log-probabilities are not finite; expected finite weights"
         )
-    if not np.allclose(original, after_change, atol=tolerance(padded.model.dtype), rtol=0):
+    agree = np.allclose(original, after_change, atol=tolerance(padded.model.dtype), rtol=0)
+    if not agree or not probe.rows.causal:
         raise UsageError(
             f"model {name}: its output depends on later tokens; expected a causal language model"
         )

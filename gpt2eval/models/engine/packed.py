@@ -15,16 +15,17 @@ from torch import Tensor, nn
 from gpt2eval.models.engine import onednn
 from gpt2eval.models.engine.layout import NAME, Layout, lay_out
 from gpt2eval.models.engine.padded import PaddedEngine
-from gpt2eval.models.engine.probe import HALF, spread_ids, tolerance
+from gpt2eval.models.engine.probe import HALF, Probe, spread_ids, states_agree, tolerance
 from gpt2eval.models.engine.scores import (
     ROWS,
     collect,
     concatenate,
-    depends_on_length,
     halving,
     score_targets,
 )
+from gpt2eval.models.engine.structure import plain_structure
 from gpt2eval.models.engine.thread_invariant import make_activations_invariant
+from gpt2eval.models.engine.trace import Trace
 from gpt2eval.types import Request, TokenScores
 
 
@@ -33,41 +34,44 @@ class PackedEngine:
 
     name = "packed"
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, evidence: Trace) -> None:
         self.model = model
         model.set_attn_implementation(NAME)
-        self._decoder = model.base_model
-        self._last_mlp = LastMlpAtScoredPositions.install(self._decoder)
+        self._decoder = evidence.decoder
+        self._last_mlp = LastMlpAtScoredPositions.install(self._decoder, evidence.last_block)
         self._head = _centred_head(model.get_output_embeddings())
 
     @classmethod
     def if_equivalent(
-        cls, model: Any, padded: PaddedEngine, *, live: bool = False
+        cls,
+        model: Any,
+        padded: PaddedEngine,
+        *,
+        live: bool = False,
+        probe: Probe | None = None,
     ) -> "PackedEngine | None":
-        """Return the packed engine of a model, or None if its scores differ from the padded ones.
+        """Return the packed engine of a model, or None if nothing proves that it fits.
 
-        Scoring a short probe reveals most obstacles: capped logits, positions that are not passed
-        as ids, recurrent states instead of attention. A sliding attention window is longer than
-        the probe, so the config decides. The weights of a `live` model, one in training, are not
-        rearranged, because that would copy them.
+        A model must show by its structure that `attend` computes its attention (see `trace.py`).
+        Then its first layers must compute the same states in float32 from a packed row as from
+        each part alone, at lengths beyond every threshold in its config. Finally a short text must
+        get the same scores from the complete model. The weights of a `live` model, one in
+        training, are not rearranged, because that would copy them.
         """
-        config = model.config.get_text_config()
-        if (
-            getattr(config, "sliding_window", None)
-            or depends_on_length(config)
-            or model.get_output_embeddings() is None
-        ):
+        probe = probe or Probe(model)
+        evidence = plain_structure(model, probe)
+        if evidence is None or not _packs(probe):
             return None
         original_attention = padded.model.config._attn_implementation
-        probe = _probe(config.vocab_size)
-        expected = concatenate([padded.score([request]) for request in probe])
+        requests = _requests(model.config.get_text_config().vocab_size)
+        expected = concatenate([padded.score([request]) for request in requests])
         if not live:
             onednn.replace_layers(model)
         make_activations_invariant(model)
         atol = tolerance(model.dtype)
         try:
-            engine = cls(model)
-            if np.allclose(engine.score(probe).logprobs, expected.logprobs, atol=atol, rtol=0):
+            engine = cls(model, evidence)
+            if np.allclose(engine.score(requests).logprobs, expected.logprobs, atol=atol, rtol=0):
                 return engine
         except (TypeError, ValueError, AttributeError, RuntimeError, KeyError, IndexError):
             pass
@@ -106,12 +110,7 @@ class PackedEngine:
         """Return the decoder's last states `[tokens, width]`; only those in `read` are valid."""
         if self._last_mlp is not None:
             self._last_mlp.positions = torch.unique(read)
-        return self._decoder(
-            input_ids=layout.ids[None],
-            position_ids=layout.positions[None],
-            layout=layout,
-            use_cache=False,
-        ).last_hidden_state[0]
+        return run_decoder(self._decoder, layout)
 
 
 class LastMlpAtScoredPositions(nn.Module):
@@ -131,13 +130,12 @@ class LastMlpAtScoredPositions(nn.Module):
         return out
 
     @classmethod
-    def install(cls, decoder: nn.Module) -> "LastMlpAtScoredPositions | None":
-        """Wrap the last module named `mlp`. Returns None if there is no such module."""
-        names = [name for name, _ in decoder.named_modules() if name.endswith(".mlp")]
-        if not names:
+    def install(cls, decoder: nn.Module, name: str) -> "LastMlpAtScoredPositions | None":
+        """Wrap the block of that name. Returns None for no name."""
+        if not name:
             return None
-        wrapper = cls(decoder.get_submodule(names[-1]))
-        decoder.set_submodule(names[-1], wrapper)
+        wrapper = cls(decoder.get_submodule(name))
+        decoder.set_submodule(name, wrapper)
         return wrapper
 
     @classmethod
@@ -174,7 +172,47 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
     return layer
 
 
-def _probe(vocabulary: int) -> list[Request]:
+def _packs(probe: Probe) -> bool:
+    """Return whether a probe computes the same states from a packed row as from each part alone.
+
+    The row holds a short text and a fork, whose branches are the rest of the whole text and a
+    beginning of it.
+    """
+    text, part = probe.text, probe.part
+    branch = text[part:]
+    target = text[:1]
+    run = Request(text[:1], (np.append(text[1:part], target),))
+    fork = Request(text[:part], (np.append(branch, target), np.append(branch[:9], target)))
+    layout = lay_out([run, fork], probe.model.device)
+    decoder = probe.decoder
+    original = decoder.config._attn_implementation
+    try:
+        decoder.set_attn_implementation(NAME)
+        with torch.inference_mode():
+            states = run_decoder(decoder, layout)
+    except (TypeError, ValueError, AttributeError, RuntimeError, KeyError, IndexError):
+        return False
+    finally:
+        decoder.set_attn_implementation(original)
+    whole = part + len(text)
+    return (
+        states_agree(states[:part], probe.part_states)
+        and states_agree(states[part:whole], probe.states)
+        and states_agree(states[whole:], probe.states[part : part + 9])
+    )
+
+
+def run_decoder(decoder: Any, layout: Layout) -> Tensor:
+    """Return a decoder's last states `[tokens, width]` over a layout."""
+    return decoder(
+        input_ids=layout.ids[None],
+        position_ids=layout.positions[None],
+        layout=layout,
+        use_cache=False,
+    ).last_hidden_state[0]
+
+
+def _requests(vocabulary: int) -> list[Request]:
     """Return a fork, a single token and two runs, with ids spread over the vocabulary."""
     ids = spread_ids(63, vocabulary)
     fork = Request(ids[:9], (ids[9:14], ids[14:15], ids[15:18]))

@@ -25,13 +25,17 @@ SEQUENCES = 8  # rows per forward pass
 
 
 class PaddedEngine:
-    """Scores one row per branch; a causal model's earlier positions do not see the padding."""
+    """Scores one row per branch; a causal model's earlier positions do not see the padding.
 
-    def __init__(self, model: Any) -> None:
+    Where rows do affect each other, `alone` scores one at a time, without padding.
+    """
+
+    def __init__(self, model: Any, *, alone: bool = False) -> None:
         self.model = model
-        self.name = str(model.config._attn_implementation)
+        alone = alone or depends_on_length(model.config.get_text_config())
+        self.name = str(model.config._attn_implementation) + ("+single" if alone else "")
         self._takes_positions = "logits_to_keep" in signature(model.forward).parameters
-        self._at_once = 1 if depends_on_length(model.config.get_text_config()) else SEQUENCES
+        self._at_once = 1 if alone else SEQUENCES
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         """Score a batch, `SEQUENCES` rows per forward pass, or fewer where memory runs out."""

@@ -1,7 +1,7 @@
 """Convert logits to log-probabilities, and halve a batch that does not fit into memory."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,28 +12,61 @@ from gpt2eval.types import Request, TokenScores
 # Rows of the vocabulary projection computed at once. On a CPU more rows than the heap caches
 # would cost page faults.
 ROWS = {"cpu": 64, "cuda": 4096}
+# How allocators other than torch's CUDA one say that memory ran out, in a plain RuntimeError.
+OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+Result = TypeVar("Result")
+
+
+class TargetScores(NamedTuple):
+    """The scores of targets, each `[tokens]`; see `types.TokenScores`."""
+
+    logprobs: Tensor
+    is_greedy: Tensor
+    is_tied: Tensor
 
 
 def halving(
     score: Callable[[Sequence[Request]], TokenScores], batch: Sequence[Request]
 ) -> TokenScores:
-    """Score a batch; if it does not fit into memory, score its halves, recursively.
+    """Score a batch; see `in_halves`."""
+    return in_halves(score, batch, concatenate)
 
-    Raises MemoryError(request) if a single request does not fit.
+
+def in_halves(
+    compute: Callable[[Sequence[Request]], Result],
+    batch: Sequence[Request],
+    join: Callable[[Sequence[Result]], Result],
+) -> Result:
+    """Compute a batch; if it does not fit into memory, compute its halves, recursively.
+
+    A single request is halved by its branches. Raises MemoryError(request) if a single branch does
+    not fit.
     """
     try:
-        return score(batch)
+        return compute(batch)
+    except MemoryError as error:
+        if error.args and isinstance(error.args[0], Request):
+            raise
     except RuntimeError as error:
-        # A CPU allocator raises a plain RuntimeError, which only its message identifies.
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+        is_known = any(text in str(error) for text in OUT_OF_MEMORY)
+        if not isinstance(error, torch.OutOfMemoryError) and not is_known:
             raise
     # Outside the handler: its traceback would keep the batch's tensors alive.
-    if len(batch) == 1:
-        raise MemoryError(batch[0])
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    middle = len(batch) // 2
-    return concatenate([halving(score, batch[:middle]), halving(score, batch[middle:])])
+    return join([in_halves(compute, half, join) for half in _halves(batch)])
+
+
+def _halves(batch: Sequence[Request]) -> tuple[Sequence[Request], Sequence[Request]]:
+    """Split a batch, or the branches of its only request; raise MemoryError for a single branch."""
+    if len(batch) > 1:
+        middle = len(batch) // 2
+        return batch[:middle], batch[middle:]
+    prefix, branches = batch[0]
+    if len(branches) == 1:
+        raise MemoryError(batch[0])
+    middle = len(branches) // 2
+    return [Request(prefix, branches[:middle])], [Request(prefix, branches[middle:])]
 
 
 def depends_on_length(config: Any) -> bool:
@@ -45,34 +78,46 @@ def depends_on_length(config: Any) -> bool:
     return any(kind in str(rope) for kind in ("'longrope'", "'dynamic'"))
 
 
-def score_targets(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the log-probability of each target, and whether it has the highest logit.
+def score_targets(logits: Tensor, targets: Tensor) -> TargetScores:
+    """Return each target's log-probability, whether it is the argmax, and whether that is tied.
 
     log p(t) = z_t - max(z) - log sum exp(z - max(z)), in float32 or better.
 
-    `logits` has shape `[tokens, vocabulary]` and is overwritten; `targets` and both results have
-    shape `[tokens]`.
+    A target is greedy if it is the lowest id with the highest logit. Logits are compared with the
+    precision in which the model computes them, because widening them to float32 is exact. All ids
+    of the model compete, also those that its tokenizer does not use.
+
+    `logits` has shape `[tokens, vocabulary]` and is overwritten; `targets` has shape `[tokens]`.
     """
     if len(logits) == 1:
         # torch splits the sum over a single row among threads, which changes its last bits.
-        logprobs, is_greedy = score_targets(logits.repeat(2, 1), targets.repeat(2))
-        return logprobs[:1], is_greedy[:1]
+        logprobs, *flags = score_targets(logits.repeat(2, 1), targets.repeat(2))
+        return TargetScores(logprobs[:1], flags[0][:1], flags[1][:1])
     wide = logits.float() if logits.dtype != torch.float64 else logits
     index = targets.to(logits.device)
     chosen = wide.gather(1, index[:, None])[:, 0]
     highest = wide.amax(1)
-    logprobs = chosen - highest - wide.sub_(highest[:, None]).exp_().sum(1).log()
-    return logprobs, chosen >= highest
+    below = wide.sub_(highest[:, None])  # 0 for the highest logits and for no others
+    is_greedy = chosen >= highest
+    is_tied = torch.zeros_like(is_greedy)
+    tokens, vocabulary = below.shape
+    # Counting over the whole block is several times faster than per row, and most blocks of
+    # float32 logits hold no tie.
+    if int(below.count_nonzero()) < tokens * (vocabulary - 1):
+        is_tied = below.count_nonzero(1) < vocabulary - 1
+        rows = is_tied.nonzero()[:, 0]
+        is_greedy[rows] = below[rows].argmax(1) == index[rows]  # the first of equal values
+    logprobs = chosen - highest - below.exp_().sum(1).log()
+    return TargetScores(logprobs, is_greedy, is_tied)
 
 
-def collect(scores: Sequence[tuple[Tensor, Tensor]]) -> TokenScores:
+def collect(scores: Sequence[TargetScores]) -> TokenScores:
     """Join the scores of a batch's parts with one transfer from their device."""
-    logprobs, is_greedy = zip(*scores, strict=True)
-    return TokenScores(torch.cat(logprobs).cpu().numpy(), torch.cat(is_greedy).cpu().numpy())
+    columns = (torch.cat(column).cpu().numpy() for column in zip(*scores, strict=True))
+    logprobs, is_greedy, is_tied = columns
+    return TokenScores(logprobs, is_greedy, is_tied=is_tied)
 
 
 def concatenate(scores: Sequence[TokenScores]) -> TokenScores:
     """Join the scores of several batches, in order."""
-    return TokenScores(
-        np.concatenate([s.logprobs for s in scores]), np.concatenate([s.is_greedy for s in scores])
-    )
+    return TokenScores(*(np.concatenate(column) for column in zip(*scores, strict=True)))

@@ -34,14 +34,15 @@ def aligned_count(count: int, threads: int) -> int:
     Returns `count` itself if a single thread processes all elements.
     """
     threads = min(threads, -(-count // GRAIN))
-    while threads > 1:
+    if threads <= 1:
+        return count
+    while True:
         main = count // (VECTORS * threads) * VECTORS * threads
         # The shorter part may start fewer threads; then align it to that number instead.
         started = min(threads, -(-main // GRAIN))
-        if started == threads:
+        if started == threads or not main:
             return main
         threads = started
-    return count
 
 
 def make_activations_invariant(model: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """Answers of `/v1/completions`, validated field by field."""
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gpt2eval.errors import UsageError, quoted
@@ -8,16 +9,27 @@ from gpt2eval.errors import UsageError, quoted
 SLACK = 1e-3  # nats by which a top log-probability may miss the token's own
 
 
-class Generated(NamedTuple):
-    """A generated token: its text, its log-probability, and the highest log-probability."""
+class TokenAnswer(NamedTuple):
+    """A token: its text, its log-probability, and those of the server's most likely tokens."""
 
     text: str
     logprob: float
-    highest: float
+    top: Mapping[str, float]
+
+    @property
+    def highest(self) -> float:
+        return max(self.top.values())
+
+
+class Choice(NamedTuple):
+    """Whether a token is the greedy one, and whether several tokens are the most likely."""
+
+    is_greedy: bool
+    is_tied: bool
 
 
 class Echo(NamedTuple):
-    """A prompt's tokens, their log-probabilities, and the highest log-probability at each.
+    """A prompt's tokens, their log-probabilities, and the most likely tokens at each place.
 
     The first token has None. `hidden` means that the server does not show the first token.
     `generated` is the token after the prompt.
@@ -25,9 +37,18 @@ class Echo(NamedTuple):
 
     tokens: list[str]
     logprobs: list[float | None]
-    highest: list[float | None]
+    tops: Sequence[Mapping[str, float] | None]
     hidden: bool
-    generated: Generated | None
+    generated: TokenAnswer | None
+
+    def at(self, index: int) -> TokenAnswer | None:
+        """Return the answer for the prompt's token `index`, or None if the server gives none."""
+        place = index - self.hidden
+        logprob = self.logprobs[place] if place >= 0 else None
+        top = self.tops[place] if place >= 0 else None
+        if logprob is None or top is None:
+            return None
+        return TokenAnswer(self.tokens[place], logprob, top)
 
     def without_start(self) -> "Echo":
         """Return the echo without a start token that the server added and may show."""
@@ -35,7 +56,7 @@ class Echo(NamedTuple):
         return self._replace(
             tokens=self.tokens[first:],
             logprobs=self.logprobs[first:],
-            highest=self.highest[first:],
+            tops=self.tops[first:],
             hidden=False,
         )
 
@@ -61,7 +82,7 @@ def parse_lists(answer: Any, url: str) -> Echo:
         if not all(isinstance(values, list) for values in (tokens, logprobs, tops)):
             raise TypeError
         lengths = {len(tokens), len(logprobs), len(tops)}
-        highest = [max(map(float, top.values())) if top else None for top in tops]
+        tops = [{str(k): float(v) for k, v in top.items()} if top else None for top in tops]
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
         problem = str(error) if isinstance(error, KeyError) else "usable logprobs"
         raise UsageError(
@@ -79,7 +100,7 @@ def parse_lists(answer: Any, url: str) -> Echo:
                 f"{url}: the log-probability of token {index} ({quoted(tokens[index])}) is "
                 f"{quoted(value)[1:-1]}; expected a number of 0 or less"
             )
-    return Echo([str(token) for token in tokens], logprobs, highest, hidden=False, generated=None)
+    return Echo([str(token) for token in tokens], logprobs, tops, hidden=False, generated=None)
 
 
 def _is_logprob(value: Any) -> bool:
@@ -110,10 +131,23 @@ def parse_echo(answer: Any, count: int, url: str) -> Echo:
                 f"{url}: no log-probability of token {index} ({quoted(lists.tokens[index])}); "
                 "expected one for each token after the first"
             )
-    generated = None
-    if generated_tokens:
-        logprob = lists.logprobs[shown]
-        highest = lists.highest[shown]
-        if logprob is not None and highest is not None:
-            generated = Generated(lists.tokens[shown], logprob, highest)
-    return Echo(lists.tokens[:shown], logprobs, lists.highest[:shown], shown < count, generated)
+    generated = lists.at(shown) if generated_tokens else None
+    return Echo(lists.tokens[:shown], logprobs, lists.tops[:shown], shown < count, generated)
+
+
+def choice(answer: TokenAnswer, token: int, id_of: Callable[[str], int | None]) -> Choice:
+    """Return whether a token is greedy: the most likely one, and the lowest id among its equals.
+
+    `id_of` returns the id of a text, or None if it is unknown. An equal token of unknown id counts
+    as lower, so that a tie is never taken for a hit.
+    """
+    best = [text for text, logprob in answer.top.items() if logprob == answer.highest]
+    own = [text for text in best if text == answer.text]
+    if answer.text not in answer.top:
+        # Some servers write a token in two ways, with and without its blank.
+        own = [text for text in best if text.strip() == answer.text.strip()]
+    rivals = [text for text in best if text not in own]
+    is_best = answer.logprob >= answer.highest - (SLACK if own else 0)
+    ids = [id_of(text) for text in rivals]
+    is_first = all(id_ is not None and token < id_ for id_ in ids)
+    return Choice(is_greedy=is_best and is_first, is_tied=len(rivals) + is_best > 1)

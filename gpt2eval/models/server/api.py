@@ -15,7 +15,7 @@ from gpt2eval.errors import UsageError, one_line, quoted
 from gpt2eval.http import hub_access
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.server.address import read_address, read_api_key
-from gpt2eval.models.server.answer import SLACK, Echo
+from gpt2eval.models.server.answer import Echo, TokenAnswer, choice
 from gpt2eval.models.server.client import Server
 from gpt2eval.models.server.probe import (
     TOLERANCE,
@@ -46,9 +46,7 @@ class ApiModel:
         self.added = tokenizer.added
         self.dialect = find_dialect(server, tokenizer)
         if self.dialect.adds_start:
-            # the server adds the start token before every prompt
-            self.start = None
-            self.added = None
+            self.added = self.start
         self._misplaces_echo = False
         sample = score_sample(self)
         self._misplaces_echo = misplaces_echo(self)
@@ -66,6 +64,10 @@ class ApiModel:
     def encode(self, text: str) -> Encoding:
         return self._tokens.encode(text)
 
+    def token_name(self, token: int) -> str:
+        """Return how the tokenizer's vocabulary writes a token, such as `<bos>`, or ""."""
+        return self._tokens.name(token)
+
     def identity(self) -> ModelIdentity:
         return self._identity
 
@@ -78,10 +80,7 @@ class ApiModel:
         rows = [(prefix, branch) for prefix, branches in batch for branch in branches]
         with ThreadPoolExecutor(CONCURRENT_PROMPTS) as pool:
             scores = list(pool.map(lambda row: self.score_branch(*row), rows))
-        return TokenScores(
-            np.concatenate([part.logprobs for part in scores]),
-            np.concatenate([part.is_greedy for part in scores]),
-        )
+        return TokenScores(*(np.concatenate(column) for column in zip(*scores, strict=True)))
 
     def score_branch(self, prefix: Ids, branch: Ids) -> TokenScores:
         """Score a branch after its prefix by one echo."""
@@ -89,33 +88,43 @@ class ApiModel:
         if self._misplaces_echo and ids[0] != self.start:
             return self.score_one_by_one(ids, len(prefix))
         echo = self.echo(ids)
-        missing = [None] * echo.hidden
-        pairs = list(zip(missing + echo.logprobs, missing + echo.highest, strict=True))
-        logprobs: list[float] = []
-        is_greedy: list[bool] = []
-        for index in range(len(prefix), len(ids)):
-            logprob, highest = pairs[index]
-            if logprob is None or highest is None:
-                logprob, highest = self._score_next(ids[:index], int(ids[index]))
-            logprobs.append(logprob)
-            is_greedy.append(logprob >= highest - SLACK)
-        return TokenScores(np.array(logprobs, np.float32), np.array(is_greedy, np.bool_))
+        answers = [
+            echo.at(index) or self._score_next(ids[:index], int(ids[index]))
+            for index in range(len(prefix), len(ids))
+        ]
+        return self._token_scores(answers, branch)
 
     def score_one_by_one(self, ids: Ids, first: int) -> TokenScores:
         """Score the tokens from index `first` on by making the server generate each of them."""
-        pairs = [self._score_next(ids[:index], int(ids[index])) for index in range(first, len(ids))]
+        answers = [self._score_next(ids[:i], int(ids[i])) for i in range(first, len(ids))]
+        return self._token_scores(answers, ids[first:])
+
+    def _token_scores(self, answers: Sequence[TokenAnswer], ids: Ids) -> TokenScores:
+        choices = [
+            choice(answer, token, self._id_of)
+            for answer, token in zip(answers, ids.tolist(), strict=True)
+        ]
         return TokenScores(
-            np.array([logprob for logprob, _ in pairs], np.float32),
-            np.array([logprob >= highest - SLACK for logprob, highest in pairs], np.bool_),
+            np.array([answer.logprob for answer in answers], np.float32),
+            np.array([is_greedy for is_greedy, _ in choices], np.bool_),
+            is_tied=np.array([is_tied for _, is_tied in choices], np.bool_),
         )
 
-    def _score_next(self, prefix: Ids, token: int) -> tuple[float, float]:
-        """Return the log-probability of a token after others, and the highest log-probability."""
+    def _id_of(self, text: str) -> int | None:
+        """Return the lowest id that the server would write as a text, or None if there is none."""
+        if text.startswith("token_id:"):
+            return int(text.removeprefix("token_id:"))
+        raw = text.encode("utf-8", "surrogateescape")
+        pieces = self._tokens.pieces or {}
+        return min((id_ for id_, piece in pieces.items() if piece == raw), default=None)
+
+    def _score_next(self, prefix: Ids, token: int) -> TokenAnswer:
+        """Return the server's answer for a token after others."""
         generated = self.server.force_next(
-            self.prompt(prefix), len(prefix) + self.dialect.adds_start, token
+            self.prompt(prefix), len(prefix) + self._adds_to(prefix), token
         )
         self._check_token(generated.text, token, len(prefix))
-        return generated.logprob, generated.highest
+        return generated
 
     def echo(self, ids: Ids) -> Echo:
         """Return the server's log-probabilities of a prompt.
@@ -124,11 +133,11 @@ class ApiModel:
             MisplacedError: If the log-probabilities belong to other tokens.
             UsageError: If the server read other tokens.
         """
-        echo = self.server.echo(self.prompt(ids), len(ids) + self.dialect.adds_start)
+        echo = self.server.echo(self.prompt(ids), len(ids) + self._adds_to(ids))
         url = self.server.url
-        if self.dialect.adds_start:
+        if self._adds_to(ids):
             echo = echo.without_start()
-        elif echo.hidden and ids[0] != self.start:
+        elif echo.hidden and int(ids[0]) != self.start:
             raise MisplacedError(
                 f"{url}: a prompt of {len(ids)} tokens came back as {len(ids) - 1}, and a "
                 "generated one; expected the same tokens"
@@ -165,7 +174,17 @@ class ApiModel:
         Raises:
             UsageError: If the server takes only text and the tokens are not complete text.
         """
+        if self.dialect.adds_start and ids[0] == self.start:
+            ids = ids[1:]  # the server puts it there
         return render_prompt(ids, self.dialect, self._tokens.pieces, self.start, self.server.url)
+
+    def _adds_to(self, ids: Ids) -> bool:
+        """Return whether the server reads these tokens with a start token that they lack.
+
+        A server that takes only text may put its start token before every prompt. Tokens without it
+        are then scored after it all the same, which `attn:server+bos` in the identity states.
+        """
+        return self.dialect.adds_start and int(ids[0]) != self.start
 
 
 def load(rest: str, options: LoadOptions) -> ApiModel:

@@ -17,7 +17,7 @@ from gpt2eval.http import TRANSIENT_STATUSES, TransientError, retry_after, retry
 from gpt2eval.models.server.address import Address
 from gpt2eval.models.server.answer import (
     Echo,
-    Generated,
+    TokenAnswer,
     parse_echo,
     parse_lists,
     usage_count,
@@ -39,6 +39,7 @@ from gpt2eval.models.server.transport import (
 from gpt2eval.notices import make_printable
 
 ATTEMPTS = 8
+TOPS = 2  # most likely tokens that the server lists, so that a tie shows
 BACKOFF = wait_random_exponential(multiplier=0.5, max=30)  # seconds
 LONGEST_WAIT = 60.0  # seconds
 OPTIONAL_SECONDS = 60.0  # until the answer at a path that a server may lack begins
@@ -72,17 +73,17 @@ class Server:
         Raises:
             UsageError: If the answer is invalid, or has a different number of tokens.
         """
-        body = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0, "prompt": prompt}
+        body = {"echo": True, "logprobs": TOPS, "max_tokens": 1, "temperature": 0, "prompt": prompt}
         return parse_echo(self._complete(body, attempts), count, self.url)
 
-    def force_next(self, prompt: str | Sequence[int], count: int, token: int) -> Generated:
+    def force_next(self, prompt: str | Sequence[int], count: int, token: int) -> TokenAnswer:
         """Make the server generate `token` after a prompt of `count` tokens, and return it.
 
         Raises:
             UsageError: If the answer is invalid, or the prompt has a different number of tokens.
         """
         body = {
-            "logprobs": 1,
+            "logprobs": TOPS,
             "max_tokens": 1,
             "temperature": 0,
             "prompt": prompt,
@@ -90,7 +91,8 @@ class Server:
         }
         answer = self._complete(body)
         lists = parse_lists(answer, self.url)
-        if len(lists.logprobs) != 1 or lists.logprobs[0] is None or lists.highest[0] is None:
+        scored = lists.at(0) if len(lists.logprobs) == 1 else None
+        if scored is None:
             raise UsageError(
                 f"{self.url}: {len(lists.tokens)} tokens for max_tokens 1; "
                 "expected one with its log-probability"
@@ -98,7 +100,7 @@ class Server:
         prompt_tokens = usage_count(answer, "prompt_tokens", count)
         if prompt_tokens != count:
             raise wrong_count(self.url, count, prompt_tokens)
-        return Generated(lists.tokens[0], lists.logprobs[0], lists.highest[0])
+        return scored
 
     def get(self, path: str) -> Any:
         """Return the JSON at an optional path, or None if the request fails."""

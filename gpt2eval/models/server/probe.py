@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from gpt2eval.errors import UsageError
-from gpt2eval.models.engine.causal import UNBOUNDED
+from gpt2eval.models.engine.context import UNBOUNDED
 from gpt2eval.models.server.answer import Echo
 from gpt2eval.models.server.client import Server
 from gpt2eval.models.server.transport import UnusableServerError
@@ -191,8 +191,9 @@ def context_length(scorer: Scorer) -> int:
     ids = np.resize(scorer.encode(SAMPLE).ids, LONG_PROMPT)
     if scorer.start is not None:
         ids[0] = scorer.start
+    more = scorer.dialect.adds_start and scorer.start is None
     try:
-        server.echo(scorer.prompt(ids), len(ids) + scorer.dialect.adds_start)
+        server.echo(scorer.prompt(ids), len(ids) + more)
     except UsageError as error:
         if match := CONTEXT_MESSAGE.search(str(error)):
             return int(next(filter(None, match.groups()))) - overhead

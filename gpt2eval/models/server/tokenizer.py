@@ -31,6 +31,10 @@ class RemoteTokens:
     def pieces(self) -> Mapping[int, bytes]:
         return self._pieces
 
+    def name(self, token: int) -> str:
+        """Return the text of a token, or "" if the server cannot show it."""
+        return (self._piece(token) or b"").decode("utf-8", "replace")
+
     def special(self, text: str) -> int | None:
         """Return the id of a special token, or None if the text is not a single token."""
         ids = self._ids(text)[len(self.added) :]

@@ -17,6 +17,10 @@ class Characters:
             id_: char.encode("utf-8", "surrogateescape") for char, id_ in vocabulary.items()
         }
 
+    def name(self, token: int) -> str:
+        """Return a token's character, or ""."""
+        return self.pieces.get(token, b"").decode("utf-8", "replace")
+
     def encode(self, text: str, *, specials: bool = False) -> Encoding:
         """Encode a text. Raises UsageError for a character outside the vocabulary."""
         if foreign := set(text) - self._ids.keys():

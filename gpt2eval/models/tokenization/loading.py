@@ -30,12 +30,17 @@ PLACES = "auto, file, a folder, a tokenizer.json, a GGUF file or a Hub id"
 
 
 class Encoder(Protocol):
-    """Text to tokens. `pieces` are the bytes of each token, or None if they are not known."""
+    """Text to tokens. `pieces` are the bytes of each token, or None if they are not known.
+
+    `name` returns how the vocabulary writes a token, or "" if it has no such token.
+    """
 
     @property
     def pieces(self) -> Mapping[int, bytes] | None: ...
 
     def encode(self, text: str, *, specials: bool = False) -> Encoding: ...
+
+    def name(self, token: int) -> str: ...
 
 
 class LoadedTokenizer(NamedTuple):
@@ -96,7 +101,9 @@ def from_object(tokenizer: Any) -> LoadedTokenizer:
     loaded = from_backend(tokenizers.Tokenizer.from_str(backend.to_str()))
     if backend is tokenizer:
         return loaded
-    return loaded._replace(start=_start(tokenizer), specials=sorted(tokenizer.all_special_ids))
+    return loaded._replace(
+        start=_start(tokenizer, loaded.added), specials=sorted(tokenizer.all_special_ids)
+    )
 
 
 def from_vocabulary_and_merges(vocabulary: Path, merges: Path) -> LoadedTokenizer:
@@ -165,10 +172,11 @@ def _from_transformers(
         digits = fingerprint(backend)
     else:
         backend, digits = choose(place, backend, choice, revision)
+    added = _added_token(backend)
     return LoadedTokenizer(
         TiledEncoder(backend),
-        _start(tokenizer),
-        _added_token(backend),
+        _start(tokenizer, added),
+        added,
         sorted(tokenizer.all_special_ids),
         digits,
     )
@@ -203,11 +211,10 @@ def vocabulary_and_merges(folder: Path) -> tuple[Path, Path] | None:
     return None
 
 
-def _start(tokenizer: Any) -> int | None:
-    """Return the token that begins a text: a tokenizer's BOS token, or else its EOS token."""
-    if tokenizer.bos_token_id is None:
-        return tokenizer.eos_token_id
-    return tokenizer.bos_token_id
+def _start(tokenizer: Any, added: int | None) -> int | None:
+    """Return the token that begins a text: the added one, or else BOS, or else EOS."""
+    candidates = (added, tokenizer.bos_token_id, tokenizer.eos_token_id)
+    return next((token for token in candidates if token is not None), None)
 
 
 def _added_token(backend: Any) -> int | None:

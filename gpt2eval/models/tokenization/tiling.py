@@ -100,6 +100,10 @@ class TiledEncoder:
             piece[0]: id_ for id_, piece in (self.pieces or {}).items() if len(piece) == 1
         }
 
+    def name(self, token: int) -> str:
+        """Return how the vocabulary writes a token, or ""."""
+        return self._backend.id_to_token(token) or ""
+
     def encode(self, text: str, *, specials: bool = False) -> Encoding:
         """Encode a text; the result is `lossy` if the tokens' bytes are not the text's.
 

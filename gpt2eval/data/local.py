@@ -1,0 +1,136 @@
+"""Local files of tasks: which file belongs to a task, and the published file inside it.
+
+Every command and every function that takes `data` resolves it here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from gpt2eval import demo
+from gpt2eval.config import catalog, loader
+from gpt2eval.config.schema import Hub, Task
+from gpt2eval.data import hub, tables
+from gpt2eval.data.archives import unpack
+from gpt2eval.data.limits import Limit, limit_of, too_large
+from gpt2eval.errors import UsageError, unknown
+
+DEMO = "demo"  # stands for all embedded records
+# The columns of the rows that a rule needs; the other rules need the column of the Hub.
+ROW_COLUMNS = {"cbt": ("sentences", "question", "answer", "options")}
+
+Data = Mapping[str, Path | str] | str | None
+
+
+def local_files(data: Data, include: Sequence[Path] = (), model: object = None) -> dict[str, Path]:
+    """Return the local files by the full names of tasks.
+
+    Args:
+        data: Files by task or TASK/VARIANT, `demo`, or None.
+        include: Folders with further tasks.
+        model: The model; the demo model has its own records unless `data` is given.
+
+    Raises:
+        UsageError: A task or variant does not exist.
+    """
+    if data == DEMO or (data is None and model == DEMO):
+        return demo.data()
+    if isinstance(data, str):
+        raise UsageError(f"data={data!r}: expected a mapping of tasks to files, or 'demo'")
+    known = catalog.files("tasks", include)
+    files: dict[str, Path] = {}
+    for name, path in (data or {}).items():
+        if name.partition("/")[0] not in known:
+            raise unknown("task in --data", name, known)
+        files[loader.load_task(name, include).full_name] = Path(path)
+    return files
+
+
+def parse_data(
+    arguments: Sequence[str] | None, include: Sequence[Path] = ()
+) -> dict[str, Path] | None:
+    """Return `TASK=PATH` arguments as a mapping; `demo` stands for all embedded records.
+
+    Raises:
+        UsageError: An argument has another form, or names a file of a task again.
+    """
+    if not arguments:
+        return None
+    files: dict[str, Path] = {}
+    for argument in dict.fromkeys(arguments):
+        name, equals, path = argument.partition("=")
+        if argument == DEMO:
+            continue
+        if not equals or not name or not path:
+            raise UsageError(f"--data {argument}: expected TASK=PATH, or 'demo'")
+        for full_name, file in local_files({name: path}, include).items():
+            if full_name in files:
+                raise UsageError(
+                    f"--data {argument}: {full_name} has a file already, {files[full_name]}; "
+                    "expected one"
+                )
+            files[full_name] = file
+    return (demo.data() if DEMO in arguments else {}) | files
+
+
+def file_of(task: Task, files: Mapping[str, Path] | None) -> Path | None:
+    """Return the local file given for a task: under its full name, else under its base name."""
+    return (files or {}).get(task.full_name) or (files or {}).get(task.name)
+
+
+def read_local(task: Task, path: Path, max_size: int | None = None) -> bytes:
+    """Return the content of a task's file: plain, or inside a compression, an archive or a table.
+
+    Raises UsageError for a file that does not exist, is corrupt or is too large.
+    """
+    source = task.source
+    if not path.is_file():
+        raise UsageError(
+            f"--data {task.name}={path}: no such file; "
+            f"expected {source.file.name}, or an archive that contains it"
+        )
+    member = source.archive and source.archive.member
+    names = [source.file.name]
+    if member:
+        names.append(PurePosixPath(member).name)
+    limit = limit_of(path, source.file.bytes, max_size)
+    content = unpack(path, names, limit)
+    if content.startswith(tables.PARQUET_MAGIC):
+        return _restored(task, content, str(path), limit)
+    return content
+
+
+def _restored(task: Task, table: bytes, origin: str, limit: Limit) -> bytes:
+    """Return the published file that a table with the rows of the Hub holds."""
+    rows = task.source.hub or _rows_of(task, origin)
+    columns = ROW_COLUMNS.get(rows.restore, (rows.column or "",))
+    pieces: list[bytes] = []
+    total = 0
+    try:
+        for piece in _pieces(table, columns, rows, origin, limit):
+            total += len(piece)
+            if total > limit.content:
+                raise too_large(origin, limit.content)
+            pieces.append(piece)
+    except (KeyError, TypeError, AttributeError):
+        raise UsageError(
+            f"{origin}: row {len(pieces) + 1}: expected text in {', '.join(columns)}"
+        ) from None
+    return b"".join(pieces)
+
+
+def _pieces(
+    table: bytes, columns: Sequence[str], rows: Hub, origin: str, limit: Limit
+) -> Iterator[bytes]:
+    for row in tables.rows(table, columns, limit.unpacked, origin):
+        if rows.restore not in ROW_COLUMNS and not isinstance(row[columns[0]], str):
+            raise TypeError
+        yield hub.RESTORE[rows.restore](row, columns[0]).encode()
+
+
+def _rows_of(task: Task, origin: str) -> Hub:
+    """Return how to read the rows of a task that the Hub does not have."""
+    if task.format == "documents":
+        return Hub(id="", split="", column="text", restore="jsonl")
+    if task.format == "lines":
+        return Hub(id="", split="", column="text", restore="lines")
+    raise UsageError(f"{origin}: a parquet table; expected the text of {task.source.file.name}")

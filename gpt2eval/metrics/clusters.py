@@ -1,0 +1,61 @@
+"""What an interval takes to be independent: records, articles of a text, or blocks of it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2eval.types import Scored, Tally
+
+
+class Clusters(NamedTuple):
+    """What an interval takes to be independent.
+
+    Attributes:
+        name: What it is, in the singular: `record`, `document`, `article`.
+        numbers: Non-decreasing number of each tally's cluster; None if each tally is its own.
+        serial: Whether the tallies are parts of one text without clusters, so that blocks of them
+            are resampled; None if that is unknown.
+    """
+
+    name: str
+    numbers: NDArray[np.int64] | None = None
+    serial: bool | None = False
+
+
+def clusters(scored: Sequence[Scored], parts: Sequence[Tally], record: str = "record") -> Clusters:
+    """Return the clusters of a task's tallies: its records, or a single text's articles.
+
+    `record` is the name of a record.
+    """
+    if not is_stream(parts):
+        return Clusters(record)
+    passage = next(s.passage for s in scored if s.passage.right)
+    if not passage.articles:
+        return Clusters(record, serial=True)
+    begins = np.isin(np.arange(len(parts)), passage.articles)
+    return Clusters("article", np.cumsum(begins).astype(np.int64))
+
+
+def is_stream(parts: Sequence[Tally]) -> bool:
+    """Return whether tallies are the parts of a single text."""
+    return len(parts) > 1 and sum(part.records for part in parts) == 1
+
+
+def block_name(by: Clusters, parts: Sequence[Tally], blocks: int) -> str:
+    """Return the name of one of the blocks that a text or its clusters are cut into.
+
+    >>> block_name(Clusters("record", serial=None), [Tally(records=1)] * 400, 80)
+    'block of 5 records'
+    """
+    name, number = by.name, len(parts)
+    if by.numbers is not None:
+        number = len(np.unique(by.numbers))
+    elif by.serial:
+        lines = sum(part.units.lines for part in parts)
+        chars = sum(part.units.chars for part in parts)
+        wholes = {"line": lines, "character": chars, "part": number}
+        name, number = next((key, whole) for key, whole in wholes.items() if whole)
+    each = max(round(number / blocks), 1)
+    return f"block of {each} {name}{'' if each == 1 else 's'}"

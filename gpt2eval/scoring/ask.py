@@ -1,0 +1,84 @@
+"""Ask a backend about one batch, and name the record that does not fit into memory."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpt2eval.errors import UsageError
+from gpt2eval.scoring import plan
+from gpt2eval.scoring.plan import PlannedRequest
+from gpt2eval.scoring.sheet import check_finite
+from gpt2eval.types import Encoded, Filter, FindsBestWords, Ids, Model, Request, TokenScores
+
+
+def scores(
+    model: Model, batch: Sequence[PlannedRequest], task: str, encoded: Sequence[Encoded]
+) -> TokenScores:
+    """Return the scores of a batch of `task`, whose requests refer to passages in `encoded`.
+
+    Raises UsageError if a record does not fit into memory or a score is not finite.
+    """
+    try:
+        result = model.score([item.request for item in batch])
+    except MemoryError as error:
+        item = _too_large(batch, error)
+        raise UsageError(
+            f"{_place(item, task, encoded)} do not fit into memory; expected a smaller --context"
+        ) from None
+    check_finite(batch, result, encoded)
+    return result
+
+
+def is_best_word(
+    model: Model,
+    batch: Sequence[PlannedRequest],
+    task: str,
+    encoded: Sequence[Encoded],
+    words: Filter,
+) -> np.ndarray:
+    """Return for each request whether its answer is the best word outside the stop-word list.
+
+    The plain greedy prediction does not matter: the best word may begin with a token that is not
+    the most likely one.
+
+    Raises UsageError if the search does not fit into memory.
+    """
+    passages = [encoded[item.targets[0].passage].passage for item in batch]
+    answers = [p.text[p.parts[0].start : p.parts[-1].end].strip() for p in passages]
+    is_right = np.zeros(len(batch), np.bool_)
+    # The search never returns a word in the list, so such an answer needs no search.
+    open_ = [i for i, answer in enumerate(answers) if answer.lower() not in words.banned]
+    if open_ and isinstance(model, FindsBestWords):
+        prefixes = [batch[i].request.prefix for i in open_]
+        try:
+            best = model.best_words(prefixes, words.banned, words.width, words.depth)
+        except MemoryError as error:
+            item = _too_large([batch[i] for i in open_], error)
+            raise UsageError(
+                f"{_place(item, task, encoded)} do not fit into memory in the search for the best "
+                "word; expected a smaller --context, or a variant without a stop-word filter"
+            ) from None
+        is_right[open_] = [word == answers[i] for i, word in zip(open_, best, strict=True)]
+    return is_right
+
+
+def _too_large(batch: Sequence[PlannedRequest], error: MemoryError) -> PlannedRequest:
+    """Return the request that does not fit.
+
+    A backend raises MemoryError(request). The word search may have cut its prefix on the left.
+    """
+    request = error.args[0] if error.args else None
+    if isinstance(request, Request):
+        for item in batch:
+            if _ends_with(item.request.prefix, request.prefix):
+                return item
+    return batch[0]
+
+
+def _ends_with(prefix: Ids, end: Ids) -> bool:
+    return len(end) <= len(prefix) and np.array_equal(prefix[len(prefix) - len(end) :], end)
+
+
+def _place(item: PlannedRequest, task: str, encoded: Sequence[Encoded]) -> str:
+    record = encoded[item.targets[0].passage].passage.record
+    return f"task {task}, record {record}: its {plan.tokens_fed(item.request)} tokens"

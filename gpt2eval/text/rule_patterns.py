@@ -1,0 +1,145 @@
+"""Compile the regular expressions of detokenizer files, and bound the time that they take.
+
+A shipped rule uses the module `re`. Any other rule uses the package `regex`, which has nearly the
+same syntax and can stop: a rule such as `(a+)+$` takes exponential time with either.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import regex
+
+# The parser of the standard library's own expressions; it has no public name.
+from re import _constants, _parser  # type: ignore[attr-defined]  # isort: skip
+
+from gpt2eval.errors import UsageError
+
+REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
+LONGEST = 10_000  # characters of a regular expression
+SECONDS = 2.0  # for one call, and more for a long text:
+SECONDS_PER_CHARACTER = 2e-5
+
+
+class Found(Protocol):
+    """A match: `regs` are the spans of the match and of its groups, (-1, -1) for no match."""
+
+    @property
+    def regs(self) -> tuple[tuple[int, int], ...]: ...
+
+    def start(self) -> int: ...
+
+    def end(self) -> int: ...
+
+    def expand(self, template: str, /) -> str: ...
+
+
+class Pattern(Protocol):
+    """A compiled regular expression."""
+
+    def finditer(self, string: str, /) -> Iterator[Found]: ...
+
+    def sub(self, repl: str, string: str, /) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TimedPattern:
+    """A compiled rule that raises UsageError, naming its `place`, instead of running on."""
+
+    compiled: "regex.Pattern[str]"
+    place: str
+
+    def finditer(self, string: str, /) -> Iterator[Found]:
+        """Yield the matches from left to right."""
+        try:
+            yield from self.compiled.finditer(string, timeout=_seconds(string))
+        except TimeoutError:
+            raise self._too_slow(string) from None
+
+    def sub(self, repl: str, string: str, /) -> str:
+        """Return the string with every match replaced."""
+        try:
+            return self.compiled.sub(repl, string, timeout=_seconds(string))
+        except TimeoutError:
+            raise self._too_slow(string) from None
+
+    def _too_slow(self, string: str) -> UsageError:
+        return UsageError(
+            f"{self.place}: {self.compiled.pattern!r:.60} takes more than "
+            f"{_seconds(string):.1f} s on a text of {len(string):,} characters; expected an "
+            "expression without nested repetitions, which can take exponential time"
+        )
+
+
+def _seconds(string: str) -> float:
+    return SECONDS + SECONDS_PER_CHARACTER * len(string)
+
+
+def compile_pattern(pattern: str, replacement: str | None, place: str, *, timed: bool) -> Pattern:
+    """Compile one rule.
+
+    Args:
+        pattern: The regular expression.
+        replacement: The template of a swap rule; it is checked against the groups.
+        place: The file and the key, for errors.
+        timed: Bound the time of every call.
+
+    Raises:
+        UsageError: The expression or the replacement is invalid, too long or too complex.
+    """
+    if len(pattern) > LONGEST:
+        raise UsageError(
+            f"{place}: an expression of {len(pattern):,} characters; expected at most {LONGEST:,}"
+        )
+    try:
+        plain = re.compile(pattern)
+        if _repeats_a_repetition(_parser.parse(pattern)):
+            raise UsageError(
+                f"{place}: {pattern!r:.60} repeats a repetition, which can take exponential time; "
+                "expected one repetition, such as a+ for (a+)+"
+            )
+        plain.sub(replacement or "", "")  # checks the template
+        return TimedPattern(regex.compile(pattern), place) if timed else plain
+    except (re.error, regex.error, IndexError, ValueError) as error:
+        raise UsageError(f"{place}: invalid regular expression: {pattern!r:.60}: {error}") from None
+    except (RecursionError, OverflowError, MemoryError):
+        raise UsageError(
+            f"{place}: {pattern!r:.60}: too complex to compile; expected fewer nested groups "
+            "and smaller repetitions"
+        ) from None
+
+
+def _repeats_a_repetition(items: Any) -> bool:
+    """Return whether a parsed expression repeats a group that is nothing but a repetition.
+
+    There are exponentially many ways to match a text with such a group, as in `(a+)+`.
+    """
+    for operator, argument in items:
+        if operator in REPEATS:
+            _, most, body = argument
+            if most > 1 and _is_repetition(body):
+                return True
+        if any(_repeats_a_repetition(inner) for inner in _inner(argument)):
+            return True
+    return False
+
+
+def _is_repetition(body: Any) -> bool:
+    """Return whether a body is a repetition of variable length, perhaps inside groups."""
+    if len(body) != 1:
+        return False
+    operator, argument = body[0]
+    if operator in REPEATS:
+        least, most, _ = argument
+        return most > max(least, 1)
+    return any(_is_repetition(inner) for inner in _inner(argument))
+
+
+def _inner(argument: Any) -> Iterator[Any]:
+    """Yield the parsed expressions inside the argument of an operator."""
+    if isinstance(argument, _parser.SubPattern):
+        yield argument
+    elif isinstance(argument, list | tuple):
+        for part in argument:
+            yield from _inner(part)
