@@ -201,7 +201,13 @@ def test_tied_tokens_add_up_and_default_to_none() -> None:
     assert tallies([answer(1.0, 5, right=True)])[0].ties == 0
     passage = passages.everything(passages.Record(0, "a b\nc d\n"))[0]
     stream = Scored(
-        passage, np.ones(2), np.array([3, 4]), np.zeros(2), 0, 0, tied_tokens=np.array([1, 4])
+        passage,
+        np.ones(2),
+        np.array([3, 4]),
+        np.zeros(2, np.int64),
+        0,
+        0,
+        tied_tokens=np.array([1, 4]),
     )
     assert [tally.ties for tally in tallies([stream])] == [1, 4]
 
