@@ -5,6 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from gpt2eval.cli.model_options import Revision, TokenizerOption
 from gpt2eval.cli.options import (
     COMPUTE,
     DATA,
@@ -20,9 +21,7 @@ from gpt2eval.cli.options import (
     Include,
     MaxSize,
     Out,
-    Revision,
     Signatures,
-    TokenizerOption,
     data_files,
     load_options,
     option,

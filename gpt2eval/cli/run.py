@@ -5,6 +5,15 @@ from typing import Annotated, Optional
 
 import typer
 
+from gpt2eval.cli.model_options import (
+    ApiKeyFile,
+    ApiMaxAnswer,
+    ApiTimeout,
+    Peft,
+    Quantization,
+    Revision,
+    TokenizerOption,
+)
 from gpt2eval.cli.options import (
     COMPUTE,
     DATA,
@@ -12,9 +21,6 @@ from gpt2eval.cli.options import (
     PROTOCOL,
     TASKS,
     AllowKept,
-    ApiKeyFile,
-    ApiMaxAnswer,
-    ApiTimeout,
     Attn,
     BatchSize,
     Cache,
@@ -25,12 +31,8 @@ from gpt2eval.cli.options import (
     Limit,
     MaxSize,
     Out,
-    Peft,
-    Quantization,
-    Revision,
     Signatures,
     StrictData,
-    TokenizerOption,
     data_files,
     each_revision,
     flag,

@@ -159,8 +159,7 @@ def missing_chunks(
             header = _read_header(path)
         except UNREADABLE_HEADER:
             continue
-        missing = header.journal.missing() if header.journal and wanted(header.inputs) else []
-        if missing:
+        if header.journal and wanted(header.inputs) and (missing := header.journal.missing()):
             lines = _problems(path.parent.parent, header.journal, has_result=True)
             found.append((next(lines), missing))
     return found
