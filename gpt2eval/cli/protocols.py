@@ -5,7 +5,6 @@ from typing import Annotated, Optional
 
 import typer
 
-from gpt2eval.cli.model_options import Revision, TokenizerOption
 from gpt2eval.cli.options import (
     COMPUTE,
     DATA,
@@ -21,7 +20,9 @@ from gpt2eval.cli.options import (
     Include,
     MaxSize,
     Out,
+    Revision,
     Signatures,
+    TokenizerOption,
     data_files,
     load_options,
     option,

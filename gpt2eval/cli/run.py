@@ -5,15 +5,6 @@ from typing import Annotated, Optional
 
 import typer
 
-from gpt2eval.cli.model_options import (
-    ApiKeyFile,
-    ApiMaxAnswer,
-    ApiTimeout,
-    Peft,
-    Quantization,
-    Revision,
-    TokenizerOption,
-)
 from gpt2eval.cli.options import (
     COMPUTE,
     DATA,
@@ -21,6 +12,9 @@ from gpt2eval.cli.options import (
     PROTOCOL,
     TASKS,
     AllowKept,
+    ApiKeyFile,
+    ApiMaxAnswer,
+    ApiTimeout,
     Attn,
     BatchSize,
     Cache,
@@ -31,8 +25,12 @@ from gpt2eval.cli.options import (
     Limit,
     MaxSize,
     Out,
+    Peft,
+    Quantization,
+    Revision,
     Signatures,
     StrictData,
+    TokenizerOption,
     data_files,
     each_revision,
     flag,

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpt2eval.cli.model_options import TokenizerOption
 from gpt2eval.cli.options import (
     COMPUTE,
     AllowKept,
@@ -20,6 +19,7 @@ from gpt2eval.cli.options import (
     MaxSize,
     Out,
     Tasks,
+    TokenizerOption,
     data_files,
     load_options,
     option,
