@@ -159,7 +159,8 @@ def missing_chunks(
             header = _read_header(path)
         except UNREADABLE_HEADER:
             continue
-        if header.journal and wanted(header.inputs) and (missing := header.journal.missing()):
+        missing = header.journal.missing() if header.journal and wanted(header.inputs) else []
+        if missing:
             lines = _problems(path.parent.parent, header.journal, has_result=True)
             found.append((next(lines), missing))
     return found
