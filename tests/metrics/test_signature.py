@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,6 +82,18 @@ def test_a_pasted_signature_is_read(form: str, end: str) -> None:
     line = f"task:ptb|data:aa!|detok:x.1(one-way)|{end}"
     assert read(form.format(line)) == read(line)
     assert list(read(line).values())[-1] == end.partition(":")[2]
+
+
+@pytest.mark.parametrize("tail", [".", ")", "|", ")|", "|\n", "<|", "|>", "\\|"])
+def test_a_long_tail_takes_linear_time(tail: str) -> None:
+    started_at = time.perf_counter()
+    with suppress(UsageError):
+        read("task:ptb|v:0.1.0" + tail * 200_000)
+    assert time.perf_counter() - started_at < 2
+
+
+def test_text_before_a_signature_may_mention_a_task() -> None:
+    assert read("the task: see task:ptb|v:0.1.0") == {"task": "ptb", "v": "0.1.0"}
 
 
 def test_a_wrapped_or_escaped_signature_is_read() -> None:
