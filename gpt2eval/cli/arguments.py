@@ -1,4 +1,4 @@
-"""Values of options as the objects that commands work with: settings, load options, files, texts."""
+"""Values of options as the objects that commands work with: settings, files, texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
