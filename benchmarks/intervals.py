@@ -4,9 +4,10 @@
     python benchmarks/intervals.py --samples 1000
     python benchmarks/intervals.py --quick           # 200 samples
 
-Settings of 1,000 and more independent records get a quarter of the samples. Every sample is a test text whose true rate is known. An interval may be refused, because there are
-fewer than 30 independent units; coverage is that of the intervals that are given. Prints a Markdown
-table; the seed is fixed.
+Every sample is a test text whose true rate is known. An interval may be refused, because there are
+fewer than 30 independent units; coverage is that of the intervals that are given. Settings of 1,000
+and more independent records get a quarter of the samples. Prints a Markdown table; the seed is
+fixed.
 """
 
 from argparse import ArgumentParser
