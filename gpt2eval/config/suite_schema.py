@@ -1,5 +1,7 @@
 """The keys of a suite file: a published table, its columns, tolerances and models."""
 
+from pydantic import Field
+
 from gpt2eval.config.schema import MetricName, Strict
 
 
@@ -40,6 +42,6 @@ class Suite(Strict):
     title: str
     citation: str
     columns: tuple[Column, ...]
-    models: dict[str, str] = {}
-    tolerances: dict[MetricName, Tolerance] = {}
+    models: dict[str, str] = Field(default_factory=dict)
+    tolerances: dict[MetricName, Tolerance] = Field(default_factory=dict)
     known: tuple[Known, ...] = ()
