@@ -57,7 +57,7 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "filelock": "data.",
     "pandas": "report.",
     "matplotlib": "report.plots",
-    "yaml": ("config.", "text.loader", "models.formats.litgpt"),
+    "yaml": "config.",
     "tensorflow": "models.formats.openai",
     "peft": "models.formats.adapter",
     "httpx2": ("models.server.client", "models.server.transport", "data.download"),

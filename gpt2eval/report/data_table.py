@@ -14,7 +14,7 @@ from gpt2eval.metrics.verdict import is_limited, judge
 from gpt2eval.report.cells import Cell, Cells
 from gpt2eval.report.escape import csv_cell
 from gpt2eval.report.labels import RowName
-from gpt2eval.report.marks import marks, start_loss, ties
+from gpt2eval.report.marks import marks
 from gpt2eval.report.rows import Row, table_rows
 from gpt2eval.report.strict_json import dumps, finite, reason_of
 
@@ -82,7 +82,7 @@ def _sums(cells: Mapping[str, Cell]) -> Record:
     """Return the largest start loss, the sum of ties, infinite columns, and the signatures."""
     results = list({cell.result.full_name: cell.result for cell in cells.values()}.values())
     reasons = {title: reason_of(cell.metric.value) for title, cell in cells.items()}
-    losses = [loss for result in results if (loss := start_loss(result)) is not None]
+    losses = [loss for result in results if (loss := result.start_loss) is not None]
     return {
         "start_loss": max(losses, default=None),
         "ties": sum(map(ties, results)),
@@ -108,8 +108,8 @@ def _cell(model: str, title: str, cell: Cell, suite: Suite) -> Mapping[str, obje
         "marks": marks(result),
         "limit": result.protocol.limit,
         "published_data": result.data.published,
-        "start_loss": start_loss(result),
-        "ties": ties(result),
+        "start_loss": result.start_loss,
+        "ties": result.tally.ties,
         "published": figure and figure[0],
         "difference": verdict and verdict.difference,
         "tolerance": verdict and verdict.tolerance,

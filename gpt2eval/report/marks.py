@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from gpt2eval.metrics.result import MetricValue, Result
+from gpt2eval.metrics.result import Result
 from gpt2eval.metrics.verdict import is_limited
 
 TIED = 1000  # a footer states the ties if there is more than one in this many decisions
@@ -26,24 +26,6 @@ class Mark(NamedTuple):
     item: Callable[[Result], str]
 
 
-def start_loss(result: Result) -> float | None:
-    """Return the nats per token that a model loses because its start token is left out.
-
-    None where nothing is left out, or where the loss is too small to matter.
-    """
-    return result.start_loss
-
-
-def ties(result: Result) -> int:
-    """Return the decisions of a result that a tie leaves open; 0 where they were not counted."""
-    return result.tally.ties
-
-
-def why_no_interval(metric: MetricValue) -> str:
-    """Return the reason why a metric has no interval, as far as the result records it."""
-    return metric.why_no_interval or TOO_FEW
-
-
 MARKS = (
     Mark(
         "*",
@@ -59,10 +41,10 @@ MARKS = (
     ),
     Mark(
         "‡",
-        lambda r: start_loss(r) is not None,
+        lambda r: r.start_loss is not None,
         "the protocol leaves out the start token that the model expects, which costs nats per "
         "token",
-        lambda r: f"{r.full_name}, {r.model.name} ({start_loss(r):.2f})",
+        lambda r: f"{r.full_name}, {r.model.name} ({r.start_loss:.2f})",
     ),
 )
 
@@ -92,7 +74,7 @@ def _ties(results: Sequence[Result]) -> list[str]:
     for result in results:
         asks = result.protocol.ask in QUESTIONS
         decisions = result.tally.records if asks else result.tally.tokens
-        count = ties(result)
+        count = result.tally.ties
         if count * TIED > decisions > 0:
             lines.append(
                 f"{result.full_name}, {result.model.name}: {count} of {decisions} "
@@ -116,6 +98,6 @@ def _without_interval(results: Sequence[Result]) -> list[str]:
     names: dict[str, list[str]] = {}
     for result in results:
         missing = [metric for metric in result.metrics.values() if metric.interval is None]
-        for reason in {why_no_interval(metric): None for metric in missing}:
+        for reason in {metric.why_no_interval or TOO_FEW: None for metric in missing}:
             names.setdefault(reason, []).append(result.full_name)
     return [f"{_listed(listed)}: {reason}" for reason, listed in names.items()]

@@ -10,7 +10,6 @@ from gpt2eval.metrics.metrics import by_record, measure
 from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.metrics.verdict import is_limited
 from gpt2eval.report.escape import csv_cell
-from gpt2eval.report.marks import start_loss, ties
 from gpt2eval.report.steps import step_of
 from gpt2eval.report.strict_json import finite, reason_of
 from gpt2eval.types import Tally
@@ -77,8 +76,8 @@ def _tidy_row(result: Result, metric: MetricValue) -> Row:
         "records": tally.records,
         "limit": result.protocol.limit,
         "published_data": result.data.published,
-        "start_loss": start_loss(result),
-        "ties": ties(result),
+        "start_loss": result.start_loss,
+        "ties": result.tally.ties,
         "published": published,
         "source": source,
         "reason": _reasons(numbers),

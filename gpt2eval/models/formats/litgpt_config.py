@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from transformers import (
     GPTNeoXConfig,
     LlamaConfig,
@@ -13,9 +12,9 @@ from transformers import (
     Qwen3Config,
 )
 
+from gpt2eval.config.yaml_reader import read_yaml
 from gpt2eval.errors import UsageError
 from gpt2eval.models.formats.converted import check_positive
-from gpt2eval.models.load_errors import expected_errors
 
 LitConfig = Mapping[str, Any]
 
@@ -72,13 +71,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: If the file is invalid, or the architecture is not supported.
     """
-    with expected_errors(
-        str(path), OSError, ValueError, yaml.YAMLError, expectation="LitGPT's config"
-    ):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected LitGPT's config, a mapping")
-    config: dict[str, Any] = DEFAULTS | content
+    config: dict[str, Any] = DEFAULTS | read_yaml(path)
     for key in (*REQUIRED_SIZES, *OPTIONAL_SIZES):
         if config[key] or key in REQUIRED_SIZES:
             check_positive(path, key, config[key])
