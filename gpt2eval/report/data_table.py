@@ -85,7 +85,7 @@ def _sums(cells: Mapping[str, Cell]) -> Record:
     losses = [loss for result in results if (loss := result.start_loss) is not None]
     return {
         "start_loss": max(losses, default=None),
-        "ties": sum(map(ties, results)),
+        "ties": sum(result.tally.ties for result in results),
         "reason": "; ".join(f"{title} {why}" for title, why in reasons.items() if why),
         "signature": " ".join(cell.metric.signature for cell in cells.values()),
     }
