@@ -21,6 +21,7 @@ from gpt2eval.text.schemes import Scheme, Swap, matches
 
 # At the beginning of a line, a mark says that the rest is as published.
 ESCAPE = MARK
+EDITS_PER_MARK = 2  # with more edits than that, a line is better off with a mark
 CONTEXT = 8  # characters of context beside a dropped edit in a report
 
 
@@ -90,6 +91,21 @@ class Detokenizer:
 
     def _edited(self, line: str) -> Repaired | None:
         """Return the edits of a line, or None if it must stay as published."""
+        edited = self._repaired(line)
+        return None if edited and self._is_better_as_published(edited) else edited
+
+    def _is_better_as_published(self, edited: Repaired) -> bool:
+        """Return whether a mark would surprise a model more than the edits of the line help.
+
+        The line must not need a mark as published either: it is no other line detokenized.
+        """
+        if not edited.marks or len(edited.edits) > EDITS_PER_MARK * len(edited.marks):
+            return False
+        other = self._repaired(restore(self._scheme, edited.line))
+        return other is None or other.text() != edited.line
+
+    def _repaired(self, line: str) -> Repaired | None:
+        """Return the edits that the scheme makes on a line, and that can be reversed."""
         if MARK in line:
             return None
         edited = repair(self._scheme, line)

@@ -165,6 +165,16 @@ def test_place_that_looks_detokenized_gets_a_mark() -> None:
     assert [detokenizer.undo(f.text) for f in (spaced, tight)] == ["He ran .", "He ran."]
 
 
+def test_line_with_few_edits_stays_as_published_rather_than_get_a_mark() -> None:
+    detokenizer = Detokenizer("stops", STOPS)
+    few = "He left for St.Ives in May ."
+    done = detokenizer.do(few)
+    assert (done.text, done.as_published, done.marks) == (few, True, 0)
+    assert detokenizer.undo(few) == few
+    many = detokenizer.do("He left , we say , for St.Ives in May .")
+    assert many.text == f"He left, we say, for St{MARK}.Ives in May."
+
+
 def test_only_the_place_where_undo_errs_is_repaired() -> None:
     detokenizer = Detokenizer("stops", STOPS)
     line = "A long line , with one place.where nothing was split , and others ."
