@@ -74,7 +74,7 @@ def rate_interval(
         >>> random = np.random.default_rng(1)
         >>> found = rate_interval(random.gamma(6, 5, 400), np.full(400, 10))
         >>> found.resampled, [round(bound, 2) for bound in found.interval]
-        (400, [2.88, 3.12])
+        (400, [2.81, 3.04])
     """
     if clusters is not None and len(clusters):
         starts = np.flatnonzero(np.diff(clusters, prepend=clusters[0] - 1))
