@@ -25,7 +25,7 @@ CELLS = 2_000_000  # drawn at once, to bound memory
 MOST_DRAWN = 2_000_000  # above this there are fewer resamples
 MOST_UNITS = 5000  # above this adjacent independent units are drawn together
 DOMINANT = 0.9  # share of the squared residuals with which one unit decides alone
-BLOCKS_PER_COSINE = 7
+BLOCKS_PER_COSINE = 6
 CLUSTERS_PER_COSINE = 3  # neighbouring articles are nearly independent
 
 
