@@ -176,7 +176,7 @@ def measure(setting: Setting, reps: int) -> str:
 
 def main() -> None:
     """Print the table."""
-    parser = ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()

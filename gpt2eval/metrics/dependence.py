@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 FINEST = 200  # blocks into which a sequence is cut before its autocorrelation is measured
 ORDER = 10  # highest order of the autoregressive model
 FEWEST = 30  # independent units below which no interval is given
+PER_FREQUENCY = 3  # blocks for each low frequency that can be used
 BIAS = 0.08  # share of the long-run variance that a block length may miss
 EXCESS = 0.15  # share by which a block length may overstate it
 CLEAR = 3.0  # standard deviations at which a correlation of neighbours is beyond doubt
@@ -62,9 +63,9 @@ def independent_blocks(residuals: Values) -> int:
     """Return the number of blocks of a sequence that count as independent.
 
     With S(f) the spectrum of an autoregressive model of the sequence, its long-run variance is
-    S(0), and the average of S over the lowest b frequencies estimates it. The result is 4 b for
+    S(0), and the average of S over the lowest b frequencies estimates it. The result is 3 b for
     the largest b whose average stays within -8 % and +15 % of S(0); for an AR(1) sequence of n
-    values with coefficient r this is 1 to 1.7 times n (1 - r) / (1 + r). An uncorrelated sequence
+    values with coefficient r this is 0.8 to 1.3 times n (1 - r) / (1 + r). An uncorrelated sequence
     has as many blocks as values, at most `FINEST`.
 
     Sources: Lazarus, Lewis, Stock and Watson 2018, Journal of Business & Economic Statistics 36,
@@ -77,16 +78,16 @@ def independent_blocks(residuals: Values) -> int:
     if blocks < FEWEST:
         return blocks
     residuals = residuals[: blocks * length]
-    most = max(blocks // 4, 8)
+    most = blocks // PER_FREQUENCY
     model = autoregression(merged(residuals, blocks))
     number = np.arange(1, most + 1)
     average = np.cumsum(_relative_spectrum(model, number / (2 * blocks))) / number
     too_low = np.flatnonzero(average < 1 - BIAS)
     if len(too_low):
-        return min(max(4 * int(too_low[0]), 1), blocks)
+        return min(max(PER_FREQUENCY * int(too_low[0]), 1), blocks)
     too_high = np.flatnonzero(average > 1 + EXCESS)
     # A spectrum that rises makes intervals too wide, never too narrow: it is no reason for none.
-    return min(max(4 * int(too_high[0]), 32), blocks) if len(too_high) else blocks
+    return min(max(PER_FREQUENCY * int(too_high[0]), FEWEST), blocks) if len(too_high) else blocks
 
 
 def _relative_spectrum(model: Autoregression, frequencies: Values) -> Values:

@@ -468,7 +468,14 @@ def test_metrics_without_overlap_are_sums_over_the_retained(out: Path) -> None:
         for measured in result.metrics.values():
             name = measured.name
             recomputed = remeasure.metric_without(name, groups, retained, task.unit, "m")
-            assert recomputed.metric.signed(measured.signature) == measured
+            # Tallies do not say which articles they belong to, so intervals may differ.
+            again = recomputed.metric
+            assert (again.name, again.value, again.unit, again.units) == (
+                name,
+                measured.value,
+                measured.unit,
+                measured.units,
+            )
             assert recomputed.retained == len(retained)
             assert recomputed.value_without == metrics.measure(name, flat, task.unit).value
             assert remeasure.metric_without(name, groups, [], task.unit, "m").value_without is None

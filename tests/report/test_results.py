@@ -49,8 +49,12 @@ def test_a_file_states_its_format_and_its_metrics_by_name(out: Path) -> None:
     assert (next(iter(document)), document["format"]) == ("format", FORMAT)
     assert list(document["metrics"]) == ["ppl", "acc", "acc_unfiltered"]
     acc = document["metrics"]["acc"]
-    assert list(acc)[:5] == ["value", "interval", "unit", "units", "signature"]
+    assert list(acc) == [
+        *("value", "interval", "unit", "units", "signature"),
+        *("resampled", "resampled_units"),
+    ]
     assert (len(acc["interval"]), acc["unit"], acc["units"]) == (2, "record", 60)
+    assert (acc["resampled"], acc["resampled_units"]) == ("record", 60)
     assert set(document["model"]) == {
         *("name", "revision", "tokenizer", "dtype", "attn", "device", "batch"),
     }
