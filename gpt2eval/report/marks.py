@@ -96,7 +96,7 @@ def _ties(results: Sequence[Result]) -> list[str]:
         if count * TIED > decisions > 0:
             lines.append(
                 f"{result.full_name}, {result.model.name}: {count} of {decisions} "
-                f"{'questions' if asks else 'tokens'} ({count / decisions:.1%}) have a tie for "
+                f"{'questions' if asks else 'tokens'} ({min(count, decisions) / decisions:.1%}) have a tie for "
                 "the highest score"
             )
     return lines
