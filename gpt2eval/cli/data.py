@@ -7,8 +7,9 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
+from gpt2eval.cli.arguments import size
 from gpt2eval.cli.command import HELP, Command, Group
-from gpt2eval.cli.options import DATA, Cache, Include, MaxSize, StrictData, option, size
+from gpt2eval.cli.options import DATA, Cache, Include, MaxSize, StrictData, option
 from gpt2eval.config.catalog import PAPER
 from gpt2eval.notices import notify
 

@@ -8,17 +8,8 @@ from typing import Annotated
 
 import typer
 
-from gpt2eval.cli.options import (
-    DATA,
-    OUTPUT,
-    Cache,
-    Data,
-    Include,
-    MaxSize,
-    data_files,
-    option,
-    size,
-)
+from gpt2eval.cli.arguments import data_files, size
+from gpt2eval.cli.options import DATA, OUTPUT, Cache, Data, Include, MaxSize, option
 
 TaskName = Annotated[
     str, typer.Argument(metavar="TASK", help="A task, or a variant as TASK/VARIANT.")

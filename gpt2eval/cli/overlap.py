@@ -5,6 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from gpt2eval.cli.arguments import data_files, size
 from gpt2eval.cli.options import (
     DATA,
     OUTPUT,
@@ -14,9 +15,7 @@ from gpt2eval.cli.options import (
     Include,
     MaxSize,
     Tasks,
-    data_files,
     option,
-    size,
 )
 from gpt2eval.config.catalog import PAPER
 

@@ -5,6 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from gpt2eval.cli.arguments import data_files, load_options, settings
 from gpt2eval.cli.options import (
     COMPUTE,
     DATA,
@@ -23,10 +24,7 @@ from gpt2eval.cli.options import (
     Revision,
     Signatures,
     TokenizerOption,
-    data_files,
-    load_options,
     option,
-    settings,
 )
 from gpt2eval.config.catalog import PAPER
 

@@ -5,6 +5,14 @@ from typing import Annotated, Optional
 
 import typer
 
+from gpt2eval.cli.arguments import (
+    data_files,
+    each_revision,
+    load_options,
+    own_texts,
+    settings,
+    size,
+)
 from gpt2eval.cli.options import (
     COMPUTE,
     DATA,
@@ -31,14 +39,8 @@ from gpt2eval.cli.options import (
     Signatures,
     StrictData,
     TokenizerOption,
-    data_files,
-    each_revision,
     flag,
-    load_options,
     option,
-    own_texts,
-    settings,
-    size,
 )
 from gpt2eval.config.catalog import PAPER
 from gpt2eval.notices import LOGGER

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gpt2eval.cli.arguments import data_files, load_options, settings
 from gpt2eval.cli.options import (
     COMPUTE,
     AllowKept,
@@ -20,10 +21,7 @@ from gpt2eval.cli.options import (
     Out,
     Tasks,
     TokenizerOption,
-    data_files,
-    load_options,
     option,
-    settings,
 )
 from gpt2eval.config.catalog import PAPER
 

@@ -1,4 +1,4 @@
-"""The keys of a task or suite file, their types and defaults. Does no work."""
+"""The keys of a task file, their types and defaults. Does no work."""
 
 from typing import Annotated, Literal
 
@@ -38,9 +38,8 @@ class Archive(Strict):
         url: The URL of the download.
         sha256: The hash of the download.
         member: The file inside the archive; if absent, the download is the file itself.
-        stream: Read a large .tar.gz while downloading instead of storing it. Reading stops at the
-            member if the file has a hash of its own, and otherwise continues to the end of the
-            archive to check the archive's hash.
+        stream: Read a large .tar.gz while downloading instead of storing it: up to the member if
+            the file has a hash of its own, otherwise to the end, to check the archive's hash.
     """
 
     url: str
@@ -124,9 +123,7 @@ class Task(Strict):
         source: Where to get the published text.
         format: How the file is split into records.
         encoding: `utf-8`, or `bytes` if the file may begin or end inside a character.
-        layout: The form of a file's lines, by which re-encoded copies are recognized: `padded` (a
-            space at both ends), `articles` (the same, and blank lines around headings, as in
-            WikiText) or `bare` (no spaces at the ends, no blank lines).
+        layout: The form of the published lines; see `gpt2eval.data.restore`.
         ends: `line` if a file that stops inside a line is incomplete, otherwise `anywhere`.
         cut_last: Score only this many bytes at the end of a file that has `cut_whole` bytes.
         expect: Counts to check.
@@ -135,9 +132,8 @@ class Task(Strict):
         detokenizer: A detokenizer's name with options, such as `ptb+question`.
         lead: Replaces the white space at the beginning of a text; None keeps it.
         join: What replaces a newline in the scored text.
-        start: The tokens before a text. `eot`: the model's start token, which is the one that its
-            tokenizer adds, or else BOS, or else end-of-text. `own`: the token that the tokenizer
-            adds; none if it adds none. `eot+own`: both; the second is scored. `none`: none.
+        start: `eot`: the model's start token (the tokenizer's own, else BOS, else end-of-text);
+            `own`: the tokenizer's own, if any; `eot+own`: both, the second scored; `none`: none.
         specials: Whether `<unk>` and the like in a text are plain text or special tokens.
         context: The window in tokens, limited by the model's own.
         stride: The number of new tokens per window; None means disjoint windows.
@@ -190,45 +186,3 @@ class Task(Strict):
     def full_name(self) -> str:
         """`task` or `task/variant`."""
         return f"{self.name}/{self.variant}" if self.variant else self.name
-
-
-class Column(Strict):
-    """A column of a suite's table."""
-
-    title: str
-    task: str
-    metric: MetricName
-
-
-class Tolerance(Strict):
-    """The accepted distance from a target: absolute, or as a share of the target."""
-
-    absolute: float | None = None
-    relative: float | None = None
-
-
-class Known(Strict):
-    """A cell of the published table that cannot be reproduced, and the reason."""
-
-    task: str
-    metric: MetricName
-    row: str
-    reason: str
-
-
-class Suite(Strict):
-    """A published table.
-
-    Attributes:
-        models: Its rows: the published name, and the shape of the weights that identifies a model.
-        tolerances: The tolerance of each metric.
-        known: Cells that cannot be reproduced.
-    """
-
-    name: str
-    title: str
-    citation: str
-    columns: tuple[Column, ...]
-    models: dict[str, str] = {}
-    tolerances: dict[MetricName, Tolerance] = {}
-    known: tuple[Known, ...] = ()

@@ -6,6 +6,7 @@ Every container is read and checked to its end, and unpacked in pieces up to a l
 import codecs
 import gzip
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -27,7 +28,8 @@ from gpt2eval.data.zips import ZIP_MAGIC, read_zip
 from gpt2eval.errors import UsageError, one_line
 
 MOST_LAYERS = 3  # of containers inside each other, such as a .gz in a .zip
-CONTAINERS = (*SUFFIXES, ".tgz", ".tbz2", ".txz", ".tar", ".zip")
+CONTAINERS = (*SUFFIXES, ".tgz", ".tbz", ".tbz2", ".txz", ".tar", ".zip")
+SHORTEST = 16  # bytes; less may be the beginning of a container
 
 
 def unreadable(origin: Path | str, error: Exception) -> UsageError:
@@ -50,6 +52,8 @@ def unpack(path: Path, names: Iterable[str], limit: Limit | None = None) -> byte
     wanted = tuple(dict.fromkeys(names))
     try:
         with path.open("rb") as raw:
+            is_plain = not is_packed(raw.read(HEAD))
+            raw.seek(0)
             content = _content(raw, path, wanted, limit)
         for _ in range(MOST_LAYERS - 1):
             if not is_packed(content[:HEAD]):
@@ -59,17 +63,18 @@ def unpack(path: Path, names: Iterable[str], limit: Limit | None = None) -> byte
         raise unreadable(path, error) from None
     if is_packed(content[:HEAD]):
         raise UsageError(f"{path}: more than {MOST_LAYERS} containers inside each other")
-    if path.suffix.lower() in CONTAINERS and not _is_text(content[:HEAD]):
+    if is_plain and path.suffix.lower() in CONTAINERS and not _is_text(content[:HEAD]):
         raise UsageError(f"{path}: not a {path.suffix} file, nor text; truncated or corrupt?")
     return content
 
 
 def _is_text(head: bytes) -> bool:
+    """Return whether the first bytes of a file that is named like a container may be text."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
     except UnicodeDecodeError:
         return False
-    return b"\0" not in head
+    return len(head) >= SHORTEST and not re.search(rb"[\x00-\x08\x0e-\x1f]", head)
 
 
 def _content(raw: IO[bytes], path: Path, names: Sequence[str], limit: Limit) -> bytes:

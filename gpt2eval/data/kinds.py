@@ -12,6 +12,7 @@ from gpt2eval.errors import UsageError
 
 HEAD = 4096  # bytes that identify a format
 SAMPLE = 1 << 16  # bytes that identify a prepared form
+SHORTEST = 16  # bytes of a container
 ENOUGH = 50  # words of a sample
 # The first bytes of formats that are never a published text.
 FORMATS: Mapping[str, bytes] = {
@@ -55,6 +56,8 @@ FORMATS: Mapping[str, bytes] = {
     ),
     "a git-annex pointer instead of the file": rb"(?:\.\./)*(?:\.git)?/annex/objects/",
 }
+# The first bytes of compressions and archives, where too few remain to recognise them.
+BEGINNING = rb"PK|BZ|\x1f|\xfd|\x28\xb5"
 # Web pages that a failed download leaves behind.
 PAGE = rb"\s{0,64}<(?:!doctype\s+html|html|head|body)[\s>]"
 FAULT = rb"\s{0,8}<\?xml[^>]{0,200}\?>\s*<(?:Error|error|AccessDenied|!doctype\s+html|html)[\s>]"
@@ -82,6 +85,8 @@ def check_is_published_form(task: Task, content: bytes, origin: str) -> None:
     found = _page(content) or _json(task, content) or _csv(task, content) or _numbers(content)
     if found:
         raise UsageError(f"{origin}: {found}; expected the text of {name}")
+    if len(content) < SHORTEST and re.match(BEGINNING, content):
+        raise UsageError(f"{origin}: the beginning of an archive; truncated?")
     if task.encoding == "bytes" and (found := _binary(content)):
         raise UsageError(f"{origin}: {found}; expected the text of {name}")
     if found := prepared_form(content):
@@ -151,10 +156,11 @@ def _numbers(content: bytes) -> str:
 
 
 def _binary(content: bytes) -> str:
-    """Return what bytes are that no text has: NUL, or many control characters."""
+    """Return what bytes are that no text has: NUL, many control characters, little UTF-8."""
     sample = content[:SAMPLE] + content[len(content) // 2 :][:SAMPLE] + content[-SAMPLE:]
     control = len(re.findall(rb"[\x00-\x08\x0e-\x1f\x7f]", sample))
-    if b"\0" in sample or control > len(sample) / 100:
+    foreign = len(re.findall("[\udc80-\udcff]", sample.decode("utf-8", "surrogateescape")))
+    if b"\0" in sample or control > len(sample) / 100 or foreign > 8 + len(sample) / 10:
         return "binary, such as token ids or a damaged archive"
     return ""
 

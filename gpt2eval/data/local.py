@@ -62,13 +62,12 @@ def parse_data(
             continue
         if not equals or not name or not path:
             raise UsageError(f"--data {argument}: expected TASK=PATH, or 'demo'")
-        for full_name, file in local_files({name: path}, include).items():
-            if full_name in files:
-                raise UsageError(
-                    f"--data {argument}: {full_name} has a file already, {files[full_name]}; "
-                    "expected one"
-                )
-            files[full_name] = file
+        task = loader.load_task(name, include).full_name
+        if task in files:
+            raise UsageError(
+                f"--data {argument}: {task} has a file already, {files[task]}; expected one"
+            )
+        files[task] = Path(path)
     return (demo.data() if DEMO in arguments else {}) | files
 
 

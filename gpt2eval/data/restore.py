@@ -5,6 +5,10 @@ ends of lines, with `<eos>` for a line end, with rows joined by blank lines. The
 but a detokenizer cannot read it, and the number of lines differs. Each step below recognizes one
 such form by something that the published form never has, and reverses it. Steps combine. Content
 that has the published hash is never touched.
+
+The key `layout` of a task says what the published lines look like: `padded` (a space at both ends),
+`articles` (the same, with blank lines around headings, as in WikiText) or `bare` (no spaces at the
+ends, no blank lines). Without it, only byte-order marks, CRLF and a missing last line end count.
 """
 
 from collections.abc import Callable, Sequence

@@ -64,8 +64,8 @@ def independent_blocks(residuals: Values) -> int:
     With S(f) the spectrum of an autoregressive model of the sequence, its long-run variance is
     S(0), and the average of S over the lowest b frequencies estimates it. The result is 4 b for
     the largest b whose average stays within -8 % and +15 % of S(0); for an AR(1) sequence of n
-    values with coefficient r this is close to n (1 - r) / (1 + r). An uncorrelated sequence has
-    as many blocks as values, at most `FINEST`.
+    values with coefficient r this is 1 to 1.7 times n (1 - r) / (1 + r). An uncorrelated sequence
+    has as many blocks as values, at most `FINEST`.
 
     Sources: Lazarus, Lewis, Stock and Watson 2018, Journal of Business & Economic Statistics 36,
     541-559, for the average of the lowest frequencies; Andrews 1991, Econometrica 59, 817-858,

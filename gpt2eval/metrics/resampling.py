@@ -80,8 +80,11 @@ def rate_interval(
         starts = np.flatnonzero(np.diff(clusters, prepend=clusters[0] - 1))
         nats, units = (np.add.reduceat(values, starts) for values in (nats, units))
     rate = math.fsum(nats) / math.fsum(units)
+    residuals = nats - rate * units
+    if _negligible(residuals, nats):
+        residuals = np.zeros_like(residuals)
     # The variance grows about as the units: scaled so, long and short entries look alike.
-    scaled = (nats - rate * units) / np.sqrt(np.maximum(units, units.mean() / 10))
+    scaled = residuals / np.sqrt(np.maximum(units, units.mean() / 10))
     if serial is None:
         serial = len(nats) >= FEWEST and clearly_dependent(scaled)
     if not serial:
@@ -102,13 +105,18 @@ def _interval(
     residuals = nats - rate * units
     squares = residuals**2
     total = math.fsum(squares)
-    if math.sqrt(total) <= 1e-12 * math.fsum(abs(nats)):
+    if _negligible(residuals, nats):
         return RateInterval(rate, 0.0, (rate, rate), count, in_blocks)
     if squares.max() > DOMINANT * total:
         return none
     error = float(_errors(residuals[None], waves)[0]) / math.fsum(units)
     low, high = _quantiles(residuals, units, waves)
     return RateInterval(rate, error, (rate - high * error, rate - low * error), count, in_blocks)
+
+
+def _negligible(residuals: Values, nats: Values) -> bool:
+    """Return whether residuals are no more than rounding errors."""
+    return math.sqrt(math.fsum(residuals**2)) <= 1e-12 * math.fsum(abs(nats))
 
 
 def cosines(count: int, share: int) -> Values:

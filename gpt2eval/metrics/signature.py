@@ -10,17 +10,12 @@ from collections.abc import Mapping, Set
 from typing import NamedTuple
 
 from gpt2eval.errors import UsageError
+from gpt2eval.metrics.pasted import SEPARATOR, find, without_punctuation
 from gpt2eval.types import ModelIdentity
 
 MODEL = ("model", "peft", "code", "tok", "dtype", "quant", "attn", "gemm", "map", "batch", "v")
-SEPARATOR = re.compile(r"(?<!<)\|(?!>)")
 # Characters that would end a value or the line, or hide a separator.
 RESERVED = re.compile(rf"[%\s'\"`]|{SEPARATOR.pattern}|<\Z|\\(?=\||\Z)")
-# What may surround a signature in running text and in Markdown tables.
-BEFORE = r"(?<![A-Za-z0-9.%/-])"
-AFTER = "|,.;*\u201d\u2019"
-BRACKETS = {")": "(", "]": "[", "}": "{", ">": "<"}
-WRAPPED = re.compile(r"\|\s*\n\s*(?=[a-z]+:)")  # a line break after a separator
 ENUM_MEMBER = re.compile(r"QuantizationMethod\.(\w+)")  # as older signatures print a method
 ENCODED = re.compile("(?:%[0-9A-F]{2})+")
 # Fields that only affect the last digits of a number.
@@ -77,28 +72,12 @@ def written(fields: Mapping[str, str]) -> str:
     """
     pairs = [f"{key}:{RESERVED.sub(_encoded, value)}" for key, value in fields.items()]
     line = "|".join(pairs)
-    kept = _without_punctuation(line)
+    kept = without_punctuation(line)
     return kept + "".join(f"%{byte:02X}" for byte in line[len(kept) :].encode())
 
 
 def _encoded(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match[0].encode())
-
-
-def _without_punctuation(line: str) -> str:
-    """Return a signature without what follows it in a text: marks, and unpaired brackets.
-
-    >>> _without_punctuation("task:ptb|start:<bos>|v:0.1.0|)."), _without_punctuation("start:<bos>")
-    ('task:ptb|start:<bos>|v:0.1.0', 'start:<bos>')
-    """
-    while line:
-        last = SEPARATOR.split(line)[-1]
-        opening = BRACKETS.get(line[-1])
-        unpaired = opening is not None and last.count(line[-1]) > last.count(opening)
-        if not unpaired and line[-1] not in AFTER:
-            break
-        line = line[:-1]
-    return line
 
 
 def read(line: str) -> dict[str, str]:
@@ -107,14 +86,13 @@ def read(line: str) -> dict[str, str]:
     The line may come from a Markdown table, in quotes or backticks, and may be wrapped after a `|`.
     Raises UsageError for text that is not a signature.
     """
-    unwrapped = WRAPPED.sub("|", line.replace("\\|", "|"))
-    match = re.search(rf"{BEFORE}(task:[^\s'\"`]*)", unwrapped)
-    if not match:
+    found = find(line)
+    if not found:
         raise UsageError(
             f"{line:.60}: not a signature; expected task:...|data:...|..., as printed under a table"
         )
     fields: dict[str, str] = {}
-    for pair in SEPARATOR.split(_without_punctuation(match[1])):
+    for pair in SEPARATOR.split(found):
         key, colon, value = pair.partition(":")
         if not colon or not re.fullmatch(r"[a-z]+", key) or key in fields:
             raise UsageError(f"signature: field {pair!r:.60}: expected key:value, each key once")
@@ -133,9 +111,14 @@ def read(line: str) -> dict[str, str]:
 
 def _method(member: str) -> str:
     """Return the quantization method of a member of transformers' enum."""
-    hyphenated = {"COMPRESSED_TENSORS": "compressed-tensors", "AUTOROUND": "auto-round"}
-    renamed = {"BITS_AND_BYTES": "bitsandbytes", "FPQUANT": "fp_quant"}
-    return (hyphenated | renamed).get(member, member.lower())
+    others = {
+        "BITS_AND_BYTES": "bitsandbytes",
+        "COMPRESSED_TENSORS": "compressed-tensors",
+        "FPQUANT": "fp_quant",
+        "AUTOROUND": "auto-round",
+        "FOUR_OVER_SIX": "fouroversix",
+    }
+    return others.get(member, member.lower())
 
 
 def protocol_of(line: str) -> str:

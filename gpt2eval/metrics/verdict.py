@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from gpt2eval.config.schema import Suite
+from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.result import MetricValue, Result
 
 

@@ -4,22 +4,19 @@ A backend is any object that implements the `Model` protocol of `gpt2eval.types`
 """
 
 import inspect
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from importlib import import_module
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gpt2eval.errors import LoadError, UsageError, one_line, unknown
+from gpt2eval.errors import UsageError, unknown
 from gpt2eval.http import hide_environment
 from gpt2eval.models.backend import check_backend
 from gpt2eval.models.formats.naming import plain_name, step_suffix
 from gpt2eval.models.load_errors import is_panic, load_failure
 from gpt2eval.models.options import LoadOptions
+from gpt2eval.models.references import import_reference, importable, module_exists
 from gpt2eval.models.server.address import shown_name
 from gpt2eval.types import (
     AddsToken,
@@ -123,7 +120,7 @@ def check_name(name: str) -> None:
     if Path(name).exists() or (scheme in known and colon):
         return
     if colon:
-        if not _module_exists(scheme):
+        if not module_exists(scheme):
             raise unknown("model scheme", scheme, known)
     elif name.startswith(LOCAL_PREFIXES) and not Path(folder).is_dir():
         raise UsageError(
@@ -155,13 +152,13 @@ def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
     scheme, colon, rest = name.partition(":")
     known = schemes()
     if scheme in known and (colon or scheme == "demo"):
-        function = _import_reference(known[scheme])
+        function = import_reference(known[scheme])
         return _load(name, options, lambda: function(rest, options))
     if not colon or Path(name).exists():
-        function = _import_reference(known["hf"])
+        function = import_reference(known["hf"])
         return _load(name, options, lambda: function(name, options))
-    with _importable(Path.cwd()):
-        factory = _import_reference(name)
+    with importable(Path.cwd()):
+        factory = import_reference(name)
     _check_factory(name, factory)
     return _load(name, options, factory)
 
@@ -201,45 +198,3 @@ def _check_factory(name: str, factory: Any) -> None:
         ) from None
     except ValueError:
         return  # a callable without an inspectable signature
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Make the modules in a folder importable, after installed ones, while the context is open.
-
-    The folder is on the import path no longer than that: packages look for optional modules, and
-    would run one of that name from the current folder, which may be a downloaded checkpoint.
-    """
-    entry = str(folder)
-    if entry in sys.path:
-        yield
-        return
-    sys.path.append(entry)
-    try:
-        yield
-    finally:
-        sys.path.remove(entry)
-
-
-def _module_exists(module: str) -> bool:
-    try:
-        with _importable(Path.cwd()):
-            return find_spec(module) is not None
-    except (ModuleNotFoundError, ValueError):
-        return False
-    except Exception:  # raised by a parent package; importing the module will say more
-        return True
-
-
-def _import_reference(reference: str) -> Any:
-    """Import the object that `module:name` refers to."""
-    module, _, name = reference.partition(":")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"model {reference}: {error}; expected 'module:Factory'") from error
-    except (Exception, SystemExit) as error:
-        raise LoadError(
-            f"model {reference}: importing {module} raised {type(error).__name__}: "
-            f"{one_line(error, 200)}; --traceback shows where"
-        ) from error

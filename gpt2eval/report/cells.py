@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from gpt2eval.config.schema import Suite
+from gpt2eval.config.suite_schema import Suite
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.metrics.signature import MODEL, protocol_differences, read

@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gpt2eval.config.schema import Suite
+from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.verdict import is_limited, judge
 from gpt2eval.report.cells import Cell, Cells
 from gpt2eval.report.escape import csv_cell

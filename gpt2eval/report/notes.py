@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from gpt2eval.config.schema import Suite
+from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.result import Result
 from gpt2eval.metrics.verdict import judge
 from gpt2eval.report.cells import Cells

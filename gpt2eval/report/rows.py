@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from gpt2eval.config.schema import Suite
+from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.verdict import Verdict, is_limited, judge
 from gpt2eval.report.cells import Cell, Cells
 from gpt2eval.report.labels import RowName

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, get_args
 
 import pandas as pd
 
-from gpt2eval.config.schema import Suite
+from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.cells import Cells, check_one_protocol, choose, place
 from gpt2eval.report.data_table import csv_table, json_table

@@ -3,7 +3,6 @@
 A chunk is a series of batches of about 64k tokens in total. A key over everything its numbers
 depend on (data, protocol, model, tokenizer, batches) is part of its file's name. The file is
 written under a temporary name, synced and renamed, and contains a checksum of its content.
-The journal does not know what the numbers mean.
 """
 
 import json
@@ -95,7 +94,7 @@ class Journal:
         return [_tally(dict(zip(arrays, row, strict=True))) for row in rows]
 
     def start_loss_path(self) -> Path:
-        """Return the path of the model's loss without its start token; see `start_check.py`."""
+        """Return the path of the loss that `start_check.py` measures."""
         return self.folder / f"{self.key}.start"
 
     def write_start_loss(self, loss: float) -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import lzma
 import math
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -23,11 +24,14 @@ from gpt2eval import demo, pipeline
 from gpt2eval.config import catalog, loader
 from gpt2eval.data import corpus, custom, documents, records
 from gpt2eval.errors import UsageError
+from gpt2eval.measurement import prepare
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.pipeline import Settings, evaluate
 from gpt2eval.report import store
+from gpt2eval.report.notes import notes
 from gpt2eval.settings import Worker
+from gpt2eval.text.detokenizer import RoundTrip
 from gpt2eval.types import Encoding, Model, Request, TokenScores
 
 UNIFORM = "toy:uniform-bytes"
@@ -279,6 +283,45 @@ def test_intervals_resample_complete_documents(tmp_path: Path) -> None:
     assert measurement is not None
     assert [part.units.lines for part in measurement.parts] == [50] * 8
     assert measurement.result.nll_sha256 == result.nll_sha256
+
+
+def test_many_documents_cost_linear_time_and_little_memory(tmp_path: Path) -> None:
+    def cost(count: int) -> tuple[int, int]:
+        """Return the parts that are scored, and the peak memory of preparing them."""
+        path = jsonl(tmp_path / f"{count}.jsonl", ["one line of six words here"] * count)
+        text = custom.load_text(f"{path}:text")
+        records = text.read().records
+        tracemalloc.start()
+        passages = prepare(text.task, records, None, RoundTrip())
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return sum(len(passage.parts) for passage in passages), peak
+
+    few, many = cost(200), cost(800)
+    assert (few[0], many[0]) == (200, 800)
+    assert many[1] < 4.5 * few[1] < 4.5 * 200 * 2000  # 2 kB for each document
+
+
+def test_the_unit_of_an_interval_is_the_document(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", [f"{'aber ' * n}nie\n" * 5 for n in range(1, 41)])
+    metric = one(f"{path}:text", model="toy:unigram").primary
+    assert (metric.resampled, metric.resampled_units) == ("document", 40)
+    assert metric.interval
+    assert not metric.why_no_interval
+
+
+def test_the_unit_of_an_interval_is_the_article_of_a_text(tmp_path: Path) -> None:
+    for count, reason in ((35, ""), (12, "12 articles; no interval can be trusted below 30")):
+        words = [f"word{n * n % 17} " * (n % 5 + 3) for n in range(count)]
+        text = "".join(f" = Title {n} = \n\n{line}\n" for n, line in enumerate(words))
+        (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+        result = one(tmp_path / "a.txt", model="toy:unigram")
+        assert (result.primary.resampled, result.primary.resampled_units) == ("article", count)
+        assert (result.primary.interval is None, result.primary.why_no_interval) == (
+            bool(reason),
+            reason,
+        )
+        assert (f"{result.full_name}: {reason}" in notes([result])) == bool(reason)
 
 
 def test_bits_per_byte_require_tokens_that_tile_the_bytes(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from gpt2eval.metrics.signature import (
     read,
     written,
 )
+from gpt2eval.models import registry
 from gpt2eval.pipeline import Settings
 from gpt2eval.report.cells import check_one_protocol, place
 
@@ -80,6 +83,18 @@ def test_a_pasted_signature_is_read(form: str, end: str) -> None:
     line = f"task:ptb|data:aa!|detok:x.1(one-way)|{end}"
     assert read(form.format(line)) == read(line)
     assert list(read(line).values())[-1] == end.partition(":")[2]
+
+
+@pytest.mark.parametrize("tail", [".", ")", "|", ")|", "|\n", "<|", "|>", "\\|"])
+def test_a_long_tail_takes_linear_time(tail: str) -> None:
+    started_at = time.perf_counter()
+    with suppress(UsageError):
+        read("task:ptb|v:0.1.0" + tail * 200_000)
+    assert time.perf_counter() - started_at < 2
+
+
+def test_text_before_a_signature_may_mention_a_task() -> None:
+    assert read("the task: see task:ptb|v:0.1.0") == {"task": "ptb", "v": "0.1.0"}
 
 
 def test_a_wrapped_or_escaped_signature_is_read() -> None:
@@ -330,8 +345,9 @@ def test_start_tokens_of_two_tokenizers_correspond(
 def test_one_table_and_one_rerun_for_two_tokenizers(tmp_path: Path) -> None:
     tasks = ["lambada", "wikitext2"]
     files = {"data": demo.data(), "settings": Settings(limit=2, context=64)}
-    needy = str(needs_start.save(tmp_path / "needy"))
-    without = evaluate("demo", tasks, **files)
+    needy = registry.load_model(str(needs_start.save(tmp_path / "needy")))
+    plain = registry.load_model("demo")
+    without = evaluate(plain, tasks, **files)
     adding = evaluate(needy, tasks, **files)
     check_one_protocol(place([*without, *adding], load_suite(PAPER)))
     bare = replace(adding[0].metrics["ppl"], signature=without[0].metrics["ppl"].signature)
@@ -345,7 +361,7 @@ def test_one_table_and_one_rerun_for_two_tokenizers(tmp_path: Path) -> None:
         (again,) = rerun(first.signature, needy, data=demo.data())
         assert again.metrics.keys() == second.metrics.keys()
         assert again.nll_sha256 == second.nll_sha256
-        (again,) = rerun(second.signature, "demo", data=demo.data())
+        (again,) = rerun(second.signature, plain, data=demo.data())
         assert again.nll_sha256 == first.nll_sha256
     older = read(adding[0].signature) | {"start": "none"}
     del older["windows"]

@@ -17,7 +17,7 @@ from gpt2eval import Result, demo, evaluate
 from gpt2eval.analysis.reproduce import diff
 from gpt2eval.cli.watch import print_lines
 from gpt2eval.config.loader import load_suite
-from gpt2eval.config.schema import Column
+from gpt2eval.config.suite_schema import Column
 from gpt2eval.report import escape, plots, store, tidy
 from gpt2eval.report.plots import Point
 from gpt2eval.report.render import render_rows

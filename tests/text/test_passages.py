@@ -1,6 +1,7 @@
 """Passages: scored spans and their units, on published text."""
 
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from gpt2eval.text.passages import (
     PARTS,
     after_last_blank,
+    ask,
     choices,
     everything,
     head,
@@ -91,6 +93,61 @@ def test_stream_is_cut_at_line_ends_or_at_equal_lengths() -> None:
     assert ends == [*range(95, 19_001, 95)]
     ends = [p.end for p in everything(Record(0, "x" * 1001))[0].parts]
     assert ends == [*range(6, 1001, 6), 1001]
+
+
+def article(title: str, lines: int = 3) -> str:
+    return (
+        f" = {title} = \n \n" + " some words of a line \n" * lines + " = = Section = = \n more \n"
+    )
+
+
+def test_a_text_of_articles_is_also_cut_before_each_title() -> None:
+    texts = [" \n" + article("One"), article("Two", 40), article("Three", 1)]
+    text = "".join(texts)
+    (passage,) = everything(Record(0, text))
+    begins = [passage.parts[number].start for number in passage.articles]
+    assert begins == [0, len(texts[0]), len(texts[0] + texts[1])]
+    assert sum((p.units for p in passage.parts), Units()) == units(text)
+    # Cutting at the titles adds bounds, and moves none.
+    plain = {p.end for p in everything(Record(0, text.replace("=", "-")))[0].parts}
+    assert {p.end for p in passage.parts} == plain | {*begins[1:]}
+
+
+@pytest.mark.parametrize(
+    ("text", "articles"),
+    [
+        ("no title\n" * 9, 0),
+        (article("Only one"), 0),
+        ("= One =\n\ntext\n= Two =\n\ntext", 2),
+        ("Preface\n" + article("One") + article("Two"), 0),
+        ("Preface\n" + article("Name") * 30, 31),
+        (article("Name") * 30, 30),
+        ("= = Section = =\n" * 40, 0),
+        ("a = b\n" * 40, 0),
+    ],
+)
+def test_a_text_of_articles_begins_with_a_title_or_has_many(text: str, articles: int) -> None:
+    (passage,) = everything(Record(0, text))
+    assert len(passage.articles) == articles
+
+
+def test_a_record_among_others_is_one_part() -> None:
+    text = " \n" + article("One") + article("Two")
+    (passage,) = ask("everything", Record(3, text), alone=False)
+    assert (passage.parts, passage.articles) == (((0, len(text), units(text)),), ())
+    assert ask("everything", Record(3, text), alone=True) == everything(Record(3, text))
+    assert ask("everything", Record(3, ""), alone=False)[0].parts == ((0, 0, Units()),)
+    assert ask("last_word", Record(3, text), alone=False) == last_word(Record(3, text))
+
+
+def test_blank_text_is_counted_in_linear_time() -> None:
+    def cost(size: int) -> float:
+        begin = time.process_time()
+        everything(Record(0, " \n" * size))
+        return time.process_time() - begin
+
+    cost(1000)
+    assert min(cost(40_000) for _ in range(3)) < 12 * min(cost(10_000) for _ in range(3)) + 0.01
 
 
 # -- the last word ---------------------------------------------------------------------------------

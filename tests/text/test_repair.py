@@ -2,6 +2,7 @@
 
 import re
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -94,7 +95,7 @@ def test_undo_edits_are_those_of_undo(pairs: list[tuple[str, str]], text: str) -
     scheme = RuleScheme((), tuple(Swap(re.compile(find), put) for find, put in pairs))
     edits = scheme.undo_edits(text)
     assert apply_edits(text, edits) == scheme.undo(text)
-    assert all(a.end <= b.start for a, b in zip(edits, edits[1:], strict=False))
+    assert all(a.end <= b.start for a, b in pairwise(edits))
 
 
 @given(st.text("ab \t", max_size=30), st.text("ab \t", max_size=30))

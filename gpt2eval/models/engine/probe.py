@@ -21,6 +21,7 @@ from gpt2eval.models.engine.context import (
     thresholds,
 )
 from gpt2eval.models.engine.shadow import shallow_copy
+from gpt2eval.models.engine.trace import decoder_of
 from gpt2eval.models.load_errors import is_out_of_memory
 from gpt2eval.types import Ids
 
@@ -147,16 +148,24 @@ class Probe:
         return states if isinstance(states, Tensor) else out.logits
 
     def _shallow_decoder(self) -> Any:
-        """Return the shallow copy of the decoder, or the model itself if that does not run."""
-        base = getattr(self.model, "base_model", None)
-        if base is None:
+        """Return a shallow copy of the decoder whose states the output layer reads.
+
+        Without such a decoder, a shallow copy of the complete model; if neither runs, the model.
+        """
+        if not hasattr(self.model, "base_model"):
             return self.model
-        try:
-            self.decoder = shallow_copy(base)
-            self._run_length(1)
-        except Exception:
-            return self.model
-        return self.decoder
+        ids = torch.from_numpy(self._allowed(spread_ids(2, self._vocabulary)).astype(np.int64))
+        for choose in (
+            lambda: decoder_of(self.model, ids[None].to(self.model.device)),
+            lambda: self.model,
+        ):
+            try:
+                self.decoder = shallow_copy(choose())
+                self._run_length(2)
+            except Exception:
+                continue
+            return self.decoder
+        return self.model
 
     def _run_length(self, length: int) -> None:
         # The highest id is the same at every length, so that only positions grow.

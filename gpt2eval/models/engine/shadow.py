@@ -14,11 +14,14 @@ HOOK_KEYS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backwa
 WIDEST = 6 << 30  # bytes of a shallow copy in float32; a larger one keeps its dtype
 
 
-def shadow_copy(module: nn.Module, copies: dict[int, Any] | None = None) -> nn.Module:
+def shadow_copy(
+    module: nn.Module, copies: dict[int, Any] | None = None, *, hooks: bool = False
+) -> nn.Module:
     """Copy a tree of modules but share its parameters and buffers.
 
-    Configurations are copied; hooks and patched `forward` methods are left out. `copies` maps the
-    id of an original to its copy, so that shared modules stay shared.
+    Configurations are copied; patched `forward` methods are left out, and so are hooks unless
+    `hooks` is set. `copies` maps the id of an original to its copy, so that shared modules stay
+    shared.
     """
     copies = {} if copies is None else copies
     if id(module) in copies:
@@ -28,9 +31,10 @@ def shadow_copy(module: nn.Module, copies: dict[int, Any] | None = None) -> nn.M
     state = shadow.__dict__
     # copy.copy shares these dictionaries with the original, which must not see later changes.
     state |= {key: state[key].copy() for key in ("_parameters", "_buffers")}
-    state |= {key: type(state[key])() for key in HOOK_KEYS}
+    state |= {key: state[key].copy() if hooks else type(state[key])() for key in HOOK_KEYS}
     state["_modules"] = {
-        name: child and shadow_copy(child, copies) for name, child in module._modules.items()
+        name: child and shadow_copy(child, copies, hooks=hooks)
+        for name, child in module._modules.items()
     }
     state.pop("forward", None)  # an instance attribute here is a patch
     if (config := state.get("config")) is not None:
@@ -49,7 +53,7 @@ def shallow_copy(model: Any) -> Any:
     """
     if any(hasattr(module, "_hf_hook") for module in model.modules()):
         return model
-    shadow: Any = shadow_copy(model)
+    shadow: Any = shadow_copy(model, hooks=True)
     for module in shadow.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.ModuleList) and len(child) > 1:

@@ -65,6 +65,30 @@ class Seen(NamedTuple):
         return seen
 
 
+def decoder_of(model: Any, ids: Tensor) -> Any:
+    """Return the module whose states the output layer reads, or None if there is no such module.
+
+    Runs the model once on `ids` `[1, tokens]`.
+    """
+    head = model.get_output_embeddings()
+    if head is None:
+        return None
+    read: list[Any] = []
+    seen = [Seen.of(decoder) for decoder in {model.base_model: 0, model.get_decoder(): 0}]
+    hook = head.register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    try:
+        with torch.inference_mode():
+            model(input_ids=ids, use_cache=False)
+    finally:
+        for each in (*(hook for part in seen for hook in part.hooks), hook):
+            each.remove()
+    for part in seen:
+        states = part.states[-1] if part.states else None
+        if len(read) == 1 and isinstance(states, Tensor) and torch.equal(states, read[0]):
+            return part.module
+    return None
+
+
 def trace(model: Any, ids: Tensor) -> Trace:
     """Run a model once on `ids` `[1, tokens]` and return what its attention was given.
 

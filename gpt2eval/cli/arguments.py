@@ -1,0 +1,97 @@
+"""Values of options as the objects that commands work with: settings, files, texts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpt2eval.errors import UsageError
+
+if TYPE_CHECKING:
+    from gpt2eval.data.custom import Text
+    from gpt2eval.models.options import LoadOptions
+    from gpt2eval.settings import Settings
+
+
+def load_options(flags: Mapping[str, Any], **changes: Any) -> "LoadOptions":
+    """Return the load options: every flag whose name is a field of `LoadOptions`."""
+    from gpt2eval.models.options import LoadOptions
+
+    return LoadOptions(**_fields(LoadOptions, flags) | changes)
+
+
+def settings(flags: Mapping[str, Any], **changes: Any) -> "Settings":
+    """Return the settings of a run: every flag whose name is a field of `Settings`."""
+    from gpt2eval.settings import Settings
+
+    flags = {**flags, "max_size": size(flags.get("max_size"))}
+    return Settings(**_fields(Settings, flags) | changes)
+
+
+def _fields(kind: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
+    names = [field.name for field in fields(kind)]
+    return {name: flags[name] for name in names if flags.get(name) is not None}
+
+
+def each_revision(models: Sequence[str], revisions: str | None) -> list[str]:
+    """Return every model once, or once per revision as `M@step1000`.
+
+    Raises:
+        UsageError: for an empty revision.
+    """
+    if revisions is None:
+        return list(dict.fromkeys(models))
+    names = revisions.split(",")
+    if not all(names):
+        raise UsageError(
+            f"--revisions {revisions}: expected branches, tags or commits, separated by commas"
+        )
+    return list(dict.fromkeys(f"{model}@{name}" for model in models for name in names))
+
+
+def data_files(data: list[str] | None, include: Sequence[Path]) -> dict[str, Path] | None:
+    """Return `TASK=PATH` arguments as a mapping; `demo` stands for all embedded records."""
+    if not data:
+        return None
+    from gpt2eval.data.local import parse_data
+
+    return parse_data(data, include)
+
+
+def size(max_size: str | None) -> int | None:
+    """Return the value of `--max-size` in bytes."""
+    if max_size is None:
+        return None
+    from gpt2eval.data.limits import parse_size
+
+    return parse_size(max_size)
+
+
+def own_texts(
+    places: list[str] | None,
+    unit: str | None,
+    detokenizer: str | None,
+    include: Sequence[Path],
+    max_size: int | None = None,
+) -> list["Text"]:
+    """Return the texts of `--text` arguments.
+
+    Raises:
+        UsageError: for `--unit` or `--detokenizer` without a `--text`.
+    """
+    if not places:
+        for name, value in (("unit", unit), ("detokenizer", detokenizer)):
+            if value is not None:
+                raise UsageError(
+                    f"--{name} {value}: applies to --text only; expected a --text, "
+                    "or the matching task in --tasks"
+                )
+        return []
+    from gpt2eval.data import custom
+
+    return custom.load_texts(
+        [
+            custom.load_text(place, unit or "word", detokenizer, include, max_size)
+            for place in places
+        ]
+    )
