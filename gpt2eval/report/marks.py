@@ -76,10 +76,11 @@ def _ties(results: Sequence[Result]) -> list[str]:
         decisions = result.tally.records if asks else result.tally.tokens
         count = result.tally.ties
         if count * TIED > decisions > 0:
+            share = min(count, decisions) / decisions
             lines.append(
                 f"{result.full_name}, {result.model.name}: {count} of {decisions} "
-                f"{'questions' if asks else 'tokens'} ({count / decisions:.1%}) have a tie for "
-                "the highest score"
+                f"{'questions' if asks else 'tokens'} ({share:.1%}) have a tie for the highest "
+                "score"
             )
     return lines
 

@@ -528,8 +528,9 @@ def test_command_prints_one_line_per_metric(
         ["", "ptb", "nats_per_token"],
     ]
     assert lines[0][1] == "RUN/checkpoint-20"
-    value, low, high = (float(number) for number in lines[0][4:7])
-    assert low <= value <= high
+    value, low, high = lines[0][4:7]
+    assert float(value) > 1
+    assert (low, high) == ("", ""), "two lines have no interval"
     assert "|limit:2|model:RUN/checkpoint-20@" in lines[0][7]
     assert run_watch(monkeypatch, capsys, "RUN", "--once") == (0, "", "")
 
