@@ -74,7 +74,6 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "ministral": {"head_dim": 8},
     "nemotron": {"num_key_value_heads": 2},
     "prophetnet": {"num_hidden_layers": None},
-    "reformer": {"axial_pos_embds_dim": (16, 16), "axial_pos_shape": (8, 12)},
     "xmod": {"default_language": "en_XX", "languages": ["en_XX"]},
     "zamba": {"layer_types": ["linear_attention", "hybrid"] * 2, "num_hidden_layers": 4},
     "zamba2": {"layers_block_type": ["linear_attention", "hybrid"] * 2, "num_hidden_layers": 4},
@@ -88,6 +87,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "zaya": {"num_experts_per_tok": 1},
 }
 NOT_BUILT = {
+    "reformer": "its forward runs at multiples of its chunk length only",
     "blt": "the sizes of its byte patcher do not shrink with the others",
     "dots3_note": "the model of dots3_note_text, in a configuration that does not shrink",
     "gemma3n": "its vision tower needs the package timm",

@@ -92,8 +92,8 @@ def table_context(run: Callable[[int], Any]) -> int:
         return UNBOUNDED
     served = [
         SHORT + rows - 1 - highest
-        for (rows, highest), (_, later) in zip(*reads, strict=True)
-        if later - highest == STEP and rows > later
+        for (rows, highest), (same_rows, later) in zip(*reads, strict=True)
+        if rows == same_rows and later - highest == STEP
     ]
     return min(served, default=UNBOUNDED)
 

@@ -106,7 +106,8 @@ def trace(model: Any, ids: Tensor) -> Trace:
             for each in hooks:
                 each.remove()
     depth = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    if len(record.calls) != depth or len(set(record.calls)) != depth:
+    # Differential attention calls twice per layer; a layer without attention does not call.
+    if not depth or len(set(record.calls)) != depth or len(record.calls) % depth:
         record.object(f"{len(record.calls)} attention calls in {depth} layers")
     called = [part for part in seen if len(part.inputs) == 1]
     if not called or len(projected) != 1:
