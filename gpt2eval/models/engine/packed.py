@@ -63,7 +63,7 @@ class PackedEngine:
         if evidence is None or not _packs(probe):
             return None
         original_attention = padded.model.config._attn_implementation
-        requests = _requests(model.config.get_text_config().vocab_size)
+        requests = _requests(model.config.get_text_config().vocab_size, probe.context)
         expected = concatenate([padded.score([request]) for request in requests])
         if not live:
             onednn.replace_layers(model)
@@ -212,13 +212,13 @@ def run_decoder(decoder: Any, layout: Layout) -> Tensor:
     ).last_hidden_state[0]
 
 
-def _requests(vocabulary: int) -> list[Request]:
-    """Return a fork, a single token and two runs, with ids spread over the vocabulary."""
+def _requests(vocabulary: int, context: int) -> list[Request]:
+    """Return a fork, a single token and two runs that fit a context, of ids that are spread."""
     ids = spread_ids(63, vocabulary)
-    fork = Request(ids[:9], (ids[9:14], ids[14:15], ids[15:18]))
-    return [
-        fork,
+    requests = [
+        Request(ids[:9], (ids[9:14], ids[14:15], ids[15:18])),
         Request(ids[20:21], (ids[21:22],)),
         Request(ids[22:30], (ids[30:40],)),
         Request(ids[40:42], (ids[42:58],)),
     ]
+    return [r for r in requests if len(r.prefix) + max(map(len, r.branches)) - 1 <= context]
