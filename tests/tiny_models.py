@@ -137,7 +137,7 @@ def tiny_model(kind: str, dtype: torch.dtype = torch.float32) -> Any:
     """Return a random model of a type whose scores depend visibly on every input."""
     torch.manual_seed(1)
     config = tiny_config(kind)
-    architecture = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    architecture: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     if not isinstance(config, architecture.config_class):
         config = config.get_text_config(decoder=True)
     model = architecture(config).eval()

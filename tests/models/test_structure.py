@@ -202,7 +202,7 @@ def test_the_trace_shows_what_attention_is_given() -> None:
 
 
 def roberta(positions: int, pad: int) -> Any:
-    sizes = SIZES | {"max_position_embeddings": positions, "pad_token_id": pad}
+    sizes: dict[str, Any] = SIZES | {"max_position_embeddings": positions, "pad_token_id": pad}
     return RobertaForCausalLM(RobertaConfig(**sizes, is_decoder=True, type_vocab_size=1))
 
 
@@ -248,7 +248,9 @@ def test_the_longest_length_is_found_by_halving() -> None:
 
 
 def test_a_shallow_copy_has_one_layer_of_each_kind_in_float32() -> None:
-    model = LlamaForCausalLM(LlamaConfig(**SIZES | {"num_hidden_layers": 6})).to(torch.bfloat16)
+    sizes: dict[str, Any] = SIZES | {"num_hidden_layers": 6}
+    model: Any = LlamaForCausalLM(LlamaConfig(**sizes))
+    model.to(torch.bfloat16)
     shallow = shallow_copy(model.model)
     assert len(shallow.layers) == 1
     assert {p.dtype for p in shallow.parameters()} == {torch.float32}
