@@ -47,9 +47,8 @@ class TinyLlama(LlamaForCausalLM):
     def __init__(self) -> None:
         torch.manual_seed(3)
         super().__init__(LlamaConfig(**SIZES, pad_token_id=None, initializer_range=0.2))
-        self.model.embed_tokens.register_forward_hook(
-            lambda _, __, states: self.mixed(states, states.shape[1])
-        )
+        embedding: nn.Module = self.model.embed_tokens
+        embedding.register_forward_hook(lambda _, __, out: self.mixed(out, out.shape[1]))
 
     def mixed(self, states: Tensor, length: int) -> Tensor:
         """Return the embeddings `[rows, length, width]` that the first layer reads."""
@@ -91,7 +90,7 @@ class SeesRows(TinyLlama):
 
 class ScaledLogits(TinyLlama):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        out = super().forward(*args, **kwargs)
+        out: Any = super().forward(*args, **kwargs)
         out.logits = out.logits * 0.9
         return out
 
