@@ -48,7 +48,10 @@ class TinyLlama(LlamaForCausalLM):
         torch.manual_seed(3)
         super().__init__(LlamaConfig(**SIZES, pad_token_id=None, initializer_range=0.2))
         embedding: nn.Module = self.model.embed_tokens
-        embedding.register_forward_hook(lambda _, __, out: self.mixed(out, out.shape[1]))
+        embedding.register_forward_hook(self.mix)
+
+    def mix(self, _: nn.Module, __: Any, states: Any) -> Tensor:
+        return self.mixed(states, states.shape[1])
 
     def mixed(self, states: Tensor, length: int) -> Tensor:
         """Return the embeddings `[rows, length, width]` that the first layer reads."""
