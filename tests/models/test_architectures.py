@@ -172,6 +172,11 @@ def test_every_architecture_equals_the_loop(kind: str) -> None:
     assert agreement(kind).good
 
 
+def test_the_page_lists_every_architecture() -> None:
+    listed = re.findall(r"^\| ([\w-]+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert listed[1:] == [*architectures()]
+
+
 def rows(kinds: Sequence[str]) -> Iterator[str]:
     """Yield the table's row of each architecture."""
     for kind in kinds:

@@ -47,9 +47,11 @@ class TinyLlama(LlamaForCausalLM):
     def __init__(self) -> None:
         torch.manual_seed(3)
         super().__init__(LlamaConfig(**SIZES, pad_token_id=None, initializer_range=0.2))
-        self.model.embed_tokens.register_forward_hook(
-            lambda _, __, states: self.mixed(states, states.shape[1])
-        )
+        embedding: nn.Module = self.model.embed_tokens
+        embedding.register_forward_hook(self.mix)
+
+    def mix(self, _: nn.Module, __: Any, states: Any) -> Tensor:
+        return self.mixed(states, states.shape[1])
 
     def mixed(self, states: Tensor, length: int) -> Tensor:
         """Return the embeddings `[rows, length, width]` that the first layer reads."""
@@ -91,7 +93,7 @@ class SeesRows(TinyLlama):
 
 class ScaledLogits(TinyLlama):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        out = super().forward(*args, **kwargs)
+        out: Any = super().forward(*args, **kwargs)
         out.logits = out.logits * 0.9
         return out
 
@@ -202,7 +204,7 @@ def test_the_trace_shows_what_attention_is_given() -> None:
 
 
 def roberta(positions: int, pad: int) -> Any:
-    sizes = SIZES | {"max_position_embeddings": positions, "pad_token_id": pad}
+    sizes: dict[str, Any] = SIZES | {"max_position_embeddings": positions, "pad_token_id": pad}
     return RobertaForCausalLM(RobertaConfig(**sizes, is_decoder=True, type_vocab_size=1))
 
 
@@ -248,7 +250,9 @@ def test_the_longest_length_is_found_by_halving() -> None:
 
 
 def test_a_shallow_copy_has_one_layer_of_each_kind_in_float32() -> None:
-    model = LlamaForCausalLM(LlamaConfig(**SIZES | {"num_hidden_layers": 6})).to(torch.bfloat16)
+    sizes: dict[str, Any] = SIZES | {"num_hidden_layers": 6}
+    model: Any = LlamaForCausalLM(LlamaConfig(**sizes))
+    model.to(torch.bfloat16)
     shallow = shallow_copy(model.model)
     assert len(shallow.layers) == 1
     assert {p.dtype for p in shallow.parameters()} == {torch.float32}
