@@ -323,7 +323,7 @@ def test_a_task_without_a_source_reports_the_option_for_a_file(tmp_path: Path) -
         ),
         (
             "stream",
-            b"\xef\xbb\xbfa\n",
+            b"\xef\xbb\xbfa\r\nb\n",
             "line 1: begins with a byte-order mark; expected plain UTF-8",
         ),
         ("stream", "a\n".encode("utf-16"), "line 1: binary"),
