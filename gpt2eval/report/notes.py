@@ -37,9 +37,12 @@ def _without_interval(results: Sequence[Result]) -> list[str]:
     """Return a line for each reason why numbers have no interval."""
     tasks: dict[str, list[str]] = {}
     for result in results:
-        for reason in {m.why_no_interval: None for m in result.metrics.values()}:
-            if reason and result.full_name not in tasks.setdefault(reason, []):
-                tasks[reason].append(result.full_name)
+        reasons = {metric.name: metric.why_no_interval for metric in result.metrics.values()}
+        shared = len(set(reasons.values())) == 1
+        for metric, reason in reasons.items():
+            name = result.full_name if shared else f"{result.full_name} {metric}"
+            if reason and name not in tasks.setdefault(reason, []):
+                tasks[reason].append(name)
     return [f"{', '.join(names)}: {reason}" for reason, names in tasks.items()]
 
 
