@@ -48,6 +48,7 @@ PURE = (
     *("text.passages", "text.schemes", "text.detokenizer", "text.roundtrip"),
     *("scoring.windows", "scoring.plan", "scoring.sheet"),
     *("metrics.metrics", "metrics.intervals", "metrics.signature", "metrics.verdict"),
+    *("metrics.clusters", "metrics.dependence", "metrics.resampling"),
 )
 OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "torch": ("models.", "training.", "scoring.workers"),

@@ -71,7 +71,7 @@ def by_record(parts: Sequence[Tally]) -> list[Tally]:
         if part.records:
             groups.append([])
         groups[-1].append(part)
-    return [Tally.total(group) for group in groups]
+    return [Tally.total(group) if len(group) > 1 else group[0] for group in groups]
 
 
 class Decision(NamedTuple):

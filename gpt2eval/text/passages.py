@@ -45,11 +45,11 @@ def _units(text: str, start: int, end: int, outer: tuple[int, int]) -> Units:
     first, last = outer
     return Units(
         # Search the complete text within bounds, so that the lookbehind sees across the boundary.
-        words=sum(1 for _ in WORDS.finditer(text, start, end)),
+        words=len(WORDS.findall(text, start, end)),
         lines=span.count("\n"),
         bytes=len(span.encode("utf-8", "surrogateescape")),
         chars=len(span),
-        pieces=sum(1 for _ in SPACES.finditer(text, start, end)) + (start == 0 < end),
+        pieces=len(SPACES.findall(text, start, end)) + (start == 0 < end),
         blanks=text.count(" ", max(start, first), min(end, last)),
     )
 
