@@ -98,7 +98,13 @@ def _without_interval(results: Sequence[Result]) -> list[str]:
     """Return a line for each reason why numbers have no interval."""
     names: dict[str, list[str]] = {}
     for result in results:
-        missing = [metric for metric in result.metrics.values() if metric.interval is None]
-        for reason in {metric.why_no_interval or TOO_FEW: None for metric in missing}:
-            names.setdefault(reason, []).append(result.full_name)
+        reasons = {
+            metric.name: "" if metric.interval else metric.why_no_interval or TOO_FEW
+            for metric in result.metrics.values()
+        }
+        is_shared = len(set(reasons.values())) == 1
+        for metric, reason in reasons.items():
+            name = result.full_name if is_shared else f"{result.full_name} {metric}"
+            if reason:
+                names.setdefault(reason, []).append(name)
     return [f"{_listed(listed)}: {reason}" for reason, listed in names.items()]
