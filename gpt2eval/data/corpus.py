@@ -14,7 +14,7 @@ from typing import NamedTuple
 from huggingface_hub import constants
 
 from gpt2eval.config.schema import Archive, Hub, Source, Task
-from gpt2eval.data import download, hub
+from gpt2eval.data import download, hub, kinds
 from gpt2eval.data.archives import HashingReader, extract_from_stream, unpack
 from gpt2eval.data.cache import Cache, CachedFile, is_published, key_of
 from gpt2eval.data.limits import limit_for, limit_of
@@ -61,7 +61,11 @@ def load_corpus(
     """
     if path:
         file = path / task.source.file.name if path.is_dir() else path
-        content, names = restore(task, read_local(task, file, max_size))
+        content = read_local(task, file, max_size)
+        if not is_published(content, task.source.file):
+            # Before restoring: the lines of another form would hide what it is.
+            kinds.check_is_published_form(task, content, str(file))
+        content, names = restore(task, content)
         corpus = parse_corpus(task, content, str(file), strict=strict)
         if not names:
             return replace(corpus, origin=file.name)

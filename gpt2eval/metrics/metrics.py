@@ -50,7 +50,7 @@ def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]
             first = i == 0
             result.append(
                 Tally(
-                    nats=float(right.nats[i]),
+                    nats=0.0 + float(right.nats[i]),  # 0.0 for -0.0, of a text without tokens
                     tokens=int(right.tokens[i]),
                     units=part.units,
                     records=int(first),

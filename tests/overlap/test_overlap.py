@@ -535,14 +535,14 @@ counts = st.integers(0, 2**40)
 
 @given(
     st.lists(
-        st.builds(Tally, st.floats(0, 1e9), counts, st.builds(Units, *[counts] * 6), *[counts] * 5),
+        st.builds(Tally, st.floats(0, 1e9), counts, st.builds(Units, *[counts] * 6), *[counts] * 6),
         min_size=1,
     )
 )
 def test_tallies_survive_the_round_trip(tallies: list[Tally]) -> None:
     names = journal._flat(tallies[0])
     assert [journal._tally(journal._flat(tally)) for tally in tallies] == tallies
-    assert len(names) == 13
+    assert len(names) == 14
 
 
 # -- the command -----------------------------------------------------------------------------------
