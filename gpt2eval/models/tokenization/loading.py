@@ -17,8 +17,8 @@ from gpt2eval.errors import UsageError
 from gpt2eval.http import hub_access
 from gpt2eval.models.formats.quiet import panics_unprinted
 from gpt2eval.models.load_errors import expected_errors
-from gpt2eval.models.tokenization.characters import Characters
 from gpt2eval.models.tokenization.added import added_token
+from gpt2eval.models.tokenization.characters import Characters
 from gpt2eval.models.tokenization.claims import check_file, check_place
 from gpt2eval.models.tokenization.fingerprint import CHOICES, choose, fingerprint
 from gpt2eval.models.tokenization.tiling import TiledEncoder
