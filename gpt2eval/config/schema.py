@@ -141,7 +141,7 @@ class Task(Strict):
         normalize: `tokens` divides each choice's score by its number of tokens.
         filter: The list of stop words that cannot be the answer.
         filter_width: The beam width of the search for the best word.
-        filter_depth: The most tokens of a word in that search.
+        filter_depth: The most tokens of a word in that search, unless the answer has more.
         unit: The denominator of perplexities.
         variants: The names of the task's variants.
     """

@@ -7,6 +7,10 @@ SEPARATOR = re.compile(r"(?<!<)\|(?!>)")
 KEY = re.compile(rf"{SEPARATOR.pattern}[a-z]+:")
 SIGNATURE = re.compile(r"(?<![A-Za-z0-9.%/-])task:[^\s'\"`]+")
 WRAPPED = re.compile(r"\|[^\S\n]*\n\s*(?=[a-z]+:)")  # a line break after a separator
+# How Markdown and HTML sources write a separator and the brackets of a token such as <bos>.
+ESCAPES = {"\\|": "|", "&#124;": "|", "&lt;": "<", "&gt;": ">"}
+CLOSING_TAG = "/(?:code|pre|p|td)>"
+CLOSING_TAGS = re.compile(f"(?:<{CLOSING_TAG})+\\Z")
 # What may follow a signature; brackets only if they are unpaired.
 AFTER = "|,.;*\u201d\u2019"
 BRACKETS = {")": "(", "]": "[", "}": "{", ">": "<"}
@@ -18,8 +22,10 @@ def find(text: str) -> str:
     >>> find("| PTB | `task:ptb|ctx:512|v:0.1.0` |")
     'task:ptb|ctx:512|v:0.1.0'
     """
-    match = SIGNATURE.search(WRAPPED.sub("|", text.replace("\\|", "|")))
-    return without_punctuation(match[0]) if match else ""
+    for escape, character in ESCAPES.items():
+        text = text.replace(escape, character)
+    match = SIGNATURE.search(WRAPPED.sub("|", text))
+    return without_punctuation(CLOSING_TAGS.sub("", match[0])) if match else ""
 
 
 def without_punctuation(line: str) -> str:

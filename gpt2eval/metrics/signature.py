@@ -10,12 +10,14 @@ from collections.abc import Mapping, Set
 from typing import NamedTuple
 
 from gpt2eval.errors import UsageError
-from gpt2eval.metrics.pasted import SEPARATOR, find, without_punctuation
+from gpt2eval.metrics.pasted import CLOSING_TAG, SEPARATOR, find, without_punctuation
 from gpt2eval.types import ModelIdentity
 
 MODEL = ("model", "peft", "code", "tok", "dtype", "quant", "attn", "gemm", "map", "batch", "v")
-# Characters that would end a value or the line, or hide a separator.
-RESERVED = re.compile(rf"[%\s'\"`]|{SEPARATOR.pattern}|<\Z|\\(?=\||\Z)")
+# Characters that would end a value or the line, hide a separator, or look like HTML.
+RESERVED = re.compile(
+    rf"[%\s'\"`]|{SEPARATOR.pattern}|<\Z|\\(?=\||\Z)|&(?=lt;|gt;|#124;)|<(?={CLOSING_TAG}\Z)"
+)
 ENUM_MEMBER = re.compile(r"QuantizationMethod\.(\w+)")  # as older signatures print a method
 ENCODED = re.compile("(?:%[0-9A-F]{2})+")
 # Fields that only affect the last digits of a number.

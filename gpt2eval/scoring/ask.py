@@ -39,7 +39,8 @@ def is_best_word(
     """Return for each request whether its answer is the best word outside the stop-word list.
 
     The plain greedy prediction does not matter: the best word may begin with a token that is not
-    the most likely one.
+    the most likely one. An answer of more tokens than the filter's depth deepens its own search, so
+    that it can be found.
 
     Raises UsageError if the search does not fit into memory.
     """
@@ -48,18 +49,34 @@ def is_best_word(
     is_right = np.zeros(len(batch), np.bool_)
     # The search never returns a word in the list, so such an answer needs no search.
     open_ = [i for i, answer in enumerate(answers) if answer.lower() not in words.banned]
-    if open_ and isinstance(model, FindsBestWords):
-        prefixes = [batch[i].request.prefix for i in open_]
-        try:
-            best = model.best_words(prefixes, words.banned, words.width, words.depth)
-        except MemoryError as error:
-            item = _too_large([batch[i] for i in open_], error)
-            raise UsageError(
-                f"{_place(item, task, encoded)} do not fit into memory in the search for the best "
-                "word; expected a smaller --context, or a variant without a stop-word filter"
-            ) from None
-        is_right[open_] = [word == answers[i] for i, word in zip(open_, best, strict=True)]
+    depths = {i: max(words.depth, len(batch[i].request.branches[0])) for i in open_}
+    for depth in sorted({*depths.values()}):
+        alike = [i for i in open_ if depths[i] == depth]
+        best = _best_words(model, [batch[i] for i in alike], task, encoded, words, depth)
+        is_right[alike] = [word == answers[i] for i, word in zip(alike, best, strict=True)]
     return is_right
+
+
+def _best_words(
+    model: Model,
+    batch: Sequence[PlannedRequest],
+    task: str,
+    encoded: Sequence[Encoded],
+    words: Filter,
+    depth: int,
+) -> list[str]:
+    """Return the best word after each request's prefix; "" from a backend that finds none."""
+    if not isinstance(model, FindsBestWords):
+        return [""] * len(batch)
+    prefixes = [item.request.prefix for item in batch]
+    try:
+        return model.best_words(prefixes, words.banned, words.width, depth)
+    except MemoryError as error:
+        item = _too_large(batch, error)
+        raise UsageError(
+            f"{_place(item, task, encoded)} do not fit into memory in the search for the best "
+            "word; expected a smaller --context, or a variant without a stop-word filter"
+        ) from None
 
 
 def _too_large(batch: Sequence[PlannedRequest], error: MemoryError) -> PlannedRequest:

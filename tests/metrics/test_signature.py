@@ -97,6 +97,17 @@ def test_text_before_a_signature_may_mention_a_task() -> None:
     assert read("the task: see task:ptb|v:0.1.0") == {"task": "ptb", "v": "0.1.0"}
 
 
+def test_a_signature_from_html_is_read() -> None:
+    fields = {"task": "a&lt;b</p>", "start": "<s>", "lead": "<|eot|>&#124;", "v": "0.1.0</code>"}
+    line = written(fields)
+    assert read(line) == fields
+    escaped = line.replace("<", "&lt;").replace(">", "&gt;")
+    for form in (f"<td><code>{line}</code></td>", f"<code>{escaped}</code>", f"<p>{escaped}.</p>"):
+        assert read(form) == fields
+    assert read(line.replace("|start", "&#124;start")) == fields
+    assert written({"task": "ptb", "start": "</s>"}) == "task:ptb|start:</s>"
+
+
 def test_a_wrapped_or_escaped_signature_is_read() -> None:
     line = "task:ptb|data:aa!|ctx:512|start:<|endoftext|>|model:demo@1|v:0.1.0"
     assert read(line.replace("|ctx", "|\nctx").replace("|model", "|\n    model")) == read(line)

@@ -12,6 +12,8 @@ import pytest
 from conftest import Run
 from needs_start import CONTEXT, START, naive
 from test_api import FakeServer, server  # noqa: F401  (a fixture)
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 
 from gpt2eval import demo, evaluate
 from gpt2eval.config.catalog import DEMO
@@ -20,6 +22,7 @@ from gpt2eval.data.corpus import load_corpus
 from gpt2eval.measurement import prepare
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
+from gpt2eval.models.tokenization.loading import from_object
 from gpt2eval.report.store import read_result
 from gpt2eval.scoring.start_check import LIMIT, StartCheck
 from gpt2eval.settings import Settings
@@ -185,6 +188,37 @@ def test_a_server(server: FakeServer, tmp_path: Path, adds: bool) -> None:  # no
         assert not any(START in prompt for prompt in prompts)
     else:
         assert {prompt[0] for prompt in prompts} == {words.bos_token_id}
+
+
+# -- what tokenizers add ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("template", "start", "added"),
+    [
+        ("<s> $A", "<s>", True),
+        ("<s> $A </s>", "<s>", True),
+        ("$A </s>", "<|endoftext|>", False),
+        ("a $A", "a", True),  # the same token as the text that the check encodes
+        ("a $A a", "a", True),
+        ("[gMASK] <sop> $A", "[gMASK]", True),
+    ],
+)
+def test_the_token_before_a_text_is_found(
+    template: str, start: str, added: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = Tokenizer.from_file(str(DEMO / "model" / "tokenizer.json"))
+    names = [name for name in template.split() if name != "$A"]
+    backend.add_special_tokens([name for name in names if name != "a"])
+    backend.post_processor = TemplateProcessing(
+        single=template, special_tokens=[(name, backend.token_to_id(name)) for name in {*names}]
+    )
+    with caplog.at_level(logging.WARNING, logger="gpt2eval"):
+        loaded = from_object(backend)
+    token = backend.token_to_id(start)
+    assert (loaded.start, loaded.added) == (token, token if added else None)
+    several = "puts 2 tokens before every text ([gMASK]<sop>); only [gMASK] is used"
+    assert (several in caplog.text) == ("<sop>" in template)
 
 
 # -- protocols that leave it out -------------------------------------------------------------------

@@ -128,6 +128,30 @@ def test_the_best_whole_word_outside_the_list_decides(
     assert (result.acc, result.acc_unfiltered) == (acc, greedy)
 
 
+def test_an_answer_of_more_tokens_than_the_depth_can_be_the_best_word(tmp_path: Path) -> None:
+    pieces = (" p", "ian", *["o"] * 6)
+    path: Distributions = {
+        **{pieces[:i]: {piece: 0.98} for i, piece in enumerate(pieces)},
+        pieces: {".": 0.98},
+    }
+    assert len(pieces) > load_task("lambada").filter_depth
+    for answer, acc in (("pianoooooo", 100), ("pianooooooo", 0)):
+        result = result_for(path, answer, tmp_path)
+        assert result.acc == acc, answer
+
+
+@pytest.mark.parametrize("context", [1, 2, 5, 6, 7])
+def test_the_search_never_feeds_more_than_the_context(context: int) -> None:
+    model: Any = registry.load_model("demo", LoadOptions())
+    row = torch.full((1, 2560), -20.0)
+    row[0, model._vocabulary.starts] = -8.0
+    row[0, model._vocabulary.continues.nonzero()[0]] = -0.01  # longer words are likelier
+    model._engine = Uniform(model._engine, row)
+    model.context = context
+    model.best_words([np.arange(5, 5 + context, dtype=np.int32)], frozenset(), 5, 6)
+    assert model._engine.longest == context
+
+
 def test_a_backend_that_counts_no_ties_resumes(tmp_path: Path) -> None:
     path = tmp_path / "lambada_test.jsonl"
     path.write_text('{"text": "he he table"}\n')
@@ -193,13 +217,16 @@ def test_with_all_weights_zero_the_best_word_is_the_one_with_the_lowest_id() -> 
 
 
 class Uniform:
-    """An engine in which every token is equally likely."""
+    """An engine that gives the same log-probabilities after every input."""
 
     def __init__(self, engine: Any, row: torch.Tensor) -> None:
         self.model = engine.model
         self._row = row
+        self.longest = 0
 
     def next_token_logprobs(self, batch: Sequence[Request]) -> torch.Tensor:
+        lengths = [len(prefix) + len(b) - 1 for prefix, branches in batch for b in branches]
+        self.longest = max([self.longest, *lengths])
         return self._row.repeat(sum(len(branches) for _, branches in batch), 1)
 
 

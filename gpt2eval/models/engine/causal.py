@@ -97,8 +97,9 @@ class BestWordModel(CausalModel):
         """
         # Each prefix has up to `width` hypotheses; together they fill one vocabulary projection.
         at_once = max(1, ROWS.get(self._engine.model.device.type, 64) // width)
-        # Leave `depth` positions of the context for the word itself.
-        cut = [self._cut(prefix, max(1, self.context - depth)) for prefix in prefixes]
+        # Leave `depth` positions of the context for the word itself, and one for the prefix.
+        depth = min(depth, self.context - 1)
+        cut = [self._cut(prefix, self.context - depth) for prefix in prefixes]
         words: list[str] = []
         for start in range(0, len(cut), at_once):
             words += best_words(

@@ -17,6 +17,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.http import hub_access
 from gpt2eval.models.formats.quiet import panics_unprinted
 from gpt2eval.models.load_errors import expected_errors
+from gpt2eval.models.tokenization.added import added_token
 from gpt2eval.models.tokenization.characters import Characters
 from gpt2eval.models.tokenization.claims import check_file, check_place
 from gpt2eval.models.tokenization.fingerprint import CHOICES, choose, fingerprint
@@ -73,7 +74,7 @@ def from_backend(backend: tokenizers.Tokenizer) -> LoadedTokenizer:
     backend.no_padding()
     backend.no_truncation()
     specials = [id_ for id_, token in backend.get_added_tokens_decoder().items() if token.special]
-    added = _added_token(backend)
+    added = added_token(backend)
     return LoadedTokenizer(
         TiledEncoder(backend),
         backend.token_to_id(END) if added is None else added,
@@ -172,7 +173,7 @@ def _from_transformers(
         digits = fingerprint(backend)
     else:
         backend, digits = choose(place, backend, choice, revision)
-    added = _added_token(backend)
+    added = added_token(backend)
     return LoadedTokenizer(
         TiledEncoder(backend),
         _start(tokenizer, added),
@@ -215,10 +216,3 @@ def _start(tokenizer: Any, added: int | None) -> int | None:
     """Return the token that begins a text: the added one, or else BOS, or else EOS."""
     candidates = (added, tokenizer.bos_token_id, tokenizer.eos_token_id)
     return next((token for token in candidates if token is not None), None)
-
-
-def _added_token(backend: Any) -> int | None:
-    """Return the token that a tokenizer itself puts before every text, or None."""
-    bare = backend.encode("a", add_special_tokens=False).ids
-    full = backend.encode("a", add_special_tokens=True).ids
-    return full[0] if full[: len(bare)] != bare else None
