@@ -73,7 +73,10 @@ class CheckedBackend:
             raise self._wrong(
                 "score", f"a log-probability is {logprobs.max():g}", "numbers of 0 or less"
             )
-        return scores._replace(logprobs=logprobs, is_greedy=is_greedy)
+        is_tied = scores.is_tied
+        if np.size(is_tied):  # empty where it is not known
+            is_tied = self._array("score", "is_tied", is_tied, count, np.bool_)
+        return scores._replace(logprobs=logprobs, is_greedy=is_greedy, is_tied=is_tied)
 
     def identity(self) -> Any:
         """Return the backend's identity. Raises UsageError if it is none, or the backend fails."""
@@ -129,8 +132,11 @@ class CheckedBackend:
         self, method: str, name: str, value: Any, count: int | None, kind: Any
     ) -> NDArray[Any]:
         """Return a one-dimensional array of a kind of numbers, of `count` if that is given."""
-        array = np.asarray(value)
         expected = f"one dimension of {kind.__name__.rstrip('_')} numbers"
+        try:
+            array = np.asarray(value)
+        except (ValueError, TypeError, RuntimeError) as error:  # ragged, or a tensor with gradient
+            raise self._wrong(method, f"{name}: {one_line(error, 80)}", expected) from None
         if array.ndim != 1:
             raise self._wrong(method, f"{name} has shape {list(array.shape)}", expected)
         if count is not None and len(array) != count:

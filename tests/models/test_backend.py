@@ -256,3 +256,18 @@ def test_an_identity_is_named_by_its_factory_and_holds_text() -> None:
     number = ModelIdentity(name=3, revision="", tokenizer="", dtype="", attn="", device="")  # type: ignore[arg-type]
     numbered = type("Other", (Mine,), {"identity": lambda _: number})()
     assert registry.identity_of(registry.checked(numbered)).name == "3"
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (([[1.0, 2.0], [3.0]], [True]), "one dimension of floating numbers"),
+        (TokenScores(np.zeros(1, np.float32), np.ones(1, bool), is_tied=np.ones(3, bool)), "3 is_"),
+        (TokenScores(np.zeros(1, np.float32), np.ones(1, bool), is_tied=None), "is_tied has shape"),
+    ],
+)
+def test_scores_of_another_shape_are_refused(scores: Any, message: str) -> None:
+    model = check_backend(type("Other", (Mine,), {"score": lambda *_: scores})())
+    one = np.array([1], np.int32)
+    with pytest.raises(UsageError, match=message):
+        model.score([Request(one, (one,))])
