@@ -5,7 +5,8 @@ instead of a traceback from deep inside the package. Knows no tasks.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from gpt2eval.errors import LoadError, UsageError, one_line, quoted
 from gpt2eval.models.load_errors import is_panic
-from gpt2eval.types import Encoding, Model, Request, TokenScores
+from gpt2eval.types import Encoding, Model, ModelIdentity, Request, TokenScores
 
 # The methods that every backend has, and the number of their arguments.
 METHODS = {"encode": 1, "score": 1, "identity": 0}
@@ -37,6 +38,8 @@ class CheckedBackend:
                 setattr(self, name, getattr(model, name))
         if hasattr(model, "encode_specials"):
             self.encode_specials = self._encode_specials
+        if hasattr(model, "token_name"):
+            self.token_name = self._token_name
 
     def encode(self, text: str) -> Encoding:
         """Encode a text. Raises UsageError if the backend fails or returns no valid encoding."""
@@ -44,6 +47,14 @@ class CheckedBackend:
 
     def _encode_specials(self, text: str) -> Encoding:
         return self._encoding("encode_specials", text)
+
+    def _token_name(self, token: int) -> str:
+        name = self._call("token_name", token)
+        if not isinstance(name, str):
+            raise self._wrong(
+                "token_name", type(name).__name__, "the token's text, or an empty one"
+            )
+        return name
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         """Score a batch. Raises UsageError if the backend fails or returns no valid scores."""
@@ -62,11 +73,19 @@ class CheckedBackend:
             raise self._wrong(
                 "score", f"a log-probability is {logprobs.max():g}", "numbers of 0 or less"
             )
-        return scores._replace(logprobs=logprobs, is_greedy=is_greedy)
+        is_tied = scores.is_tied
+        if np.size(is_tied):  # empty where it is not known
+            is_tied = self._array("score", "is_tied", is_tied, count, np.bool_)
+        return scores._replace(logprobs=logprobs, is_greedy=is_greedy, is_tied=is_tied)
 
     def identity(self) -> Any:
-        """Return the backend's identity. Raises UsageError if the backend fails."""
-        return self._call("identity")
+        """Return the backend's identity. Raises UsageError if it is none, or the backend fails."""
+        identity = self._call("identity")
+        if not isinstance(identity, ModelIdentity | Mapping):
+            raise self._wrong(
+                "identity", type(identity).__name__, "a ModelIdentity, or a mapping of its fields"
+            )
+        return asdict(identity) if isinstance(identity, ModelIdentity) else identity
 
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
@@ -113,8 +132,11 @@ class CheckedBackend:
         self, method: str, name: str, value: Any, count: int | None, kind: Any
     ) -> NDArray[Any]:
         """Return a one-dimensional array of a kind of numbers, of `count` if that is given."""
-        array = np.asarray(value)
         expected = f"one dimension of {kind.__name__.rstrip('_')} numbers"
+        try:
+            array = np.asarray(value)
+        except (ValueError, TypeError, RuntimeError) as error:  # ragged, or a tensor with gradient
+            raise self._wrong(method, f"{name}: {one_line(error, 80)}", expected) from None
         if array.ndim != 1:
             raise self._wrong(method, f"{name} has shape {list(array.shape)}", expected)
         if count is not None and len(array) != count:
@@ -156,11 +178,12 @@ def check_backend(model: Any, name: str = "") -> Model:
             f"{subject}: its context is {quoted(context)[1:-1]}; expected the longest input in "
             "tokens, 1 or more"
         )
-    start = values["start"]
-    if start is not None and not (_is_integer(start) and 0 <= start <= HIGHEST_ID):
-        raise UsageError(
-            f"{subject}: its start is {quoted(start)[1:-1]}; expected a token id or None"
-        )
+    for name in ("start", "added"):
+        token = getattr(model, name, None)
+        if token is not None and not (_is_integer(token) and 0 <= token <= HIGHEST_ID):
+            raise UsageError(
+                f"{subject}: its {name} is {quoted(token)[1:-1]}; expected a token id or None"
+            )
     return CheckedBackend(model, subject)
 
 

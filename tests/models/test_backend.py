@@ -14,7 +14,14 @@ from gpt2eval.models import registry
 from gpt2eval.models.backend import CheckedBackend, check_backend
 from gpt2eval.models.toy import ByteModel
 from gpt2eval.settings import Settings
-from gpt2eval.types import AddsToken, EncodesSpecials, FindsBestWords, Request, TokenScores
+from gpt2eval.types import (
+    AddsToken,
+    EncodesSpecials,
+    FindsBestWords,
+    ModelIdentity,
+    Request,
+    TokenScores,
+)
 
 UNIFORM = np.full(256, 1 / 256)
 
@@ -220,3 +227,47 @@ def test_backends_of_the_package_are_not_wrapped() -> None:
     model = registry.load_model("toy:uniform-bytes")
     assert type(model) is ByteModel
     assert check_backend(model) is model
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "message"),
+    [
+        ("added", "x", "its added is x; expected a token id or None"),
+        ("added", 10**12, "its added is 1000000000000; expected a token id or None"),
+    ],
+)
+def test_an_optional_member_is_checked(member: str, value: Any, message: str) -> None:
+    model = type("Other", (Mine,), {member: value})()
+    with pytest.raises(UsageError, match=message):
+        check_backend(model)
+
+
+def test_the_name_of_a_token_is_text() -> None:
+    model = type("Other", (Mine,), {"token_name": lambda *_: 3})()
+    checked: Any = check_backend(model)
+    with pytest.raises(UsageError, match=r"its token_name\(\) returned int"):
+        checked.token_name(65)
+
+
+def test_an_identity_is_named_by_its_factory_and_holds_text() -> None:
+    nothing = type("Other", (Mine,), {"identity": lambda _: None})()
+    with pytest.raises(UsageError, match=r"model m:F: its identity\(\) returned NoneType"):
+        registry.checked(nothing, "m:F")
+    number = ModelIdentity(name=3, revision="", tokenizer="", dtype="", attn="", device="")  # type: ignore[arg-type]
+    numbered = type("Other", (Mine,), {"identity": lambda _: number})()
+    assert registry.identity_of(registry.checked(numbered)).name == "3"
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (([[1.0, 2.0], [3.0]], [True]), "one dimension of floating numbers"),
+        (TokenScores(np.zeros(1, np.float32), np.ones(1, bool), is_tied=np.ones(3, bool)), "3 is_"),
+        (TokenScores(np.zeros(1, np.float32), np.ones(1, bool), is_tied=None), "is_tied has shape"),
+    ],
+)
+def test_scores_of_another_shape_are_refused(scores: Any, message: str) -> None:
+    model = check_backend(type("Other", (Mine,), {"score": lambda *_: scores})())
+    one = np.array([1], np.int32)
+    with pytest.raises(UsageError, match=message):
+        model.score([Request(one, (one,))])

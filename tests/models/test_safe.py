@@ -511,3 +511,10 @@ def test_paths_stay_inside(tmp_path: Path) -> None:
         f"openai:{tmp_path / 'openai'}",
         "checkpoint names '/elsewhere/model.ckpt', outside the folder",
     )
+
+
+def test_a_pickle_of_nested_tuples_as_a_key_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "meta.pkl"
+    path.write_bytes(b"\x80\x04}K\x01" + b"22\x87" * 40 + b"K\x01s.")  # 3^40 steps to hash
+    with pytest.raises(UsageError, match="it has tuples"):
+        safe.load_plain_pickle(path)

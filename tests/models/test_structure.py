@@ -16,13 +16,15 @@ from transformers import (
     RobertaConfig,
     RobertaForCausalLM,
 )
+from transformers.models.llama.modeling_llama import LlamaAttention
 
 from gpt2eval.errors import UsageError
+from gpt2eval.models.engine import shadow
 from gpt2eval.models.engine.causal import CausalModel, assemble
 from gpt2eval.models.engine.context import longest_that_runs, thresholds
 from gpt2eval.models.engine.probe import Probe
-from gpt2eval.models.engine.shadow import shallow_copy
-from gpt2eval.models.engine.structure import stated_objection
+from gpt2eval.models.engine.shadow import is_small, shallow_copy
+from gpt2eval.models.engine.structure import plain_structure, stated_objection
 from gpt2eval.models.engine.trace import trace
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
@@ -249,7 +251,10 @@ def test_the_longest_length_is_found_by_halving() -> None:
     assert len(tried) <= 11
 
 
-def test_a_shallow_copy_has_one_layer_of_each_kind_in_float32() -> None:
+def test_a_shallow_copy_has_one_layer_of_each_kind_in_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shadow, "SMALL", 0)
     sizes: dict[str, Any] = SIZES | {"num_hidden_layers": 6}
     model: Any = LlamaForCausalLM(LlamaConfig(**sizes))
     model.to(torch.bfloat16)
@@ -263,3 +268,43 @@ def test_a_shallow_copy_has_one_layer_of_each_kind_in_float32() -> None:
     shared = LlamaForCausalLM(LlamaConfig(**SIZES))
     copied = shallow_copy(shared.model)
     assert copied.embed_tokens.weight is shared.model.embed_tokens.weight
+
+
+class LateWindow(LlamaAttention):
+    """From the third layer on, a window of 32 tokens that no config and no argument states."""
+
+    def forward(self, hidden_states: Tensor, *args: Any, attention_mask: Any, **kw: Any) -> Any:
+        tokens = hidden_states.shape[1]
+        if self.layer_idx >= 2 and tokens > 40:
+            places = torch.arange(tokens)
+            behind = places[:, None] - places
+            attention_mask = ((behind >= 0) & (behind < 32))[None, None]
+        return super().forward(hidden_states, *args, attention_mask=attention_mask, **kw)
+
+
+def late_window(**sizes: int) -> Any:
+    torch.manual_seed(3)
+    config = LlamaConfig(**SIZES | {"num_hidden_layers": 4} | sizes, initializer_range=0.2)
+    model = LlamaForCausalLM(config)
+    for layer in model.model.layers:
+        layer.self_attn.__class__ = LateWindow
+    return model
+
+
+def test_a_window_in_a_late_layer_is_not_packed() -> None:
+    backend = assemble(late_window(), TOKENIZER, {"name": "late", "revision": "0"}, LoadOptions())
+    assert backend.identity().attn == "sdpa"
+
+
+def test_a_large_model_with_code_of_its_own_is_not_packed() -> None:
+    model = late_window(hidden_size=256, intermediate_size=2048)
+    assert not is_small(model)
+    assert plain_structure(model, Probe(model)) is None
+
+
+def test_layers_that_differ_in_a_number_are_of_different_kinds() -> None:
+    model = late_window(hidden_size=256, intermediate_size=2048)
+    assert len(shallow_copy(model).model.layers) == 1
+    for layer, window in zip(model.model.layers, (64, 64, 32, 64), strict=True):
+        layer.self_attn.window = window
+    assert len(shallow_copy(model).model.layers) == 3

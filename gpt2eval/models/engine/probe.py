@@ -1,5 +1,7 @@
 """A probe of a model: its first layers of each kind, in float32, on long texts of spread ids.
 
+A small model is probed with all its layers.
+
 Answers what no config states: whether later tokens change earlier predictions, whether rows can
 share a padded pass, and how long an input may be.
 """
@@ -11,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gpt2eval.errors import one_line
 from gpt2eval.models.engine.context import (
@@ -20,7 +22,7 @@ from gpt2eval.models.engine.context import (
     table_context,
     thresholds,
 )
-from gpt2eval.models.engine.shadow import shallow_copy
+from gpt2eval.models.engine.shadow import shallow_copy, weights
 from gpt2eval.models.engine.trace import decoder_of
 from gpt2eval.models.load_errors import is_out_of_memory
 from gpt2eval.types import Ids
@@ -203,6 +205,4 @@ class Probe:
         return min(self.context, max(wanted, min(usual, self._affordable(FLOPS))))
 
     def _affordable(self, flops: float) -> int:
-        tables = {id(m.weight) for m in self.decoder.modules() if isinstance(m, nn.Embedding)}
-        weights = sum(p.numel() for p in self.decoder.parameters() if id(p) not in tables)
-        return max(SHORTEST, int(flops / (2 * max(1, weights))))
+        return max(SHORTEST, int(flops / (2 * max(1, weights(self.decoder)))))

@@ -4,6 +4,7 @@ Changes to a copy, such as hooks or another attention function, do not reach the
 """
 
 import copy
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 
 HOOK_KEYS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 WIDEST = 6 << 30  # bytes of a shallow copy in float32; a larger one keeps its dtype
+# Names of a layer's own number, which differs in every layer.
+LAYER_NUMBER = re.compile(r"layer|block|idx|index")
+SMALL = 5_000_000  # weights outside embeddings of a model that is never cut
 
 
 def shadow_copy(
@@ -47,19 +51,30 @@ def shadow_copy(
 def shallow_copy(model: Any) -> Any:
     """Return a copy of a model with its first layers only, in float32 where that is affordable.
 
-    The layers go as far as one of each kind, so a model of equal layers keeps one. Weights that
-    are already float32 are shared, not copied. A model whose layers move between devices, which
-    hooks do, is returned as it is.
+    The layers go as far as one of each kind, so a model of equal layers keeps one. A small model
+    keeps all its layers. Weights that are already float32 are shared, not copied. A model whose
+    layers move between devices, which hooks do, is returned as it is.
     """
     if any(hasattr(module, "_hf_hook") for module in model.modules()):
         return model
     shadow: Any = shadow_copy(model, hooks=True)
-    for module in shadow.modules():
+    for module in () if is_small(model) else shadow.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.ModuleList) and len(child) > 1:
                 setattr(module, name, child[: _distinct(child, shadow.config)])
     _widen(shadow)
     return shadow
+
+
+def is_small(model: nn.Module) -> bool:
+    """Return whether a model is small enough that a probe of all its layers is quick."""
+    return weights(model) <= SMALL
+
+
+def weights(model: nn.Module) -> int:
+    """Return how many weights a model has, without its embedding tables."""
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    return sum(p.numel() for p in model.parameters() if id(p) not in tables)
 
 
 def layer_lists(model: nn.Module, config: Any) -> list[tuple[str, nn.ModuleList]]:
@@ -91,13 +106,19 @@ def _kind(layer: nn.Module, stated: Sequence[str]) -> Any:
     parts: list[Any] = [*stated]
     for name, module in layer.named_modules():
         flags = [
-            (key, value if isinstance(value, bool | str | None) else type(value).__name__)
+            (key, _flag(key, value))
             for key, value in vars(module).items()
             if not key.startswith("_") and isinstance(value, bool | str | int | float | None)
         ]
         shapes = [tuple(parameter.shape) for parameter in module.parameters(recurse=False)]
         parts.append((name, type(module), sorted(flags, key=str), shapes))
     return parts
+
+
+def _flag(key: str, value: Any) -> Any:
+    """Return what of a setting distinguishes kinds of layers: not a layer's own number."""
+    varies = isinstance(value, float) or LAYER_NUMBER.search(key)
+    return type(value).__name__ if varies else value
 
 
 def _widen(model: nn.Module) -> None:

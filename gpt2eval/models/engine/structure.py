@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import nn
 
 from gpt2eval.models.engine.context import entries
 from gpt2eval.models.engine.probe import Probe
 from gpt2eval.models.engine.scores import depends_on_length
+from gpt2eval.models.engine.shadow import is_small
 from gpt2eval.models.engine.trace import Trace, trace, trace_decoder
 
 SHORT = 24  # tokens of the pass over the complete model
@@ -34,6 +36,8 @@ def plain_structure(model: Any, probe: Probe) -> Trace | None:
     """Return the evidence that attention is plain, or None if there is an objection."""
     if stated_objection(model.config) or probe.unreached or model.get_output_embeddings() is None:
         return None
+    if _is_patched(model) or (_has_own_code(model) and not is_small(model)):
+        return None
     ids = torch.from_numpy(probe.text.astype("int64"))[None].to(model.device)
     try:
         short = trace(model, ids[:, :SHORT])
@@ -41,6 +45,25 @@ def plain_structure(model: Any, probe: Probe) -> Trace | None:
     except MISFITS:
         return None
     return None if short.objection or long.objection else short
+
+
+def _has_own_code(model: nn.Module) -> bool:
+    """Return whether a model has modules that are not transformers' or torch's.
+
+    A large model is probed by its first layers, and code of its own may do anything in a later one.
+    """
+    return any(
+        type(module).__module__.partition(".")[0] not in ("transformers", "torch")
+        and not isinstance(module, nn.Linear)  # a quantized layer
+        for module in model.modules()
+    )
+
+
+def _is_patched(model: nn.Module) -> bool:
+    """Return whether a module's `forward` is replaced; the probe's copy runs the class's own."""
+    return any(
+        "forward" in vars(module) and not hasattr(module, "_hf_hook") for module in model.modules()
+    )
 
 
 def selects_positions(config: Any) -> bool:

@@ -23,7 +23,8 @@ FORMATS = {"model": ".safetensors", "pytorch_model": ".bin"}
 SHARD = re.compile(r"(model|pytorch_model)-\d+-of-\d+\.(safetensors|bin)")
 PREFIX = re.compile(r"^(?:module\.|transformer\.|model\.)+")
 ADAPTER = "adapter_config.json"
-SAMPLE = 32  # elements of each tensor that are compared
+WHOLE = 1 << 22  # elements of a tensor that is compared as a whole
+SAMPLE = 32  # elements of a larger tensor that are compared
 UNMAPPED_BYTES = 1 << 30  # a file in torch's old format is read whole, and only up to this size
 ROUNDING = 2.0**-7  # relative; half-precision formats differ by so much
 EXPECTED = "expected one set of weights: move the other to another folder"
@@ -167,7 +168,8 @@ def _is_other(first: Tensor, second: Tensor) -> bool:
         return True
     if not first.is_floating_point() or not second.is_floating_point() or not first.numel():
         return False
-    places = torch.linspace(0, first.numel() - 1, min(SAMPLE, first.numel())).long()
+    count = first.numel() if first.numel() <= WHOLE else SAMPLE
+    places = torch.linspace(0, first.numel() - 1, count, dtype=torch.float64).round().long()
     ours = first.flatten()[places].double()
     theirs = second.flatten()[places].double()
     rounding = 0.0 if first.dtype == second.dtype else ROUNDING
