@@ -82,7 +82,9 @@ def hide_environment() -> None:
         if SECRET_VARIABLE.fullmatch(name) and len(value) >= 8:
             keep_secret(value)
         elif PROXY_VARIABLE.fullmatch(name) and "@" in value:
-            password = urlsplit(value if "://" in value else f"//{value}").password or ""
+            # not urlsplit, which rejects some passwords
+            user = value.rpartition("@")[0].rpartition("://")[2]
+            password = user.partition(":")[2]
             keep_secret(password)
             keep_secret(unquote(password))
 

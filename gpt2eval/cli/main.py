@@ -16,7 +16,7 @@ from gpt2eval.cli import data, inspect, overlap, protocols, report, run, watch
 from gpt2eval.cli.command import HELP, Command, Group
 from gpt2eval.cli.output import clean_stdout
 from gpt2eval.cli.session import Session
-from gpt2eval.errors import UsageError, clean, scrub
+from gpt2eval.errors import UsageError, clean, one_line, scrub
 from gpt2eval.http import hide_environment
 from gpt2eval.notices import shown_on_stderr
 
@@ -98,6 +98,12 @@ def main() -> None:
         problem = str(error)
         if session.traceback:
             _print_traceback(error)
+    except Exception as error:  # Python would print its text as it is, with secrets
+        status = 1
+        problem = f"unexpected {type(error).__name__}: {one_line(error)}; this is a defect of "
+        problem += "gpt2eval: please report it with the output of --traceback"
+        if session.traceback:
+            _print_traceback(error)
     finally:
         sys.path[:] = import_path  # --trust-include adds folders
     if problem:
@@ -111,4 +117,5 @@ def _print_traceback(error: BaseException) -> None:
     while cause is not None:
         cause.__suppress_context__ = cause.__cause__ is not None
         cause = cause.__cause__ or cause.__context__
-    print(scrub("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    print(scrub("\n".join(map(clean, lines))), file=sys.stderr)

@@ -19,8 +19,12 @@ MOST_BYTES = 1_000_000
 MOST_DEPTH = 30
 MOST_VALUES = 50_000  # keys and values, after aliases are replaced by what they refer to
 MOST_DIGITS = 18  # larger integers exceed 64 bits
-MERGE = "tag:yaml.org,2002:merge"  # the key <<
-INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+CORE = "tag:yaml.org,2002:"
+# Decimal only: YAML 1.1 reads 0x1F, 0o17, 1_000 and 1:30 as integers too, and 1:30.5 as 90.5.
+INTEGER = r"[-+]?(?:0|[1-9][0-9]*)"
+DECIMAL = r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+SPECIAL = r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"  # recognised, then refused
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class PlainLoader(yaml.SafeLoader):
@@ -28,18 +32,22 @@ class PlainLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping, or raise for a key that is not a string or occurs twice."""
+        self.flatten_mapping(node)
+        # A key such as 2001 or 117 is a name, whatever type its spelling suggests.
+        return {key.value: self._value(key.value, value) for key, value in node.value}
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Replace the key `<<` by the keys that it refers to; the mapping's own keys win."""
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise _problem(key, "a key that is a list or a mapping; expected a string")
-            if key.tag not in self.yaml_constructors and key.tag != MERGE:
-                raise _problem(key, f"the tag {key.tag!r:.60}; expected a key without a tag")
             if key.value in seen:
                 raise _problem(key, f"duplicate key {key.value!r:.60}")
             seen.add(key.value)
-        self.flatten_mapping(node)
-        # A key such as 2001 or 117 is a name, whatever type its spelling suggests.
-        return {key.value: self._value(key.value, value) for key, value in node.value}
+        super().flatten_mapping(node)  # type: ignore[no-untyped-call]
+        # An aliased mapping comes here again, so its replaced keys must go.
+        node.value = list({key.value: (key, value) for key, value in node.value}.values())
 
     def _value(self, key: str, node: yaml.Node) -> Any:
         """Build the value of a key; an error states the path of keys."""
@@ -84,25 +92,25 @@ def _other(loader: PlainLoader, node: yaml.Node) -> Any:
 
 def _configure() -> None:
     """Limit the loader to plain data; SafeLoader itself also reads dates, bytes, sets and pairs."""
-    core = "tag:yaml.org,2002:"
     inherited = PlainLoader.yaml_constructors
-    plain = {f"{core}{name}": inherited[f"{core}{name}"] for name in ("null", "bool", "str")}
+    plain = {f"{CORE}{name}": inherited[f"{CORE}{name}"] for name in ("null", "bool", "str")}
     PlainLoader.yaml_constructors = {
         **plain,
-        f"{core}int": _integer,
-        f"{core}float": _number,
-        f"{core}seq": _list,
-        f"{core}map": _mapping,
+        f"{CORE}int": _integer,
+        f"{CORE}float": _number,
+        f"{CORE}seq": _list,
+        f"{CORE}map": _mapping,
         None: _other,
     }
-    resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-    for first, pairs in PlainLoader.yaml_implicit_resolvers.items():
-        kept = [pair for pair in pairs if pair[0] not in (f"{core}timestamp", f"{core}int")]
-        if first in [*"-+0123456789"]:
-            # Decimal only: YAML 1.1 reads 0x1F, 0o17, 1_000 and 1:30 as integers too.
-            kept.insert(0, (f"{core}int", re.compile(f"^(?:{INTEGER.pattern})$")))
-        resolvers[first] = kept
-    PlainLoader.yaml_implicit_resolvers = resolvers
+    kept = {f"{CORE}{name}" for name in ("null", "bool", "merge")}
+    PlainLoader.yaml_implicit_resolvers = {
+        first: [pair for pair in pairs if pair[0] in kept]
+        for first, pairs in PlainLoader.yaml_implicit_resolvers.items()
+    }
+    for name, pattern in (("int", INTEGER), ("float", f"{DECIMAL}|{SPECIAL}")):
+        PlainLoader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+            f"{CORE}{name}", re.compile(f"(?:{pattern})\\Z"), [*"-+.0123456789"]
+        )
 
 
 _configure()
@@ -125,6 +133,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = _text(path)
         _check_bounds(path, text)
         content = yaml.load(text, PlainLoader)
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path}: not readable as YAML: byte {error.start + 1:,} is not UTF-8; expected UTF-8"
+        ) from None
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"{path}: cannot be read: {reason}; expected a YAML file") from None
@@ -168,6 +180,7 @@ def _check_bounds(path: Path, text: str) -> None:
             if children % 2 == 0 and isinstance(event, events.ScalarEvent):
                 key = f"{event.value:.60}"
             children += 1
+        _check_event(event, place)
         if isinstance(event, events.AliasEvent):
             if event.anchor in {anchor for anchor, _ in open_values}:
                 raise UsageError(
@@ -189,6 +202,19 @@ def _check_bounds(path: Path, text: str) -> None:
             raise UsageError(
                 f"{place}: more than {MOST_VALUES:,} keys and values; expected at most that"
             )
+
+
+def _check_event(event: events.NodeEvent, place: str) -> None:
+    """Raise UsageError for an explicit tag, or for text that no encoding can represent."""
+    # A long tag that is declared once and used often would fill the memory.
+    tag = getattr(event, "tag", None)
+    if tag is not None:
+        raise UsageError(f"{place}: the tag {tag[:60]!r}; expected a value without a tag")
+    if isinstance(event, events.ScalarEvent) and SURROGATE.search(event.value):
+        raise UsageError(
+            f"{place}: half of a surrogate pair; expected the character itself, or its code as in "
+            '"\\U0001F600"'
+        )
 
 
 def _described(error: Exception) -> str:

@@ -34,7 +34,7 @@ class CheckedClass:
     def _call(self, method: str, line: str) -> str:
         try:
             text = getattr(self._scheme, method)(line)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(
                 f"{self._place}: {method} raises {type(error).__name__}: {one_line(error, 120)} "
                 f"for {line!r:.60}; expected {EXPECTED}"
@@ -68,7 +68,7 @@ def _instance(reference: str, place: str) -> Any:
         raise UsageError(f"{place}: {found!r:.60} has no do and undo; expected {EXPECTED}")
     try:
         return found()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"{place}: {type(error).__name__}: {one_line(error, 120)}; expected a class that "
             "takes no arguments"

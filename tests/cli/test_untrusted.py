@@ -151,3 +151,21 @@ def test_styles_of_our_own_pass(
     print_styled("\x1b[1mours")
     monkeypatch.undo()
     assert capsys.readouterr().out == "\\x1b[1mquoted\n\x1b[1mours\n"
+
+
+def test_unexpected_errors_are_one_clean_line(
+    gpt2eval: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError(f"{HOSTILE} http://me:canary@host")
+
+    monkeypatch.setattr("gpt2eval.cli.main.app", fail)
+    ended = gpt2eval("ls")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "unexpected ZeroDivisionError" in ended.err
+    monkeypatch.setenv("GPT2EVAL_TRACEBACK", "1")
+    traced = gpt2eval("ls").err
+    assert "Traceback" in traced
+    for printed in (ended.err, traced):
+        assert "canary" not in printed
+        assert not {c for c in printed if not c.isprintable()} - {"\n"}

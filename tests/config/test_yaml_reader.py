@@ -56,6 +56,10 @@ def test_dates_times_and_other_bases_are_text(tmp_path: Path) -> None:
     }
 
 
+# Every use of a declared tag repeats it in full: 8 GB here.
+LONG_TAG = f"%TAG !a! {'x' * 400_000}\n---\na: [{'!a!x 1,' * 20_000}]"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -63,7 +67,13 @@ def test_dates_times_and_other_bases_are_text(tmp_path: Path) -> None:
         ("? !!binary aGVsbG8=\n: 3", "line 1: the tag"),
         ("a: !!python/object/apply:os.system [ls]", "line 1: a: the tag"),
         ("a: !!set {x, y}", "line 1: a: the tag"),
-        ("a:\n  b: !!timestamp 2001-01-01", "line 2: a: b: the tag"),
+        ("a:\n  b: !!timestamp 2001-01-01", "line 2: a: the tag"),
+        ("a: !!bool x", "line 1: a: the tag"),
+        ("a: !!int [1]", "line 1: a: the tag"),
+        (LONG_TAG, "line 3: a: the tag"),
+        ("a:\n  <<: {? [1] : 2}", "line 2: a: a key that is a list"),
+        ("a:\n  <<: {b: 1, b: 2}", "line 2: a: duplicate key 'b'"),
+        ('a: "\\ud800"', "line 1: a: half of a surrogate pair"),
         ("? [1, 2]\n: 3", "line 1: a key that is a list"),
         ("? {a: 1}\n: 3", "line 1: a key that is a list or a mapping"),
         ("a: 1\nb: {c: 1, c: 2}", "line 2: b: duplicate key 'c'"),
@@ -110,3 +120,18 @@ def test_bytes_that_are_not_text(tmp_path: Path) -> None:
     path.write_bytes(b"a: \xff\xfe")
     with pytest.raises(UsageError, match=r"mine\.yaml: not readable as YAML"):
         read_yaml(path)
+
+
+def test_numbers_are_decimal(tmp_path: Path) -> None:
+    text = f"a: 1:30.5\nb: 1{':1' * 300}.0\nc: 1_0.5\nd: -.5\ne: 2.50\nf: 1.5e-3\ng: ="
+    content = read_yaml(written(tmp_path, text))
+    assert content.pop("b") == f"1{':1' * 300}.0"
+    assert content == {"a": "1:30.5", "c": "1_0.5", "d": -0.5, "e": 2.5, "f": 0.0015, "g": "="}
+
+
+def test_merged_keys_are_overridden(tmp_path: Path) -> None:
+    text = "a: &a {x: 1, y: 2}\nb: &b {<<: *a, x: 3}\nc: {<<: *b, y: 4}\nd: {<<: [*b, *a], z: 5}"
+    content = read_yaml(written(tmp_path, text))
+    assert content["b"] == {"x": 3, "y": 2}
+    assert content["c"] == {"x": 3, "y": 4}
+    assert content["d"] == {"x": 3, "y": 2, "z": 5}

@@ -219,7 +219,12 @@ def test_the_environment_is_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "canary-token-2")
     monkeypatch.setenv("HTTPS_PROXY", "http://me:canary%23word@proxy:80")
     hide_environment()
-    for text in ("canary-token-1", "x CANARY-TOKEN-2 y", "canary%23word", "canary#word"):
+    monkeypatch.setenv("http_proxy", "http://me:canary[open@proxy:80")  # urlsplit rejects it
+    hide_environment()
+    for text in (
+        *("canary-token-1", "x CANARY-TOKEN-2 y", "canary%23word", "canary#word"),
+        "canary[open",
+    ):
         assert "canary" not in scrub(text).lower()
 
 

@@ -94,6 +94,11 @@ def endless_headers(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"X-%d: %s\r\n" % (number, b"x" * 1000))
 
 
+def endless_promises(handler: BaseHTTPRequestHandler) -> None:
+    for _ in range(100000):
+        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+
 def flood(handler: BaseHTTPRequestHandler) -> None:
     handler.send_response(200)
     handler.send_header("Transfer-Encoding", "chunked")
@@ -126,6 +131,7 @@ def silence(handler: BaseHTTPRequestHandler) -> None:
     [
         (drip_body, "the answer began, but was not complete within"),
         (drip_headers, "the answer began, but was not complete within"),
+        (endless_promises, "the answer began, but was not complete within"),
         (flood, "an answer of more than 100,000 bytes; expected fewer"),
         (announce, "an answer of more than 100,000 bytes; expected fewer"),
         (bomb, "a compressed answer; expected one that is not"),

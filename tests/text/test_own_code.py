@@ -24,6 +24,10 @@ class NeedsArgument(Good):
     def __init__(self, argument): pass
 class FailsToStart(Good):
     def __init__(self): raise OSError("no\\nmodel")
+class Exits(Good):
+    def do(self, line): raise SystemExit(0)
+class ExitsAtStart(Good):
+    def __init__(self): raise SystemExit(0)
 instance = Good()
 """
 
@@ -71,6 +75,8 @@ def test_class_with_both_directions_is_accepted(tmp_path: Path, module: str) -> 
         ("{module}:ReturnsNone", "undo returns NoneType"),
         ("{module}:NeedsArgument", "TypeError"),
         ("{module}:FailsToStart", "OSError: no model; expected a class that takes no arguments"),
+        ("{module}:Exits", "do raises SystemExit: 0"),
+        ("{module}:ExitsAtStart", "SystemExit: 0; expected a class that takes no arguments"),
         ("{module}:Missing", "has no attribute 'Missing'"),
         ("misbehaving_exit:Good", "3; expected a module that imports"),
         ("misbehaving_syntax:Good", "invalid syntax"),

@@ -184,7 +184,7 @@ class Server:
         limit = self._limits.size or FLOOR + PER_BYTE * len(content)
         url: str | httpx.URL = path
         for _ in range(REDIRECTS):
-            self._clock.start(seconds)
+            self._clock.start(seconds, limit)
             with self._client.stream(method, url, content=content) as response:
                 if not response.has_redirect_location:
                     return response, read_body(response, limit, self._clock, place)

@@ -40,21 +40,29 @@ class Clock(threading.local):
     def __init__(self) -> None:
         self.until = 0.0
         self.has_begun = False
+        self.expected = 0  # bytes
 
-    def start(self, seconds: float) -> None:
-        """Begin a request; its answer must begin within `seconds`."""
+    def start(self, seconds: float, size: int) -> None:
+        """Begin a request; its answer of at most `size` bytes must begin within `seconds`."""
         self.until = monotonic() + seconds
         self.has_begun = False
+        self.expected = size
 
     def remaining(self) -> float:
         return self.until - monotonic()
 
     def received(self, count: int) -> None:
-        """Count bytes of the answer."""
+        """Extend the time for bytes of the answer, but not for more than were expected.
+
+        A server can also send without end what is not part of the answer, such as
+        `100 Continue`.
+        """
         if not self.has_begun:
             self.has_begun = True
             self.until = monotonic() + FINISH
-        self.until += count / RATE
+        counted = min(count, self.expected)
+        self.expected -= counted
+        self.until += counted / RATE
 
 
 class _TimedStream(httpcore.NetworkStream):
