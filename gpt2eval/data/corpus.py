@@ -19,7 +19,7 @@ from gpt2eval.data.archives import HashingReader, extract_from_stream, unpack
 from gpt2eval.data.cache import Cache, CachedFile, is_published, key_of
 from gpt2eval.data.limits import limit_for, limit_of
 from gpt2eval.data.local import file_of, read_local
-from gpt2eval.data.records import Corpus, checksum_mismatch, parse_corpus
+from gpt2eval.data.records import Corpus, check_form, checksum_mismatch, parse_corpus
 from gpt2eval.data.restore import restore
 from gpt2eval.errors import UsageError
 from gpt2eval.http import why_unreachable
@@ -61,7 +61,10 @@ def load_corpus(
     """
     if path:
         file = path / task.source.file.name if path.is_dir() else path
-        content, names = restore(task, read_local(task, file, max_size))
+        content = read_local(task, file, max_size)
+        if task.encoding == "utf-8" and not is_published(content, task.source.file):
+            check_form(task, content, str(file))  # restoring might hide another format
+        content, names = restore(task, content)
         corpus = parse_corpus(task, content, str(file), strict=strict)
         if not names:
             return replace(corpus, origin=file.name)
