@@ -15,13 +15,14 @@ from gpt2eval.errors import UsageError
 
 GAP = re.compile(r"\s+")
 NUMBER = re.compile(r"\s*(\d{1,9})(?:[\t:.)|] ?| |\Z)")  # as written by `cat -n` or `grep -n`
-MOST_UNNUMBERED = 4  # so few lines may begin with successive numbers by chance
+MOST_UNNUMBERED = 2  # so few lines may begin with successive numbers by chance
 COLUMNS = {"text", "sentence", "sentences", "content", "line"}
 UNKNOWN = ("<UNK>", "<Unk>", "[UNK]", "@unk@", "&lt;unk&gt;")
 ENTITY = re.compile(r"&(?:amp|quot|apos|lt|gt|#\d{1,4}|#x[0-9A-Fa-f]{1,4});")
 SAMPLE = 1 << 16  # bytes that show whether a text is written in one case
 LONG = 1000  # words of a sample that is written in both cases
 MOST_WORDS = 2000  # words per line, on average
+WRAPPED = (60, 130)  # bytes of the longest line of a text whose lines were wrapped
 FEWEST_WORDS = 1.5  # words per line that is not blank, on average
 
 
@@ -112,6 +113,9 @@ def _other_lines(content: bytes) -> str:
         map(bool, map(bytes.strip, content.split(b"\n")))
     ):
         return "one word per line"
+    longest = max(map(len, content.split(b"\n")))
+    if words > LONG and WRAPPED[0] <= longest <= WRAPPED[1]:
+        return f"lines wrapped at {longest} characters"
     sample = content[:SAMPLE].decode(errors="ignore")
     rows = [row for line in sample.split("\n")[:-1] if (row := line.strip())]
     if len(rows) > 4 and all(row[0] == row[-1] == '"' and len(row) > 1 for row in rows):
