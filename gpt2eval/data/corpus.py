@@ -62,7 +62,7 @@ def load_corpus(
     if path:
         file = path / task.source.file.name if path.is_dir() else path
         content = read_local(task, file, max_size)
-        if task.encoding == "utf-8" and not is_published(content, task.source.file):
+        if task.layout and not is_published(content, task.source.file):
             check_form(task, content, str(file))  # restoring might hide another format
         content, names = restore(task, content)
         corpus = parse_corpus(task, content, str(file), strict=strict)
