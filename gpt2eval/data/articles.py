@@ -38,6 +38,10 @@ def split_rows(lines: Sequence[str], *, ended: bool) -> list[str] | None:
 
     `ended` is whether the last line has a line end.
     """
+    for period in (2, 3):  # the published lines, with blank lines between them
+        between = [line for number, line in enumerate(lines) if number % period]
+        if between and " " in lines[::period] and not "".join(between).strip():
+            return list(lines[::period])
     texts = [number for number, line in enumerate(lines) if line.strip()]
     gaps = [b - a - 1 for a, b in pairwise(texts)]
     if not gaps or min(gaps) == 0 or " " in lines:

@@ -14,12 +14,12 @@ from typing import NamedTuple
 from huggingface_hub import constants
 
 from gpt2eval.config.schema import Archive, Hub, Source, Task
-from gpt2eval.data import download, hub, kinds
+from gpt2eval.data import download, hub
 from gpt2eval.data.archives import HashingReader, extract_from_stream, unpack
 from gpt2eval.data.cache import Cache, CachedFile, is_published, key_of
 from gpt2eval.data.limits import limit_for, limit_of
 from gpt2eval.data.local import file_of, read_local
-from gpt2eval.data.records import Corpus, checksum_mismatch, parse_corpus
+from gpt2eval.data.records import Corpus, check_form, checksum_mismatch, parse_corpus
 from gpt2eval.data.restore import restore
 from gpt2eval.errors import UsageError
 from gpt2eval.http import why_unreachable
@@ -62,9 +62,8 @@ def load_corpus(
     if path:
         file = path / task.source.file.name if path.is_dir() else path
         content = read_local(task, file, max_size)
-        if not is_published(content, task.source.file):
-            # Before restoring: the lines of another form would hide what it is.
-            kinds.check_is_published_form(task, content, str(file))
+        if task.layout and not is_published(content, task.source.file):
+            check_form(task, content, str(file))  # restoring might hide another format
         content, names = restore(task, content)
         corpus = parse_corpus(task, content, str(file), strict=strict)
         if not names:

@@ -133,9 +133,10 @@ def _csv(task: Task, content: bytes) -> str:
     columns = {hub.column if hub and hub.column else "text", "text", "sentence"}
     first, _, rest = content[:HEAD].partition(b"\n")
     fields = [field.strip(b'"\r').decode(errors="replace") for field in re.split(rb"[,\t]", first)]
+    fields = [field.strip(" ") for field in fields]
     if not columns & set(fields) or not all(re.fullmatch(r"\w{0,30}", name) for name in fields):
         return ""
-    return "a CSV or TSV table" if len(fields) > 1 or rest.startswith(b'"') else ""
+    return "a CSV or TSV table" if len(fields) > 1 or rest.lstrip().startswith(b'"') else ""
 
 
 def _numbers(content: bytes) -> str:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from gpt2eval.config.schema import Task
 from gpt2eval.data import formats, kinds
 from gpt2eval.data.cache import is_published
+from gpt2eval.data.lines import check_lines
 from gpt2eval.errors import UsageError
 from gpt2eval.text import passages
 from gpt2eval.types import Record, Units
@@ -40,8 +41,9 @@ def parse_corpus(task: Task, content: bytes, origin: str, *, strict: bool = Fals
         raise UsageError(f"{origin}: {checksum_mismatch(task)} (--strict-data)")
     if len(content) == task.cut_whole:
         content = content[-(task.cut_last or 0) :]
-    if not published and _is_published_somewhere(task):
-        kinds.check_is_published_form(task, content, origin)
+    if not published:
+        check_form(task, content, origin)
+        check_lines(task, content, origin)
     text = _decode_task_file(content, task, origin)
     records = tuple(formats.PARSERS[task.format](text, origin))
     units = passages.total_units(records)
@@ -49,6 +51,12 @@ def parse_corpus(task: Task, content: bytes, origin: str, *, strict: bool = Fals
     if published:
         check_counts(task, corpus, len(content))
     return corpus
+
+
+def check_form(task: Task, content: bytes, origin: str) -> None:
+    """Raise UsageError for content, not the published one, that is in another format."""
+    if _is_published_somewhere(task):
+        kinds.check_is_published_form(task, content, origin)
 
 
 def _is_published_somewhere(task: Task) -> bool:

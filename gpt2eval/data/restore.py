@@ -11,17 +11,26 @@ The key `layout` of a task says what the published lines look like: `padded` (a 
 ends, no blank lines). Without it, only byte-order marks, CRLF and a missing last line end count.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from gpt2eval.config.schema import Task
 from gpt2eval.data import articles
 from gpt2eval.data.cache import is_published
+from gpt2eval.data.lines import (
+    Lines,
+    with_single_spaces,
+    with_unknown_words,
+    without_entities,
+    without_header,
+    without_numbers,
+)
 
 BOM = "byte-order mark"
 CRLF = "CRLF line ends"
-ENDS = ("<eos>", "</S>", "</s>")
-STARTS = ("<S>", "<s>", "<bos>")
+CR = "CR line ends"
+ENDS = ("<eos>", "<EOS>", "</S>", "</s>", "[EOS]", "[SEP]", "<|endoftext|>", "<|eos|>", "<end>")
+STARTS = ("<bos>", "<BOS>", "<S>", "<s>", "[BOS]", "[CLS]", "<|endoftext|>", "<|bos|>", "<start>")
 
 
 class Restored(NamedTuple):
@@ -29,28 +38,6 @@ class Restored(NamedTuple):
 
     content: bytes
     names: tuple[str, ...]
-
-
-class Lines(NamedTuple):
-    """Lines without their ends, whether the last one has an end, and the reversed re-encodings."""
-
-    lines: list[str]
-    ended: bool
-    names: tuple[str, ...] = ()
-
-    def changed(self, name: str, lines: Sequence[str], *, ended: bool | None = None) -> "Lines":
-        """Return other lines in the place of these; the same ones if nothing differs."""
-        if lines == self.lines:
-            return self
-        return Lines(list(lines), self.ended if ended is None else ended, (*self.names, name))
-
-    def texts(self) -> list[str]:
-        """Return the lines that are not blank."""
-        return [line for line in self.lines if line.strip()]
-
-    def encode(self, *, ended: bool = True) -> bytes:
-        """Return the content of a file with these lines."""
-        return ("\n".join(self.lines) + "\n" * ended).encode()
 
 
 def restore(task: Task, content: bytes) -> Restored:
@@ -68,8 +55,11 @@ def restore(task: Task, content: bytes) -> Restored:
     if "\r\n" in text and text.count("\r\n") == text.count("\n") == text.count("\r"):
         text = text.replace("\r\n", "\n")
         names += (CRLF,)
+    elif "\r" in text and "\n" not in text:
+        text = text.replace("\r", "\n")
+        names += (CR,)
     found = Lines(text.removesuffix("\n").split("\n"), text.endswith("\n"), names)
-    if not found.texts() or "\r" in text:
+    if not found.texts() or "\r" in text or "\0" in text:
         return Restored(content, ())
     for step in STEPS[task.layout]:
         found = step(found)
@@ -80,8 +70,12 @@ def _best(task: Task, content: bytes, found: Lines) -> Restored:
     """Return the published content if a candidate is it, and otherwise the restored lines."""
     ended = found if found.ended else found._replace(names=(*found.names, "final line end"))
     candidates = [ended]
-    if task.layout == "articles":  # the last line end may have been that of a blank line
-        candidates.append(ended._replace(lines=[*found.lines, " "]))
+    if task.layout == "articles":  # blank lines at either end may be lost
+        candidates += [
+            ended._replace(lines=[*first, *found.lines, *last])
+            for first in ([], [" "])
+            for last in ([], [" "], [" ", " "])
+        ][1:]
     if articles.DROPPED in found.names:
         others = articles.exceptions(found.texts())
         candidates += [ended._replace(lines=lines) for lines in others]
@@ -93,7 +87,7 @@ def _best(task: Task, content: bytes, found: Lines) -> Restored:
         return Restored(content, ())
     # Without the published hash, a last line without an end may be one that was cut short, unless
     # the whole file was written anew.
-    if found.ended or set(found.names) <= {BOM, CRLF}:
+    if found.ended or set(found.names) <= {BOM, CRLF, CR}:
         return Restored(found.encode(ended=found.ended), found.names)
     return Restored(ended.encode(), ended.names)
 
@@ -115,7 +109,8 @@ def _without_end_tokens(found: Lines) -> Lines:
     """Reverse `<eos>` (</S>, </s>) at line ends, or in the place of line ends."""
     texts = found.texts()
     for token in ENDS:
-        if all(line.rstrip().endswith(token) for line in texts):
+        joined = len(texts) == 1 and token in texts[0]
+        if joined or all(line.rstrip().endswith(token) for line in texts):
             ends = [line.rstrip().removesuffix(token) for line in found.lines]
             split = [part for line in ends for part in _split_at(line, token)]
             name = f"{token} at line ends" if len(split) == len(ends) else f"{token} for line ends"
@@ -142,14 +137,16 @@ def _without_start_tokens(found: Lines) -> Lines:
 
 def _without_token_spaces(found: Lines) -> Lines:
     """Remove the space that a start or end token leaves at the ends of a line."""
-    tokens = [name for name in found.names if name.startswith("<")]
-    if not tokens:
+    if not any(name.startswith((*ENDS, *STARTS)) for name in found.names):
         return found
     return found._replace(lines=[line.strip(" ") for line in found.lines])
 
 
 def _without_blank_lines(found: Lines) -> Lines:
-    """Reverse rows joined by blank lines, where the published file has none."""
+    """Remove blank lines at the ends or between all rows, where the published file has none."""
+    texts = found.texts()
+    if texts == found.lines[: len(texts)] or texts == found.lines[-len(texts) :]:
+        return found.changed("blank lines at the end", texts)
     shape = "".join("x" if line.strip() else " " for line in found.lines).strip()
     if " " not in shape or len(set(shape.split("x")[1:-1])) != 1:
         return found
@@ -169,14 +166,16 @@ def _with_blank_lines_of_articles(found: Lines) -> Lines:
 
 
 def _padded(found: Lines) -> Lines:
-    """Put a space back at the sides at which no line has one."""
-    lefts = {line.startswith(" ") for line in found.texts()}
-    rights = {line.endswith(" ") for line in found.texts()}
+    """Put one space at each side at which all lines have the same number of spaces.
+
+    The first and the last line may lack the space at the beginning and the end of the file.
+    """
+    texts = found.texts()
+    lefts = {len(line) - len(line.lstrip(" ")) for line in texts[1:] or texts}
+    rights = {len(line) - len(line.rstrip(" ")) for line in texts[:-1] or texts}
     if len(lefts) > 1 or len(rights) > 1:
         return found
-    left = " " * (lefts == {False})
-    right = " " * (rights == {False})
-    lines = [f"{left}{line}{right}" if line.strip() else line for line in found.lines]
+    lines = [f" {line.strip(' ')} " if line.strip() else line for line in found.lines]
     return found.changed("outer blanks", lines)
 
 
@@ -198,11 +197,25 @@ def _bare(found: Lines) -> Lines:
 
 
 Step = Callable[[Lines], Lines]
-TOKENS: tuple[Step, ...] = (_without_end_tokens, _without_start_tokens, _without_token_spaces)
+TOKENS: tuple[Step, ...] = (
+    without_header,
+    without_numbers,
+    with_single_spaces,
+    without_entities,
+    _without_end_tokens,
+    _without_start_tokens,
+    _without_token_spaces,
+)
 # By the layout of a task's file.
 STEPS: dict[str | None, tuple[Step, ...]] = {
     None: (),
-    "padded": (*TOKENS, _without_blank_lines, _padded),
-    "articles": (*TOKENS, _with_rows_of_articles, _with_blank_lines_of_articles, _padded_articles),
+    "padded": (*TOKENS, with_unknown_words, _without_blank_lines, _padded),
+    "articles": (
+        *TOKENS,
+        with_unknown_words,
+        _with_rows_of_articles,
+        _with_blank_lines_of_articles,
+        _padded_articles,
+    ),
     "bare": (*TOKENS, _without_blank_lines, _bare),
 }

@@ -1,5 +1,6 @@
 """Re-encoded copies of a published file: recognized, restored, named, and scored as published."""
 
+import textwrap
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -59,6 +60,24 @@ FORMS: dict[str, Callable[[str], str]] = {
     "stripped rows": lambda text: "\n\n".join(row.strip() for row in rows(text)),
     "rows by one end": lambda text: "\n".join(rows(text)),
     "no blank lines": lambda text: "".join(f"{x}\n" for x in lines(text) if x.strip()),
+    "tabs": lambda text: text.replace(" ", "\t"),
+    "no-break spaces": lambda text: text.replace(" ", "\xa0"),
+    "double spaces": lambda text: text.replace(" ", "  "),
+    "two spaces at the end": lambda text: "".join(f"{x.rstrip()}  \n" for x in lines(text)),
+    "EOS": lambda text: "".join(f"{line}\n" for line in tokens(text, "<BOS>", "<EOS>")),
+    "SEP": lambda text: "".join(f"{line}\n" for line in tokens(text, "[CLS]", "[SEP]")),
+    "eos between": lambda text: " <eos> ".join(line.strip() for line in lines(text)),
+    "end of text": lambda text: "<|endoftext|>".join(lines(text)) + "<|endoftext|>",
+    "CR": lambda text: text.replace("\n", "\r"),
+    "header": lambda text: "text\n" + text,
+    "numbers": lambda text: "".join(f"{n}\t{x}\n" for n, x in enumerate(lines(text), 1)),
+    "cat -n": lambda text: "".join(f"{n:6}\t{x}\n" for n, x in enumerate(lines(text), 1)),
+    "blank lines between": lambda text: "\n\n".join(lines(text)),
+    "wide": lambda text: "\n \n".join(lines(text)),
+    "entities": lambda text: (
+        text.replace("&", "&amp;").replace("'", "&apos;").replace('"', "&quot;")
+    ),
+    "UNK": lambda text: text.replace("<unk>", "<UNK>"),
     "all at once": lambda text: "\ufeff" + "\r\n".join(tokens(text, "<s>", "<eos>")),
 }
 
@@ -79,7 +98,9 @@ def test_every_form_of_a_published_file_is_restored(name: str, form: str) -> Non
     assert bool(restored.names) != same
 
 
-CUT_FORMS = [form for form in FORMS if form not in ("no final end", "s", "rows by one end")]
+CUT_FORMS = [
+    form for form in FORMS if form not in ("no final end", "s", "rows by one end", "eos between")
+]
 
 
 @pytest.mark.parametrize("form", CUT_FORMS)
@@ -146,7 +167,7 @@ def test_real_files_are_restored_to_the_published_hash(
         pytest.skip(f"no {file} in the development data")
     text = (development_data / file).read_bytes().decode()
     for form, encode in FORMS.items():
-        if "wiki.test.raw" in file and form in ("eos only", "S", "s", "all at once"):
+        if "wiki.test.raw" in file and form in ("eos only", "S", "s", "EOS", "SEP", "all at once"):
             continue  # one line has two spaces in a row, which `split` loses
         content = restore(load_task(name), encode(text).encode()).content
         assert content.decode() == text, form
@@ -157,3 +178,28 @@ def test_strict_data_accepts_no_other_text(tmp_path: Path) -> None:
     file.write_text(FORMS["stripped"](PTB), encoding="utf-8", newline="")
     with pytest.raises(UsageError, match="checksum mismatch"):
         corpus.load_corpus(load_task("ptb"), file, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (str.upper, "text in upper case"),
+        (str.lower, "text in lower case"),
+        (lambda text: text.replace("\n", " "), "lines joined"),
+        (lambda text: "\n".join(text.split()) + "\n", "one word per line"),
+        (lambda text: "".join(f'"{line}"\n' for line in lines(text)), "lines in quotes"),
+        (lambda text: f"{textwrap.fill(text, 80)}\n", "lines wrapped at"),
+    ],
+)
+def test_text_with_other_lines_or_case_is_refused(
+    change: Callable[[str], str], message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "copy.txt"
+    file.write_text(change(NEWS * 300), encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        corpus.load_corpus(load_task("lm1b"), file)
+
+
+def test_line_numbers_must_be_successive() -> None:
+    content = b"1 of us .\n2 of us .\n4 of us .\n"
+    assert restore(load_task("lm1b"), content) == (content, ())
