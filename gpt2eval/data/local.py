@@ -17,6 +17,7 @@ from gpt2eval.errors import UsageError, unknown
 DEMO = "demo"  # stands for all embedded records
 # The columns of the rows that a rule needs; the other rules need the column of the Hub.
 ROW_COLUMNS = {"cbt": ("sentences", "question", "answer", "options")}
+LISTS = ("sentences", "options")  # columns whose cells are lists of texts
 
 Data = Mapping[str, Path | str] | str | None
 
@@ -84,8 +85,8 @@ def read_local(task: Task, path: Path, max_size: int | None = None) -> bytes:
     source = task.source
     if not path.is_file():
         raise UsageError(
-            f"--data {task.name}={path}: no such file; "
-            f"expected {source.file.name}, or an archive that contains it"
+            f"{path}: no such file; expected {source.file.name} for --data {task.full_name}, "
+            "or an archive that contains it"
         )
     member = source.archive and source.archive.member
     names = [source.file.name]
@@ -112,7 +113,7 @@ def _restored(task: Task, table: bytes, origin: str, limit: Limit) -> bytes:
             pieces.append(piece)
     except (KeyError, TypeError, AttributeError):
         raise UsageError(
-            f"{origin}: row {len(pieces) + 1}: expected text in {', '.join(columns)}"
+            f"{origin}: row {len(pieces) + 1}: expected text in column {', '.join(columns)}"
         ) from None
     return b"".join(pieces)
 
@@ -121,9 +122,16 @@ def _pieces(
     table: bytes, columns: Sequence[str], rows: Hub, origin: str, limit: Limit
 ) -> Iterator[bytes]:
     for row in tables.rows(table, columns, limit.unpacked, origin):
-        if rows.restore not in ROW_COLUMNS and not isinstance(row[columns[0]], str):
+        if not all(_is_text(row[name], name) for name in columns):
             raise TypeError
         yield hub.RESTORE[rows.restore](row, columns[0]).encode()
+
+
+def _is_text(value: object, column: str) -> bool:
+    """Return whether a cell holds text, or where a column has lists, a list of texts."""
+    if column in LISTS:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, str)
 
 
 def _rows_of(task: Task, origin: str) -> Hub:
