@@ -213,11 +213,7 @@ def prepared_form(content: bytes) -> str:
 
 
 def _encoding(sample: bytes) -> str:
-    """Return how a sample writes bytes as characters, without the words of a text; "" for none.
-
-    >>> _encoding(b"a text about encodings ".hex().encode() * 10)
-    'bytes as hexadecimal numbers'
-    """
+    """Return how a sample writes bytes as characters, without the words of a text; "" for none."""
     lines = [line.strip() for line in sample.splitlines()]
     for name, pattern in ENCODINGS.items():
         # The last line may be cut, and a single line may be the whole sample.

@@ -77,17 +77,23 @@ def file_of(task: Task, files: Mapping[str, Path] | None) -> Path | None:
     return (files or {}).get(task.full_name) or (files or {}).get(task.name)
 
 
+def check_exists(task: Task, path: Path) -> None:
+    """Raise UsageError unless the local file that is given for a task exists."""
+    if not path.is_file():
+        name = task.source.file.name
+        raise UsageError(
+            f"{path}: no such file; expected {name} for --data {task.full_name}, "
+            "or an archive that contains it"
+        )
+
+
 def read_local(task: Task, path: Path, max_size: int | None = None) -> bytes:
     """Return the content of a task's file: plain, or inside a compression, an archive or a table.
 
     Raises UsageError for a file that does not exist, is corrupt or is too large.
     """
     source = task.source
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: no such file; expected {source.file.name} for --data {task.full_name}, "
-            "or an archive that contains it"
-        )
+    check_exists(task, path)
     member = source.archive and source.archive.member
     names = [source.file.name]
     if member:
