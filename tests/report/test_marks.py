@@ -146,13 +146,9 @@ def test_unpublished_data_have_a_mark_and_no_verdict(results: dict[str, Result])
     assert footers_of(limited(other))[-1].startswith("! not known to be the published test data")
 
 
-def test_a_start_token_left_out_ties_and_kept_lines(
-    results: dict[str, Result], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    result = results["ptb"]
-    monkeypatch.setattr(marks, "start_loss", lambda result: 1.49)
-    monkeypatch.setattr(marks, "ties", lambda result: 3)
-    tally = replace(result.tally, tokens=2999)
+def test_a_start_token_left_out_ties_and_kept_lines(results: dict[str, Result]) -> None:
+    result = replace(results["ptb"], start_loss=1.49)
+    tally = replace(result.tally, tokens=2999, ties=3)
     kept = replace(result.protocol, detok="ptb.1(kept 40/41)")
     marked = replace(result, tally=tally, protocol=kept)
     assert marks.marks(marked) == "‡"
@@ -162,7 +158,7 @@ def test_a_start_token_left_out_ties_and_kept_lines(
         "ptb, gpt2: 3 of 2999 tokens (0.1%) have a tie for the highest score",
         "ptb: the detokenizer keeps 40 of 41 lines as published",
     ]
-    tally = replace(result.tally, tokens=3000)  # one in a thousand is not above it
+    tally = replace(tally, tokens=3000)  # one in a thousand is not above it
     assert len(marks.footers([replace(marked, tally=tally)])) == 2
 
 
