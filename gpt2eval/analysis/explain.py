@@ -17,7 +17,7 @@ from gpt2eval.analysis.explain_result import (
 from gpt2eval.analysis.measure_protocols import ProtocolMeasurer
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Task
-from gpt2eval.data.local import Data, local_files
+from gpt2eval.data.local import Data, check_exists, file_of, local_files
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics import metrics
 from gpt2eval.models import registry
@@ -72,6 +72,9 @@ def explain(
     base = loader.load_task(task, include)
     variants = _load_variants(base, protocols, include)
     files = local_files(data, include, model)
+    for each in (base, *variants):
+        if path := file_of(each, files):
+            check_exists(each, path / each.source.file.name if path.is_dir() else path)
     if out is not None:
         store.check_writable(Path(out))
     if isinstance(model, str):
@@ -143,7 +146,7 @@ def _explain_protocol(measurer: ProtocolMeasurer, base: Task, task: Task) -> Exp
             task.full_name, math.nan, task.unit, 0, math.nan, (), reason_omitted=str(error)
         )
     nats = _nats_per_unit(tally, current)
-    perplexity = math.exp(min(nats, 700))  # exp overflows just above 709
+    perplexity = math.exp(nats) if nats < 700 else math.inf  # as metrics do; exp overflows at 710
     units = metrics.count(tally, task.unit)
     return ExplainedProtocol(task.full_name, perplexity, task.unit, units, nats, tuple(steps))
 

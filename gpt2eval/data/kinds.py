@@ -26,6 +26,7 @@ FORMATS: Mapping[str, bytes] = {
     "a snappy file": rb"\xff\x06\x00\x00sNaPpY",
     "zlib data": rb"\x78(?:\x01|\x9c|\xda(?![\x80-\xbf]))",
     "a .cab archive": rb"MSCF\x00",
+    "a uuencoded file": rb"begin(?:-base64)? [0-7]{3,4} \S",
     "an archive of ar": rb"!<arch>\n",
     "an archive of cpio": rb"0707(?:0[12][0-9A-F]{8}|07[0-7]{12})",
     "a parquet table": rb"PAR1",
@@ -34,7 +35,8 @@ FORMATS: Mapping[str, bytes] = {
     "an Avro table": rb"Obj\x01",
     "a .npy array": rb"\x93NUMPY",
     "an HDF5 file": rb"\x89HDF\r\n\x1a\n",
-    "a pickle": rb"\x80[\x02-\x05][\x00-\x1f}\])(cXCK\x80-\x9f]",
+    "a pickle": rb"\x80[\x02-\x05][\x00-\x1f}\])(cXCK\x80-\x9f]"
+    rb"|c[a-z_.]{1,40}\n\w{1,40}\np\d\n|(?:\(lp|\(dp|V.{0,4000}\np)\d+\n",
     "a .safetensors file": rb".{3}\x00{5}\{\"",
     "a .gguf file": rb"GGUF[\x01-\x08]\x00",
     "an SQLite database": rb"SQLite format 3\x00",
@@ -55,6 +57,12 @@ FORMATS: Mapping[str, bytes] = {
         rb"version https?://git-lfs\.github\.com/spec/"
     ),
     "a git-annex pointer instead of the file": rb"(?:\.\./)*(?:\.git)?/annex/objects/",
+}
+# The lines of files that write bytes as characters. No text has such a long word in every line.
+ENCODINGS: Mapping[str, bytes] = {
+    "bytes as hexadecimal numbers": rb"[0-9a-fA-F]{32,}|(?:(?:0x|\\x)[0-9a-fA-F]{2}[ ,]*)+",
+    "a hexadecimal dump": rb"[0-9a-fA-F]{7,8}(?:: |  )[ 0-9a-fA-F]{16,}.*",
+    "base64": rb"[A-Za-z0-9+/]{48,}={0,2}|[A-Za-z0-9_-]{48,}={0,2}",
 }
 # The first bytes of compressions and archives, where too few remain to recognise them.
 BEGINNING = rb"PK|BZ|\x1f|\xfd|\x28\xb5"
@@ -178,6 +186,8 @@ def prepared_form(content: bytes) -> str:
     words = sample.replace(b",", b" ").split()[:-1]  # the last one may be cut
     if (joints := sample.count(b"_")) > ENOUGH and joints > 10 * len(words):
         return "words joined by _ instead of blanks"
+    if found := _encoding(sample):
+        return found
     if len(words) < ENOUGH:
         return ""
     numbers = [word for word in words if word.isdigit()]
@@ -200,6 +210,16 @@ def prepared_form(content: bytes) -> str:
             return f"the tokens of a tokenizer, with {mark} for a blank"
     if _share(words, rb"##\S+") > 0.02:
         return "subwords that begin with ##, as WordPiece writes them"
+    return ""
+
+
+def _encoding(sample: bytes) -> str:
+    """Return how a sample writes bytes as characters, without the words of a text; "" for none."""
+    lines = [line.strip() for line in sample.splitlines()]
+    for name, pattern in ENCODINGS.items():
+        # The last line may be cut, and a single line may be the whole sample.
+        if len(sample) >= 4 * ENOUGH and all(re.fullmatch(pattern, x) for x in lines[:-1] or lines):
+            return name
     return ""
 
 

@@ -17,6 +17,7 @@ from gpt2eval.errors import UsageError, unknown
 DEMO = "demo"  # stands for all embedded records
 # The columns of the rows that a rule needs; the other rules need the column of the Hub.
 ROW_COLUMNS = {"cbt": ("sentences", "question", "answer", "options")}
+LISTS = ("sentences", "options")  # columns whose cells are lists of texts
 
 Data = Mapping[str, Path | str] | str | None
 
@@ -76,17 +77,23 @@ def file_of(task: Task, files: Mapping[str, Path] | None) -> Path | None:
     return (files or {}).get(task.full_name) or (files or {}).get(task.name)
 
 
+def check_exists(task: Task, path: Path) -> None:
+    """Raise UsageError unless the local file that is given for a task exists."""
+    if not path.is_file():
+        name = task.source.file.name
+        raise UsageError(
+            f"{path}: no such file; expected {name} for --data {task.full_name}, "
+            "or an archive that contains it"
+        )
+
+
 def read_local(task: Task, path: Path, max_size: int | None = None) -> bytes:
     """Return the content of a task's file: plain, or inside a compression, an archive or a table.
 
     Raises UsageError for a file that does not exist, is corrupt or is too large.
     """
     source = task.source
-    if not path.is_file():
-        raise UsageError(
-            f"--data {task.name}={path}: no such file; "
-            f"expected {source.file.name}, or an archive that contains it"
-        )
+    check_exists(task, path)
     member = source.archive and source.archive.member
     names = [source.file.name]
     if member:
@@ -112,7 +119,7 @@ def _restored(task: Task, table: bytes, origin: str, limit: Limit) -> bytes:
             pieces.append(piece)
     except (KeyError, TypeError, AttributeError):
         raise UsageError(
-            f"{origin}: row {len(pieces) + 1}: expected text in {', '.join(columns)}"
+            f"{origin}: row {len(pieces) + 1}: expected text in column {', '.join(columns)}"
         ) from None
     return b"".join(pieces)
 
@@ -121,9 +128,16 @@ def _pieces(
     table: bytes, columns: Sequence[str], rows: Hub, origin: str, limit: Limit
 ) -> Iterator[bytes]:
     for row in tables.rows(table, columns, limit.unpacked, origin):
-        if rows.restore not in ROW_COLUMNS and not isinstance(row[columns[0]], str):
+        if not all(_is_text(row[name], name) for name in columns):
             raise TypeError
         yield hub.RESTORE[rows.restore](row, columns[0]).encode()
+
+
+def _is_text(value: object, column: str) -> bool:
+    """Return whether a cell holds text, or where a column has lists, a list of texts."""
+    if column in LISTS:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, str)
 
 
 def _rows_of(task: Task, origin: str) -> Hub:

@@ -19,14 +19,24 @@ class Selection:
         self._chosen = ""
 
     def prefers(self, member: str) -> bool:
-        """Return whether a member is better than all before it."""
+        """Return whether a member is better than all before it.
+
+        Raises UsageError for two members that are equally good.
+        """
         if len(self._first) < 5:
             self._first.append(member)
         if self._chosen == member:
             raise UsageError(f"{self._path}: contains {member!r:.80} twice; expected it once")
         base = PurePosixPath(member).name
-        rank = self._ranks.index(base) if base in self._ranks else self._best
-        if rank >= self._best:
+        if base not in self._ranks:
+            return False
+        rank = self._ranks.index(base)
+        if rank == self._best:
+            raise UsageError(
+                f"{self._path}: contains {self._chosen!r:.80} and {member!r:.80}; "
+                "expected one of them"
+            )
+        if rank > self._best:
             return False
         self._best = rank
         self._chosen = member

@@ -10,7 +10,7 @@ from gpt2eval.data.archives import unreadable
 from gpt2eval.data.compression import CORRUPTION, PIECE
 from gpt2eval.data.formats import value_of
 from gpt2eval.data.limits import too_large
-from gpt2eval.errors import UsageError, unknown
+from gpt2eval.errors import UsageError
 
 PARQUET_MAGIC = b"PAR1"
 ROWS = 1024  # of a batch
@@ -75,7 +75,10 @@ def rows(
             names = ParquetFile(raw).schema_arrow.names
             for column in columns:
                 if column not in names and column.partition(".")[0] not in names:
-                    raise unknown(f"column of {origin}", column, names)
+                    found = ", ".join(map(repr, names))
+                    raise UsageError(f"{origin}: expected a column {column!r}, found {found:.200}")
+                if names.count(column) > 1:
+                    raise UsageError(f"{origin}: several columns {column!r}; expected one")
             strings = _strings(ParquetFile(raw).schema)
             # A column that repeats one long string is then read as one string and short indices.
             # pyarrow cannot do that for columns inside others, which are read in smaller batches.
@@ -117,6 +120,8 @@ def _check_sizes(
     for group in range(metadata.num_row_groups):
         for index in range(metadata.num_columns):
             chunk = metadata.row_group(group).column(index)
+            if not chunk.num_values:  # it has no pages
+                continue
             if chunk.path_in_schema in tops or chunk.path_in_schema.partition(".")[0] in tops:
                 declared += max(chunk.total_uncompressed_size, pages.declared_size(raw, chunk))
                 values += chunk.num_values

@@ -24,6 +24,7 @@ SEED = 2019
 CELLS = 2_000_000  # drawn at once, to bound memory
 MOST_DRAWN = 2_000_000  # above this there are fewer resamples
 MOST_UNITS = 5000  # above this adjacent independent units are drawn together
+FEWEST_EQUAL = 10  # units of equal size that are worth as much as those of unequal size
 DOMINANT = 0.9  # share of the squared residuals with which one unit decides alone
 BLOCKS_PER_COSINE = 6
 CLUSTERS_PER_COSINE = 3  # neighbouring articles are nearly independent
@@ -67,8 +68,9 @@ def rate_interval(
             default blocks are resampled if neighbours are correlated beyond doubt.
 
     Returns:
-        The interval. It is None for fewer than 30 independent units, and if one unit has over
-        90 % of the sum of squared residuals.
+        The interval. It is None for fewer than 30 independent units, if their sizes are so
+        unequal that they are worth fewer than 10 of equal size, (sum u)^2 / sum u^2 (Kish 1965),
+        and if one unit has over 90 % of the sum of squared residuals.
 
     Examples:
         >>> random = np.random.default_rng(1)
@@ -107,7 +109,8 @@ def _interval(
     total = math.fsum(squares)
     if _negligible(residuals, nats):
         return RateInterval(rate, 0.0, (rate, rate), count, in_blocks)
-    if squares.max() > DOMINANT * total:
+    worth = math.fsum(units) ** 2 / math.fsum(units**2)
+    if worth < FEWEST_EQUAL or squares.max() > DOMINANT * total:
         return none
     error = float(_errors(residuals[None], waves)[0]) / math.fsum(units)
     low, high = _quantiles(residuals, units, waves)

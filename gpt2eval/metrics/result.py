@@ -72,7 +72,7 @@ class MetricValue:
         plural = f"{first}{'' if self.resampled_units == 1 else 's'}{space}{rest}"
         if self.resampled_units < FEWEST:
             return f"{self.resampled_units} {plural}; no interval can be trusted below {FEWEST}"
-        return f"one of {self.resampled_units} {plural} outweighs all others; no interval"
+        return f"a few of {self.resampled_units} {plural} outweigh all others; no interval"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,10 @@ def value_text(value: float, metric: str = "") -> str:
 
     >>> value_text(23.1149), value_text(0.93124), value_text(1940430.4), value_text(2.8596e16)
     ('23.11', '0.9312', '1,940,430', '2.860e+16')
-    >>> value_text(5.0, "acc"), value_text(5.0)
-    ('5.00', '5.000')
+    >>> value_text(5.0, "acc"), value_text(5.0), value_text(-0.0)
+    ('5.00', '5.000', '0.00')
     """
+    value += 0.0  # not -0.0
     if metric in PERCENT:
         return f"{value:.{DECIMALS}f}"
     if not math.isfinite(value):

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from gpt2eval.errors import UsageError, first_problem
-from gpt2eval.files import write_atomic
+from gpt2eval.files import host, remove_leftovers, write_atomic
 from gpt2eval.metrics import signature
 from gpt2eval.metrics.result import Result
 from gpt2eval.notices import notify
@@ -28,12 +28,17 @@ from gpt2eval.report.steps import natural
 from gpt2eval.report.strict_json import dumps, restored
 from gpt2eval.types import Tally, Units
 
+LARGEST = 1 << 63  # tables hold whole numbers of 64 bits
+
 
 def check_writable(out: Path) -> None:
     """Raise UsageError unless files can be created below `out`."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".{os.getpid()}.probe"
+        remove_leftovers(out)
+        probe = (
+            out / f".probe.{os.getpid()}@{host()}.tmp"
+        )  # if killed here, the next run removes it
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -173,6 +178,8 @@ def _validated(document: Mapping[str, Any]) -> Result:
     result = _adapter().validate_python(document)
     if not result.metrics:
         raise UsageError("metrics: empty; expected at least one")
+    if (result.protocol.limit or 0) >= LARGEST:
+        raise UsageError(f"protocol.limit: {result.protocol.limit:.3e}; expected at most 64 bits")
     for metric in result.metrics.values():
         signature.read(metric.signature)  # a table compares signatures, so each must parse
         if any(math.isnan(number) for number in (metric.value, *(metric.interval or ()))):

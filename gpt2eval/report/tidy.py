@@ -24,8 +24,16 @@ def tidy(results: Iterable[Result]) -> pd.DataFrame:
     `units` counts `unit`; `published` is the figure in the model's row of the published table,
     `source` its source. A number that is not finite is missing, and `reason` says why.
     """
-    frame = pd.DataFrame([row for result in results for row in tidy_rows(result)])
+    frame = pd.DataFrame([_encodable(row) for result in results for row in tidy_rows(result)])
     return frame.astype({name: "Int64" for name in WHOLE if name in frame})
+
+
+def _encodable(row: Row) -> Row:
+    """Return a row that has a UTF-8 encoding; the path of a model may have none."""
+    return {
+        key: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for key, value in row.items()
+    }
 
 
 def tidy_rows(result: Result) -> list[Row]:

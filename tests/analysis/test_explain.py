@@ -117,3 +117,10 @@ def test_model_by_name_and_protocol_by_name(tmp_path: Path) -> None:
     assert (tmp_path / "toy-unigram" / "wikitext103" / "explained").is_dir()
     with pytest.raises(UsageError, match="unknown protocol 'wikitext103/rwa'; did you mean"):
         explanation["wikitext103/rwa"]
+
+
+def test_a_missing_file_of_a_variant_is_an_error(tmp_path: Path) -> None:
+    missing = tmp_path / "none"
+    files = FILES | {"wikitext103/raw": missing}
+    with pytest.raises(UsageError, match=r"none: no such file; expected .*wikitext103/raw"):
+        explain("toy:uniform-bytes", "wikitext103", data=files, protocols=["raw"])

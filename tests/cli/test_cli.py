@@ -260,7 +260,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
         ("check ptb --data ptb=", "--data ptb=: expected TASK=PATH, or 'demo'"),
         (
             "run --tasks ptb --data ptb=NOTHING",
-            "--data ptb=NOTHING: no such file; expected ptb.test.txt, or an archive",
+            "NOTHING: no such file; expected ptb.test.txt for --data ptb, or an archive",
         ),
         ("show ptb --data ptb=NOTHING", "--data ptb=NOTHING: no such file"),
         ("ls --include NOTHING", "--include NOTHING: no such folder; expected one with tasks/"),

@@ -135,10 +135,31 @@ def test_a_table_with_the_rows_of_the_hub_is_the_published_file(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("name", "rows", "expected"),
     [
-        ("ptb", {"text": ["a"]}, "unknown column of .*'sentence'"),
-        ("ptb", {"sentence": [7]}, "row 1: expected text in sentence|can only concatenate"),
-        ("wikitext2", {"text": [["a"]]}, "row 1: expected text in text"),
-        ("cbt_cn", {"sentences": ["a"], "question": ["b"]}, "unknown column of .*'answer'"),
+        ("ptb", {"text": ["a"]}, "expected a column 'sentence', found 'text'"),
+        ("ptb", {"sentence": [7]}, "row 1: expected text in column sentence"),
+        ("wikitext2", {"text": [["a"]]}, "row 1: expected text in column text"),
+        ("wikitext2", {"text": []}, "empty"),
+        ("cbt_cn", {"sentences": ["a"], "question": ["b"]}, "expected a column 'answer'"),
+        (
+            "cbt_cn",
+            {
+                "sentences": [[*"abcdefghijklmnopqrs", None]],
+                "question": ["XXXXX"],
+                "answer": ["a"],
+                "options": [[*"abcdefghij"]],
+            },
+            "row 1: expected text in column sentences, question, answer, options",
+        ),
+        (
+            "cbt_cn",
+            {
+                "sentences": ["abcdefghijklmnopqrst"],
+                "question": ["XXXXX"],
+                "answer": ["a"],
+                "options": ["abcdefghij"],
+            },
+            "row 1: expected text in column sentences, question, answer, options",
+        ),
     ],
 )
 def test_a_table_with_other_rows_is_a_one_line_error(
@@ -148,6 +169,47 @@ def test_a_table_with_other_rows_is_a_one_line_error(
     with pytest.raises(UsageError, match=expected) as caught:
         corpus.load_corpus(load_task(name), tmp_path / "t.parquet")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (zipped(TEXT) + zipped(TEXT[::-1]), "something other than a member precedes the first"),
+        (zipped(TEXT) + b"more", "something other than the archive follows it"),
+        (zipped(TEXT) + bytes(512), ""),
+    ],
+)
+def test_an_archive_fills_its_file(tmp_path: Path, content: bytes, expected: str) -> None:
+    found = read_or_error(write(tmp_path / "a", content))
+    assert expected in str(found) if expected else found == TEXT
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_two_members_of_the_wanted_name_are_an_error_that_names_both(
+    tmp_path: Path, kind: str
+) -> None:
+    names = (f"wikitext-2/{MEMBER}", f"wikitext-103/{MEMBER}")
+    file = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(file, "w") as archive:
+            for name in names:
+                archive.writestr(name, name)
+    else:
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            for name in names:
+                archive.addfile(tarfile.TarInfo(name))
+    found = read_or_error(write(tmp_path / "a", file.getvalue()))
+    assert found == (
+        f"{tmp_path / 'a'}: contains '{names[0]}' and '{names[1]}'; expected one of them"
+    )
+
+
+def test_a_table_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    columns = [pyarrow.array([" a \n"]), pyarrow.array([" b \n"])]
+    table = pyarrow.Table.from_arrays(columns, names=["text", "text"])
+    parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(UsageError, match="several columns 'text'; expected one"):
+        corpus.load_corpus(load_task("wikitext2"), tmp_path / "t.parquet")
 
 
 def read_or_error(path: Path) -> bytes | str:

@@ -169,7 +169,7 @@ def test_a_folder_stands_for_the_published_file_in_it(tmp_path: Path) -> None:
     assert corpus.load_corpus(load_task("ptb"), tmp_path).records[0].text == PTB
     with pytest.raises(
         UsageError,
-        match=r"^--data text8=.*/text8: no such file; expected text8, or an archive that contains",
+        match=r"^/.*/text8: no such file; expected text8 for --data text8",
     ):
         corpus.load_corpus(load_task("text8"), tmp_path)
 

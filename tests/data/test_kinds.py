@@ -1,5 +1,6 @@
 """Files that are not the text they are taken for: other formats, and prepared forms."""
 
+import base64
 import io
 import json
 import pickle
@@ -103,6 +104,20 @@ NOT_PUBLISHED: dict[str, tuple[bytes, str]] = {
     "ids in lines": ("\n".join(map(str, IDS)).encode(), "token ids as numbers"),
     "ids as a list": (json.dumps(IDS.tolist()).encode(), "a list in JSON|JSON"),
     "bytes as numbers": (" ".join(map(str, ENWIK8[:2000])).encode(), "bytes as numbers"),
+    "hexadecimal without blanks": (ENWIK8[:2000].hex().encode(), "bytes as hexadecimal numbers"),
+    "hexadecimal with 0x": (
+        b" ".join(b"0x%02x" % byte for byte in ENWIK8[:2000]),
+        "bytes as hexadecimal numbers",
+    ),
+    "hexadecimal dump": (
+        b"".join(
+            b"%08x: %s  %s\n" % (place, ENWIK8[place : place + 16].hex(" ", 2).encode(), b"." * 16)
+            for place in range(0, 2000, 16)
+        ),
+        "a hexadecimal dump",
+    ),
+    "base64": (base64.encodebytes(ENWIK8[:2000]), "base64"),
+    "base64 in one line": (base64.b64encode(ENWIK8[:2000]), "base64"),
     "bytes as hexadecimal": (ENWIK8[:2000].hex(" ").encode(), "bytes as hexadecimal numbers"),
     "letters": (" ".join(TEXT8[:2000].decode().replace(" ", "_")).encode(), "single characters"),
     "letters, PTB": (

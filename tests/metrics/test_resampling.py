@@ -171,6 +171,16 @@ def test_a_unit_that_outweighs_all_others_has_no_interval() -> None:
     assert rate_interval(nats, np.ones(50)).interval is None
 
 
+def test_units_of_very_unequal_size_have_no_interval() -> None:
+    random = np.random.default_rng(14)
+    words = np.ones(200)
+    words[:3] = 500  # as much as 3 units of equal size
+    noise = random.normal(0, 1, 200)
+    assert rate_interval(3 * words + np.sqrt(words) * noise, words).interval is None
+    words = random.permutation(np.repeat([1.0, 500.0], [170, 30]))
+    assert rate_interval(3 * words + np.sqrt(words) * noise, words).interval
+
+
 def test_the_reason_is_stated() -> None:
     def reason(resampled: str, units: int, interval: tuple[float, float] | None = None) -> str:
         return MetricValue("ppl", 2, interval, "word", 9, "", resampled, units).why_no_interval
@@ -180,7 +190,7 @@ def test_the_reason_is_stated() -> None:
         reason("block of 9 lines", 4) == "4 blocks of 9 lines; no interval can be trusted below 30"
     )
     assert reason("document", 1) == "1 document; no interval can be trusted below 30"
-    assert reason("record", 40) == "one of 40 records outweighs all others; no interval"
+    assert reason("record", 40) == "a few of 40 records outweigh all others; no interval"
     assert (reason("record", 40, (1, 3)), reason("", 0)) == ("", "")
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -443,3 +444,17 @@ def test_a_table_beside_files_that_lack_a_key(out: Path, tmp_path: Path, gpt2eva
         lines, ("data.sha256", "metrics", "model.attn", "tally.units.words"), strict=True
     ):
         assert f"{key}: " in line
+
+
+def test_a_model_whose_path_is_not_utf8_has_a_frame(out: Path) -> None:
+    result = read_results(out)[0]
+    named = replace(result, model=replace(result.model, name="runs/\udcff"))
+    assert Results([named]).to_frame()["model"][0] == "runs/\\udcff"
+
+
+def test_a_limit_beyond_64_bits_is_refused(out: Path, tmp_path: Path) -> None:
+    document = store.to_document(read_results(out)[0])
+    document["protocol"]["limit"] = 10**30
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=r"protocol\.limit"):
+        read_results(tmp_path)
