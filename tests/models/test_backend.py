@@ -263,7 +263,10 @@ def test_an_identity_is_named_by_its_factory_and_holds_text() -> None:
     [
         (([[1.0, 2.0], [3.0]], [True]), "one dimension of floating numbers"),
         (TokenScores(np.zeros(1, np.float32), np.ones(1, bool), is_tied=np.ones(3, bool)), "3 is_"),
-        (TokenScores(np.zeros(1, np.float32), np.ones(1, bool), is_tied=None), "is_tied has shape"),
+        (
+            TokenScores(np.zeros(1, np.float32), np.ones(1, bool))._replace(is_tied=None),
+            "is_tied has shape",
+        ),
     ],
 )
 def test_scores_of_another_shape_are_refused(scores: Any, message: str) -> None:

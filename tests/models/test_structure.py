@@ -284,8 +284,8 @@ class LateWindow(LlamaAttention):
 
 def late_window(**sizes: int) -> Any:
     torch.manual_seed(3)
-    config = LlamaConfig(**SIZES | {"num_hidden_layers": 4} | sizes, initializer_range=0.2)
-    model = LlamaForCausalLM(config)
+    settings: Any = SIZES | {"num_hidden_layers": 4, "initializer_range": 0.2} | sizes
+    model: Any = LlamaForCausalLM(LlamaConfig(**settings))
     for layer in model.model.layers:
         layer.self_attn.__class__ = LateWindow
     return model

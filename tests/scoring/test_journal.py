@@ -491,7 +491,7 @@ def test_a_model_distributed_over_several_devices(
     ended = subprocess.run(command, capture_output=True, text=True, env=SINGLE, timeout=180)
     assert ended.returncode == 0, ended.stderr
     assert f"|map:{''.join(spread).replace('-', '').replace('devicemap', '')}|" in ended.stdout
-    assert ended.stdout.count("| published 117M ") == 1
+    assert ended.stdout.count("| model ") == 1
     assert nats(tmp_path / "many") == pytest.approx(nats(tmp_path / "one"), rel=1e-6)
 
 
