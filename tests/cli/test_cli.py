@@ -262,7 +262,10 @@ def contents(folder: Path) -> dict[Path, bytes]:
             "run --tasks ptb --data ptb=NOTHING",
             "NOTHING: no such file; expected ptb.test.txt for --data ptb, or an archive",
         ),
-        ("show ptb --data ptb=NOTHING", "--data ptb=NOTHING: no such file"),
+        (
+            "show ptb --data ptb=NOTHING",
+            "NOTHING: no such file; expected ptb.test.txt for --data ptb",
+        ),
         ("ls --include NOTHING", "--include NOTHING: no such folder; expected one with tasks/"),
         (
             "run --context 2000000",

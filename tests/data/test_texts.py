@@ -564,7 +564,7 @@ def test_rerun_and_diff_of_a_texts_signature(gpt2eval: Run, tmp_path: Path) -> N
         ("--text a.jsonl:txt", 'a.jsonl: line 1: expected {"txt": "..."}, found'),
         ("--text a.jsonl:id", 'a.jsonl: line 1: expected {"id": "..."}, found'),
         ("--text a.jsonl:text.x", 'a.jsonl: line 1: expected {"text.x": "..."}, found'),
-        ("--text a.parquet:txt", "unknown column of a.parquet 'txt'; did you mean 'text'?"),
+        ("--text a.parquet:txt", "a.parquet: expected a column 'txt', found 'text', 'n'"),
         ("--text a.parquet:n", "a.parquet: row 1: expected text in column n, found 7"),
         ("--text a.parquet:holes", "a.parquet: row 2: expected text in column holes, found None"),
         ("--text a.parquet:text.x", "a.parquet: "),

@@ -449,7 +449,7 @@ def test_a_table_beside_files_that_lack_a_key(out: Path, tmp_path: Path, gpt2eva
 def test_a_model_whose_path_is_not_utf8_has_a_frame(out: Path) -> None:
     result = read_results(out)[0]
     named = replace(result, model=replace(result.model, name="runs/\udcff"))
-    assert [*Results([named]).to_frame()["model"]] == ["runs/\\udcff"]
+    assert {*Results([named]).to_frame()["model"]} == {"runs/\\udcff"}
 
 
 def test_a_limit_beyond_64_bits_is_refused(out: Path, tmp_path: Path) -> None:

@@ -466,6 +466,7 @@ def nats(out: Path) -> float:
     ],
     ids=["tensor parallel", "device map"],
 )
+@pytest.mark.slow
 def test_a_model_distributed_over_several_devices(
     tmp_path: Path, llama: Path, launcher: list[str], spread: list[str]
 ) -> None:

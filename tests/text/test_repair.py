@@ -187,7 +187,7 @@ def check_linear(name: str, pattern: str) -> None:
     detokenizer = load_detokenizer(name)
     short = max(seconds(detokenizer, pattern, SHORT), 0.02)
     # Eight times the work: quadratic time would be 64 times as long.
-    assert seconds(detokenizer, pattern, LONG) < 30 * short
+    assert min(seconds(detokenizer, pattern, LONG) for _ in range(2)) < 30 * short
 
 
 @pytest.mark.parametrize("name", sorted(catalog.files("detokenizers")))

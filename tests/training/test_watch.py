@@ -547,7 +547,7 @@ def test_command_prints_one_line_per_metric(
         (["RUN", "--every=nan"], "--every nan: expected more than 0"),
         (["RUN", "--tasks=ptt"], "unknown task 'ptt'; did you mean 'ptb'?"),
         (["RUN", "--limit=0"], "--limit 0: expected a whole number"),
-        (["RUN", "--data=ptb=NOTHING"], "--data ptb=NOTHING: no such file"),
+        (["RUN", "--data=ptb=NOTHING"], "NOTHING: no such file"),
     ],
 )
 def test_bad_arguments_fail_before_watching(
