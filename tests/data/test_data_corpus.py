@@ -34,11 +34,11 @@ pytest_plugins = ["data_fixtures"]
     ("task", "content"),
     [
         ("wikitext2", WIKITEXT),
-        ("wikitext103", WIKITEXT),
+        pytest.param("wikitext103", WIKITEXT, marks=pytest.mark.slow),
         ("ptb", PTB),
         ("enwik8", PTB),
         ("cbt_cn", CBT),
-        ("cbt_ne/test", CBT),
+        pytest.param("cbt_ne/test", CBT, marks=pytest.mark.slow),
         ("lambada", LAMBADA),
     ],
 )

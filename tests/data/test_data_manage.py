@@ -159,7 +159,16 @@ def test_verify_checks_checksums_counts_and_round_trips(
     refused(run("data", "verify", "wikitext2"), "wikitext2: wiki.test.tokens is not in the cache")
 
 
-@pytest.mark.parametrize("damage", ["cut", "no origin", "origin is none", "folder"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "cut",
+        *(
+            pytest.param(damage, marks=pytest.mark.slow)
+            for damage in ("no origin", "origin is none", "folder")
+        ),
+    ],
+)
 def test_verify_and_pack_report_incomplete_folders(
     hub: StandIn,
     run: Callable[..., Done],

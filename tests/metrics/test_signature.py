@@ -131,7 +131,20 @@ def test_a_method_that_older_signatures_print_as_an_enum_member(older: str, meth
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+# One of every task, and all variants of two; the rest are slow.
+QUICK = {"lambada", "wikitext2"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=() if "/" not in name or name.partition("/")[0] in QUICK else pytest.mark.slow,
+        )
+        for name in NAMES
+    ],
+)
 def test_every_signature_is_parsed_and_reproduced(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -204,7 +204,15 @@ def some(name: str, limit: int, **changes: Any) -> tuple[Task, Sequence[Record]]
 
 @pytest.mark.parametrize("start", ["eot", "none"])
 @pytest.mark.parametrize(
-    ("name", "limit"), [("text8", 1), ("enwik8", 2), ("wikitext2", 5), ("lm1b", 6), ("ptb", 8)]
+    ("name", "limit"),
+    [
+        ("wikitext2", 5),
+        ("lm1b", 6),
+        *(
+            pytest.param(name, limit, marks=pytest.mark.slow)
+            for name, limit in (("text8", 1), ("enwik8", 2), ("ptb", 8))
+        ),
+    ],
 )
 def test_streams_and_lines_equal_a_loop_for_any_stride_and_batch(
     folders: Mapping[str, Path], gpt2: CausalModel, name: str, limit: int, start: str
@@ -222,7 +230,14 @@ def test_streams_and_lines_equal_a_loop_for_any_stride_and_batch(
 
 @pytest.mark.parametrize("start", ["eot", "none"])
 @pytest.mark.parametrize(
-    "name", ["lambada", "lambada/no_detok", "cbt_cn", "cbt_ne/candidate_only", "cbt_ne/newline"]
+    "name",
+    [
+        *("lambada", "cbt_cn"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("lambada/no_detok", "cbt_ne/candidate_only", "cbt_ne/newline")
+        ),
+    ],
 )
 def test_last_words_and_choices_equal_a_loop_where_the_context_is_cut(
     folders: Mapping[str, Path], gpt2: CausalModel, name: str, start: str

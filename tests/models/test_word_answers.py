@@ -284,6 +284,7 @@ def test_a_search_that_does_not_fit_into_memory_is_halved_down_to_a_branch(kind:
         model._engine = small._engine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ERRORS)
 @pytest.mark.parametrize("context", [64, 24])
 def test_a_record_whose_search_does_not_fit_is_one_line(

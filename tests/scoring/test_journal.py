@@ -411,6 +411,7 @@ def test_two_ranks_produce_the_same_result(tmp_path: Path, demo_hashes: dict[str
     assert hashes(tmp_path) == demo_hashes
 
 
+@pytest.mark.slow
 def test_two_ranks_wait_for_each_other_once_per_model(tmp_path: Path) -> None:
     toys = ["toy:unigram", "toy:uniform-bytes", f"toy:unigram:{DEMO / 'data' / 'ptb.txt'}"]
     models_ = [part for toy in toys for part in ("--model", toy)]

@@ -116,7 +116,13 @@ def test_lines_of_telling_tokens_survive_the_round_trip(name: str, data: st.Data
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), [(name, file) for name in INVERTIBLE for file in LIMITS[scheme(name)][0]]
+    ("name", "file"),
+    [
+        # sacremoses takes several seconds a file.
+        pytest.param(name, file, marks=pytest.mark.slow if name == "moses" else ())
+        for name in INVERTIBLE
+        for file in LIMITS[scheme(name)][0]
+    ],
 )
 def test_real_text_survives_the_round_trip_with_few_dropped_edits(
     name: str, file: str, development_data: Path

@@ -272,6 +272,7 @@ def test_checkpoints_are_found_in_order_of_their_numbers(run: Path) -> None:
 # -- watching ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_slowly_written_checkpoint_is_scored_when_complete(
     run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
