@@ -183,7 +183,7 @@ def _load(name: str, options: LoadOptions, load: Callable[[], Model]) -> Model:
     except UsageError:
         raise
     except BaseException as error:
-        if not isinstance(error, Exception) and not is_panic(error):
+        if not isinstance(error, Exception | SystemExit) and not is_panic(error):
             raise
         raise load_failure(shown, options.dtype, error) from error
 

@@ -68,6 +68,7 @@ def test_a_missing_member_is_named(member: str) -> None:
         ("def F(a): pass", "missing .*; expected a factory that takes no arguments"),
         ("def F(): raise ValueError('inside\\nit')", "unexpected ValueError while .*: inside it;"),
         ("def F(): raise BaseException('odd')", "unexpected BaseException while loading"),
+        ("def F(): raise SystemExit(3)", "unexpected SystemExit while loading .*: 3;"),
         ("G = 1", "has no attribute 'F'; expected 'module:Factory'"),
         ("raise RuntimeError('at import')", "importing .* raised RuntimeError: at import"),
         ("import sys; sys.exit(3)", "importing .* raised SystemExit: 3"),

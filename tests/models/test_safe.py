@@ -27,6 +27,7 @@ from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
 from gpt2eval.models import registry
 from gpt2eval.models.formats import safe
+from gpt2eval.models.formats.pickle_claims import check_claims
 from gpt2eval.models.options import LoadOptions
 
 WORDS = str(DEMO / "model")
@@ -516,5 +517,26 @@ def test_paths_stay_inside(tmp_path: Path) -> None:
 def test_a_pickle_of_nested_tuples_as_a_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "meta.pkl"
     path.write_bytes(b"\x80\x04}K\x01" + b"22\x87" * 40 + b"K\x01s.")  # 3^40 steps to hash
-    with pytest.raises(UsageError, match="it has tuples"):
+    with pytest.raises(UsageError, match="tuples nested more than 16 deep"):
         safe.load_plain_pickle(path)
+
+
+def nested(depth: int) -> object:
+    """Return a small pickle's worth of tuples that take 2^depth steps to hash."""
+    value: object = (1,)
+    for _ in range(depth):
+        value = (value, value)
+    return value
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4, 5])
+def test_tuples_that_take_forever_to_hash_are_refused(tmp_path: Path, protocol: int) -> None:
+    check_claims(pickle.dumps({"a": (1, (2, 3)), "b": nested(10)}, protocol))
+    bomb = pickle.dumps([nested(40)], protocol)
+    with pytest.raises(pickle.UnpicklingError, match="tuples nested more than 16 deep"):
+        check_claims(bomb)
+    with zipfile.ZipFile(tmp_path / "ckpt.pt", "w") as archive:
+        archive.writestr("a/data.pkl", bomb)
+        archive.writestr("a/version", "3\n")
+    with pytest.raises(UsageError, match=r"ckpt\.pt: tuples nested more than 16 deep"):
+        safe.load_torch_file(tmp_path / "ckpt.pt")

@@ -7,7 +7,6 @@ size, and every tensor must fit in its storage. Does not know architectures.
 import io
 import json
 import pickle
-import pickletools
 import re
 import struct
 import zipfile
@@ -20,13 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpt2eval.errors import UsageError, one_line, quoted
+from gpt2eval.errors import UsageError, one_line
+from gpt2eval.models.formats.pickle_claims import check_claims
 from gpt2eval.models.load_errors import expected_errors
 
 MAX_PICKLE = 1 << 24  # bytes of a pickle that should hold a small dictionary
-MEMO = {"PUT", "BINPUT", "LONG_BINPUT", "GET", "BINGET", "LONG_BINGET"}  # take a place in a table
-# Nested tuples, each twice in the next, take forever to hash as the key of a dictionary.
-HASHABLE = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"}
 DAMAGED_PICKLE = (
     pickle.UnpicklingError,
     *(EOFError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError),
@@ -59,25 +56,8 @@ def load_plain_pickle(path: Path) -> Any:
         raw = file.read(min(path.stat().st_size, MAX_PICKLE) + 1)
         if len(raw) > MAX_PICKLE:
             raise pickle.UnpicklingError(f"larger than {MAX_PICKLE} bytes")
-        _check_claims(raw)
+        check_claims(raw)
         return PlainUnpickler(io.BytesIO(raw)).load()
-
-
-def _check_claims(raw: bytes) -> None:
-    """Raise UnpicklingError for a pickle that claims more memory than it has bytes, or has tuples.
-
-    The unpickler grows its memo to the highest place that is named: `p99999999` takes 1.6 GB.
-    """
-    for opcode, argument, _ in pickletools.genops(raw):
-        if opcode.name in ("GLOBAL", "STACK_GLOBAL"):
-            return  # the unpickler refuses this and reads no further
-        if opcode.name in HASHABLE:
-            raise pickle.UnpicklingError("it has tuples or frozen sets")
-        is_place = opcode.name in MEMO or opcode.name == "FRAME"
-        if is_place and not 0 <= int(argument or 0) <= len(raw):
-            raise pickle.UnpicklingError(
-                f"{opcode.name} {quoted(argument)[1:-1]} in {len(raw)} bytes"
-            )
 
 
 def load_torch_file(path: Path) -> Any:
@@ -136,6 +116,8 @@ def check_archive(path: Path) -> None:
             raise UsageError(f"{path}: two members of one name; expected a file of torch.save")
         for member in members:
             with archive.open(member) as content:
+                if member.filename.endswith("data.pkl"):
+                    check_claims(content.read())
                 while content.read(BLOCK):  # raises BadZipFile at the end
                     pass
 
