@@ -101,6 +101,7 @@ def test_a_pinned_revision_is_loaded(
     assert f"the published file, from hub:me/book at {commit[:12]}" in done.out
 
 
+@pytest.mark.slow
 def test_a_moved_branch_is_no_longer_the_published_file(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -200,7 +201,17 @@ def _tampered(handler: Any, content: bytes, head: bool) -> bool | None:
     return True
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+# Each loads the library again in another process; the others are of the same kinds.
+QUICK_FAULTS = ("no column", "corrupt parquet", "wrong checksum")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=() if fault in QUICK_FAULTS else pytest.mark.slow)
+        for fault in FAULTS
+    ],
+)
 def test_each_hub_failure_reports_a_remedy_and_caches_nothing(
     hub: StandIn,
     run: Callable[..., Done],
@@ -219,6 +230,7 @@ def test_each_hub_failure_reports_a_remedy_and_caches_nothing(
     assert run("data", "fetch", "mine", *include).code == 0
 
 
+@pytest.mark.slow
 def test_rate_limits_and_timeouts_of_the_hub_are_reported(
     hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
 ) -> None:

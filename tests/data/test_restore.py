@@ -156,8 +156,13 @@ def test_re_encoded_copy_has_the_result_of_the_published_file(form: str, tmp_pat
     [
         ("ptb", "test/ptb/ptb.test.txt"),
         ("wikitext2", "test/wikitext-2/wiki.test.tokens"),
-        ("wikitext103", "test/wikitext-103/wiki.test.tokens"),
-        ("wikitext2/raw", "test/wikitext-2-raw/wiki.test.raw"),
+        *(
+            pytest.param(name, file, marks=pytest.mark.slow)
+            for name, file in (
+                ("wikitext103", "test/wikitext-103/wiki.test.tokens"),
+                ("wikitext2/raw", "test/wikitext-2-raw/wiki.test.raw"),
+            )
+        ),
     ],
 )
 def test_real_files_are_restored_to_the_published_hash(

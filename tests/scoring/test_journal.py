@@ -398,6 +398,7 @@ def test_an_interrupted_process_says_how_to_resume(tmp_path: Path) -> None:
     assert stderr.splitlines()[-1].startswith("gpt2eval: interrupted; the same command ")
 
 
+@pytest.mark.slow
 def test_two_ranks_produce_the_same_result(tmp_path: Path, demo_hashes: dict[str, str]) -> None:
     ended = subprocess.run(
         [*LAUNCHER, *COMMAND[1:], str(tmp_path)],
