@@ -26,6 +26,7 @@ def check_claims(raw: bytes) -> None:
     # The depth of every value on the unpickler's stack and in its memo; 0 for all but tuples.
     stack: list[int] = []
     memo: dict[int, int] = {}
+    argument: Any
     for opcode, argument, _ in pickletools.genops(raw):
         name = opcode.name
         if name in PLACES or name == "FRAME":
