@@ -254,7 +254,8 @@ def test_an_identity_is_named_by_its_factory_and_holds_text() -> None:
     nothing = type("Other", (Mine,), {"identity": lambda _: None})()
     with pytest.raises(UsageError, match=r"model m:F: its identity\(\) returned NoneType"):
         registry.checked(nothing, "m:F")
-    number = ModelIdentity(name=3, revision="", tokenizer="", dtype="", attn="", device="")  # type: ignore[arg-type]
+    name: Any = 3
+    number = ModelIdentity(name, revision="", tokenizer="", dtype="", attn="", device="")
     numbered = type("Other", (Mine,), {"identity": lambda _: number})()
     assert registry.identity_of(registry.checked(numbered)).name == "3"
 
