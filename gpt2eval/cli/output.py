@@ -1,4 +1,4 @@
-"""The two streams of a command, with text from files and servers made harmless to a terminal.
+"""The output of a command, with text from files and servers made harmless to a terminal.
 
 Results may quote records, file names and a server's errors. A terminal would obey the escape
 sequences in them: change colours, rewrite earlier lines, or set its title.
@@ -13,22 +13,23 @@ from typing import TextIO
 
 # Control characters except tab and line feed, and the characters that reorder text from left to
 # right: a terminal obeys both.
-CONTROL = re.compile(
-    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069]"
-)
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
-def visible(text: str) -> str:
+def escape_control(text: str) -> str:
     r"""Return a text in which control characters are visible escapes.
 
-    >>> visible("\x1b[2J gone?")
+    Keeps lines, tabs, and the invisible characters of ordinary text, such as joiners in emoji; a
+    table cell keeps none of these (`report.escape.visible`).
+
+    >>> escape_control("\x1b[2J gone?")
     '\\x1b[2J gone?'
     """
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class CleanStream(io.TextIOBase):
-    """A text stream that writes to another one after `visible`.
+    """A text stream that writes to another one after `escape_control`.
 
     Characters that the other stream cannot encode are written as escapes too, such as the bytes
     of a file name that is not UTF-8.
@@ -44,7 +45,7 @@ class CleanStream(io.TextIOBase):
 
     def write(self, text: str, /) -> int:
         """Write a text without control characters."""
-        encodable = visible(text).encode(self.encoding, "backslashreplace")
+        encodable = escape_control(text).encode(self.encoding, "backslashreplace")
         self.stream.write(encodable.decode(self.encoding))
         return len(text)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt2eval.cli.output import CleanStream, print_styled, visible
+from gpt2eval.cli.output import CleanStream, escape_control, print_styled
 from gpt2eval.models import registry
 from tests.conftest import Run
 
@@ -108,12 +108,12 @@ def test_code_of_an_include_folder_needs_trust(
 HOSTILE = "\x1b[2J\x1b]0;title\x07 \x9b31m \u202eright to left\r overwritten \x00 \u2028 \x7f"
 
 
-def test_visible_leaves_no_control_character() -> None:
-    cleaned = visible(HOSTILE)
+def test_escaping_leaves_no_control_character() -> None:
+    cleaned = escape_control(HOSTILE)
     assert all(character.isprintable() for character in cleaned)
     assert cleaned.startswith("\\x1b[2J\\x1b]0;title\\x07 \\x9b31m \\u202eright")
     ordinary = "naïve café — „Zitat“ 日本語 עברית emoji 🤗\ttab\nline"
-    assert visible(ordinary) == ordinary
+    assert escape_control(ordinary) == ordinary
 
 
 def test_records_and_names_are_printed_without_control_characters(
