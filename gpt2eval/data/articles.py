@@ -13,9 +13,7 @@ DROPPED = "blank lines"  # had been dropped
 
 HEADING = re.compile(r" ?= (?:.* )?= ?\Z", re.DOTALL)
 SECTION = re.compile(r" ?= = ")
-UNLIKELY = re.compile(
-    r".* \w = ?\Z"
-)  # `= 1 henry and capacitance C =` is rather a formula than a title
+UNLIKELY = re.compile(r".* \w = ?\Z")  # `= 1 henry and capacitance C =` is a formula, not a title
 # Blank lines between two lines of text, by their kinds: title, heading of a section, paragraph.
 BETWEEN = {"ph": 1, "hp": 1, "hh": 2, "Tp": 1, "Th": 2, "pT": 2, "hT": 3, "TT": 2, "pp": 0}
 # Ways to join rows: blank lines that appear between two rows, and for every blank row between them.

@@ -96,7 +96,7 @@ def with_unknown_words(found: Lines) -> Lines:
 
 
 def check_lines(task: Task, content: bytes, origin: str) -> None:
-    """Raise UsageError for a text that has not the lines or the case of a task with a `layout`.
+    """Raise UsageError for a text whose lines or letter case differ from any published file's.
 
     The text must have its line ends restored.
     """

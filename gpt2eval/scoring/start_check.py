@@ -1,7 +1,7 @@
 """How much a model loses without its start token, measured once on a short fixed text.
 
-Some models give nonsense unless every input begins with their start token; others do not care. No
-file of a model says which, so the check scores a text both ways.
+Some models predict badly unless every input begins with their start token. No file of a model
+says whether it is one of them, so the check scores a text both ways.
 """
 
 import math

@@ -21,7 +21,7 @@ from gpt2eval.text.schemes import Scheme, Swap, matches
 
 # At the beginning of a line, a mark says that the rest is as published.
 ESCAPE = MARK
-EDITS_PER_MARK = 2  # with more edits than that, a line is better off with a mark
+EDITS_PER_MARK = 2  # a mark costs a reader less than the loss of more edits than this
 CONTEXT = 8  # characters of context beside a dropped edit in a report
 
 
