@@ -6,6 +6,7 @@ Needs `pip install gpt2eval[gguf]`. llama.cpp's own arithmetic is available thro
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
@@ -50,23 +51,24 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
     if magic != MAGIC:
         raise UsageError(f"model gguf:{rest}: starts with {magic!r}; expected a GGUF file")
     check_header(path)
-    _check_sizes(path)
-    return hf.load(str(path.parent), options, gguf=path.name)
-
-
-def _check_sizes(path: Path) -> None:
-    """Raise UsageError if the metadata claims more or wider layers than the file has tensors for.
-
-    transformers allocates what the metadata claims before it reads a tensor.
-    """
-    from gguf import GGUFReader
+    from gpt2eval.models.formats.gguf_reader import Reader, lent  # they need the package gguf
 
     with expected_errors(
         f"model gguf:{path}",
         Exception,  # the library checks nothing
         expectation="a complete GGUF file",
     ):
-        reader = GGUFReader(path)
+        reader = Reader(path)
+    _check_sizes(path, reader)
+    with lent(reader, path):
+        return hf.load(str(path.parent), options, gguf=path.name)
+
+
+def _check_sizes(path: Path, reader: Any) -> None:
+    """Raise UsageError if the metadata claims more or wider layers than the file has tensors for.
+
+    transformers allocates what the metadata claims before it reads a tensor.
+    """
     widest = max((int(size) for tensor in reader.tensors for size in tensor.shape), default=0)
     for key, field in reader.fields.items():
         name = key.rpartition(".")[2]

@@ -60,7 +60,10 @@ def piece_bytes(backend: Any) -> dict[int, bytes] | None:
     Returns None if its decoder is neither byte-level nor SentencePiece's, so that the bytes of a
     token are not known.
     """
-    decoder = json.dumps(json.loads(backend.to_str())["decoder"])
+    if backend.decoder is None:
+        return None
+    # The decoder alone as JSON: `to_str` would write out the whole vocabulary.
+    decoder = json.dumps(json.loads(backend.decoder.__getstate__()))
     added_tokens = backend.get_added_tokens_decoder().items()
     added = {id_: token.content.encode() for id_, token in added_tokens}
     vocabulary = backend.get_vocab(with_added_tokens=False).items()
