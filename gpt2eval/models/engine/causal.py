@@ -198,9 +198,9 @@ def _check_causal(name: str, padded: PaddedEngine, probe: Probe) -> None:
     size = padded.model.config.get_text_config().vocab_size
     ids = spread_ids(min(13, probe.context + 1), size)
     changed = np.concatenate([ids[:6], (ids[6:] + 1) % size])
+    texts = [Request(text[:1], (text[1:],)) for text in (ids, changed)]
     # The first five targets, tokens 1 to 5, precede every change.
-    original = padded.score([Request(ids[:1], (ids[1:],))]).logprobs[:5]
-    after_change = padded.score([Request(changed[:1], (changed[1:],))]).logprobs[:5]
+    original, after_change = padded.score(texts).logprobs.reshape(2, -1)[:, :5]
     if not np.isfinite(original).all():
         raise UsageError(
             f"model {name}: its log-probabilities are not finite; expected finite weights"

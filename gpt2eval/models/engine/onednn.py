@@ -5,9 +5,6 @@ processors from other vendors. oneDNN, which is part of torch, is fast on both. 
 function, and its bits depend neither on the number of threads nor on the rest of the batch.
 """
 
-import ctypes
-import mmap
-import sys
 from functools import cache
 from typing import Any
 
@@ -16,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers.pytorch_utils import Conv1D
 
+from gpt2eval.models.engine.pages import release_mapped, return_free_heap
+
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.5}
-PAGEOUT = 21  # Linux's MADV_PAGEOUT, which Python's mmap does not define
 TANH_GELUS = ("NewGELUActivation", "GELUTanh", "FastGELUActivation", "PytorchGELUTanh")
 
 
@@ -70,11 +68,16 @@ def supports(weight: Tensor) -> bool:
     )
 
 
-def replace_layers(model: nn.Module) -> None:
+def replace_layers(model: nn.Module, *, release: bool = True) -> None:
     """Replace a model's linear layers with oneDNN's where oneDNN supports them.
 
-    Also replaces GELU's tanh approximation, which transformers writes out, with one kernel.
+    Also replaces GELU's tanh approximation, which transformers writes out, with one kernel. With
+    `release`, original weights that are mapped from a file leave the process's memory, so that the
+    model does not occupy twice its size.
     """
+    if release:
+        for parameter in model.parameters():
+            release_mapped(parameter.detach())  # each is read again when it is rearranged
     modules: list[tuple[str, Any]] = [*model.named_modules()]
     for name, module in modules:
         if type(module).__name__ in TANH_GELUS:
@@ -87,22 +90,9 @@ def replace_layers(model: nn.Module) -> None:
         ):
             weight = module.weight.t() if isinstance(module, Conv1D) else module.weight
             model.set_submodule(name, Linear(weight, module.bias))
-            _release_pages(weight)
-
-
-def _release_pages(weight: Tensor) -> None:
-    """Tell Linux that the original of a rearranged weight need not stay in memory.
-
-    A weight is usually mapped from the checkpoint, so its pages can be read again. Without this
-    the model would occupy twice its size. Also returns freed heap memory to the system.
-    """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        # madvise requires a page-aligned address: start at the first page entirely in the weight.
-        first = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-        size = weight.data_ptr() + weight.untyped_storage().nbytes() - first
-        libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(max(size, 0)), PAGEOUT)
-        getattr(libc, "malloc_trim", lambda _: None)(0)
+            if release:
+                release_mapped(weight)
+                return_free_heap()
 
 
 def identity_fields(model: nn.Module) -> dict[str, str]:

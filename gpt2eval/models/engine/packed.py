@@ -19,14 +19,13 @@ from gpt2eval.models.engine.probe import HALF, Probe, spread_ids, states_agree, 
 from gpt2eval.models.engine.scores import (
     ROWS,
     collect,
-    concatenate,
     halving,
     score_targets,
 )
 from gpt2eval.models.engine.structure import plain_structure
 from gpt2eval.models.engine.thread_invariant import make_activations_invariant
 from gpt2eval.models.engine.trace import Trace
-from gpt2eval.types import Request, TokenScores
+from gpt2eval.types import Ids, Request, TokenScores
 
 
 class PackedEngine:
@@ -39,7 +38,8 @@ class PackedEngine:
         model.set_attn_implementation(NAME)
         self._decoder = evidence.decoder
         self._last_mlp = LastMlpAtScoredPositions.install(self._decoder, evidence.last_block)
-        self._head = _centred_head(model.get_output_embeddings())
+        head = model.get_output_embeddings()
+        self._head = _centred_head(head) if model.dtype in HALF else head
 
     @classmethod
     def if_equivalent(
@@ -54,24 +54,32 @@ class PackedEngine:
 
         A model must show by its structure that `attend` computes its attention (see `trace.py`).
         Then its first layers must compute the same states in float32 from a packed row as from
-        each part alone, at lengths beyond every threshold in its config. Finally a short text must
-        get the same scores from the complete model. The weights of a `live` model, one in
-        training, are not rearranged, because that would copy them.
+        each part alone, at lengths beyond every threshold in its config. Finally a short text and
+        its beginnings must get the same scores from the complete model. The weights of a `live`
+        model, one in training, are not rearranged, because that would copy them.
         """
         probe = probe or Probe(model)
         evidence = plain_structure(model, probe)
         if evidence is None or not _packs(probe):
             return None
         original_attention = padded.model.config._attn_implementation
-        requests = _requests(model.config.get_text_config().vocab_size, probe.context)
-        expected = concatenate([padded.score([request]) for request in requests])
+        text = spread_ids(min(18, probe.context + 1), model.config.get_text_config().vocab_size)
+        requests = _requests(text)
+        whole = padded.score([Request(text[:1], (text[1:],))]).logprobs
+        expected = np.concatenate(
+            [
+                whole[len(prefix) - 1 :][: len(branch)]
+                for prefix, branches in requests
+                for branch in branches
+            ]
+        )
         if not live:
             onednn.replace_layers(model)
         make_activations_invariant(model)
         atol = tolerance(model.dtype)
         try:
             engine = cls(model, evidence)
-            if np.allclose(engine.score(requests).logprobs, expected.logprobs, atol=atol, rtol=0):
+            if np.allclose(engine.score(requests).logprobs, expected, atol=atol, rtol=0):
                 return engine
         except (TypeError, ValueError, AttributeError, RuntimeError, KeyError, IndexError):
             pass
@@ -147,7 +155,7 @@ class LastMlpAtScoredPositions(nn.Module):
 
 
 def _centred_head(head: Any) -> nn.Module:
-    """Return the vocabulary projection; in half precision, with its rows' mean subtracted.
+    """Return a vocabulary projection in half precision, with its rows' mean subtracted.
 
     Subtracting the same vector from all rows shifts all logits equally, which softmax ignores.
     GPT-2's logits lie around -30 to -100, where bfloat16 is coarse; centred they lie around 0.
@@ -175,15 +183,16 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
 def _packs(probe: Probe) -> bool:
     """Return whether a probe computes the same states from a packed row as from each part alone.
 
-    The row holds a short text and a fork, whose branches are the rest of the whole text and a
+    The row holds two short texts, and a fork whose branches are the rest of the whole text and a
     beginning of it.
     """
     text, part = probe.text, probe.part
+    short = -(-part // 8)
     branch = text[part:]
     target = text[:1]
-    run = Request(text[:1], (np.append(text[1:part], target),))
+    run = Request(text[:1], (np.append(text[1:short], target),))
     fork = Request(text[:part], (np.append(branch, target), np.append(branch[:9], target)))
-    layout = lay_out([run, fork], probe.model.device)
+    layout = lay_out([run, run, fork], probe.model.device)
     decoder = probe.decoder
     original = decoder.config._attn_implementation
     try:
@@ -194,10 +203,12 @@ def _packs(probe: Probe) -> bool:
         return False
     finally:
         decoder.set_attn_implementation(original)
-    whole = part + len(text)
+    start = 2 * short
+    whole = start + len(text)
     return (
-        states_agree(states[:part], probe.part_states)
-        and states_agree(states[part:whole], probe.states)
+        states_agree(states[:short], probe.part_states[:short])
+        and states_agree(states[short:start], probe.part_states[:short])
+        and states_agree(states[start:whole], probe.states)
         and states_agree(states[whole:], probe.states[part : part + 9])
     )
 
@@ -212,13 +223,11 @@ def run_decoder(decoder: Any, layout: Layout) -> Tensor:
     ).last_hidden_state[0]
 
 
-def _requests(vocabulary: int, context: int) -> list[Request]:
-    """Return a fork, a single token and two runs that fit a context, of ids that are spread."""
-    ids = spread_ids(63, vocabulary)
-    requests = [
-        Request(ids[:9], (ids[9:14], ids[14:15], ids[15:18])),
-        Request(ids[20:21], (ids[21:22],)),
-        Request(ids[22:30], (ids[30:40],)),
-        Request(ids[40:42], (ids[42:58],)),
+def _requests(text: Ids) -> list[Request]:
+    """Return a fork, a single token and two runs, all of them beginnings of a short text."""
+    lengths = [(9, (14, 10, 12)), (1, (2,)), (8, (18,)), (2, (18,))]
+    return [
+        Request(text[:prefix], tuple(text[prefix:stop] for stop in stops))
+        for prefix, stops in lengths
+        if max(stops) <= len(text)
     ]
-    return [r for r in requests if len(r.prefix) + max(map(len, r.branches)) - 1 <= context]

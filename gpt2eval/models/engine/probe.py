@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from gpt2eval.errors import one_line
+from gpt2eval.models.engine import onednn
 from gpt2eval.models.engine.context import (
     longest_that_runs,
     stated_context,
     table_context,
     thresholds,
 )
-from gpt2eval.models.engine.shadow import shallow_copy, weights
+from gpt2eval.models.engine.shadow import shadow_copy, shallow_copy, weights
 from gpt2eval.models.engine.trace import decoder_of
 from gpt2eval.models.load_errors import is_out_of_memory
 from gpt2eval.types import Ids
@@ -81,6 +82,8 @@ class Probe:
         self._avoid = getattr(config, "pad_token_id", None)
         self._thresholds = thresholds(model.config)
         self.decoder: Any = self._shallow_decoder()
+        self._weights = weights(self.decoder)
+        self._use_fast_layers()
         self.context = stated_context(config)
         self.length = 1
         self.failure = ""
@@ -169,6 +172,18 @@ class Probe:
             return self.decoder
         return self.model
 
+    def _use_fast_layers(self) -> None:
+        """Compute the shallow copy's linear layers by oneDNN, if it runs so."""
+        plain = self.decoder
+        if any(module is plain for module in self.model.modules()):
+            return  # no copy
+        self.decoder = shadow_copy(plain, hooks=True)
+        try:
+            onednn.replace_layers(self.decoder, release=False)
+            self._run_length(2)
+        except Exception:
+            self.decoder = plain
+
     def _run_length(self, length: int) -> None:
         # The highest id is the same at every length, so that only positions grow.
         self.run([np.resize(self._allowed(spread_ids(4, self._vocabulary)), length)])
@@ -205,4 +220,4 @@ class Probe:
         return min(self.context, max(wanted, min(usual, self._affordable(FLOPS))))
 
     def _affordable(self, flops: float) -> int:
-        return max(SHORTEST, int(flops / (2 * max(1, weights(self.decoder)))))
+        return max(SHORTEST, int(flops / (2 * max(1, self._weights))))
