@@ -1,19 +1,22 @@
 """Silence libraries temporarily, and restore the caller's settings.
 
-transformers and huggingface_hub keep verbosity and progress bars in globals of the process, which
-belong to the caller. Rust code writes a panic to the process's stderr before it raises it.
+transformers and huggingface_hub keep verbosity in globals of the process, which belong to the
+caller. Their progress bars, and those of other libraries that load models, are tqdm's. Rust code
+writes a panic to the process's stderr before it raises it.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
+from typing import Any
 from warnings import catch_warnings
 
 from huggingface_hub.utils import logging as hub_logging
-from huggingface_hub.utils.tqdm import progress_bar_states
-from transformers.utils import logging
+from tqdm.std import tqdm
+from transformers.utils import logging as transformers_logging
 
 from gpt2eval.models.load_errors import is_panic
 
@@ -21,23 +24,49 @@ from gpt2eval.models.load_errors import is_panic
 @contextmanager
 def quiet() -> Iterator[None]:
     """Show only errors and no progress bars inside the context; also works as a decorator."""
-    verbosity = logging.get_verbosity()
+    verbosity = transformers_logging.get_verbosity()
     hub_verbosity = hub_logging.get_verbosity()
-    bars = logging.is_progress_bar_enabled()
-    hub_bars = dict(progress_bar_states)
-    with catch_warnings(action="ignore"):
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+    with catch_warnings(action="ignore"), _bars_hidden(), _unconfigured_loggers_show_errors():
+        transformers_logging.set_verbosity_error()
         hub_logging.set_verbosity_error()
         try:
             yield
         finally:
-            logging.set_verbosity(verbosity)
+            transformers_logging.set_verbosity(verbosity)
             hub_logging.set_verbosity(hub_verbosity)
-            if bars:
-                logging.enable_progress_bar()
-            progress_bar_states.clear()  # transformers switches the Hub's bars along with its own
-            progress_bar_states.update(hub_bars)
+
+
+@contextmanager
+def _bars_hidden() -> Iterator[None]:
+    """Hide the progress bars that begin inside the context.
+
+    Not each library has a setting for them, so tqdm itself shows none.
+    """
+    original = tqdm.__init__
+
+    def hidden(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **{**kwargs, "disable": True})
+
+    tqdm.__init__ = hidden
+    try:
+        yield
+    finally:
+        tqdm.__init__ = original
+
+
+@contextmanager
+def _unconfigured_loggers_show_errors() -> Iterator[None]:
+    """Hide warnings that Python prints to stderr for a logger that nobody has configured."""
+    last_resort = logging.lastResort
+    if last_resort is None:
+        yield
+        return
+    level = last_resort.level
+    last_resort.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        last_resort.setLevel(level)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 
 from gpt2eval.errors import UsageError
 from gpt2eval.http import hub_access
-from gpt2eval.models.formats.quiet import panics_unprinted
+from gpt2eval.models.formats.quiet import panics_unprinted, quiet
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.tokenization.added import added_token
 from gpt2eval.models.tokenization.characters import Characters
@@ -126,6 +126,7 @@ def from_vocabulary_and_merges(vocabulary: Path, merges: Path) -> LoadedTokenize
     return from_backend(backend)
 
 
+@quiet()
 def from_place(
     place: str,
     choice: str | None = None,
