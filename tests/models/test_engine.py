@@ -1,6 +1,7 @@
 """The packed engine against the padded one: equal scores, less work, and a safe fallback."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -25,6 +26,7 @@ from gpt2eval.models.engine import packed
 from gpt2eval.models.engine.layout import lay_out
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
+from gpt2eval.models.engine.probe import spread_ids
 from gpt2eval.models.engine.scores import score_targets
 from gpt2eval.models.engine.trace import trace
 from gpt2eval.scoring.execute import TaskWork
@@ -213,3 +215,34 @@ def test_inputs_do_not_share_a_pass_if_positions_depend_on_length() -> None:
     alone = padded.score([short])
     together = padded.score([short, long])
     np.testing.assert_allclose(together.logprobs[:10], alone.logprobs, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [2, 9, 11, 17, 18])
+def test_the_requests_of_the_last_check_are_beginnings_of_one_text(length: int) -> None:
+    text = spread_ids(length, 1000)
+    requests = packed._requests(text)
+    assert requests
+    for prefix, branches in requests:
+        for branch in branches:
+            whole = np.concatenate([prefix, branch])
+            assert len(branch) > 0
+            assert np.array_equal(whole, text[: len(whole)])
+
+
+@pytest.mark.parametrize("kind", ["branches", "requests"])
+def test_the_last_check_alone_refuses_wrong_positions(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_model("gpt2")
+    monkeypatch.setattr(packed, "_packs", lambda _: True)
+    assert PackedEngine.if_equivalent(random_model("gpt2"), PaddedEngine(model)) is not None
+
+    def shifted(batch: Sequence[Request], device: torch.device) -> Any:
+        """Move the tokens after the first branch, or after the first request, by a position."""
+        layout = lay_out(batch, device)
+        shift = torch.ones_like(layout.positions)
+        shift[: 13 if kind == "branches" else 16] = 0
+        return replace(layout, positions=layout.positions + shift)
+
+    monkeypatch.setattr(packed, "lay_out", shifted)
+    assert PackedEngine.if_equivalent(model, PaddedEngine(model)) is None

@@ -1,4 +1,4 @@
-"""Our reader of GGUF headers against the package gguf's own, and transformers reading through it."""
+"""Our reader of GGUF headers gives what the package gguf's own gives, also to transformers."""
 
 from pathlib import Path
 from typing import Any

@@ -19,7 +19,7 @@ from transformers import (
 from transformers.models.llama.modeling_llama import LlamaAttention
 
 from gpt2eval.errors import UsageError
-from gpt2eval.models.engine import shadow
+from gpt2eval.models.engine import onednn, shadow
 from gpt2eval.models.engine.causal import CausalModel, assemble
 from gpt2eval.models.engine.context import longest_that_runs, thresholds
 from gpt2eval.models.engine.probe import Probe
@@ -268,6 +268,37 @@ def test_a_shallow_copy_has_one_layer_of_each_kind_in_float32(
     shared = LlamaForCausalLM(LlamaConfig(**SIZES))
     copied = shallow_copy(shared.model)
     assert copied.embed_tokens.weight is shared.model.embed_tokens.weight
+
+
+def linear_layers(model: nn.Module) -> list[nn.Module]:
+    return [m for m in model.modules() if isinstance(m, nn.Linear | onednn.Linear)]
+
+
+@pytest.mark.skipif(not onednn.available(torch.float32), reason="torch without oneDNN layers")
+def test_a_probe_computes_by_onednn_and_leaves_the_model_alone() -> None:
+    model = TinyLlama().eval()
+    states = {key: value.clone() for key, value in model.state_dict().items()}
+    probe = Probe(model)
+    assert all(type(layer) is onednn.Linear for layer in linear_layers(probe.decoder))
+    assert all(type(layer) is nn.Linear for layer in linear_layers(model))
+    assert all(torch.equal(states[key], value) for key, value in model.state_dict().items())
+    with torch.inference_mode():
+        ids = torch.from_numpy(probe.text.astype(np.int64))[None]
+        expected = model.model(input_ids=ids).last_hidden_state[0]
+    torch.testing.assert_close(probe.states, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_probe_that_does_not_run_by_onednn_keeps_the_layers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any, **__: Any) -> Tensor:
+        raise AttributeError("in_features")
+
+    monkeypatch.setattr(onednn.Linear, "forward", fail)
+    probe = Probe(TinyLlama().eval())
+    assert all(type(layer) is nn.Linear for layer in linear_layers(probe.decoder))
+    assert probe.context == 96
+    assert probe.rows.neutral
 
 
 class LateWindow(LlamaAttention):

@@ -76,8 +76,8 @@ def replace_layers(model: nn.Module, *, release: bool = True) -> None:
     model does not occupy twice its size.
     """
     if release:
-        for parameter in model.parameters():
-            release_mapped(parameter.detach())  # each is read again when it is rearranged
+        for parameter in filter(supports, model.parameters()):
+            release_mapped(parameter)  # it is read again when it is rearranged
     modules: list[tuple[str, Any]] = [*model.named_modules()]
     for name, module in modules:
         if type(module).__name__ in TANH_GELUS:
