@@ -62,7 +62,7 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "tensorflow": "models.formats.openai",
     "peft": "models.formats.adapter",
     "gguf": "models.formats.gguf_reader",
-    "tqdm": "models.formats.quiet",
+    "tqdm": ("data.download", "models.formats.quiet"),
     "httpx2": ("models.server.client", "models.server.transport", "data.download"),
     "httpcore2": "models.server.transport",
     "tenacity": ("http", "models.server.client", "data.download"),
