@@ -92,7 +92,7 @@ def load_filter(task: Task, include: Sequence[Path] = ()) -> Filter | None:
         if line.strip() and not line.startswith("#")
     )
     digest = sha256("\n".join(sorted(banned)).encode()).hexdigest()
-    return Filter(task.filter, banned, task.filter_width, task.filter_depth, digest)
+    return Filter(task.filter, banned, digest)
 
 
 def select_tasks(names: str | Sequence[str], include: Sequence[Path] = ()) -> list[Task]:

@@ -121,7 +121,7 @@ def fields(
 
     `kept` says how many lines the detokenizer kept as published, if they are many.
     """
-    filtered = f"{words.name}.w{words.width}.d{words.depth}" if words else "none"
+    filtered = f"{words.name}.exact" if words else "none"
     return ProtocolFields(
         data=corpus.sha256[:8] + ("" if corpus.published else "!"),
         ask=task.ask,

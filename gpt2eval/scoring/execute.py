@@ -21,11 +21,17 @@ from gpt2eval.settings import Worker
 from gpt2eval.types import (
     Encoded,
     Filter,
+    FindsBestWords,
     Model,
     Progress,
     Scored,
     TokenScores,
 )
+
+
+# The best words after the prefixes of several batches are searched for together, because a call of a
+# few rows takes as long as one of many. Their keys and values must fit into memory.
+SEARCHED_TOKENS = 4096
 
 
 class Outcome(NamedTuple):
@@ -90,7 +96,8 @@ class TaskWork:
         """Score this worker's chunks that the journal lacks, then fold the scores of all chunks.
 
         Returns None if chunks of other workers are still missing. With a stop-word filter `words`,
-        also searches for the best word outside the list; the model needs `best_words`.
+        also decides whether each answer is the best word outside the list; the model needs
+        `score_words`.
         Raises UsageError if a record does not fit into memory or a score is not finite.
         """
         sheet = Sheet([len(e.ids) for e in self.encoded])
@@ -133,14 +140,15 @@ class TaskWork:
         words: Filter | None,
         advance: Callable[[Sequence[PlannedRequest]], None],
     ) -> TokenScores:
-        parts = []
-        for batch in chunk:
-            scores = ask.scores(model, batch, self.name, self.encoded)
-            if words:
-                is_best = ask.is_best_word(model, batch, self.name, self.encoded, words)
-                scores = scores._replace(is_best_word=is_best)
-            parts.append(scores)
-            advance(batch)
+        parts: list[TokenScores] = []
+        if words and isinstance(model, FindsBestWords):
+            for batches in plan.chunks(chunk, SEARCHED_TOKENS):
+                parts += ask.word_scores(model, batches, self.name, self.encoded, words)
+                advance(_flat(batches))
+        else:
+            for batch in chunk:
+                parts.append(ask.scores(model, batch, self.name, self.encoded))
+                advance(batch)
         return TokenScores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _token_places(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
