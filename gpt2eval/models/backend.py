@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gpt2eval.errors import LoadError, UsageError, one_line, quoted
 from gpt2eval.models.load_errors import is_panic
-from gpt2eval.types import Encoding, Model, ModelIdentity, Request, TokenScores
+from gpt2eval.types import Encoding, Model, ModelIdentity, Request, TokenScores, WordRequest
 
 # The methods that every backend has, and the number of their arguments.
 METHODS = {"encode": 1, "score": 1, "identity": 0}
@@ -40,6 +40,8 @@ class CheckedBackend:
             self.encode_specials = self._encode_specials
         if hasattr(model, "token_name"):
             self.token_name = self._token_name
+        if hasattr(model, "score_words"):
+            self.score_words = self._score_words
 
     def encode(self, text: str) -> Encoding:
         """Encode a text. Raises UsageError if the backend fails or returns no valid encoding."""
@@ -58,24 +60,42 @@ class CheckedBackend:
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         """Score a batch. Raises UsageError if the backend fails or returns no valid scores."""
-        try:
-            returned = self._call("score", batch)
-        except MemoryError:
-            raise MemoryError from None  # without arguments, which only our own engines define
-        fields = self._unpacked("score", returned, TokenScores, 2)
+        return self._scores("score", self._call("score", batch), batch)
+
+    def _score_words(
+        self, batches: Sequence[Sequence[WordRequest]], banned: frozenset[str]
+    ) -> list[TokenScores]:
+        name = "score_words"
+        returned = self._call(name, batches, banned)
+        if not isinstance(returned, list) or len(returned) != len(batches):
+            found = quoted(type(returned).__name__)[1:-1]
+            raise self._wrong(name, found, f"a list of {len(batches)} TokenScores, one per batch")
+        results = []
+        for batch, result in zip(batches, returned, strict=True):
+            scores = self._scores(name, result, [item.request for item in batch])
+            for column in ("is_best_word", "is_undecided"):
+                flags = getattr(scores, column)
+                if column == "is_best_word" or np.size(flags):
+                    flags = self._array(name, column, flags, len(batch), np.bool_)
+                scores = scores._replace(**{column: flags})
+            results.append(scores)
+        return results
+
+    def _scores(self, method: str, returned: Any, batch: Sequence[Request]) -> TokenScores:
+        fields = self._unpacked(method, returned, TokenScores, 2)
         scores = returned if isinstance(returned, TokenScores) else TokenScores(*fields)
         count = sum(len(branch) for request in batch for branch in request.branches)
-        logprobs = self._array("score", "logprobs", scores.logprobs, count, np.floating)
-        is_greedy = self._array("score", "is_greedy", scores.is_greedy, count, np.bool_)
+        logprobs = self._array(method, "logprobs", scores.logprobs, count, np.floating)
+        is_greedy = self._array(method, "is_greedy", scores.is_greedy, count, np.bool_)
         if logprobs.itemsize < 4:
-            raise self._wrong("score", f"logprobs has dtype {logprobs.dtype}", "float32 or better")
+            raise self._wrong(method, f"logprobs has dtype {logprobs.dtype}", "float32 or better")
         if (logprobs > SLACK).any():
             raise self._wrong(
-                "score", f"a log-probability is {logprobs.max():g}", "numbers of 0 or less"
+                method, f"a log-probability is {logprobs.max():g}", "numbers of 0 or less"
             )
         is_tied = scores.is_tied
         if np.size(is_tied):  # empty where it is not known
-            is_tied = self._array("score", "is_tied", is_tied, count, np.bool_)
+            is_tied = self._array(method, "is_tied", is_tied, count, np.bool_)
         return scores._replace(logprobs=logprobs, is_greedy=is_greedy, is_tied=is_tied)
 
     def identity(self) -> Any:
@@ -90,8 +110,10 @@ class CheckedBackend:
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
             return getattr(self._model, method)(*arguments)
-        except (UsageError, MemoryError):
+        except UsageError:
             raise
+        except MemoryError:
+            raise MemoryError from None  # without arguments, which only our own engines define
         except BaseException as error:
             if not isinstance(error, Exception) and not is_panic(error):
                 raise
