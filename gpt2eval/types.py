@@ -3,8 +3,7 @@
     Record -ask-> Passage -detok-> Passage -encode-> Encoded -plan-> Request
     -model-> TokenScores -fold-> Scored -> Tally
 
-Positions count characters of a text, log-probabilities are natural logarithms, and units are
-counted on published text.
+Positions count characters of a text, and units published text. Logarithms are natural.
 """
 
 import math
@@ -119,9 +118,8 @@ class TokenScores(NamedTuple):
 
     `logprobs` are float32 or better. `is_greedy`: the token is the argmax, the lowest of equal ids.
     `is_tied`: several ids share the highest logit; empty if unknown.
-
-    With a stop-word filter, for each request: `is_best_word`, whether the answer is the best word
-    outside the list; `is_undecided`, whether the search for it stopped at its limit.
+    With a stop-word filter, per request: `is_best_word`: the answer is the best word outside the
+    list; `is_undecided`: the search for that word stopped at its limit.
     """
 
     logprobs: NDArray[np.floating]
@@ -134,8 +132,8 @@ class TokenScores(NamedTuple):
 class Model(Protocol):
     """A backend: encodes text and scores requests. It never sees tasks, spans or windows.
 
-    `context` is the longest input in tokens; `start` is the token that may begin a text, or
-    None. Optional: `AddsToken`, `NamesTokens`, `EncodesSpecials` and `FindsBestWords`.
+    `context` is the longest input in tokens; `start`, if any, is the token that may begin a text.
+    Optional: `AddsToken`, `NamesTokens`, `EncodesSpecials` and `FindsBestWords`.
     """
 
     @property
@@ -167,29 +165,19 @@ class FindsBestWords(Protocol):
     def score_words(
         self, batches: Sequence[Sequence[WordRequest]], banned: frozenset[str]
     ) -> list[TokenScores]:
-        """Score batches as `score` does, and decide whether each answer is the best word.
+        """Score batches as `score` does, with `is_best_word` for each request.
 
-        The best word is the most likely complete word after the prefix whose lower-case form is
-        not `banned`. Returns the scores of each batch, with `is_best_word`.
+        The best word is the most likely complete word that is not `banned` in lower case.
         """
         ...
-
-
-class Filter(NamedTuple):
-    """A stop-word filter: words that cannot be the answer."""
-
-    name: str
-    banned: frozenset[str]
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """The scores of a passage: nats, tokens and greedy tokens of each part.
 
-    `is_best_word`: whether the answer is right under the stop-word filter; None without a filter.
-    `is_undecided`: whether the filter's search stopped at its limit.
-    `tied_tokens`: tokens of each part where several ids share the highest logit; None if unknown.
+    `is_best_word`, `is_undecided`: see `TokenScores`; None and False without a stop-word filter.
+    `tied_tokens`: the tied tokens of each part; None if unknown.
     """
 
     passage: Passage

@@ -130,12 +130,11 @@ def _check_version(fields: Mapping[str, str]) -> None:
 
 
 def _check_filter(fields: Mapping[str, str]) -> None:
-    """Raise UsageError if a signature names the beam search that the exact search replaces."""
+    """Raise UsageError if a signature names the search of an older version."""
     if signature.names_older_search(fields):
-        words = fields["filter"].partition(".")[0]
         raise UsageError(
             f"signature: filter: {fields['filter']} is the beam search of an older gpt2eval; "
-            f"expected {words}.exact, the search that this version makes"
+            f"expected {fields['filter'].partition('.')[0]}.exact, the search of this version"
         )
 
 

@@ -13,11 +13,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from gpt2eval.config import catalog
-from gpt2eval.config.schema import Task
+from gpt2eval.config.schema import Filter, Task
 from gpt2eval.config.suite_schema import Suite
 from gpt2eval.config.yaml_reader import read_yaml
 from gpt2eval.errors import UsageError, first_problem, unknown
-from gpt2eval.types import Filter
 
 Schema = TypeVar("Schema", bound=BaseModel)
 

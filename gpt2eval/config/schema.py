@@ -1,6 +1,6 @@
 """The keys of a task file, their types and defaults. Does no work."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -108,6 +108,14 @@ class PublishedFigures(Strict):
 
 
 UnitName = Literal["word", "word+eol", "piece", "blank", "byte", "char", "token"]
+
+
+class Filter(NamedTuple):
+    """A stop-word filter: lower-case words that cannot be the answer, and the hash of the list."""
+
+    name: str
+    banned: frozenset[str]
+    sha256: str
 
 
 class Task(Strict):

@@ -32,16 +32,13 @@ class CheckedBackend:
         self._subject = subject
         self.context = int(model.context)
         self.start = None if model.start is None else int(model.start)
-        # Optional capabilities are recognized by their names, see `gpt2eval.types`.
+        # Optional capabilities are recognized by name, see `gpt2eval.types`.
         for name in dir(model):
             if not name.startswith("_") and not hasattr(self, name):
                 setattr(self, name, getattr(model, name))
-        if hasattr(model, "encode_specials"):
-            self.encode_specials = self._encode_specials
-        if hasattr(model, "token_name"):
-            self.token_name = self._token_name
-        if hasattr(model, "score_words"):
-            self.score_words = self._score_words
+        for name in ("encode_specials", "token_name", "score_words"):
+            if hasattr(model, name):
+                setattr(self, name, getattr(self, f"_{name}"))  # checked
 
     def encode(self, text: str) -> Encoding:
         """Encode a text. Raises UsageError if the backend fails or returns no valid encoding."""
@@ -53,9 +50,8 @@ class CheckedBackend:
     def _token_name(self, token: int) -> str:
         name = self._call("token_name", token)
         if not isinstance(name, str):
-            raise self._wrong(
-                "token_name", type(name).__name__, "the token's text, or an empty one"
-            )
+            expected = "the token's text, or an empty one"
+            raise self._wrong("token_name", type(name).__name__, expected)
         return name
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
@@ -65,34 +61,27 @@ class CheckedBackend:
     def _score_words(
         self, batches: Sequence[Sequence[WordRequest]], banned: frozenset[str]
     ) -> list[TokenScores]:
-        name = "score_words"
-        returned = self._call(name, batches, banned)
+        returned = self._call("score_words", batches, banned)
         if not isinstance(returned, list) or len(returned) != len(batches):
-            found = quoted(type(returned).__name__)[1:-1]
-            raise self._wrong(name, found, f"a list of {len(batches)} TokenScores, one per batch")
-        results = []
-        for batch, result in zip(batches, returned, strict=True):
-            scores = self._scores(name, result, [item.request for item in batch])
-            for column in ("is_best_word", "is_undecided"):
-                flags = getattr(scores, column)
-                if column == "is_best_word" or np.size(flags):
-                    flags = self._array(name, column, flags, len(batch), np.bool_)
-                scores = scores._replace(**{column: flags})
-            results.append(scores)
-        return results
+            raise self._wrong("score_words", f"{returned!r:.40}", "a list, one entry per batch")
+        return [self._decided(*pair) for pair in zip(batches, returned, strict=True)]
+
+    def _decided(self, batch: Sequence[WordRequest], returned: Any) -> TokenScores:
+        scores = self._scores("score_words", returned, [item.request for item in batch])
+        best = self._array("score_words", "is_best_word", scores.is_best_word, len(batch), np.bool_)
+        return scores._replace(is_best_word=best, is_undecided=np.zeros(len(batch), np.bool_))
 
     def _scores(self, method: str, returned: Any, batch: Sequence[Request]) -> TokenScores:
         fields = self._unpacked(method, returned, TokenScores, 2)
-        scores = returned if isinstance(returned, TokenScores) else TokenScores(*fields)
+        scores = TokenScores(*fields)
         count = sum(len(branch) for request in batch for branch in request.branches)
         logprobs = self._array(method, "logprobs", scores.logprobs, count, np.floating)
         is_greedy = self._array(method, "is_greedy", scores.is_greedy, count, np.bool_)
         if logprobs.itemsize < 4:
             raise self._wrong(method, f"logprobs has dtype {logprobs.dtype}", "float32 or better")
-        if (logprobs > SLACK).any():
-            raise self._wrong(
-                method, f"a log-probability is {logprobs.max():g}", "numbers of 0 or less"
-            )
+        highest = logprobs.max(initial=0.0)
+        if highest > SLACK:
+            raise self._wrong(method, f"a log-probability is {highest:g}", "numbers of 0 or less")
         is_tied = scores.is_tied
         if np.size(is_tied):  # empty where it is not known
             is_tied = self._array(method, "is_tied", is_tied, count, np.bool_)

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 from gpt2eval.errors import LoadError, UsageError, one_line
 
-
 OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "alloc_failed")
 
 

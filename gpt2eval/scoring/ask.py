@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gpt2eval.config.schema import Filter
 from gpt2eval.errors import UsageError
 from gpt2eval.scoring import plan
 from gpt2eval.scoring.plan import PlannedRequest
 from gpt2eval.scoring.sheet import check_finite
 from gpt2eval.types import (
     Encoded,
-    Filter,
     FindsBestWords,
     Model,
     Request,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt2eval.config.schema import Task
+from gpt2eval.config.schema import Filter, Task
 from gpt2eval.scoring import ask, plan
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.plan import Chunk, PlannedRequest, Window
@@ -20,7 +20,6 @@ from gpt2eval.scoring.sheet import Sheet
 from gpt2eval.settings import Worker
 from gpt2eval.types import (
     Encoded,
-    Filter,
     FindsBestWords,
     Model,
     Progress,
@@ -28,9 +27,8 @@ from gpt2eval.types import (
     TokenScores,
 )
 
-
-# The best words after the prefixes of several batches are searched for together, because a call of a
-# few rows takes as long as one of many. Their keys and values must fit into memory.
+# The words after several batches of prefixes are searched for together, because a call of few rows
+# takes as long as one of many. The keys and values of so many tokens are kept meanwhile.
 SEARCHED_TOKENS = 4096
 
 

@@ -20,17 +20,13 @@ from gpt2eval.models.engine.layout import NAME, Layout, attend, lay_out
 from gpt2eval.models.engine.padded import PaddedEngine
 from gpt2eval.models.engine.prefixes import KeptPrefixes
 from gpt2eval.models.engine.probe import HALF, Probe, spread_ids, states_agree, tolerance
-from gpt2eval.models.engine.scores import (
-    ROWS,
-    collect,
-    concatenate,
-    halving,
-    score_targets,
-)
+from gpt2eval.models.engine.scores import ROWS, collect, concatenate, halving, score_targets
 from gpt2eval.models.engine.structure import plain_structure
 from gpt2eval.models.engine.thread_invariant import make_activations_invariant
 from gpt2eval.models.engine.trace import Trace
 from gpt2eval.types import Request, TokenScores
+
+Row = Layout | Continuation  # what passes through the decoder
 
 
 class PackedEngine:
@@ -101,10 +97,7 @@ class PackedEngine:
 
     @torch.inference_mode()
     def score_and_keep(self, batch: Sequence[Request]) -> tuple[TokenScores, Block]:
-        """Score a batch of requests with one branch each; keep the keys and values of attention.
-
-        The scores have the same bits as those of `score`, unless that halves the batch.
-        """
+        """Score requests with one branch each, and keep the keys and values of attention."""
         layout = lay_out(batch, self.model.device)
         block = Block(batch, partial(attend, mask=None, layout=layout))
         hidden = self._hidden(replace(layout, attends=block.attends), layout.read)
@@ -113,13 +106,9 @@ class PackedEngine:
 
     def prefixes(self, blocks: Sequence[Block]) -> KeptPrefixes:
         """Return kept prefixes, to open beginnings of words after them."""
-        rows = ROWS.get(self.model.device.type, 64)
-        return KeptPrefixes(blocks, self._continue, self._head, rows)
+        return KeptPrefixes(blocks, self._hidden, self._head, ROWS.get(self.model.device.type, 64))
 
-    def _continue(self, row: Continuation) -> Tensor:
-        return self._hidden(row, torch.arange(len(row.ids), device=row.ids.device))
-
-    def _hidden(self, layout: Layout | Continuation, read: Tensor) -> Tensor:
+    def _hidden(self, layout: Row, read: Tensor) -> Tensor:
         """Return the decoder's last states `[tokens, width]`; only those in `read` are valid."""
         if self._last_mlp is not None:
             self._last_mlp.positions = torch.unique(read)
@@ -215,7 +204,7 @@ def _packs(probe: Probe) -> bool:
     )
 
 
-def run_decoder(decoder: Any, layout: Layout | Continuation) -> Tensor:
+def run_decoder(decoder: Any, layout: Row) -> Tensor:
     """Return a decoder's last states `[tokens, width]` over a layout."""
     return decoder(
         input_ids=layout.ids[None],

@@ -1,6 +1,6 @@
 """Open beginnings of words after prefixes: over kept keys and values, or by running prefixes anew.
 
-To open a beginning is to ask the model how it may go on, see `best_word.py`.
+To open a beginning is to ask the model how it may go on, see `openings.py`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2eval.models.engine.best_word import Opening
 from gpt2eval.models.engine.kept import Block, Continuation, Continued, NewPieces
+from gpt2eval.models.engine.openings import Opening
 from gpt2eval.types import Ids
 
 
@@ -25,14 +25,14 @@ class Row(NamedTuple):
 class KeptPrefixes:
     """The prefixes of several blocks, in order; opens beginnings of words after them.
 
-    `run` returns the states after a continuation, `[tokens, width]`; `project` returns the logits
-    of states. `rows` are the states that are projected at once.
+    `run` returns the states of a continuation at the positions given, `[tokens, width]`; `project`
+    returns the logits of states. `rows` are the states that are projected at once.
     """
 
     def __init__(
         self,
         blocks: Sequence[Block],
-        run: Callable[[Continuation], Tensor],
+        run: Callable[[Continuation, Tensor], Tensor],
         project: Callable[[Tensor], Tensor],
         rows: int,
     ) -> None:
@@ -43,7 +43,7 @@ class KeptPrefixes:
         self._requests = [(b, i) for b, block in enumerate(blocks) for i in range(len(block.used))]
 
     def logits(self, openings: Sequence[Opening]) -> Iterator[Tensor]:
-        """Yield the logits of the next piece after each opening; see `best_word.Prefixes`."""
+        """Yield the logits of the next piece after each opening; see `openings.Prefixes`."""
         # The states of each block, then those of its new pieces.
         new = [NewPieces(block) for block in self._blocks]
         read: list[tuple[int, int]] = []
@@ -69,9 +69,10 @@ class KeptPrefixes:
             return ()
         device = parts[0].block.keys[0].device
         attention = Continued([part.attention(device) for part in parts])
-        row = [[part.ids for part in parts], [part.positions for part in parts]]
-        ids, positions = torch.tensor([sum(lists, []) for lists in row]).to(device)
-        return self._run(Continuation(ids, positions, attention.attends)).split(sizes)
+        row = [pair for part in parts for pair in zip(part.ids, part.positions, strict=True)]
+        ids, positions = torch.tensor(row).to(device).T
+        read = torch.arange(len(ids), device=device)
+        return self._run(Continuation(ids, positions, attention.attends), read).split(sizes)
 
 
 class PrefixesAnew:
@@ -92,7 +93,7 @@ class PrefixesAnew:
         self._at_once = at_once
 
     def logits(self, openings: Sequence[Opening]) -> Iterator[Tensor]:
-        """Yield the logits of the next piece after each opening; see `best_word.Prefixes`."""
+        """Yield the logits of the next piece after each opening; see `openings.Prefixes`."""
         rows: list[Row] = []
         for opening in openings:
             prefix = self._prefixes[opening.prefix]

@@ -53,9 +53,10 @@ class Vocabulary:
 
     def spells(self, pieces: Sequence[int], word: str) -> bool:
         """Return whether pieces spell a word, each of them allowed in its place."""
-        return all(
-            id_ in self.spellings(word, pieces[:number]) for number, id_ in enumerate(pieces)
-        ) and self.word(pieces) == word
+        return (
+            all(id_ in self.spellings(word, pieces[:number]) for number, id_ in enumerate(pieces))
+            and self.word(pieces) == word
+        )
 
     def spellings(self, word: str, beginning: Sequence[int]) -> list[int]:
         """Return the pieces with which a beginning of a word goes on to spell it.

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from gpt2eval.models.engine.best_word import Prefixes, Search, decide
+from gpt2eval.models.engine.best_word import Search, decide
+from gpt2eval.models.engine.openings import Prefixes
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
 from gpt2eval.models.engine.scores import free_memory, in_halves
@@ -79,9 +80,7 @@ class WordScorer:
         """Decide about some requests; their prefixes are run again."""
         return self._decide(self._keep([items])[1], items)
 
-    def _keep(
-        self, batches: Sequence[Sequence[WordRequest]]
-    ) -> tuple[list[TokenScores], Prefixes]:
+    def _keep(self, batches: Sequence[Sequence[WordRequest]]) -> tuple[list[TokenScores], Prefixes]:
         """Score batches, and keep their prefixes with room for a word after each."""
         scores = []
         kept = []
@@ -111,9 +110,7 @@ class WordScorer:
         for number, (request, answer) in enumerate(items):
             (own,) = request.branches
             longest = self._context - len(self._cut(request).prefix)
-            searches.append(
-                Search(number, answer, own, self._vocabulary, self._banned, longest)
-            )
+            searches.append(Search(number, answer, own, self._vocabulary, self._banned, longest))
         decide(prefixes, searches, self._vocabulary)
         return [Decision(search.is_right, search.is_undecided) for search in searches]
 
