@@ -17,7 +17,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 from gpt2eval.models.engine.openings import Pieces
 from gpt2eval.types import Request
 
-ROOM = 8  # places by which the keys and values of a block grow
+ROOM = 8  # places for opened pieces at first
 
 # Computes attention in the place of `layout.attend`: module, query, key, value and its options.
 Attend = Callable[..., tuple[Tensor, None]]
@@ -90,9 +90,9 @@ class Block:
         return None
 
     def grow(self) -> None:
-        """Make room for the places in use."""
+        """Make room for the places in use, and more, so that the copies stay few."""
         if max(self.used) > self.keys[0].shape[2]:
-            wider = (0, 0, 0, max(self.used) + ROOM - self.keys[0].shape[2])
+            wider = (0, 0, 0, max(self.used) * 5 // 4 + ROOM - self.keys[0].shape[2])
             self.keys = [pad(keys, wider) for keys in self.keys]
             self.values = [pad(values, wider) for values in self.values]
 
@@ -138,26 +138,26 @@ class NewPieces:
         for request, order, visible in zip(self.requests, self.order, self.visible, strict=True):
             mask[request, order, : self.block.prefixes[request]] = True
             mask[request, order, visible] = True
-        index = torch.tensor([self.requests, self.order, self.places]).to(device)
-        return BlockAttention(self.block, index, torch.from_numpy(mask[:, None]).to(device))
+        at = torch.tensor([self.requests, self.order, self.places]).to(device)
+        return BlockAttention(self.block, at, torch.from_numpy(mask[:, None]).to(device))
 
 
 class BlockAttention(NamedTuple):
     """Attention of new pieces over a block: one call of the kernel for all of them.
 
-    `index` holds the request, the order and the place of each piece, `[3, pieces]`; `mask` has
-    shape `[requests, 1, pieces per request, places]`.
+    `at` holds the request, the order and the place of each piece, `[3, pieces]`; `mask` has shape
+    `[requests, 1, pieces per request, places]`.
     """
 
     block: Block
-    index: Tensor
+    at: Tensor
     mask: Tensor
 
     def __call__(
         self, call: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None
     ) -> Tensor:
         """Return `[pieces, heads, size]`; the arguments have shape `[heads, pieces, size]`."""
-        requests, order, places = self.index
+        requests, order, places = self.at
         keys = self.block.keys[call]
         values = self.block.values[call]
         keys[requests, :, places] = key.transpose(0, 1)
@@ -181,7 +181,7 @@ class Continued:
 
     def __init__(self, parts: Sequence[BlockAttention]) -> None:
         self._parts = parts
-        self._sizes = [part.index.shape[1] for part in parts]
+        self._sizes = [part.at.shape[1] for part in parts]
         self._calls = 0
 
     def attends(
@@ -190,7 +190,7 @@ class Continued:
         """Attend; the n-th call of a forward pass uses the n-th keys and values of each block."""
         call = self._calls
         self._calls += 1
-        rows = zip(*(x[0].split(self._sizes, 1) for x in (query, key, value)), strict=True)
         scale = options.get("scaling")
-        attended = [part(call, *row, scale) for part, row in zip(self._parts, rows, strict=True)]
-        return torch.cat(attended)[None], None
+        split = (x[0].split(self._sizes, 1) for x in (query, key, value))
+        rows = zip(self._parts, *split, strict=True)
+        return torch.cat([part(call, q, k, v, scale) for part, q, k, v in rows])[None], None

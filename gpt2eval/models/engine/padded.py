@@ -68,12 +68,12 @@ class PaddedEngine:
 
     @torch.inference_mode()
     def _last_logits(self, rows: Sequence[Row]) -> list[Tensor]:
-        """Return the logits after the last `count` tokens of each row, `[count, vocabulary]`."""
-        first = min(len(ids) - count for ids, count in rows)
+        """Return the logits after the last `asked` tokens of each row, `[asked, vocabulary]`."""
+        first = min(len(ids) - asked for ids, asked in rows)
         logits = self._logits(self._inputs([ids for ids, _ in rows]), first)
         return [
-            row[len(ids) - count - first : len(ids) - first]
-            for row, (ids, count) in zip(logits, rows, strict=True)
+            row[len(ids) - asked - first : len(ids) - first]
+            for row, (ids, asked) in zip(logits, rows, strict=True)
         ]
 
     def _logits(self, inputs: Tensor, first: int) -> Tensor:

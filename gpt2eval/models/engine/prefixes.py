@@ -16,10 +16,10 @@ from gpt2eval.types import Ids
 
 
 class Row(NamedTuple):
-    """Input tokens; the logits after the last `count` of them are asked for."""
+    """Input tokens; the logits after the last `asked` of them are asked for."""
 
     ids: Ids
-    count: int
+    asked: int
 
 
 class KeptPrefixes:
@@ -78,8 +78,8 @@ class KeptPrefixes:
 class PrefixesAnew:
     """Prefixes of a model that cannot be packed: every call runs them again.
 
-    `run` returns the logits of each position in some rows, from the earliest that a row asks for:
-    see `PaddedEngine.logits`. `at_once` rows share a pass.
+    `run` returns the logits that each row asks for, `[asked, vocabulary]`; `at_once` rows share a
+    pass.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class PrefixesAnew:
             ids = np.concatenate([prefix, np.array(opening.pieces, prefix.dtype)])
             # The pieces of one word, opened one after the other, share a row.
             if rows and opening.pieces and np.array_equal(rows[-1].ids, ids[:-1]):
-                rows[-1] = Row(ids, rows[-1].count + 1)
+                rows[-1] = Row(ids, rows[-1].asked + 1)
             else:
                 rows.append(Row(ids, 1))
         for start in range(0, len(rows), self._at_once):

@@ -57,24 +57,30 @@ class WordScorer:
 
         Raises MemoryError(request) for a request that does not fit into memory.
         """
-        items = [*chain.from_iterable(batches)]
-        try:
-            scores, prefixes = self._keep(batches)
-            decisions = self._decide(prefixes, items)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            scores = None
-        if scores is None:
-            # Outside the handler: its traceback would keep the tensors alive.
+        scored = self._score(batches)
+        if scored is None:
             free_memory()
             scores = [self._engine.score(_requests(batch)) for batch in batches]
-            decisions = in_halves(self._search, items, chain.from_iterable, _halves)
+            decisions = in_halves(self._search, [*chain(*batches)], _joined, _halves)
+            scored = scores, decisions
+        scores, decisions = scored
         rest = iter(decisions)
         return [
             _with_decisions(score, [next(rest) for _ in batch])
             for score, batch in zip(scores, batches, strict=True)
         ]
+
+    def _score(
+        self, batches: Sequence[Sequence[WordRequest]]
+    ) -> tuple[list[TokenScores], list[Decision]] | None:
+        """Return the scores of batches and their decisions, or None if memory runs out."""
+        try:
+            scores, prefixes = self._keep(batches)
+            return scores, self._decide(prefixes, [*chain(*batches)])
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
 
     def _search(self, items: Sequence[WordRequest]) -> list[Decision]:
         """Decide about some requests; their prefixes are run again."""
@@ -131,6 +137,10 @@ def _halves(
         raise MemoryError(items[0].request)
     middle = len(items) // 2
     return items[:middle], items[middle:]
+
+
+def _joined(parts: Sequence[list[Decision]]) -> list[Decision]:
+    return [*chain(*parts)]
 
 
 def _with_decisions(scores: TokenScores, decisions: Sequence[Decision]) -> TokenScores:
