@@ -16,7 +16,7 @@ from gpt2eval.config.loader import load_filter, load_task
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
-from gpt2eval.models.engine import best_word, onednn
+from gpt2eval.models.engine import best_word
 from gpt2eval.models.engine.best_word import Search, decide
 from gpt2eval.models.engine.openings import Opening, _highest
 from gpt2eval.models.engine.vocabulary import Vocabulary
@@ -165,31 +165,40 @@ def test_an_answer_of_many_tokens_can_be_the_best_word(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("attn", ["packed", "sdpa"])
-@pytest.mark.parametrize("context", [1, 2, 5, 16, 17, 18, 40])
-def test_the_search_never_feeds_more_than_the_context(
+@pytest.mark.parametrize("context", [1, 2, 3, 5, 16, 17, 18, 40])
+def test_the_search_fills_the_context_and_never_feeds_more(
     context: int, attn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every word goes on with great probability, so only the context ends the search."""
+    """The answer fills the context, and of all other beginnings none is a word."""
     monkeypatch.setattr(best_word, "MOST", 60)
     model: Any = registry.load_model("demo", LoadOptions(attn=attn))
     model.context = context
     longest = 0
 
-    def fed(batch: Any, *args: Any, **kwargs: Any) -> None:
+    def note(module: Any, args: Any, kwargs: Any) -> None:
         nonlocal longest
         row = kwargs.get("position_ids")
-        length = kwargs["input_ids"].shape[1] if row is None else int(row.max()) + 1
+        length = args[0].shape[1] if row is None else int(row.max()) + 1
         longest = max(longest, length)
 
-    model._engine.model.base_model.register_forward_pre_hook(fed, with_kwargs=True)
-    starts = model._vocabulary.starts.nonzero().flatten().tolist()
-    further = model._vocabulary.continues.nonzero().flatten().tolist()
-    own = np.array([starts[9], *further[:3]][: min(4, context)], np.int32)
+    model._engine.model.base_model.register_forward_pre_hook(note, with_kwargs=True)
+    vocabulary = model._vocabulary
+    letters = "piano" * 4
+    further = vocabulary._further
+    own = [vocabulary._first[b"p"][0], *(further[letter.encode()][0] for letter in letters[1:])]
+    own = own[: max(1, context - 1)]
+    answer = vocabulary.word(own)
+    whole_word = Vocabulary.word
+    monkeypatch.setattr(
+        Vocabulary,
+        "word",
+        lambda self, pieces: answer if whole_word(self, pieces) == answer else "",
+    )
     prefix = np.arange(5, 5 + context + 1 - len(own), dtype=np.int32)
-    item = WordRequest(Request(prefix, (own,)), model._vocabulary.word(own.tolist()) or "x")
+    item = WordRequest(Request(prefix, (np.array(own, np.int32),)), answer)
     (scores,) = model.score_words([[item]], frozenset())
-    assert len(scores.is_best_word) == len(scores.is_undecided) == 1
     assert longest == context
+    assert scores.is_best_word.tolist() == [context > 1]
 
 
 def test_a_backend_that_counts_no_ties_resumes(tmp_path: Path) -> None:
@@ -245,13 +254,11 @@ def test_equal_values_at_the_edge_are_taken_in_the_order_of_ids() -> None:
             assert [float(row[i]) for i in row_ids] == row_values
 
 
-def test_with_all_weights_zero_the_best_word_is_the_one_with_the_lowest_id() -> None:
+def test_with_all_logits_equal_the_best_word_is_the_one_with_the_lowest_id() -> None:
     model: Any = registry.load_model("demo", LoadOptions())
-    for parameter in model._engine.model.parameters():
-        parameter.data.zero_()
-    for layer in model._engine.model.modules():
-        if isinstance(layer, onednn.Linear):
-            layer.packed.zero_()
+    final = model._engine.model.base_model.ln_f  # without it every logit is 0
+    final.weight.data.zero_()
+    final.bias.data.zero_()
     banned = load_filter(load_task("lambada"))
     assert banned
     # Only words of one token are in question: each further token lowers the probability.
