@@ -20,10 +20,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt2eval.models.engine.openings import MOST, Opened, Opening, Pieces, Prefixes, look_up
+from gpt2eval.models.engine.openings import Opened, Opening, Pieces, Prefixes, look_up
 from gpt2eval.models.engine.vocabulary import Vocabulary
 from gpt2eval.types import Ids
 
+MOST = 1000  # the most beginnings that are opened after one text, so the most pieces after one
+FEW = 64  # pieces that are enough after most beginnings
 TOGETHER = 16  # beginnings that one call opens at least, if there are so many
 
 # A negative score, the number of pieces, and the pieces: the lowest rank is the best. No word ranks
@@ -106,6 +108,8 @@ class Search:
             (negative, _, pieces), number, row = heappop(waiting)
             if row is not None and number < len(row.ids):
                 heappush(waiting, (row.rank(number), number + 1, row))
+            elif row is not None and number == FEW:
+                found.append(self._reopened(row))
             if pieces in self._opened:
                 continue
             if len(self._opened) >= MOST:
@@ -117,7 +121,12 @@ class Search:
 
     def _opening(self, pieces: Pieces) -> Opening:
         self._opened.add(pieces)
-        return Opening(self._number, pieces, self._vocabulary.spellings(self._answer, pieces))
+        return Opening(self._number, pieces, self._vocabulary.spellings(self._answer, pieces), FEW)
+
+    def _reopened(self, row: _Row) -> Opening:
+        """Open a beginning again for all its pieces that a search can need."""
+        self._logprobs[row.pieces] = row.logprob
+        return Opening(self._number, row.pieces, [], MOST)
 
     def record(self, opening: Opening, opened: Opened, row: int) -> None:
         """Enter how an opening may end and go on: row `row` of `opened`."""
@@ -127,7 +136,9 @@ class Search:
         if len(pieces) == self._longest:
             return
         following = _Row(logprob, pieces, opened.logprobs[row], opened.ids[row])
-        heappush(self._waiting, (following.rank(0), 1, following))
+        first = FEW if opening.most > FEW else 0
+        if first < len(following.ids):
+            heappush(self._waiting, (following.rank(first), first + 1, following))
         for id_, spelled in zip(opening.spellings, opened.spellings[row], strict=False):
             longer = (*pieces, id_)
             self._logprobs[longer] = logprob + float(spelled)

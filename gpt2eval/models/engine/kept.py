@@ -165,15 +165,16 @@ class BlockAttention(NamedTuple):
         count, _, longest, _ = self.mask.shape
         padded = query.new_zeros(count, query.shape[0], longest, query.shape[2])
         padded[requests, :, order] = query.transpose(0, 1)
+        # Heads that share keys become further queries, so that no kernel copies the keys for them.
+        sharing = query.shape[0] // keys.shape[1]
         attended = scaled_dot_product_attention(
-            padded,
+            padded.unflatten(1, (-1, sharing)).flatten(2, 3),
             keys,
             values,
-            attn_mask=self.mask,
+            attn_mask=self.mask.repeat(1, 1, sharing, 1),
             scale=scale,
-            enable_gqa=keys.shape[1] != query.shape[0],
         )
-        return attended[requests, :, order]
+        return attended.unflatten(2, (sharing, longest)).flatten(1, 2)[requests, :, order]
 
 
 class Continued:

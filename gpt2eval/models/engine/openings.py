@@ -12,17 +12,19 @@ from torch import Tensor
 
 from gpt2eval.models.engine.vocabulary import Vocabulary
 
-MOST = 1000  # the most beginnings that are opened after one text
-
 Pieces = tuple[int, ...]
 
 
 class Opening(NamedTuple):
-    """A beginning of a word after a prefix, and the pieces that go on to spell the answer."""
+    """A beginning of a word after a prefix, and the pieces that go on to spell the answer.
+
+    `most` is how many of the most likely pieces are asked for.
+    """
 
     prefix: int
     pieces: Pieces
     spellings: list[int]
+    most: int
 
 
 class Prefixes(Protocol):
@@ -56,6 +58,7 @@ def look_up(prefixes: Prefixes, openings: Sequence[Opening], vocabulary: Vocabul
     spellings = np.zeros((len(openings), most), np.int64)
     for row, opening in zip(spellings, openings, strict=True):
         row[: len(opening.spellings)] = opening.spellings
+    count = max(opening.most for opening in openings)
     device = vocabulary.ends.device
     spelled = torch.from_numpy(spellings).to(device)
     is_first = torch.tensor([not opening.pieces for opening in openings]).to(device)
@@ -63,7 +66,7 @@ def look_up(prefixes: Prefixes, openings: Sequence[Opening], vocabulary: Vocabul
     start = 0
     for logits in prefixes.logits(openings):
         rows = slice(start, start + len(logits))
-        parts.append(_opened(logits, is_first[rows], spelled[rows], vocabulary))
+        parts.append(_opened(logits, is_first[rows], spelled[rows], count, vocabulary))
         start += len(logits)
     floats, ids = (torch.cat(column) for column in zip(*parts, strict=True))
     # Equal bits in one tensor of integers: one transfer instead of two.
@@ -74,7 +77,7 @@ def look_up(prefixes: Prefixes, openings: Sequence[Opening], vocabulary: Vocabul
 
 
 def _opened(
-    logits: Tensor, is_first: Tensor, spelled: Tensor, vocabulary: Vocabulary
+    logits: Tensor, is_first: Tensor, spelled: Tensor, count: int, vocabulary: Vocabulary
 ) -> tuple[Tensor, Tensor]:
     """Return `[end, spellings, logprobs]` as float32, and the ids of the last.
 
@@ -83,8 +86,7 @@ def _opened(
     logprobs = logits.float().log_softmax(1)
     end = logprobs.masked_fill(~vocabulary.ends, -torch.inf).logsumexp(1, keepdim=True)
     allowed = torch.where(is_first[:, None], vocabulary.starts, vocabulary.continues)
-    # A search never opens more than `MOST` beginnings, so it needs no more of a row.
-    highest, ids = _highest(logprobs.masked_fill(~allowed, -torch.inf), MOST)
+    highest, ids = _highest(logprobs.masked_fill(~allowed, -torch.inf), count)
     # Rounding must not lift a sum of probabilities above 1.
     return torch.cat([end.clamp(max=0.0), logprobs.gather(1, spelled), highest], 1), ids
 
