@@ -9,7 +9,7 @@ import numpy as np
 
 from gpt2eval.config import loader
 from gpt2eval.config.catalog import PAPER
-from gpt2eval.config.schema import Task
+from gpt2eval.config.schema import Filter, Task
 from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import metrics
@@ -32,7 +32,6 @@ from gpt2eval.text.prepare import detokenize_passage
 from gpt2eval.types import (
     Encoded,
     EncodesSpecials,
-    Filter,
     FindsBestWords,
     Model,
     ModelIdentity,

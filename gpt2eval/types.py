@@ -3,8 +3,7 @@
     Record -ask-> Passage -detok-> Passage -encode-> Encoded -plan-> Request
     -model-> TokenScores -fold-> Scored -> Tally
 
-Positions count characters of a text, log-probabilities are natural logarithms, and units are
-counted on published text.
+Positions count characters of a text, and units published text. Logarithms are natural.
 """
 
 import math
@@ -107,25 +106,34 @@ class Request(NamedTuple):
     branches: tuple[Ids, ...]
 
 
+class WordRequest(NamedTuple):
+    """A request with one branch, and the word that it spells: the right answer."""
+
+    request: Request
+    answer: str
+
+
 class TokenScores(NamedTuple):
     """The scores of a batch: one entry per branch token, in order.
 
     `logprobs` are float32 or better. `is_greedy`: the token is the argmax, the lowest of equal ids.
-    `is_tied`: several ids share the highest logit; empty if unknown. `is_best_word`, only with a
-    stop-word filter: for each request, whether the best word outside the list is the answer.
+    `is_tied`: several ids share the highest logit; empty if unknown.
+    With a stop-word filter, per request: `is_best_word`: the answer is the best word outside the
+    list; `is_undecided`: the search for that word stopped at its limit.
     """
 
     logprobs: NDArray[np.floating]
     is_greedy: NDArray[np.bool_]
     is_best_word: NDArray[np.bool_] = np.zeros(0, np.bool_)
     is_tied: NDArray[np.bool_] = np.zeros(0, np.bool_)
+    is_undecided: NDArray[np.bool_] = np.zeros(0, np.bool_)
 
 
 class Model(Protocol):
     """A backend: encodes text and scores requests. It never sees tasks, spans or windows.
 
-    `context` is the longest input in tokens; `start` is the token that may begin a text, or
-    None. Optional: `AddsToken`, `NamesTokens`, `EncodesSpecials` and `FindsBestWords`.
+    `context` is the longest input in tokens; `start`, if any, is the token that may begin a text.
+    Optional: `AddsToken`, `NamesTokens`, `EncodesSpecials` and `FindsBestWords`.
     """
 
     @property
@@ -152,34 +160,24 @@ class EncodesSpecials(Protocol):
 
 @runtime_checkable
 class FindsBestWords(Protocol):
-    """A backend that can search for the most likely word."""
+    """A backend that can tell whether an answer is the most likely word."""
 
-    def best_words(
-        self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int
-    ) -> list[str]:
-        """Return the most likely word outside `banned` for each prefix, or "" if none is found.
+    def score_words(
+        self, batches: Sequence[Sequence[WordRequest]], banned: frozenset[str]
+    ) -> list[TokenScores]:
+        """Score batches as `score` does, with `is_best_word` for each request.
 
-        The beam has `width` hypotheses of at most `depth` tokens. Case is ignored.
+        The best word is the most likely complete word that is not `banned` in lower case.
         """
         ...
-
-
-class Filter(NamedTuple):
-    """A stop-word filter: words that cannot be the answer, and the beam's width and depth."""
-
-    name: str
-    banned: frozenset[str]
-    width: int
-    depth: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """The scores of a passage: nats, tokens and greedy tokens of each part.
 
-    `is_best_word`: whether the answer is right under the stop-word filter; None without a filter.
-    `tied_tokens`: tokens of each part where several ids share the highest logit; None if unknown.
+    `is_best_word`, `is_undecided`: see `TokenScores`; None and False without a stop-word filter.
+    `tied_tokens`: the tied tokens of each part; None if unknown.
     """
 
     passage: Passage
@@ -189,6 +187,7 @@ class Scored:
     unscored: int
     straddling: int
     is_best_word: bool | None = None
+    is_undecided: bool = False
     tied_tokens: NDArray[np.int64] | None = None
 
 
@@ -198,6 +197,7 @@ class Tally:
 
     `correct` applies the task's stop-word filter if it has one; `unfiltered` does not. `ties`:
     questions whose best choice is tied, otherwise tokens where several ids share the highest logit.
+    `undecided`: records whose search for the best word stopped at its limit.
     """
 
     nats: float = 0.0
@@ -209,6 +209,7 @@ class Tally:
     straddling: int = 0
     unfiltered: int = 0
     ties: int = 0
+    undecided: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

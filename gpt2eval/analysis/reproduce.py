@@ -93,6 +93,7 @@ def rerun(
     settings = replace(_apply_signature(settings, fields), expected=protocol)
     options = options or LoadOptions(dtype=fields.get("dtype", "float32"))
     _check_version(fields)
+    _check_filter(fields)
     measured = pipeline.evaluate(
         _load_model(model, fields, options),
         [task.full_name],
@@ -125,6 +126,15 @@ def _check_version(fields: Mapping[str, str]) -> None:
         raise UsageError(
             f"signature: v: the signature has {fields['v']}, this is {__version__}; "
             "expected the same version, or a signature without v:"
+        )
+
+
+def _check_filter(fields: Mapping[str, str]) -> None:
+    """Raise UsageError if a signature names the search of an older version."""
+    if signature.names_older_search(fields):
+        raise UsageError(
+            f"signature: filter: {fields['filter']} is the beam search of an older gpt2eval; "
+            f"expected {fields['filter'].partition('.')[0]}.exact, the search of this version"
         )
 
 

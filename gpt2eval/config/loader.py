@@ -13,11 +13,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from gpt2eval.config import catalog
-from gpt2eval.config.schema import Task
+from gpt2eval.config.schema import Filter, Task
 from gpt2eval.config.suite_schema import Suite
 from gpt2eval.config.yaml_reader import read_yaml
 from gpt2eval.errors import UsageError, first_problem, unknown
-from gpt2eval.types import Filter
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -92,7 +91,7 @@ def load_filter(task: Task, include: Sequence[Path] = ()) -> Filter | None:
         if line.strip() and not line.startswith("#")
     )
     digest = sha256("\n".join(sorted(banned)).encode()).hexdigest()
-    return Filter(task.filter, banned, task.filter_width, task.filter_depth, digest)
+    return Filter(task.filter, banned, digest)
 
 
 def select_tasks(names: str | Sequence[str], include: Sequence[Path] = ()) -> list[Task]:

@@ -1,6 +1,6 @@
 """The keys of a task file, their types and defaults. Does no work."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -110,6 +110,14 @@ class PublishedFigures(Strict):
 UnitName = Literal["word", "word+eol", "piece", "blank", "byte", "char", "token"]
 
 
+class Filter(NamedTuple):
+    """A stop-word filter: lower-case words that cannot be the answer, and the hash of the list."""
+
+    name: str
+    banned: frozenset[str]
+    sha256: str
+
+
 class Task(Strict):
     """One benchmark under one protocol.
 
@@ -140,8 +148,6 @@ class Task(Strict):
         windows: How windows are placed; see `gpt2eval.scoring.windows`.
         normalize: `tokens` divides each choice's score by its number of tokens.
         filter: The list of stop words that cannot be the answer.
-        filter_width: The beam width of the search for the best word.
-        filter_depth: The most tokens of a word in that search, unless the answer has more.
         unit: The denominator of perplexities.
         variants: The names of the task's variants.
     """
@@ -175,8 +181,6 @@ class Task(Strict):
     windows: Literal["regular", "once", "last_full", "restart", "second_half"] = "regular"
     normalize: Literal["none", "tokens"] = "none"
     filter: Literal["none", "nltk127", "nltk179", "spacy"] = "none"
-    filter_width: Annotated[int, Field(gt=0)] = 20
-    filter_depth: Annotated[int, Field(gt=0)] = 6
     unit: UnitName
     metrics: tuple[MetricName, ...]
     published: tuple[PublishedFigures, ...] = ()

@@ -59,6 +59,7 @@ def tallies(scored: Sequence[Scored], *, per_token: bool = False) -> list[Tally]
                     straddling=right.straddling * first,
                     unfiltered=int(first and plain),
                     ties=ties[i],
+                    undecided=int(first and right.is_undecided),
                 )
             )
     return result if sum(tally.records for tally in result) == 1 else by_record(result)

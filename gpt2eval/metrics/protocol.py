@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from gpt2eval.config.schema import Task
+from gpt2eval.config.schema import Filter, Task
 from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.signature import RULES, Difference, protocol_differences
 from gpt2eval.scoring.windows import Window
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps
-from gpt2eval.types import AddsToken, Filter, Model, NamesTokens
+from gpt2eval.types import AddsToken, Model, NamesTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def fields(
 
     `kept` says how many lines the detokenizer kept as published, if they are many.
     """
-    filtered = f"{words.name}.w{words.width}.d{words.depth}" if words else "none"
+    filtered = f"{words.name}.exact" if words else "none"
     return ProtocolFields(
         data=corpus.sha256[:8] + ("" if corpus.published else "!"),
         ask=task.ask,

@@ -18,6 +18,7 @@ MODEL = ("model", "peft", "code", "tok", "dtype", "quant", "attn", "gemm", "map"
 RESERVED = re.compile(
     rf"[%\s'\"`]|{SEPARATOR.pattern}|<\Z|\\(?=\||\Z)|&(?=lt;|gt;|#124;)|<(?={CLOSING_TAG}\Z)"
 )
+BEAM = re.compile(r"\.w\d+\.d\d+\Z")  # a filter's width and depth in older signatures
 ENUM_MEMBER = re.compile(r"QuantizationMethod\.(\w+)")  # as older signatures print a method
 ENCODED = re.compile("(?:%[0-9A-F]{2})+")
 # Fields that only affect the last digits of a number.
@@ -182,6 +183,11 @@ def _same_start(first: Mapping[str, str], second: Mapping[str, str]) -> bool:
     return bool(kind) and not without.get("windows", "").endswith("-start")
 
 
+def names_older_search(fields: Mapping[str, str]) -> bool:
+    """Return whether the stop-word filter is the beam search of older versions."""
+    return BEAM.search(fields.get("filter", "")) is not None
+
+
 def comparable(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[bool, str]:
     """Return whether two numbers are comparable, and the reason.
 
@@ -192,7 +198,9 @@ def comparable(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[boo
     differing = {pair.field: None for pair in differences(first, second)}
     protocol = [pair.field for pair in protocol_differences(first, second)]
     if protocol:
-        return False, f"the protocols differ in {', '.join(protocol)}"
+        older = [fields["filter"] for fields in (first, second) if names_older_search(fields)]
+        note = f"; {older[0]} is the beam search of an older gpt2eval" if older else ""
+        return False, f"the protocols differ in {', '.join(protocol)}{note}"
     if "tok" in differing and first.get("unit", "").startswith("token@"):
         return False, "both are per token, with different tokenizers"
     if "v" in differing:

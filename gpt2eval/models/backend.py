@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gpt2eval.errors import LoadError, UsageError, one_line, quoted
 from gpt2eval.models.load_errors import is_panic
-from gpt2eval.types import Encoding, Model, ModelIdentity, Request, TokenScores
+from gpt2eval.types import Encoding, Model, ModelIdentity, Request, TokenScores, WordRequest
 
 # The methods that every backend has, and the number of their arguments.
 METHODS = {"encode": 1, "score": 1, "identity": 0}
@@ -32,14 +32,13 @@ class CheckedBackend:
         self._subject = subject
         self.context = int(model.context)
         self.start = None if model.start is None else int(model.start)
-        # Optional capabilities are recognized by their names, see `gpt2eval.types`.
+        # Optional capabilities are recognized by name, see `gpt2eval.types`.
         for name in dir(model):
             if not name.startswith("_") and not hasattr(self, name):
                 setattr(self, name, getattr(model, name))
-        if hasattr(model, "encode_specials"):
-            self.encode_specials = self._encode_specials
-        if hasattr(model, "token_name"):
-            self.token_name = self._token_name
+        for name in ("encode_specials", "token_name", "score_words"):
+            if hasattr(model, name):
+                setattr(self, name, getattr(self, f"_{name}"))  # checked
 
     def encode(self, text: str) -> Encoding:
         """Encode a text. Raises UsageError if the backend fails or returns no valid encoding."""
@@ -51,31 +50,41 @@ class CheckedBackend:
     def _token_name(self, token: int) -> str:
         name = self._call("token_name", token)
         if not isinstance(name, str):
-            raise self._wrong(
-                "token_name", type(name).__name__, "the token's text, or an empty one"
-            )
+            expected = "the token's text, or an empty one"
+            raise self._wrong("token_name", type(name).__name__, expected)
         return name
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         """Score a batch. Raises UsageError if the backend fails or returns no valid scores."""
-        try:
-            returned = self._call("score", batch)
-        except MemoryError:
-            raise MemoryError from None  # without arguments, which only our own engines define
-        fields = self._unpacked("score", returned, TokenScores, 2)
-        scores = returned if isinstance(returned, TokenScores) else TokenScores(*fields)
+        return self._scores("score", self._call("score", batch), batch)
+
+    def _score_words(
+        self, batches: Sequence[Sequence[WordRequest]], banned: frozenset[str]
+    ) -> list[TokenScores]:
+        returned = self._call("score_words", batches, banned)
+        if not isinstance(returned, list) or len(returned) != len(batches):
+            raise self._wrong("score_words", f"{returned!r:.40}", "a list, one entry per batch")
+        return [self._decided(*pair) for pair in zip(batches, returned, strict=True)]
+
+    def _decided(self, batch: Sequence[WordRequest], returned: Any) -> TokenScores:
+        scores = self._scores("score_words", returned, [item.request for item in batch])
+        best = self._array("score_words", "is_best_word", scores.is_best_word, len(batch), np.bool_)
+        return scores._replace(is_best_word=best, is_undecided=np.zeros(len(batch), np.bool_))
+
+    def _scores(self, method: str, returned: Any, batch: Sequence[Request]) -> TokenScores:
+        fields = self._unpacked(method, returned, TokenScores, 2)
+        scores = TokenScores(*fields)
         count = sum(len(branch) for request in batch for branch in request.branches)
-        logprobs = self._array("score", "logprobs", scores.logprobs, count, np.floating)
-        is_greedy = self._array("score", "is_greedy", scores.is_greedy, count, np.bool_)
+        logprobs = self._array(method, "logprobs", scores.logprobs, count, np.floating)
+        is_greedy = self._array(method, "is_greedy", scores.is_greedy, count, np.bool_)
         if logprobs.itemsize < 4:
-            raise self._wrong("score", f"logprobs has dtype {logprobs.dtype}", "float32 or better")
-        if (logprobs > SLACK).any():
-            raise self._wrong(
-                "score", f"a log-probability is {logprobs.max():g}", "numbers of 0 or less"
-            )
+            raise self._wrong(method, f"logprobs has dtype {logprobs.dtype}", "float32 or better")
+        highest = logprobs.max(initial=0.0)
+        if highest > SLACK:
+            raise self._wrong(method, f"a log-probability is {highest:g}", "numbers of 0 or less")
         is_tied = scores.is_tied
         if np.size(is_tied):  # empty where it is not known
-            is_tied = self._array("score", "is_tied", is_tied, count, np.bool_)
+            is_tied = self._array(method, "is_tied", is_tied, count, np.bool_)
         return scores._replace(logprobs=logprobs, is_greedy=is_greedy, is_tied=is_tied)
 
     def identity(self) -> Any:
@@ -90,8 +99,10 @@ class CheckedBackend:
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
             return getattr(self._model, method)(*arguments)
-        except (UsageError, MemoryError):
+        except UsageError:
             raise
+        except MemoryError:
+            raise MemoryError from None  # without arguments, which only our own engines define
         except BaseException as error:
             if not isinstance(error, Exception) and not is_panic(error):
                 raise

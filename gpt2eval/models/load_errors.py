@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 from gpt2eval.errors import LoadError, UsageError, one_line
 
+OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "alloc_failed")
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception means that the CPU or the accelerator ran out of memory.
@@ -23,9 +25,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     # torch's CPU allocator and some of its backends raise a bare RuntimeError
     message = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in message or "out of memory" in message
-    )
+    return isinstance(error, RuntimeError) and any(text in message for text in OUT_OF_MEMORY)
 
 
 def is_panic(error: BaseException) -> bool:

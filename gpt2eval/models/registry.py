@@ -59,7 +59,7 @@ class Identified:
         if isinstance(model, EncodesSpecials):
             self.encode_specials = model.encode_specials
         if isinstance(model, FindsBestWords):
-            self.best_words = model.best_words
+            self.score_words = model.score_words
 
     def identity(self) -> ModelIdentity:
         return self._identity

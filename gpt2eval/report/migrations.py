@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gpt2eval.errors import UsageError, first_problem
 
-FORMAT = 2
+FORMAT = 3
 Document = Mapping[str, Any]
 
 
@@ -92,4 +92,18 @@ def count_ties(old: Document) -> Document:
     return {**old, "format": 2, "tally": counted}
 
 
-STEPS: tuple[Callable[[Document], Document], ...] = (key_metrics_by_name, count_ties)
+def count_undecided(old: Document) -> Document:
+    """Format 2 to 3: the tally counts searches for the best word that stopped at their limit.
+
+    Format 2 had no such limit, so their number is 0.
+    """
+    tally = old.get("tally")
+    counted = {"undecided": 0, **tally} if isinstance(tally, Mapping) else tally
+    return {**old, "format": 3, "tally": counted}
+
+
+STEPS: tuple[Callable[[Document], Document], ...] = (
+    key_metrics_by_name,
+    count_ties,
+    count_undecided,
+)

@@ -11,7 +11,7 @@ from gpt2eval.report.marks import footers
 
 
 def notes(results: Sequence[Result]) -> list[str]:
-    """Return the footers of marks, and lines for missing filters and skipped tokens."""
+    """Return the footers of marks, and lines for filters and skipped tokens."""
     return [
         *footers(results),
         *(
@@ -19,6 +19,13 @@ def notes(results: Sequence[Result]) -> list[str]:
             "without the stop-word filter"
             for r in results
             if r.protocol.filter == "none" and "acc_unfiltered" in r.metrics
+        ),
+        *(
+            f"{r.full_name}, {r.model.name}: in {r.tally.undecided} of {r.tally.records} records "
+            "the search for the best word stopped at its limit; their answers are judged by the "
+            "words found so far"
+            for r in results
+            if r.tally.undecided
         ),
         *(
             f"{r.full_name}: {r.tally.unscored} tokens unscored"

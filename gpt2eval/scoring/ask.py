@@ -1,14 +1,22 @@
-"""Ask a backend about one batch, and name the record that does not fit into memory."""
+"""Ask a backend about batches, and name the record that does not fit into memory."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from gpt2eval.config.schema import Filter
 from gpt2eval.errors import UsageError
 from gpt2eval.scoring import plan
 from gpt2eval.scoring.plan import PlannedRequest
 from gpt2eval.scoring.sheet import check_finite
-from gpt2eval.types import Encoded, Filter, FindsBestWords, Ids, Model, Request, TokenScores
+from gpt2eval.types import (
+    Encoded,
+    FindsBestWords,
+    Model,
+    Request,
+    TokenScores,
+    WordRequest,
+)
 
 
 def scores(
@@ -29,71 +37,45 @@ def scores(
     return result
 
 
-def is_best_word(
-    model: Model,
-    batch: Sequence[PlannedRequest],
+def word_scores(
+    model: FindsBestWords,
+    batches: Sequence[Sequence[PlannedRequest]],
     task: str,
     encoded: Sequence[Encoded],
     words: Filter,
-) -> np.ndarray:
-    """Return for each request whether its answer is the best word outside the stop-word list.
+) -> list[TokenScores]:
+    """Return the scores of each batch, and whether each answer is the best word outside the list.
 
     The plain greedy prediction does not matter: the best word may begin with a token that is not
-    the most likely one. An answer of more tokens than the filter's depth deepens its own search, so
-    that it can be found.
-
-    Raises UsageError if the search does not fit into memory.
+    the most likely one. Raises UsageError as `scores` does.
     """
-    passages = [encoded[item.targets[0].passage].passage for item in batch]
-    answers = [p.text[p.parts[0].start : p.parts[-1].end].strip() for p in passages]
-    is_right = np.zeros(len(batch), np.bool_)
-    # The search never returns a word in the list, so such an answer needs no search.
-    open_ = [i for i, answer in enumerate(answers) if answer.lower() not in words.banned]
-    depths = {i: max(words.depth, len(batch[i].request.branches[0])) for i in open_}
-    for depth in sorted({*depths.values()}):
-        alike = [i for i in open_ if depths[i] == depth]
-        best = _best_words(model, [batch[i] for i in alike], task, encoded, words, depth)
-        is_right[alike] = [word == answers[i] for i, word in zip(alike, best, strict=True)]
-    return is_right
-
-
-def _best_words(
-    model: Model,
-    batch: Sequence[PlannedRequest],
-    task: str,
-    encoded: Sequence[Encoded],
-    words: Filter,
-    depth: int,
-) -> list[str]:
-    """Return the best word after each request's prefix; "" from a backend that finds none."""
-    if not isinstance(model, FindsBestWords):
-        return [""] * len(batch)
-    prefixes = [item.request.prefix for item in batch]
+    asked = [[WordRequest(item.request, _answer(item, encoded)) for item in b] for b in batches]
     try:
-        return model.best_words(prefixes, words.banned, words.width, depth)
+        results = model.score_words(asked, words.banned)
     except MemoryError as error:
-        item = _too_large(batch, error)
+        item = _too_large([item for batch in batches for item in batch], error)
         raise UsageError(
-            f"{_place(item, task, encoded)} do not fit into memory in the search for the best "
+            f"{_place(item, task, encoded)} do not fit into memory with the search for the best "
             "word; expected a smaller --context, or a variant without a stop-word filter"
         ) from None
+    for batch, result in zip(batches, results, strict=True):
+        check_finite(batch, result, encoded)
+    return results
+
+
+def _answer(item: PlannedRequest, encoded: Sequence[Encoded]) -> str:
+    passage = encoded[item.targets[0].passage].passage
+    return passage.text[passage.parts[0].start : passage.parts[-1].end].strip()
 
 
 def _too_large(batch: Sequence[PlannedRequest], error: MemoryError) -> PlannedRequest:
-    """Return the request that does not fit.
-
-    A backend raises MemoryError(request). The word search may have cut its prefix on the left.
-    """
+    """Return the request that does not fit. A backend raises MemoryError(request)."""
     request = error.args[0] if error.args else None
     if isinstance(request, Request):
         for item in batch:
-            if _ends_with(item.request.prefix, request.prefix):
+            if np.array_equal(item.request.prefix, request.prefix):
                 return item
     return batch[0]
-
-
-def _ends_with(prefix: Ids, end: Ids) -> bool:
-    return len(end) <= len(prefix) and np.array_equal(prefix[len(prefix) - len(end) :], end)
 
 
 def _place(item: PlannedRequest, task: str, encoded: Sequence[Encoded]) -> str:

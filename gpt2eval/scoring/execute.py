@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt2eval.config.schema import Task
+from gpt2eval.config.schema import Filter, Task
 from gpt2eval.scoring import ask, plan
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.plan import Chunk, PlannedRequest, Window
@@ -20,12 +20,16 @@ from gpt2eval.scoring.sheet import Sheet
 from gpt2eval.settings import Worker
 from gpt2eval.types import (
     Encoded,
-    Filter,
+    FindsBestWords,
     Model,
     Progress,
     Scored,
     TokenScores,
 )
+
+# The words after several batches of prefixes are searched for together, because a call of few rows
+# takes as long as one of many. The keys and values of so many tokens are kept meanwhile.
+SEARCHED_TOKENS = 4096
 
 
 class Outcome(NamedTuple):
@@ -90,7 +94,8 @@ class TaskWork:
         """Score this worker's chunks that the journal lacks, then fold the scores of all chunks.
 
         Returns None if chunks of other workers are still missing. With a stop-word filter `words`,
-        also searches for the best word outside the list; the model needs `best_words`.
+        also decides whether each answer is the best word outside the list; the model needs
+        `score_words`.
         Raises UsageError if a record does not fit into memory or a score is not finite.
         """
         sheet = Sheet([len(e.ids) for e in self.encoded])
@@ -133,14 +138,15 @@ class TaskWork:
         words: Filter | None,
         advance: Callable[[Sequence[PlannedRequest]], None],
     ) -> TokenScores:
-        parts = []
-        for batch in chunk:
-            scores = ask.scores(model, batch, self.name, self.encoded)
-            if words:
-                is_best = ask.is_best_word(model, batch, self.name, self.encoded, words)
-                scores = scores._replace(is_best_word=is_best)
-            parts.append(scores)
-            advance(batch)
+        parts: list[TokenScores] = []
+        if words and isinstance(model, FindsBestWords):
+            for batches in plan.chunks(chunk, SEARCHED_TOKENS):
+                parts += ask.word_scores(model, batches, self.name, self.encoded, words)
+                advance(_flat(batches))
+        else:
+            for batch in chunk:
+                parts.append(ask.scores(model, batch, self.name, self.encoded))
+                advance(batch)
         return TokenScores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _token_places(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:

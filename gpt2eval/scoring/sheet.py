@@ -44,12 +44,15 @@ class Sheet:
         self.scored = np.zeros(self.starts[-1], np.bool_)
         self.weights = np.zeros(self.starts[-1])
         self.is_best_word: dict[int, bool] = {}
+        self.is_undecided: dict[int, bool] = {}
 
     def fill(self, batch: Sequence[PlannedRequest], scores: TokenScores) -> None:
         """Enter the scores of a batch."""
-        # Not strict: without a stop-word filter `is_best_word` is empty.
+        # Not strict: without a stop-word filter both columns are empty.
         for item, is_best in zip(batch, scores.is_best_word, strict=False):
             self.is_best_word[item.targets[0].passage] = bool(is_best)
+        for item, is_undecided in zip(batch, scores.is_undecided, strict=False):
+            self.is_undecided[item.targets[0].passage] = bool(is_undecided)
         position = 0
         for item in batch:
             for branch, target in zip(item.request.branches, item.targets, strict=True):
@@ -97,6 +100,7 @@ class Sheet:
             # Look one token further: a token cut by the last part's end ends outside `tokens`.
             straddling=int(cut[tokens.start : tokens.stop + 1].sum()),
             is_best_word=self.is_best_word.get(number),
+            is_undecided=self.is_undecided.get(number, False),
             tied_tokens=_rounded(np.bincount(part, weights * self.is_tied[place], len(parts))),
         )
 

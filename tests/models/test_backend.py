@@ -216,7 +216,7 @@ def test_capabilities_are_those_of_the_original() -> None:
     assert isinstance(plain, CheckedBackend)
     assert not isinstance(plain, AddsToken | EncodesSpecials | FindsBestWords)
     capable: Any = check_backend(
-        Broken(added=3, encode_specials=Mine().encode, best_words=lambda *_: [])
+        Broken(added=3, encode_specials=Mine().encode, score_words=lambda *_: [])
     )
     assert isinstance(capable, AddsToken)
     assert isinstance(capable, EncodesSpecials)

@@ -86,8 +86,8 @@ def test_an_old_file_rewritten_is_a_current_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"format": 99}, "format 99; expected at most 2, or a newer gpt2eval"),
-        ({"format": "one"}, "format 'one'; expected at most 2"),
+        ({"format": 99}, "format 99; expected at most 3, or a newer gpt2eval"),
+        ({"format": "one"}, "format 'one'; expected at most 3"),
         ({"metrics": {}}, "metrics: empty; expected at least one"),
         ({"tally": {}}, "tally.nats: missing; expected a count"),
         ({"tally": None}, "tally.nats: missing; expected a count"),
@@ -346,14 +346,16 @@ def test_a_metric_by_name(out: Path) -> None:
     assert not hasattr(result, "bpc")
 
 
-# -- format 1, and every key of every format ------------------------------------------------------
+# -- formats 1 and 2, and every key of every format -----------------------------------------------
 
 FORMAT_1 = ROOT / "tests" / "older_formats" / "result.format1.json"
+FORMAT_2 = ROOT / "tests" / "older_formats" / "result.format2.json"
 
 
-def test_format_1_becomes_the_current_one(tmp_path: Path) -> None:
-    old = content(FORMAT_1)
-    result = store.read_result(FORMAT_1)
+@pytest.mark.parametrize("file", [FORMAT_1, FORMAT_2], ids=lambda path: path.name)
+def test_a_later_format_becomes_the_current_one(file: Path, tmp_path: Path) -> None:
+    old = content(file)
+    result = store.read_result(file)
     assert migrate(old)["format"] == FORMAT
     assert migrate(migrate(old)) == migrate(old)
     assert {name: metric.value for name, metric in result.metrics.items()} == {
@@ -407,7 +409,7 @@ def read_or_message(file: Path) -> Result | str:
         return str(error)
 
 
-@pytest.mark.parametrize("old", [OLD, FORMAT_1], ids=lambda path: path.name)
+@pytest.mark.parametrize("old", [OLD, FORMAT_1, FORMAT_2], ids=lambda path: path.name)
 def test_a_mistyped_key_is_named_in_one_line_and_hides_nothing(old: Path, tmp_path: Path) -> None:
     """Each key of a result is left out or replaced; the file is read, or named with the key."""
     document = content(old)

@@ -1,207 +1,169 @@
-"""The most likely complete word after a text: a beam search over vocabulary pieces.
+"""Whether an answer is the most likely complete word after a text: an exact best-first search.
 
-A word's first piece begins with a space. Further pieces continue the word, up to a piece
-that begins with a space, punctuation or a line end. The score of a word is
+The score of a word is
 
     log P(pieces | text) + log P(the word ends | text, pieces)
 
 Of equally likely words, the one with fewer pieces is the best, then the one whose ids come first.
+The most likely beginnings of words are opened first: the model tells how each may go on. A
+beginning that is no likelier than the best word so far is never opened, because log-probabilities
+never increase with length. What remains unopened cannot change the decision, so it equals that of
+an exhaustive search.
 
 Knows pieces and distributions, not how a model computes them.
 """
 
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from gpt2eval.models.engine.scores import in_halves
-from gpt2eval.types import Ids, Request
+from gpt2eval.models.engine.openings import Opened, Opening, Pieces, Prefixes, look_up
+from gpt2eval.models.engine.vocabulary import Vocabulary
+from gpt2eval.types import Ids
 
-# log P of the token in the place of each branch's last one, `[branches, vocabulary]`.
-NextTokenLogprobs = Callable[[Sequence[Request]], Tensor]
+MOST = 1000  # the most beginnings that are opened after one text, so the most pieces after one
+FEW = 64  # pieces that are enough after most beginnings
+TOGETHER = 16  # beginnings that one call opens at least, if there are so many
 
-
-class Candidates(NamedTuple):
-    """How each branch may go on: log P(the word ends), and the most likely next pieces.
-
-    `end` has shape `[branches]`; `logprobs` and `ids` have shape `[branches, candidates]`.
-    """
-
-    end: Tensor
-    logprobs: Tensor
-    ids: Tensor
+# A negative score, the number of pieces, and the pieces: the lowest rank is the best. No word ranks
+# before a beginning of it that is ranked by its log-probability.
+Rank = tuple[float, int, Pieces]
 
 
-class Hypothesis(NamedTuple):
-    """The beginning of a word: the sum of its pieces' log-probabilities, and the pieces."""
+class _Row(NamedTuple):
+    """The next pieces after an opened beginning, the most likely first."""
 
     logprob: float
-    pieces: tuple[int, ...] = ()
+    pieces: Pieces
+    logprobs: np.ndarray
+    ids: np.ndarray
+
+    def rank(self, number: int) -> Rank:
+        """Return the rank of the beginning that goes on with a piece."""
+        longer = (*self.pieces, int(self.ids[number]))
+        return -(self.logprob + float(self.logprobs[number])), len(longer), longer
 
 
-class Vocabulary:
-    """Masks `[size]` over the vocabulary: the pieces that start, continue and end a word.
+# A beginning that is not opened yet; for a row, its next one and where the row continues.
+_Waiting = tuple[Rank, int, _Row | None]
 
-    `pieces` maps ids to bytes. `specials` are ids without text, such as end-of-text;
-    they end a word.
+
+class Search:
+    """The search after prefix `number`: the best word so far, and the beginnings to be opened.
+
+    `own` are the answer's pieces in the text, which are opened first. A word has at most `longest`
+    pieces. `banned` words are lower-cased and cannot be the best.
     """
 
     def __init__(
-        self, pieces: Mapping[int, bytes], specials: Sequence[int], size: int, device: torch.device
-    ) -> None:
-        self.pieces = pieces
-        masks = np.zeros((3, size), np.bool_)
-        starts, continues, ends = masks
-        for id_, piece in pieces.items():
-            if id_ < size and id_ not in specials and piece:
-                is_boundary = _begins_with_boundary(piece)
-                # A lone space may start a word whose letters follow in the next piece.
-                starts[id_] = piece[:1] == b" " and (
-                    len(piece) == 1 or not _begins_with_boundary(piece[1:])
-                )
-                continues[id_] = not is_boundary
-                ends[id_] = is_boundary
-        ends[[id_ for id_ in specials if id_ < size]] = True
-        self.starts, self.continues, self.ends = torch.from_numpy(masks).to(device)
-
-    def word(self, pieces: Sequence[int]) -> str:
-        """Return the word that pieces spell, or "" if they spell none."""
-        try:
-            text = b"".join(self.pieces[id_] for id_ in pieces).decode().strip(" ")
-        except UnicodeDecodeError:
-            return ""
-        return text if any(char.isalnum() for char in text) else ""
-
-
-def _begins_with_boundary(piece: bytes) -> bool:
-    """Return whether a piece begins with a character that cannot be part of a word.
-
-    A piece may lack the last byte of its first character; then every completion must be such a
-    character. GPT-2 splits typographic quotation marks like this.
-    """
-    if first := piece[:4].decode("utf-8", "ignore")[:1]:
-        return _is_boundary(first)
-    # 0x80 to 0xBF are the bytes that can continue a character in UTF-8.
-    completed = {(piece + bytes([last])).decode("utf-8", "ignore") for last in range(0x80, 0xC0)}
-    completed.discard("")
-    return bool(completed) and all(map(_is_boundary, completed))
-
-
-def _is_boundary(char: str) -> bool:
-    # Unicode categories: P punctuation, S symbol, Z separator, C control.
-    return char.isspace() or unicodedata.category(char)[0] in "PSZC"
-
-
-@dataclass(slots=True)
-class WordSearch:
-    """The beam search after one prefix: its open hypotheses, and the best word so far."""
-
-    prefix: Ids
-    open: list[Hypothesis] = field(default_factory=lambda: [Hypothesis(0.0)])
-    word: str = ""
-    # The best word's negative score, number of pieces, and pieces: the lowest rank is the best.
-    rank: tuple[float, int, tuple[int, ...]] = (np.inf, 0, ())
-
-    def request(self) -> Request:
-        """Return the request for the next token of every open hypothesis.
-
-        Each branch ends in a placeholder, because a branch's last token is not an input.
-        """
-        branches = [np.array([*hypothesis.pieces, 0], np.int32) for hypothesis in self.open]
-        return Request(self.prefix, tuple(branches))
-
-    def finish(
-        self, end_logprobs: Sequence[float], vocabulary: Vocabulary, banned: frozenset[str]
-    ) -> None:
-        """End each open hypothesis here; keep the best word that is not banned."""
-        for hypothesis, logprob in zip(self.open, end_logprobs, strict=True):
-            pieces = hypothesis.pieces
-            rank = (-(hypothesis.logprob + logprob), len(pieces), pieces)
-            if rank < self.rank:
-                word = vocabulary.word(pieces)
-                if word and word.lower() not in banned:
-                    self.rank = rank
-                    self.word = word
-
-    def extend(
         self,
-        logprobs: Sequence[Sequence[float]],
-        pieces: Sequence[Sequence[int]],
-        width: int,
-        depth: int,
+        number: int,
+        answer: str,
+        own: Ids,
+        vocabulary: Vocabulary,
+        banned: frozenset[str],
+        longest: int,
     ) -> None:
-        """Extend each open hypothesis by one piece; keep the `width` most likely.
+        self.is_undecided = False
+        self._number = number
+        self._answer = answer
+        self._own = tuple(own.tolist())
+        self._vocabulary = vocabulary
+        self._banned = banned
+        self._longest = longest
+        self._best: Rank = (inf, 0, ())
+        self._is_rivalled = False  # the best word so far is not the answer
+        self._logprobs: dict[Pieces, float] = {(): 0.0}
+        self._opened: set[Pieces] = set()
+        self._waiting: list[_Waiting] = []
+        self._spellings: list[_Waiting] = []
 
-        Log-probabilities never increase with length, so a hypothesis that is no likelier than the
-        best word can never win and is dropped.
+    @property
+    def is_right(self) -> bool:
+        """Whether the best word so far is the answer."""
+        return self._best[1] > 0 and not self._is_rivalled
+
+    def first(self) -> list[Opening]:
+        """Return the first openings: the empty beginning, and those of the answer's own pieces.
+
+        Returns none if the answer is banned: then it is not the best word.
         """
-        score = -self.rank[0]
-        longer = []
-        for hypothesis, row, ids in zip(self.open, logprobs, pieces, strict=True):
-            if len(hypothesis.pieces) >= depth:
+        if self._answer.lower() in self._banned:
+            return []
+        is_spelled = self._vocabulary.spells(self._own, self._answer)
+        lengths = range(min(len(self._own), self._longest) + 1 if is_spelled else 1)
+        return [self._opening(self._own[:length]) for length in lengths]
+
+    def next(self, count: int) -> list[Opening]:
+        """Return the most likely beginnings that can change the decision, at most `count`.
+
+        While the best word is not the answer, only other spellings of the answer can.
+        """
+        waiting = self._spellings if self._is_rivalled else self._waiting
+        found: list[Opening] = []
+        while waiting and waiting[0][0] < self._best and len(found) < count:
+            (negative, _, pieces), number, row = heappop(waiting)
+            if row is not None and number < len(row.ids):
+                heappush(waiting, (row.rank(number), number + 1, row))
+            elif row is not None and number == FEW:
+                found.append(self._reopened(row))
+            if pieces in self._opened:
                 continue
-            for logprob, piece in zip(row, ids, strict=True):
-                total = hypothesis.logprob + logprob
-                if total > score:
-                    longer.append(Hypothesis(total, (*hypothesis.pieces, piece)))
-        self.open = sorted(longer, key=lambda h: (-h.logprob, h.pieces))[:width]
+            if len(self._opened) >= MOST:
+                self.is_undecided = True
+                return []
+            self._logprobs[pieces] = -negative
+            found.append(self._opening(pieces))
+        return found
+
+    def _opening(self, pieces: Pieces) -> Opening:
+        self._opened.add(pieces)
+        return Opening(self._number, pieces, self._vocabulary.spellings(self._answer, pieces), FEW)
+
+    def _reopened(self, row: _Row) -> Opening:
+        """Open a beginning again for all its pieces that a search can need."""
+        self._logprobs[row.pieces] = row.logprob
+        return Opening(self._number, row.pieces, [], MOST)
+
+    def record(self, opening: Opening, opened: Opened, row: int) -> None:
+        """Enter how an opening may end and go on: row `row` of `opened`."""
+        pieces = opening.pieces
+        logprob = self._logprobs.pop(pieces)
+        self._end((-(logprob + float(opened.end[row])), len(pieces), pieces))
+        if len(pieces) == self._longest:
+            return
+        following = _Row(logprob, pieces, opened.logprobs[row], opened.ids[row])
+        first = FEW if opening.most > FEW else 0
+        if first < len(following.ids):
+            heappush(self._waiting, (following.rank(first), first + 1, following))
+        for id_, spelled in zip(opening.spellings, opened.spellings[row], strict=False):
+            longer = (*pieces, id_)
+            self._logprobs[longer] = logprob + float(spelled)
+            heappush(self._spellings, ((-self._logprobs[longer], len(longer), longer), 0, None))
+
+    def _end(self, rank: Rank) -> None:
+        """End a word here; keep it if it is the best one and not banned."""
+        if rank < self._best:
+            word = self._vocabulary.word(rank[2])
+            if word and word.lower() not in self._banned:
+                self._best = rank
+                self._is_rivalled = word != self._answer
 
 
-def best_words(
-    prefixes: Sequence[Ids],
-    banned: frozenset[str],
-    next_token_logprobs: NextTokenLogprobs,
-    vocabulary: Vocabulary,
-    width: int,
-    depth: int,
-) -> list[str]:
-    """Return the most likely complete word after each prefix that is not banned.
+def decide(prefixes: Prefixes, searches: Sequence[Search], vocabulary: Vocabulary) -> None:
+    """Run searches to their end, all of them in each call of the model.
 
-    `banned` words are lower-cased. The beam holds `width` hypotheses of at most `depth` pieces;
-    the search is exact if the beam holds all of them. Returns "" for a prefix that no word can
-    follow. Raises MemoryError(request) for a hypothesis that does not fit into memory.
+    Search i concerns prefix i.
     """
-    searches = [WordSearch(prefix) for prefix in prefixes]
-    allowed = vocabulary.starts
-
-    def candidates(batch: Sequence[Request]) -> Candidates:
-        logprobs = next_token_logprobs(batch)
-        # P(the word ends) sums over all pieces that end a word.
-        end = logprobs.masked_fill(~vocabulary.ends, -torch.inf).logsumexp(1)
-        # No hypothesis needs more than `width` candidates: the beam keeps `width` in total.
-        return Candidates(end, *_highest(logprobs.masked_fill(~allowed, -torch.inf), width))
-
-    while active := [search for search in searches if search.open]:
-        # One call for all prefixes: row i of the result belongs to the i-th open hypothesis.
-        rows = in_halves(candidates, [search.request() for search in active], _join)
-        sizes = [len(search.open) for search in active]
-        parts = zip(active, *(column.split(sizes) for column in rows), strict=True)
-        for search, end_logprobs, values, ids in parts:
-            search.finish(end_logprobs.tolist(), vocabulary, banned)
-            search.extend(values.tolist(), ids.tolist(), width, depth)
-        allowed = vocabulary.continues
-    return [search.word for search in searches]
-
-
-def _highest(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the `count` highest values of each row, and their ids; of equal values the lowest ids.
-
-    torch.topk chooses arbitrarily among values equal to the last one that it returns.
-    """
-    size = rows.shape[1]
-    if count >= size:
-        return rows, torch.arange(size, device=rows.device).expand_as(rows)
-    values, ids = rows.topk(count + 1, dim=1)
-    is_cut = (values[:, count - 1] == values[:, count]) & values[:, count].isfinite()
-    cut = is_cut.nonzero()[:, 0]
-    ids[cut, :count] = rows[cut].sort(dim=1, descending=True, stable=True).indices[:, :count]
-    return values[:, :count], ids[:, :count]
-
-
-def _join(parts: Sequence[Candidates]) -> Candidates:
-    return Candidates(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    openings = [opening for search in searches for opening in search.first()]
+    while openings:
+        opened = look_up(prefixes, openings, vocabulary)
+        for row, opening in enumerate(openings):
+            searches[opening.prefix].record(opening, opened, row)
+        active = dict.fromkeys(opening.prefix for opening in openings)
+        # A call of few rows takes as long as one of many, so the last searches open more at once.
+        count = max(1, TOGETHER // len(active))
+        openings = [opening for number in active for opening in searches[number].next(count)]

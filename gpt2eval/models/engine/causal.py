@@ -12,15 +12,15 @@ import torch
 
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.models.engine import onednn
-from gpt2eval.models.engine.best_word import Vocabulary, best_words
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
 from gpt2eval.models.engine.probe import Probe, spread_ids, tolerance
-from gpt2eval.models.engine.scores import ROWS
 from gpt2eval.models.engine.structure import selects_positions
+from gpt2eval.models.engine.vocabulary import Vocabulary
+from gpt2eval.models.engine.word_scores import WordScorer
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
-from gpt2eval.types import Encoding, Ids, ModelIdentity, Request, TokenScores
+from gpt2eval.types import Encoding, ModelIdentity, Request, TokenScores, WordRequest
 
 DTYPES = {
     "float32": torch.float32,
@@ -88,36 +88,16 @@ class CausalModel:
 class BestWordModel(CausalModel):
     """A causal LM whose tokenizer states the bytes of each piece, so it can search for words."""
 
-    def best_words(
-        self, prefixes: Sequence[Ids], banned: frozenset[str], width: int, depth: int
-    ) -> list[str]:
-        """Return for each prefix the most likely complete word that is not banned, or "".
+    def score_words(
+        self, batches: Sequence[Sequence[WordRequest]], banned: frozenset[str]
+    ) -> list[TokenScores]:
+        """Score batches, and decide whether each answer is the best word that is not banned.
 
         See `engine/best_word.py`.
         """
-        # Each prefix has up to `width` hypotheses; together they fill one vocabulary projection.
-        at_once = max(1, ROWS.get(self._engine.model.device.type, 64) // width)
-        # Leave `depth` positions of the context for the word itself, and one for the prefix.
-        depth = min(depth, self.context - 1)
-        cut = [self._cut(prefix, self.context - depth) for prefix in prefixes]
-        words: list[str] = []
-        for start in range(0, len(cut), at_once):
-            words += best_words(
-                cut[start : start + at_once],
-                banned,
-                self._engine.next_token_logprobs,
-                self._vocabulary,
-                width,
-                depth,
-            )
-        return words
-
-    def _cut(self, prefix: Ids, length: int) -> Ids:
-        """Return the last tokens of a prefix, after the start token that the tokenizer adds."""
-        last = prefix[-length:]
-        if self.added is not None and prefix[0] == self.added:
-            last = np.concatenate([prefix[:1], last[1:]])
-        return last
+        vocabulary = self._vocabulary
+        scorer = WordScorer(self._engine, vocabulary, self.context, self.added, banned)
+        return scorer.score(batches)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:

@@ -6,7 +6,7 @@ it. `attend` replaces the model's attention through transformers' registry; the 
 to it with the forward call. Knows no windows, texts or tasks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -50,7 +50,8 @@ class Layout:
     """A batch as one row.
 
     `ids` and `positions` have shape `[tokens]`; `read` and `targets` have shape `[scored tokens]`,
-    and position `read[i]` of the row predicts `targets[i]`.
+    and position `read[i]` of the row predicts `targets[i]`. `attends` computes attention in the
+    place of `attend`; see `kept.py`.
     """
 
     ids: Tensor
@@ -59,6 +60,7 @@ class Layout:
     targets: Tensor
     runs: tuple[Runs, ...]
     forks: tuple[Fork, ...]
+    attends: Callable[..., tuple[Tensor, None]] | None = None
 
 
 def lay_out(batch: Sequence[Request], device: torch.device) -> Layout:
@@ -147,6 +149,8 @@ def attend(
     `query` has shape `[1, heads, tokens, size]`; `key` and `value` may have fewer heads. The
     result has shape `[1, tokens, heads, size]`.
     """
+    if layout.attends is not None:
+        return layout.attends(module, query, key, value, **options)
     scale = options.get("scaling")
     grouped = key.shape[1] != query.shape[1]
     out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])

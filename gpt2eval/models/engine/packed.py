@@ -6,6 +6,8 @@ padded engine and refuses an architecture for which they disagree.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,19 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from gpt2eval.models.engine import onednn
-from gpt2eval.models.engine.layout import NAME, Layout, lay_out
+from gpt2eval.models.engine.kept import Block, Continuation
+from gpt2eval.models.engine.layout import NAME, Layout, attend, lay_out
 from gpt2eval.models.engine.padded import PaddedEngine
+from gpt2eval.models.engine.prefixes import KeptPrefixes
 from gpt2eval.models.engine.probe import HALF, Probe, spread_ids, states_agree, tolerance
-from gpt2eval.models.engine.scores import (
-    ROWS,
-    collect,
-    halving,
-    score_targets,
-)
+from gpt2eval.models.engine.scores import ROWS, collect, halving, score_targets
 from gpt2eval.models.engine.structure import plain_structure
 from gpt2eval.models.engine.thread_invariant import make_activations_invariant
 from gpt2eval.models.engine.trace import Trace
 from gpt2eval.types import Ids, Request, TokenScores
+
+Row = Layout | Continuation  # what passes through the decoder
 
 
 class PackedEngine:
@@ -94,7 +95,9 @@ class PackedEngine:
     @torch.inference_mode()
     def _score(self, batch: Sequence[Request]) -> TokenScores:
         layout = lay_out(batch, self.model.device)
-        hidden = self._hidden(layout, layout.read)
+        return self._scores(self._hidden(layout, layout.read), layout)
+
+    def _scores(self, hidden: Tensor, layout: Layout) -> TokenScores:
         rows = ROWS.get(hidden.device.type, 64)
         parts = zip(layout.read.split(rows), layout.targets.split(rows), strict=True)
         return collect(
@@ -102,19 +105,19 @@ class PackedEngine:
         )
 
     @torch.inference_mode()
-    def next_token_logprobs(self, batch: Sequence[Request]) -> Tensor:
-        """Return log P(next token | prefix, branch without its last token) for every branch.
-
-        The result has shape `[branches, vocabulary]` and dtype float32.
-        """
+    def score_and_keep(self, batch: Sequence[Request]) -> tuple[TokenScores, Block]:
+        """Score requests with one branch each, and keep the keys and values of attention."""
         layout = lay_out(batch, self.model.device)
-        lengths = torch.tensor(
-            [len(branch) for _, branches in batch for branch in branches], device=layout.read.device
-        )
-        read = layout.read[lengths.cumsum(0) - 1]
-        return self._head(self._hidden(layout, read)[read]).float().log_softmax(1)
+        block = Block(batch, partial(attend, mask=None, layout=layout))
+        hidden = self._hidden(replace(layout, attends=block.attends), layout.read)
+        block.states = hidden[layout.read]
+        return self._scores(hidden, layout), block
 
-    def _hidden(self, layout: Layout, read: Tensor) -> Tensor:
+    def prefixes(self, blocks: Sequence[Block]) -> KeptPrefixes:
+        """Return kept prefixes, to open beginnings of words after them."""
+        return KeptPrefixes(blocks, self._hidden, self._head, ROWS.get(self.model.device.type, 64))
+
+    def _hidden(self, layout: Row, read: Tensor) -> Tensor:
         """Return the decoder's last states `[tokens, width]`; only those in `read` are valid."""
         if self._last_mlp is not None:
             self._last_mlp.positions = torch.unique(read)
@@ -213,7 +216,7 @@ def _packs(probe: Probe) -> bool:
     )
 
 
-def run_decoder(decoder: Any, layout: Layout) -> Tensor:
+def run_decoder(decoder: Any, layout: Row) -> Tensor:
     """Return a decoder's last states `[tokens, width]` over a layout."""
     return decoder(
         input_ids=layout.ids[None],

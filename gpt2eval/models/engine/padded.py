@@ -6,12 +6,14 @@ for the packed engine.
 
 from collections.abc import Sequence
 from inspect import signature
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gpt2eval.models.engine.prefixes import PrefixesAnew, Row
 from gpt2eval.models.engine.scores import (
     collect,
     concatenate,
@@ -19,7 +21,7 @@ from gpt2eval.models.engine.scores import (
     halving,
     score_targets,
 )
-from gpt2eval.types import Request, TokenScores
+from gpt2eval.types import Ids, Request, TokenScores
 
 SEQUENCES = 8  # rows per forward pass
 
@@ -49,36 +51,37 @@ class PaddedEngine:
         inputs = self._inputs([np.concatenate(row)[:-1] for row in rows])
         # The earliest position that predicts a target in any row: earlier logits are not needed.
         first = min(len(prefix) for prefix, _ in rows) - 1
-        if self._takes_positions:
-            keep = torch.arange(first, inputs.shape[1], device=self.model.device)
-            logits = self.model(input_ids=inputs, use_cache=False, logits_to_keep=keep).logits
-        else:
-            logits = self.model(input_ids=inputs, use_cache=False).logits[:, first:]
+        logits = self._logits(inputs, first)
         scores = []
         for row, (prefix, branch) in zip(logits, rows, strict=True):
             predicting = row[len(prefix) - 1 - first :][: len(branch)]
             scores.append(score_targets(predicting, torch.from_numpy(branch.astype(np.int64))))
         return collect(scores)
 
-    @torch.inference_mode()
-    def next_token_logprobs(self, batch: Sequence[Request]) -> Tensor:
-        """Return log P(next token | prefix, branch without its last token) for every branch.
+    def score_and_keep(self, batch: Sequence[Request]) -> tuple[TokenScores, list[Ids]]:
+        """Score a batch; return its prefixes, too."""
+        return self.score(batch), [prefix for prefix, _ in batch]
 
-        The result has shape `[branches, vocabulary]` and dtype float32.
-        """
-        rows = [
-            np.concatenate([prefix, branch])[:-1]
-            for prefix, branches in batch
-            for branch in branches
+    def prefixes(self, kept: Sequence[list[Ids]]) -> PrefixesAnew:
+        """Return the prefixes of several batches, to open beginnings of words after them."""
+        return PrefixesAnew([*chain.from_iterable(kept)], self._last_logits, self._at_once)
+
+    @torch.inference_mode()
+    def _last_logits(self, rows: Sequence[Row]) -> list[Tensor]:
+        """Return the logits after the last `asked` tokens of each row, `[asked, vocabulary]`."""
+        first = min(len(ids) - asked for ids, asked in rows)
+        logits = self._logits(self._inputs([ids for ids, _ in rows]), first)
+        return [
+            row[len(ids) - asked - first : len(ids) - first]
+            for row, (ids, asked) in zip(logits, rows, strict=True)
         ]
-        logprobs = []
-        for start in range(0, len(rows), self._at_once):
-            part = rows[start : start + self._at_once]
-            logits = self.model(input_ids=self._inputs(part), use_cache=False).logits
-            last = torch.tensor([len(row) - 1 for row in part], device=logits.device)
-            each = torch.arange(len(part), device=logits.device)
-            logprobs.append(logits[each, last].float().log_softmax(1))
-        return torch.cat(logprobs)
+
+    def _logits(self, inputs: Tensor, first: int) -> Tensor:
+        """Return the logits of each row from position `first` on."""
+        if self._takes_positions:
+            keep = torch.arange(first, inputs.shape[1], device=self.model.device)
+            return self.model(input_ids=inputs, use_cache=False, logits_to_keep=keep).logits
+        return self.model(input_ids=inputs, use_cache=False).logits[:, first:]
 
     def _inputs(self, rows: Sequence[np.ndarray]) -> Tensor:
         """Return rows of token ids as one tensor `[rows, longest]`, padded with zeros."""

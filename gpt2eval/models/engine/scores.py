@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpt2eval.models.load_errors import is_out_of_memory
 from gpt2eval.types import Request, TokenScores
 
 # Rows of the vocabulary projection computed at once. On a CPU more rows than the heap caches
 # would cost page faults.
 ROWS = {"cpu": 64, "cuda": 4096}
-# How allocators other than torch's CUDA one say that memory ran out, in a plain RuntimeError.
-OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -28,33 +28,38 @@ class TargetScores(NamedTuple):
 def halving(
     score: Callable[[Sequence[Request]], TokenScores], batch: Sequence[Request]
 ) -> TokenScores:
-    """Score a batch; see `in_halves`."""
-    return in_halves(score, batch, concatenate)
+    """Score a batch; see `in_halves`. A single request is halved by its branches.
+
+    Raises MemoryError(request) if a single branch does not fit into memory.
+    """
+    return in_halves(score, batch, concatenate, _halves)
 
 
 def in_halves(
-    compute: Callable[[Sequence[Request]], Result],
-    batch: Sequence[Request],
+    compute: Callable[[Sequence[Item]], Result],
+    batch: Sequence[Item],
     join: Callable[[Sequence[Result]], Result],
+    split: Callable[[Sequence[Item]], tuple[Sequence[Item], Sequence[Item]]],
 ) -> Result:
     """Compute a batch; if it does not fit into memory, compute its halves, recursively.
 
-    A single request is halved by its branches. Raises MemoryError(request) if a single branch does
-    not fit.
+    `split` returns the halves, or raises MemoryError(request) for what cannot be split.
     """
     try:
         return compute(batch)
-    except MemoryError as error:
-        if error.args and isinstance(error.args[0], Request):
-            raise
-    except RuntimeError as error:
-        is_known = any(text in str(error) for text in OUT_OF_MEMORY)
-        if not isinstance(error, torch.OutOfMemoryError) and not is_known:
+    except (MemoryError, RuntimeError) as error:
+        is_named = error.args and isinstance(error.args[0], Request)
+        if is_named or not is_out_of_memory(error):
             raise
     # Outside the handler: its traceback would keep the batch's tensors alive.
+    free_memory()
+    return join([in_halves(compute, half, join, split) for half in split(batch)])
+
+
+def free_memory() -> None:
+    """Return memory that torch's allocator holds unused to the accelerator."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return join([in_halves(compute, half, join) for half in _halves(batch)])
 
 
 def _halves(batch: Sequence[Request]) -> tuple[Sequence[Request], Sequence[Request]]:
