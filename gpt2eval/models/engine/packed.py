@@ -86,7 +86,7 @@ class PackedEngine:
     @torch.inference_mode()
     def _score(self, batch: Sequence[Request]) -> TokenScores:
         layout = lay_out(batch, self.model.device)
-        hidden = self._hidden(layout, layout.read)
+        hidden = self._hidden(layout, layout.distinct)
         rows = ROWS.get(hidden.device.type, 64)
         parts = zip(layout.read.split(rows), layout.targets.split(rows), strict=True)
         return collect(
@@ -104,12 +104,12 @@ class PackedEngine:
             [len(branch) for _, branches in batch for branch in branches], device=layout.read.device
         )
         read = layout.read[lengths.cumsum(0) - 1]
-        return self._head(self._hidden(layout, read)[read]).float().log_softmax(1)
+        return self._head(self._hidden(layout, torch.unique(read))[read]).float().log_softmax(1)
 
-    def _hidden(self, layout: Layout, read: Tensor) -> Tensor:
-        """Return the decoder's last states `[tokens, width]`; only those in `read` are valid."""
+    def _hidden(self, layout: Layout, positions: Tensor) -> Tensor:
+        """Return the decoder's last states `[tokens, width]`, valid at distinct positions only."""
         if self._last_mlp is not None:
-            self._last_mlp.positions = torch.unique(read)
+            self._last_mlp.positions = positions
         return run_decoder(self._decoder, layout)
 
 
