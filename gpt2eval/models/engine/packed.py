@@ -17,11 +17,10 @@ from gpt2eval.models.engine.layout import NAME, Layout, lay_out
 from gpt2eval.models.engine.padded import PaddedEngine
 from gpt2eval.models.engine.probe import HALF, Probe, spread_ids, states_agree, tolerance
 from gpt2eval.models.engine.scores import (
-    ROWS,
-    collect,
+    Pending,
     concatenate,
     halving,
-    score_targets,
+    score_positions,
 )
 from gpt2eval.models.engine.structure import plain_structure
 from gpt2eval.models.engine.thread_invariant import make_activations_invariant
@@ -81,16 +80,18 @@ class PackedEngine:
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         """Score a batch; if it does not fit into memory, score its halves."""
-        return halving(self._score, batch)
+        return self.start(batch)()
+
+    def start(self, batch: Sequence[Request]) -> Pending:
+        """Start scoring a batch; on a GPU the host does not wait."""
+        return halving(self._start, batch)
 
     @torch.inference_mode()
-    def _score(self, batch: Sequence[Request]) -> TokenScores:
+    def _start(self, batch: Sequence[Request]) -> Pending:
         layout = lay_out(batch, self.model.device)
         hidden = self._hidden(layout, layout.distinct)
-        rows = ROWS.get(hidden.device.type, 64)
-        parts = zip(layout.read.split(rows), layout.targets.split(rows), strict=True)
-        return collect(
-            [score_targets(self._head(hidden[read]), targets) for read, targets in parts]
+        return score_positions(
+            lambda positions: self._head(hidden[positions]), layout.read, layout.targets
         )
 
     @torch.inference_mode()
