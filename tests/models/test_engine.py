@@ -153,11 +153,11 @@ class SmallMemory(PackedEngine):
         self.holds = holds
         self.calls: list[int] = []
 
-    def _start(self, batch: Sequence[Request]) -> Pending:
+    def _launch(self, batch: Sequence[Request]) -> Pending:
         self.calls.append(len(batch))
         if len(batch) > self.holds:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return super()._start(batch)
+        return super()._launch(batch)
 
 
 def test_a_batch_that_does_not_fit_is_halved() -> None:

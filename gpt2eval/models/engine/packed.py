@@ -80,16 +80,18 @@ class PackedEngine:
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         """Score a batch; if it does not fit into memory, score its halves."""
-        return self.start(batch)()
+        return self.launch(batch)()
 
-    def start(self, batch: Sequence[Request]) -> Pending:
+    def launch(self, batch: Sequence[Request]) -> Pending:
         """Start scoring a batch; on a GPU the host does not wait."""
-        return halving(self._start, batch)
+        return halving(self._launch, batch)
 
     @torch.inference_mode()
-    def _start(self, batch: Sequence[Request]) -> Pending:
+    def _launch(self, batch: Sequence[Request]) -> Pending:
         layout = lay_out(batch, self.model.device)
-        hidden = self._hidden(layout, layout.distinct)
+        return self._scores(self._hidden(layout, layout.distinct), layout)
+
+    def _scores(self, hidden: Tensor, layout: Layout) -> Pending:
         return score_positions(
             lambda positions: self._head(hidden[positions]), layout.read, layout.targets
         )

@@ -53,12 +53,12 @@ class PaddedEngine:
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         """Score a batch in passes that `LIMITS` bounds, or smaller ones where memory runs out."""
-        return self.start(batch)()
+        return self.launch(batch)()
 
-    def start(self, batch: Sequence[Request]) -> Pending:
+    def launch(self, batch: Sequence[Request]) -> Pending:
         """Start scoring a batch; on a GPU the host does not wait."""
         rows = [Request(prefix, (branch,)) for prefix, branches in batch for branch in branches]
-        return joined([halving(self._start, part) for part in self._passes(rows)])
+        return joined([halving(self._launch, part) for part in self._passes(rows)])
 
     def _passes(self, rows: Sequence[Request]) -> Iterator[list[Request]]:
         """Group rows, in order, into passes."""
@@ -87,7 +87,7 @@ class PaddedEngine:
         yield part
 
     @torch.inference_mode()
-    def _start(self, batch: Sequence[Request]) -> Pending:
+    def _launch(self, batch: Sequence[Request]) -> Pending:
         rows = [(prefix, branch) for prefix, (branch,) in batch]
         inputs = self._inputs([np.concatenate(row)[:-1] for row in rows])
         # The earliest position that predicts a target in any row: earlier logits are not needed.
