@@ -15,6 +15,7 @@ from gpt2eval.models.engine import onednn
 from gpt2eval.models.engine.best_word import Vocabulary, best_words
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
+from gpt2eval.models.engine.precision import notify_cost
 from gpt2eval.models.engine.probe import Probe, spread_ids, tolerance
 from gpt2eval.models.engine.scores import ROWS, Pending
 from gpt2eval.models.engine.structure import selects_positions
@@ -155,6 +156,7 @@ def assemble(
     engine does not reproduce the model's scores.
     """
     model.eval()
+    notify_cost(model.dtype, model.device)
     probe = _probe(identity["name"], model)
     alone = selects_positions(model.config) or not probe.rows.neutral
     padded = PaddedEngine(model, alone=alone)
