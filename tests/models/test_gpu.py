@@ -43,7 +43,8 @@ def large_model(kind: str, dtype: torch.dtype) -> Any:
     torch.manual_seed(2)
     if kind == "gpt2":
         config = GPT2Config(n_layer=3, n_embd=256, n_head=4, vocab_size=300, initializer_range=0.1)
-        return GPT2LMHeadModel(config).eval().to(dtype)
+        gpt2: Any = GPT2LMHeadModel(config)
+        return gpt2.eval().to(dtype)
     config = LlamaConfig(
         hidden_size=256,
         intermediate_size=512,
@@ -53,7 +54,8 @@ def large_model(kind: str, dtype: torch.dtype) -> Any:
         vocab_size=300,
         initializer_range=0.1,
     )
-    return LlamaForCausalLM(config).eval().to(dtype)
+    llama: Any = LlamaForCausalLM(config)
+    return llama.eval().to(dtype)
 
 
 def packed_on_gpu(kind: str, dtype: torch.dtype) -> PackedEngine:
