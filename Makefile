@@ -1,14 +1,16 @@
 # make demo: build the environment, run the whole suite on the embedded model, print the table
 # make test: build the environment, run the tests        make lint / make wheel: what CI checks besides
 # make docs: build the documentation site into build/site; a broken link or a page without a place is an error
-# make benchmark: measure speed beside other tools, by hand (SPEED="--dtype bfloat16" passes options on)
+# make benchmark: measure speed beside other tools, by hand, for a GPT-2 and a LLaMA shape
+# make benchmark-gpu: the same on a GPU, after the tests that need one (SPEED="--cbt 0" passes options on to both)
 PYTHON ?= python3
 BIN := .venv/bin
 # A user's script must type-check against the sources and, with py.typed, against the wheel.
 MYPY := $(CURDIR)/$(BIN)/mypy --strict --follow-imports silent
+SHAPES ?= 12x768 llama-30x576
 PYTEST := OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: demo test lint wheel docs benchmark clean
+.PHONY: demo test lint wheel docs benchmark benchmark-gpu clean
 
 demo: .venv/.stamp
 	$(BIN)/gpt2eval run --out build/demo
@@ -38,7 +40,13 @@ docs: .venv/.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 benchmark: .venv/.stamp
-	$(BIN)/python benchmarks/speed.py $(SPEED)
+	for shape in $(SHAPES); do $(BIN)/python benchmarks/speed.py --shape $$shape $(SPEED) || exit 1; done
+
+benchmark-gpu: .venv/.stamp
+	$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("benchmark-gpu: no CUDA device")'
+	$(CURDIR)/$(BIN)/python -m pytest -m gpu -rs tests/models/test_gpu.py
+	for shape in $(SHAPES); do $(BIN)/python benchmarks/speed.py --gpu --shape $$shape \
+	--dtype bfloat16 --peer-dtype bfloat16 $(SPEED) || exit 1; done
 
 .venv/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

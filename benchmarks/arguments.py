@@ -1,6 +1,7 @@
 """The command line of speed.py."""
 
 import argparse
+import os
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -20,7 +21,10 @@ def parse_arguments(description: str) -> argparse.Namespace:
         "--model", type=Path, help="folder of a causal LM (default: random weights, written once)"
     )
     parser.add_argument(
-        "--shape", default=SHAPE, help="LAYERSxWIDTH of the random weights (default %(default)s)"
+        "--shape",
+        default=SHAPE,
+        help="LAYERSxWIDTH of GPT-2 with random weights, or llama-LAYERSxWIDTH "
+        "(default %(default)s)",
     )
     parser.add_argument(
         "--tokenizer",
@@ -35,7 +39,9 @@ def parse_arguments(description: str) -> argparse.Namespace:
         parser.add_argument(f"--{task}", type=int, metavar="N", help=task_help)
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default %(default)s)")
     parser.add_argument(
-        "--threads", type=int, default=1, help="threads of every side (default %(default)s)"
+        "--threads",
+        type=int,
+        help="threads of every side (default 1, with --gpu one for each core)",
     )
     parser.add_argument(
         "--dtype", default="float32", choices=("float32", "bfloat16"), help="dtype of our side"
@@ -64,6 +70,8 @@ def parse_arguments(description: str) -> argparse.Namespace:
         "--readme", type=Path, default=HERE / "README.md", help="file that receives the tables"
     )
     args = parser.parse_args()
+    if args.threads is None:
+        args.threads = (os.cpu_count() or 1) if args.gpu else 1
     for task, items in (GPU_TASKS if args.gpu else TASKS).items():
         setattr(args, task, items if getattr(args, task) is None else getattr(args, task))
     if args.model and args.tokenizer:

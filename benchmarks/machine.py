@@ -4,16 +4,18 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+# Instruction sets, the widest first, and extensions for bfloat16, by their names in /proc/cpuinfo.
+WIDTHS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
+BFLOAT16 = {"amx_bf16": "AMX", "avx512_bf16": "bf16", "bf16": "bf16"}
 TORCH = "torch==2.13.0"
 
 
 def describe(versions: Mapping[str, str], peers: Mapping[str, str]) -> str:
-    """Return the cores, their flags, the GPU if one was used, and the versions on both sides."""
+    """Return the cores, their instructions, the GPU if one was used, and both sides' versions."""
     parts = [f"{len(os.sched_getaffinity(0))} cores of {processor()}"]
     if "device" in versions:
         parts.append(versions["device"])
@@ -31,7 +33,7 @@ def describe(versions: Mapping[str, str], peers: Mapping[str, str]) -> str:
 
 
 def processor() -> str:
-    """Return the processor's name and the vector extensions that it has."""
+    """Return the processor's name and its instruction set, as in `AMD EPYC (AVX-512, bf16)`."""
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor() or platform.machine()
@@ -41,8 +43,14 @@ def processor() -> str:
         key, _, value = line.partition(":")
         fields[key.strip()] = value.strip()
     supported = fields.get("flags", fields.get("Features", "")).split()  # x86, Arm
-    flags = [flag for flag in FLAGS if flag in supported]
-    return f"{fields.get('model name', platform.machine())} ({', '.join(flags)})"
+    return f"{fields.get('model name', platform.machine())} ({instructions(supported)})"
+
+
+def instructions(flags: Sequence[str]) -> str:
+    """Name the widest instruction set among a processor's flags, and those for bfloat16."""
+    width = next((name for flag, name in WIDTHS.items() if flag in flags), "no vector instructions")
+    halves = dict.fromkeys(name for flag, name in BFLOAT16.items() if flag in flags)
+    return ", ".join([width, *halves])
 
 
 def environment(threads: int, *, ours: bool) -> dict[str, str]:
@@ -52,7 +60,8 @@ def environment(threads: int, *, ours: bool) -> dict[str, str]:
     """
     count = str(threads)
     variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), count)
-    variables |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    parallel = "true" if threads > 1 else "false"
+    variables |= {"TOKENIZERS_PARALLELISM": parallel, "HF_HUB_OFFLINE": "1"}
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return inherited | variables | ({"PYTHONPATH": path} if ours else {})

@@ -21,28 +21,55 @@ from transformers import (
     AutoTokenizer,
     GPT2Config,
     GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
 
 END = "<|endoftext|>"
 CONTEXT = 1024
 STRIDE = 32
+LLAMA = "llama-"
 BLOCK = re.compile(r"\.\d+\.")  # a layer's number in the name of a weight, as in `h.11.attn`
 
 
 def write_weights(shape: str, folder: Path) -> None:
-    """Write GPT-2 with random weights, unless the folder has them already.
+    """Write a model with random weights, unless the folder has them already.
 
     Args:
-        shape: `LAYERSxWIDTH`; heads have a width of 64.
+        shape: `LAYERSxWIDTH` for GPT-2, `llama-LAYERSxWIDTH` for LLaMA; heads have a width of 64.
         folder: Where to write.
     """
     if (folder / "model.safetensors").exists():
         return
-    layers, width = (int(n) for n in shape.split("x"))
+    sizes = shape.removeprefix(LLAMA)
+    layers, width = (int(n) for n in sizes.split("x"))
     torch.manual_seed(0)
-    config = GPT2Config(n_layer=layers, n_embd=width, n_head=width // 64)
-    GPT2LMHeadModel._from_config(config, dtype=torch.float32).eval().save_pretrained(folder)
+    if sizes == shape:
+        config: Any = GPT2Config(n_layer=layers, n_embd=width, n_head=width // 64)
+        model: Any = GPT2LMHeadModel
+    else:
+        config = llama_config(layers, width)
+        model = LlamaForCausalLM
+    model._from_config(config, dtype=torch.float32).eval().save_pretrained(folder)
+
+
+def llama_config(layers: int, width: int) -> LlamaConfig:
+    """Return a LLaMA with the proportions of SmolLM2-135M, which has the shape 30x576.
+
+    Three heads share keys and values, if their number allows, and the vocabulary is GPT-2's.
+    """
+    heads = width // 64
+    return LlamaConfig(
+        num_hidden_layers=layers,
+        hidden_size=width,
+        intermediate_size=width * 8 // 3,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 3 if heads % 3 == 0 else heads,
+        vocab_size=GPT2Config().vocab_size,
+        max_position_embeddings=2 * CONTEXT,
+        tie_word_embeddings=True,
+    )
 
 
 def write_tokenizer(text: str, tokenizer: str | None, folder: Path) -> None:

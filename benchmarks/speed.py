@@ -188,8 +188,9 @@ def main() -> int:
     described = machine.describe(
         versions[speed_report.OURS], versions[harness[0]] if harness else {}
     )
+    unusual = "" if args.model or args.shape == SHAPE else args.shape
     setting = speed_report.Setting(
-        command_line(), described, args.dtype, args.peer_dtype, args.gpu, args.threads
+        command_line(), described, args.dtype, args.peer_dtype, args.gpu, args.threads, unusual
     )
     text = speed_report.report(setting, shape, counted, runs, gemm)
     speed_report.write(args.readme, setting, text)

@@ -24,11 +24,13 @@ class Setting(NamedTuple):
     peer_dtype: str
     on_gpu: bool
     threads: int
+    shape: str = ""
 
     @property
     def name(self) -> str:
-        """The name under which the README stores this report."""
-        return f"{'gpu' if self.on_gpu else 'cpu'} {self.dtype}"
+        """The name under which the README stores this report; the usual shape is not named."""
+        device = "gpu" if self.on_gpu else "cpu"
+        return " ".join(filter(None, [device, self.dtype, self.shape]))
 
     @property
     def clock(self) -> str:

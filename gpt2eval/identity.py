@@ -1,10 +1,14 @@
-"""What a signature states of a model: the facts that decide its numbers, and names of its tokens.
+"""What a signature states of a model, names of its tokens, and what it does faster than one by one.
 
 Does not know how they are found.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from gpt2eval.types import Encoding, Request, TokenScores
 
 
 @runtime_checkable
@@ -56,4 +60,22 @@ class NamesTokens(Protocol):
 
     def token_name(self, token: int) -> str:
         """Return the token's text in the vocabulary, or "" if the vocabulary has no such token."""
+        ...
+
+
+@runtime_checkable
+class EncodesMany(Protocol):
+    """A backend that encodes many texts faster than one by one."""
+
+    def encode_batch(self, texts: "Sequence[str]") -> "list[Encoding]":
+        """Return what `encode` returns for each text."""
+        ...
+
+
+@runtime_checkable
+class Launches(Protocol):
+    """A backend that computes a batch while the host prepares the next one."""
+
+    def launch(self, batch: "Sequence[Request]") -> "Callable[[], TokenScores]":
+        """Start scoring a batch; the returned function waits for what `score` returns."""
         ...

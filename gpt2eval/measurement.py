@@ -20,6 +20,7 @@ from gpt2eval.metrics.result import DataIdentity, Estimate, Figures, Result, Rou
 from gpt2eval.metrics.signature import signature
 from gpt2eval.metrics.start_loss import start_loss
 from gpt2eval.models import registry
+from gpt2eval.scoring.encode import encode_texts
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.start_check import StartCheck
@@ -31,7 +32,6 @@ from gpt2eval.text.passages import ask, head
 from gpt2eval.text.prepare import detokenize_passage
 from gpt2eval.types import (
     Encoded,
-    EncodesSpecials,
     FindsBestWords,
     Model,
     ModelIdentity,
@@ -95,7 +95,7 @@ def measure(
     if settings.expected is not None:
         protocols.check(task, protocol, settings.expected, identity.tokenizer)
     identity = replace(identity, batch=str(budget))
-    work = TaskWork.for_task(task, encoded, window, budget)
+    work = TaskWork.for_task(task, encoded, window, budget, identity.device)
     opened = _open_journal(journal, task, work, words, protocol, identity) if journal else None
     outcome = work.score(model, opened, settings.worker, progress, words)
     if outcome is None:
@@ -173,10 +173,8 @@ def _encode(model: Model, task: Task, passages: Sequence[Passage]) -> tuple[list
     With `start: eot+own`, the token that the tokenizer puts before every text is one more
     scored token.
     """
-    encode = model.encode
-    if task.specials == "tokens" and isinstance(model, EncodesSpecials):
-        encode = model.encode_specials
-    encodings = [encode(passage.text) for passage in passages]
+    texts = [passage.text for passage in passages]
+    encodings = encode_texts(model, texts, specials=task.specials == "tokens")
     own = protocols.added(model) if task.start == "eot+own" else None
     prefix = np.array([] if own is None else [own], np.int32)
     encoded = [

@@ -73,6 +73,7 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "pyarrow": ("data.compression", "data.tables"),
     "tabulate": ("analysis.explain", "data.listing"),
     "fastbloom_rs": "overlap.bloom",
+    "triton": "models.engine.fused",
 }
 WORLD = {
     *("torch", "os", "io", "pathlib", "shutil", "tempfile", "subprocess"),

@@ -1,12 +1,14 @@
 """The side of gpt2eval: a complete task on text in memory, from passages to the interval."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from timed import Job, Request, Score, Work, measure
 
 from gpt2eval import measurement
 from gpt2eval.config.schema import File, Source, Task
 from gpt2eval.data.records import Corpus
+from gpt2eval.identity import EncodesMany, Launches
 from gpt2eval.models import options, registry
 from gpt2eval.settings import Settings
 from gpt2eval.text.passages import BLANK
@@ -23,6 +25,9 @@ class Summed:
         self.loglikelihood = 0.0
         self.tokens = 0
 
+        if isinstance(model, EncodesMany):
+            self.encode_batch = model.encode_batch
+
     def encode(self, text: str) -> Encoding:
         return self._model.encode(text)
 
@@ -30,10 +35,20 @@ class Summed:
         return self._model.identity()
 
     def score(self, batch: Sequence) -> TokenScores:
-        scores = self._model.score(batch)
-        self.loglikelihood += float(scores.logprobs.sum(dtype="float64"))
-        self.tokens += len(scores.logprobs)
-        return scores
+        return self.launch(batch)()
+
+    def launch(self, batch: Sequence) -> Callable[[], TokenScores]:
+        """Launch a batch where the model can, as a run does."""
+        model = self._model
+        wait = model.launch(batch) if isinstance(model, Launches) else partial(model.score, batch)
+
+        def summed() -> TokenScores:
+            scores = wait()
+            self.loglikelihood += float(scores.logprobs.sum(dtype="float64"))
+            self.tokens += len(scores.logprobs)
+            return scores
+
+        return summed
 
 
 def task_of(name: str, work: Work) -> Task:

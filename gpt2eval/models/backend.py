@@ -5,7 +5,8 @@ instead of a traceback from deep inside the package. Knows no tasks.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -14,12 +15,12 @@ from numpy.typing import NDArray
 
 from gpt2eval.errors import LoadError, UsageError, one_line, quoted
 from gpt2eval.models.load_errors import is_panic
+from gpt2eval.models.members import EXPECTED, check_method, member
 from gpt2eval.types import Encoding, Model, ModelIdentity, Request, TokenScores, WordRequest
 
 # The methods that every backend has, and the number of their arguments.
 METHODS = {"encode": 1, "score": 1, "identity": 0}
 MEMBERS = ("context", "start", *METHODS)
-EXPECTED = "expected context, start, encode(text), score(batch) and identity()"
 HIGHEST_ID = np.iinfo(np.int32).max
 SLACK = 1e-3  # nats by which rounding may lift a log-probability above 0
 
@@ -32,17 +33,28 @@ class CheckedBackend:
         self._subject = subject
         self.context = int(model.context)
         self.start = None if model.start is None else int(model.start)
-        # Optional capabilities are recognized by name, see `gpt2eval.types`.
+        # Optional capabilities are recognized by their names, see `gpt2eval.types`.
+        # `launch` is left out: what it returns could not be checked where it is started.
         for name in dir(model):
-            if not name.startswith("_") and not hasattr(self, name):
+            if not name.startswith("_") and not hasattr(self, name) and name != "launch":
                 setattr(self, name, getattr(model, name))
-        for name in ("encode_specials", "token_name", "score_words"):
+        for name in ("encode_batch", "encode_specials", "token_name", "score_words"):
             if hasattr(model, name):
                 setattr(self, name, getattr(self, f"_{name}"))  # checked
 
     def encode(self, text: str) -> Encoding:
         """Encode a text. Raises UsageError if the backend fails or returns no valid encoding."""
         return self._encoding("encode", text)
+
+    def _encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+        with self._enough_memory("encode_batch"):
+            returned = self._call("encode_batch", texts)
+        if not isinstance(returned, list) or len(returned) != len(texts):
+            raise self._wrong("encode_batch", f"{returned!r:.40}", "a list, one entry per text")
+        return [
+            self._valid("encode_batch", value, text)
+            for value, text in zip(returned, texts, strict=True)
+        ]
 
     def _encode_specials(self, text: str) -> Encoding:
         return self._encoding("encode_specials", text)
@@ -112,12 +124,21 @@ class CheckedBackend:
             ) from error
 
     def _encoding(self, method: str, text: str) -> Encoding:
+        with self._enough_memory(method):
+            returned = self._call(method, text)
+        return self._valid(method, returned, text)
+
+    @contextmanager
+    def _enough_memory(self, method: str) -> Iterator[None]:
         try:
-            fields = self._unpacked(method, self._call(method, text), Encoding, 3)
+            yield
         except MemoryError:
             raise UsageError(
                 f"{self._subject}: out of memory in its {method}(); expected a shorter text"
             ) from None
+
+    def _valid(self, method: str, returned: Any, text: str) -> Encoding:
+        fields = self._unpacked(method, returned, Encoding, 3)
         ids = self._array(method, "ids", fields[0], None, np.integer)
         ends = self._array(method, "ends", fields[1], len(ids), np.integer)
         if len(ids) and not (ids.min() >= 0 and ids.max() <= HIGHEST_ID):
@@ -180,9 +201,9 @@ def check_backend(model: Any, name: str = "") -> Model:
             f"{subject}: the class {model.__name__} instead of an object; expected an instance"
         )
     kind = type(model).__name__
-    values = {member: _member(subject, model, member) for member in MEMBERS}
+    values = {name: member(subject, model, name) for name in MEMBERS}
     for method, count in METHODS.items():
-        _check_method(subject, kind, method, values[method], count)
+        check_method(subject, kind, method, values[method], count)
     context = values["context"]
     if not _is_integer(context) or context < 1:
         raise UsageError(
@@ -196,34 +217,6 @@ def check_backend(model: Any, name: str = "") -> Model:
                 f"{subject}: its {name} is {quoted(token)[1:-1]}; expected a token id or None"
             )
     return CheckedBackend(model, subject)
-
-
-def _member(subject: str, model: Any, member: str) -> Any:
-    try:
-        return getattr(model, member)
-    except AttributeError:
-        raise UsageError(f"{subject}: {type(model).__name__} has no {member}; {EXPECTED}") from None
-    except Exception as error:
-        raise LoadError(
-            f"{subject}: its {member} raised {type(error).__name__}: {one_line(error, 200)}; "
-            "--traceback shows where"
-        ) from error
-
-
-def _check_method(
-    subject: str, kind: str, name: str, method: Callable[..., Any], count: int
-) -> None:
-    """Raise UsageError for something that cannot be called with `count` arguments."""
-    if not callable(method):
-        raise UsageError(f"{subject}: {kind}.{name} is not a method; {EXPECTED}")
-    try:
-        inspect.signature(method).bind(*[None] * count)
-    except TypeError as error:
-        raise UsageError(
-            f"{subject}: {kind}.{name}(): {error}; expected {count} argument{'s' * (count != 1)}"
-        ) from None
-    except ValueError:
-        return  # without an inspectable signature
 
 
 def _is_integer(value: object) -> bool:

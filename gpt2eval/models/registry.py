@@ -12,6 +12,7 @@ from typing import Any
 
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.http import hide_environment
+from gpt2eval.identity import EncodesMany, Launches
 from gpt2eval.models.backend import check_backend
 from gpt2eval.models.formats.naming import plain_name, step_suffix
 from gpt2eval.models.load_errors import is_panic, load_failure
@@ -58,6 +59,10 @@ class Identified:
             self.token_name = model.token_name
         if isinstance(model, EncodesSpecials):
             self.encode_specials = model.encode_specials
+        if isinstance(model, EncodesMany):
+            self.encode_batch = model.encode_batch
+        if isinstance(model, Launches):
+            self.launch = model.launch
         if isinstance(model, FindsBestWords):
             self.score_words = model.score_words
 

@@ -1,11 +1,12 @@
 """Ask a backend about batches, and name the record that does not fit into memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from gpt2eval.config.schema import Filter
 from gpt2eval.errors import UsageError
+from gpt2eval.identity import Launches
 from gpt2eval.scoring import plan
 from gpt2eval.scoring.plan import PlannedRequest
 from gpt2eval.scoring.sheet import check_finite
@@ -21,20 +22,45 @@ from gpt2eval.types import (
 
 def scores(
     model: Model, batch: Sequence[PlannedRequest], task: str, encoded: Sequence[Encoded]
-) -> TokenScores:
-    """Return the scores of a batch of `task`, whose requests refer to passages in `encoded`.
+) -> Callable[[], TokenScores]:
+    """Start a batch of `task`, whose requests refer to passages in `encoded`.
 
-    Raises UsageError if a record does not fit into memory or a score is not finite.
+    The returned function waits for the scores. It raises UsageError if a record does not fit into
+    memory or a score is not finite.
     """
+    wait = _launched(model, [item.request for item in batch])
+
+    def checked() -> TokenScores:
+        try:
+            result = wait()
+        except MemoryError as error:
+            item = _too_large(batch, error)
+            raise UsageError(
+                f"{_place(item, task, encoded)} do not fit into memory; "
+                "expected a smaller --context"
+            ) from None
+        check_finite(batch, result, encoded)
+        return result
+
+    return checked
+
+
+def _launched(model: Model, batch: Sequence[Request]) -> Callable[[], TokenScores]:
+    """Start a batch, or leave all of it to the returned function; so is any exception.
+
+    The batch before may still fail, and its error comes first.
+    """
+    if not isinstance(model, Launches):
+        return lambda: model.score(batch)
     try:
-        result = model.score([item.request for item in batch])
-    except MemoryError as error:
-        item = _too_large(batch, error)
-        raise UsageError(
-            f"{_place(item, task, encoded)} do not fit into memory; expected a smaller --context"
-        ) from None
-    check_finite(batch, result, encoded)
-    return result
+        return model.launch(batch)
+    except Exception as error:
+        failure = error
+
+    def fail() -> TokenScores:
+        raise failure
+
+    return fail
 
 
 def word_scores(

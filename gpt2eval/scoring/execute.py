@@ -4,8 +4,9 @@ The chunks follow from the task, the model's tokens and the token budget alone, 
 worker may score any chunk.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import groupby
 from typing import NamedTuple
@@ -15,7 +16,8 @@ import numpy as np
 from gpt2eval.config.schema import Filter, Task
 from gpt2eval.scoring import ask, plan
 from gpt2eval.scoring.journal import Journal
-from gpt2eval.scoring.plan import Chunk, PlannedRequest, Window
+from gpt2eval.scoring.pipelined import Started, completed
+from gpt2eval.scoring.plan import Batch, Chunk, PlannedRequest, Window
 from gpt2eval.scoring.sheet import Sheet
 from gpt2eval.settings import Worker
 from gpt2eval.types import (
@@ -50,15 +52,21 @@ class TaskWork:
     encoded: Sequence[Encoded]
     ranges: Sequence[range]
     chunks: Sequence[Chunk]
+    chunk_tokens: int = plan.CHUNK_TOKENS
 
     @classmethod
     def for_task(
-        cls, task: Task, encoded: Sequence[Encoded], window: Window, budget: int
+        cls,
+        task: Task,
+        encoded: Sequence[Encoded],
+        window: Window,
+        budget: int,
+        device: str = "cpu",
     ) -> "TaskWork":
         """Plan a task: windows over each text, or one request per record.
 
-        Batches hold at most `budget` input tokens. Raises UsageError for a record that cannot be
-        scored, see `plan.branching`.
+        Batches hold at most `budget` input tokens; chunks as many as suit the device. Raises
+        UsageError for a record that cannot be scored, see `plan.branching`.
         """
         if task.ask == "everything":
             ranges = [plan.scored_range(e) for e in encoded]
@@ -67,12 +75,15 @@ class TaskWork:
             ]
         else:
             ranges, planned = _plan_records(encoded, window, last_token=task.ask == "last_token")
-        chunks = plan.chunks(plan.batches(planned, budget))
-        return cls(task.full_name, encoded, ranges, chunks)
+        size = plan.chunk_tokens(budget, device)
+        chunks = plan.chunks(plan.batches(planned, budget), size)
+        return cls(task.full_name, encoded, ranges, chunks, size)
 
     def digest(self) -> str:
         """Hash every token id that the model is asked about, and how requests are batched."""
         digest = sha256()
+        if self.chunk_tokens != plan.CHUNK_TOKENS:
+            digest.update(f"chunks of {self.chunk_tokens}".encode())
         for chunk in self.chunks:
             for batch in chunk:
                 for item in batch:
@@ -110,19 +121,20 @@ class TaskWork:
             )
             on_progress(progress)
 
+        own: list[int] = []
         missing: list[int] = []
         for number, chunk in enumerate(self.chunks):
             scores = journal.read(number) if journal else None
             if scores is not None:
                 advance(_flat(chunk))
-            elif number % worker.world == worker.rank:
-                scores = self._score_chunk(model, chunk, words, advance)
-                if journal:
-                    journal.write(number, scores, *self._token_places(chunk))
-            if scores is None:
-                missing.append(number)
-            else:
                 sheet.fill(_flat(chunk), scores)
+            else:
+                (own if number % worker.world == worker.rank else missing).append(number)
+        for number, scores in completed(self._started(model, own, words), advance):
+            chunk = self.chunks[number]
+            if journal:
+                journal.write(number, scores, *self._token_places(chunk))
+            sheet.fill(_flat(chunk), scores)
         # Other workers may have finished meanwhile: the last worker sees every chunk.
         for number in missing:
             scores = journal.read(number) if journal else None
@@ -131,23 +143,25 @@ class TaskWork:
             sheet.fill(_flat(self.chunks[number]), scores)
         return self._fold(sheet)
 
-    def _score_chunk(
-        self,
-        model: Model,
-        chunk: Chunk,
-        words: Filter | None,
-        advance: Callable[[Sequence[PlannedRequest]], None],
-    ) -> TokenScores:
-        parts: list[TokenScores] = []
-        if words and isinstance(model, FindsBestWords):
-            for batches in plan.chunks(chunk, SEARCHED_TOKENS):
-                parts += ask.word_scores(model, batches, self.name, self.encoded, words)
-                advance(_flat(batches))
-        else:
-            for batch in chunk:
-                parts.append(ask.scores(model, batch, self.name, self.encoded))
-                advance(batch)
-        return TokenScores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    def _started(
+        self, model: Model, numbers: Iterable[int], words: Filter | None
+    ) -> Iterator[Started]:
+        """Start the batches of chunks, each when it is asked for.
+
+        The search for the best word concerns several batches at once, and is not started ahead.
+        """
+        for number in numbers:
+            if words and isinstance(model, FindsBestWords):
+                for batches in plan.chunks(self.chunks[number], SEARCHED_TOKENS):
+                    score = partial(ask.word_scores, model, batches, self.name, self.encoded, words)
+                    yield Started(number, batches, score)
+            else:
+                for batch in self.chunks[number]:
+                    yield Started(number, [batch], self._start(model, batch))
+
+    def _start(self, model: Model, batch: Batch) -> Callable[[], Sequence[TokenScores]]:
+        wait = ask.scores(model, batch, self.name, self.encoded)
+        return lambda: [wait()]
 
     def _token_places(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
         """Return the end in its text, and the record, of each token that a chunk scores."""

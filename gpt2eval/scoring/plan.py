@@ -15,6 +15,9 @@ from gpt2eval.scoring.windows import SPANS, Window
 from gpt2eval.types import Encoded, Ids, Request
 
 CHUNK_TOKENS = 1 << 16
+# On a GPU a chunk is so many full batches: about a second of work for the smallest GPT-2, so that
+# writing the journal takes little of it.
+CHUNK_BATCHES = 64
 Element = TypeVar("Element")
 
 
@@ -155,6 +158,16 @@ def chunks(all_batches: Sequence[Batch], size: int = CHUNK_TOKENS) -> list[Chunk
     return _grouped(
         all_batches, size, lambda batch: sum(tokens_fed(item.request) for item in batch)
     )
+
+
+def chunk_tokens(budget: int, device: str) -> int:
+    """Return how many input tokens a chunk holds, given those of a batch.
+
+    >>> chunk_tokens(1024, "cpu"), chunk_tokens(32768, "cuda")
+    (65536, 2097152)
+    """
+    on_gpu = device.partition(":")[0] == "cuda"
+    return max(CHUNK_TOKENS, CHUNK_BATCHES * budget) if on_gpu else CHUNK_TOKENS
 
 
 def _grouped(

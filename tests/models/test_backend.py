@@ -1,6 +1,6 @@
 """Backends from outside the package: every mistake is one line that names object and member."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from conftest import Run
 
 from gpt2eval import demo, evaluate
 from gpt2eval.errors import LoadError, UsageError
+from gpt2eval.identity import EncodesMany, Launches
 from gpt2eval.models import registry
 from gpt2eval.models.backend import CheckedBackend, check_backend
 from gpt2eval.models.toy import ByteModel
@@ -17,6 +18,7 @@ from gpt2eval.settings import Settings
 from gpt2eval.types import (
     AddsToken,
     EncodesSpecials,
+    Encoding,
     FindsBestWords,
     ModelIdentity,
     Request,
@@ -276,3 +278,60 @@ def test_scores_of_another_shape_are_refused(scores: Any, message: str) -> None:
     one = np.array([1], np.int32)
     with pytest.raises(UsageError, match=message):
         model.score([Request(one, (one,))])
+
+
+class Many(Mine):
+    """A backend that encodes all texts in one call."""
+
+    calls = 0
+
+    def encode(self, text: str) -> Encoding:
+        raise AssertionError("the texts are encoded together")
+
+    def encode_batch(self, texts: Sequence[str]) -> Any:
+        self.calls += 1
+        return [ByteModel.encode(self, text) for text in texts]
+
+
+def test_texts_are_encoded_together() -> None:
+    model = Many()
+    assert measured(model) == measured(Mine())
+    assert model.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ([], r"its encode_batch\(\) returned \[\]; expected a list, one entry per text"),
+        (None, r"its encode_batch\(\) returned None; expected a list, one entry per text"),
+        ([3], r"its encode_batch\(\) returned int; expected Encoding\(ids, ends, lossy\)"),
+    ],
+)
+def test_wrong_encodings_of_many_texts_are_named(returned: Any, message: str) -> None:
+    class Wrong(Many):
+        def encode_batch(self, texts: Sequence[str]) -> Any:
+            return returned
+
+    failing(Wrong(), message)
+
+
+def test_too_little_memory_for_many_texts_is_one_line() -> None:
+    class Small(Many):
+        def encode_batch(self, texts: Sequence[str]) -> Any:
+            raise MemoryError
+
+    failing(Small(), r"out of memory in its encode_batch\(\); expected a shorter text")
+
+
+class Starting(Many):
+    def launch(self, batch: Sequence[Request]) -> Callable[[], TokenScores]:
+        return lambda: self.score(batch)
+
+
+def test_capabilities_outlive_another_name_and_unchecked_scores_do_not_pass() -> None:
+    renamed = registry.renamed(Starting(), "other")
+    assert isinstance(renamed, EncodesMany)
+    assert isinstance(renamed, Launches)
+    checked = check_backend(Starting())
+    assert isinstance(checked, EncodesMany)
+    assert not isinstance(checked, Launches)

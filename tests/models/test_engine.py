@@ -23,15 +23,16 @@ from transformers import (
 from gpt2eval.config.loader import load_task
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine import packed
+from gpt2eval.models.engine import scores as engine_scores
 from gpt2eval.models.engine.layout import lay_out
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
 from gpt2eval.models.engine.probe import spread_ids
-from gpt2eval.models.engine.scores import score_targets
+from gpt2eval.models.engine.scores import Pending, score_targets
 from gpt2eval.models.engine.trace import trace
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.plan import Window
-from gpt2eval.types import Encoded, Model, Part, Passage, Request, TokenScores, Units
+from gpt2eval.types import Encoded, Model, Part, Passage, Request, Units
 
 COMMON: dict[str, Any] = {
     "hidden_size": 32,
@@ -134,9 +135,9 @@ def test_the_last_mlp_and_the_projection_see_scored_positions_only(
     )
     rows: list[int] = []
     scores = score_targets
-    monkeypatch.setattr(packed, "ROWS", {"cpu": 7})
+    monkeypatch.setattr(engine_scores, "ROWS", {"cpu": 7})
     monkeypatch.setattr(
-        packed,
+        engine_scores,
         "score_targets",
         lambda logits, targets: rows.append(len(logits)) or scores(logits, targets),
     )
@@ -155,11 +156,11 @@ class SmallMemory(PackedEngine):
         self.holds = holds
         self.calls: list[int] = []
 
-    def _score(self, batch: Sequence[Request]) -> TokenScores:
+    def _launch(self, batch: Sequence[Request]) -> Pending:
         self.calls.append(len(batch))
         if len(batch) > self.holds:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return super()._score(batch)
+        return super()._launch(batch)
 
 
 def test_a_batch_that_does_not_fit_is_halved() -> None:

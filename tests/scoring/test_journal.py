@@ -34,7 +34,7 @@ TASKS = ["text8", "lambada"]
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put one batch in each chunk, so that there are many chunks."""
-    monkeypatch.setattr(execute.plan, "chunks", lambda batches: [[batch] for batch in batches])
+    monkeypatch.setattr(execute.plan, "chunks", lambda batches, _: [[batch] for batch in batches])
 
 
 class Counting:
@@ -301,7 +301,7 @@ def test_a_full_disk_is_one_line_and_loses_no_chunk(
         "no temporary file remains"
     )
     monkeypatch.undo()
-    monkeypatch.setattr(execute.plan, "chunks", lambda batches: [[batch] for batch in batches])
+    monkeypatch.setattr(execute.plan, "chunks", lambda batches, _: [[batch] for batch in batches])
     again = Counting()
     assert run(tmp_path, again) == expected
 

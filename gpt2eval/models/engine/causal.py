@@ -4,7 +4,7 @@ Knows requests. Does not know their purpose or the origin of the weights.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,15 @@ from gpt2eval.errors import UsageError, unknown
 from gpt2eval.models.engine import onednn
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
+from gpt2eval.models.engine.precision import notify_cost
 from gpt2eval.models.engine.probe import Probe, spread_ids, tolerance
+from gpt2eval.models.engine.scores import Pending
 from gpt2eval.models.engine.structure import selects_positions
 from gpt2eval.models.engine.vocabulary import Vocabulary
 from gpt2eval.models.engine.word_scores import WordScorer
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
+from gpt2eval.models.tokenization.together import encode_together
 from gpt2eval.types import Encoding, ModelIdentity, Request, TokenScores, WordRequest
 
 DTYPES = {
@@ -59,6 +62,10 @@ class CausalModel:
         """
         return self._checked(self._tokens.encode(text))
 
+    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+        """Encode texts as `encode` does, on all cores."""
+        return [self._checked(encoding) for encoding in encode_together(self._tokens, texts)]
+
     def encode_specials(self, text: str) -> Encoding:
         """Encode a text; `<unk>` and other special tokens in it are read as those tokens."""
         return self._checked(self._tokens.encode(text, specials=True))
@@ -72,6 +79,12 @@ class CausalModel:
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         return self._engine.score(batch)
+
+    def launch(self, batch: Sequence[Request]) -> Pending:
+        """Start scoring a batch on a GPU; a CPU computes when the scores are waited for."""
+        if self._engine.model.device.type == "cuda":
+            return self._engine.launch(batch)
+        return partial(self._engine.score, batch)
 
     def _checked(self, encoding: Encoding) -> Encoding:
         highest = int(encoding.ids.max(initial=0))
@@ -124,6 +137,7 @@ def assemble(
     engine does not reproduce the model's scores.
     """
     model.eval()
+    notify_cost(model.dtype, model.device)
     probe = _probe(identity["name"], model)
     alone = selects_positions(model.config) or not probe.rows.neutral
     padded = PaddedEngine(model, alone=alone)

@@ -3,22 +3,26 @@
 Prefixes and branches lie end to end. A prefix attends to itself, causally; a branch attends to
 its prefix and to itself, causally. Each prefix is computed once, however many branches share
 it. `attend` replaces the model's attention through transformers' registry; the layout is passed
-to it with the forward call. Knows no windows, texts or tasks.
+to it with the forward call. On a GPU `varlen.py` computes the attention of the complete row; on
+other devices equal runs share a call, and each fork has its own. Knows no windows, texts or tasks.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface
 
+from gpt2eval.models.engine import varlen
+from gpt2eval.models.engine.segments import Segments, segments, to_device
 from gpt2eval.types import Request
 
 NAME = "gpt2eval-packed"
+SEGMENTED = {"cuda"}  # devices on which `varlen.py` computes attention
 
 
 class Runs(NamedTuple):
@@ -50,16 +54,19 @@ class Layout:
     """A batch as one row.
 
     `ids` and `positions` have shape `[tokens]`; `read` and `targets` have shape `[scored tokens]`,
-    and position `read[i]` of the row predicts `targets[i]`. `attends` computes attention in the
-    place of `attend`; see `kept.py`.
+    and position `read[i]` of the row predicts `targets[i]`. `distinct` are the positions in `read`
+    in ascending order, each once. Either `segments` or `runs` and `forks` describe the attention.
+    `attends` computes attention in the place of `attend`; see `kept.py`.
     """
 
     ids: Tensor
     positions: Tensor
     read: Tensor
     targets: Tensor
-    runs: tuple[Runs, ...]
-    forks: tuple[Fork, ...]
+    distinct: Tensor
+    runs: tuple[Runs, ...] = ()
+    forks: tuple[Fork, ...] = ()
+    segments: Segments | None = None
     attends: Callable[..., tuple[Tensor, None]] | None = None
 
 
@@ -73,11 +80,9 @@ def lay_out(batch: Sequence[Request], device: torch.device) -> Layout:
     positions: list[np.ndarray] = []
     read: list[np.ndarray] = []
     targets: list[np.ndarray] = []
-    runs: list[Runs] = []
-    forks: list[Fork] = []
-    first = 0
+    stop = 0
     for prefix, branches in batch:
-        start = first + len(prefix)
+        start = stop + len(prefix)
         stop = start
         ids.append(prefix)
         positions.append(np.arange(len(prefix)))
@@ -90,31 +95,37 @@ def lay_out(batch: Sequence[Request], device: torch.device) -> Layout:
             read += [np.array([start - 1]), np.arange(stop, stop + inputs)]
             targets.append(branch)
             stop += inputs
+    reads = np.concatenate(read)
+    columns = [*map(np.concatenate, (ids, positions)), reads, np.concatenate(targets)]
+    tokens, places, all_read, all_targets, distinct = to_device(
+        [*columns, np.unique(reads)], device
+    )
+    row = Layout(tokens, places, all_read, all_targets, distinct)
+    if device.type in SEGMENTED:
+        return replace(row, segments=segments(batch, device))
+    runs, forks = _runs_and_forks(batch, device)
+    return replace(row, runs=runs, forks=forks)
+
+
+def _runs_and_forks(
+    batch: Sequence[Request], device: torch.device
+) -> tuple[tuple[Runs, ...], tuple[Fork, ...]]:
+    runs: list[Runs] = []
+    forks: list[Fork] = []
+    first = 0
+    for prefix, branches in batch:
+        inputs = [len(branch) - 1 for branch in branches]
+        start = first + len(prefix)
+        stop = start + sum(inputs)
         if len(branches) == 1:
             # A single branch needs no fork: with its prefix it is one causal run.
             _append(runs, first, stop - first)
         else:
             _append(runs, first, len(prefix))
             if stop > start:
-                mask = _mask(len(prefix), [len(branch) - 1 for branch in branches])
-                forks.append(Fork(first, start, stop, mask.to(device)))
+                forks.append(Fork(first, start, stop, _mask(len(prefix), inputs).to(device)))
         first = stop
-    return Layout(
-        ids=_to_device(ids, device),
-        positions=_to_device(positions, device),
-        read=_to_device(read, device),
-        targets=_to_device(targets, device),
-        runs=tuple(runs),
-        forks=tuple(forks),
-    )
-
-
-def _to_device(parts: Sequence[np.ndarray], device: torch.device) -> Tensor:
-    values = torch.from_numpy(np.concatenate(parts).astype(np.int64))
-    if device.type == "cuda":
-        # From pinned memory the copy does not wait for the GPU.
-        return values.pin_memory().to(device, non_blocking=True)
-    return values.to(device)
+    return tuple(runs), tuple(forks)
 
 
 def _append(runs: list[Runs], start: int, length: int) -> None:
@@ -152,6 +163,9 @@ def attend(
     if layout.attends is not None:
         return layout.attends(module, query, key, value, **options)
     scale = options.get("scaling")
+    if layout.segments is not None:
+        q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+        return varlen.attend(q, k, v, layout.segments, scale)[None], None
     grouped = key.shape[1] != query.shape[1]
     out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
     for start, repeats, length in layout.runs:
@@ -178,6 +192,6 @@ def attend(
     return out, None
 
 
+# No mask function is registered under this name, so transformers builds no mask. It would look at
+# the positions first, and a GPU would have to finish its work before it could answer.
 AttentionInterface.register(NAME, attend)
-# The layout replaces the mask that transformers would build.
-AttentionMaskInterface.register(NAME, lambda *_, **__: None)

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from gpt2eval.models.engine import onednn
+from gpt2eval.models.engine.head import centred_head
 from gpt2eval.models.engine.kept import Block, Continuation
 from gpt2eval.models.engine.layout import NAME, Layout, attend, lay_out
 from gpt2eval.models.engine.padded import PaddedEngine
 from gpt2eval.models.engine.prefixes import KeptPrefixes
 from gpt2eval.models.engine.probe import HALF, Probe, spread_ids, states_agree, tolerance
-from gpt2eval.models.engine.scores import ROWS, collect, halving, score_targets
+from gpt2eval.models.engine.scores import ROWS, Pending, halving, score_positions
 from gpt2eval.models.engine.structure import plain_structure
 from gpt2eval.models.engine.thread_invariant import make_activations_invariant
 from gpt2eval.models.engine.trace import Trace
@@ -40,7 +41,7 @@ class PackedEngine:
         self._decoder = evidence.decoder
         self._last_mlp = LastMlpAtScoredPositions.install(self._decoder, evidence.last_block)
         head = model.get_output_embeddings()
-        self._head = _centred_head(head) if model.dtype in HALF else head
+        self._head = centred_head(head) if model.dtype in HALF else head
 
     @classmethod
     def if_equivalent(
@@ -90,18 +91,20 @@ class PackedEngine:
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         """Score a batch; if it does not fit into memory, score its halves."""
-        return halving(self._score, batch)
+        return self.launch(batch)()
+
+    def launch(self, batch: Sequence[Request]) -> Pending:
+        """Start scoring a batch; on a GPU the host does not wait."""
+        return halving(self._launch, batch)
 
     @torch.inference_mode()
-    def _score(self, batch: Sequence[Request]) -> TokenScores:
+    def _launch(self, batch: Sequence[Request]) -> Pending:
         layout = lay_out(batch, self.model.device)
-        return self._scores(self._hidden(layout, layout.read), layout)
+        return self._scores(self._hidden(layout, layout.distinct), layout)
 
-    def _scores(self, hidden: Tensor, layout: Layout) -> TokenScores:
-        rows = ROWS.get(hidden.device.type, 64)
-        parts = zip(layout.read.split(rows), layout.targets.split(rows), strict=True)
-        return collect(
-            [score_targets(self._head(hidden[read]), targets) for read, targets in parts]
+    def _scores(self, hidden: Tensor, layout: Layout) -> Pending:
+        return score_positions(
+            lambda positions: self._head(hidden[positions]), layout.read, layout.targets
         )
 
     @torch.inference_mode()
@@ -109,18 +112,18 @@ class PackedEngine:
         """Score requests with one branch each, and keep the keys and values of attention."""
         layout = lay_out(batch, self.model.device)
         block = Block(batch, partial(attend, mask=None, layout=layout))
-        hidden = self._hidden(replace(layout, attends=block.attends), layout.read)
+        hidden = self._hidden(replace(layout, attends=block.attends), layout.distinct)
         block.states = hidden[layout.read]
-        return self._scores(hidden, layout), block
+        return self._scores(hidden, layout)(), block
 
     def prefixes(self, blocks: Sequence[Block]) -> KeptPrefixes:
         """Return kept prefixes, to open beginnings of words after them."""
         return KeptPrefixes(blocks, self._hidden, self._head, ROWS.get(self.model.device.type, 64))
 
-    def _hidden(self, layout: Row, read: Tensor) -> Tensor:
-        """Return the decoder's last states `[tokens, width]`; only those in `read` are valid."""
+    def _hidden(self, layout: Row, positions: Tensor) -> Tensor:
+        """Return the decoder's last states `[tokens, width]`, valid at distinct positions only."""
         if self._last_mlp is not None:
-            self._last_mlp.positions = torch.unique(read)
+            self._last_mlp.positions = positions
         return run_decoder(self._decoder, layout)
 
 
@@ -155,32 +158,6 @@ class LastMlpAtScoredPositions(nn.Module):
         for name, module in [*model.named_modules()]:
             if isinstance(module, cls):
                 model.set_submodule(name, module.block)
-
-
-def _centred_head(head: Any) -> nn.Module:
-    """Return a vocabulary projection in half precision, with its rows' mean subtracted.
-
-    Subtracting the same vector from all rows shifts all logits equally, which softmax ignores.
-    GPT-2's logits lie around -30 to -100, where bfloat16 is coarse; centred they lie around 0.
-    """
-    weight = head.weight
-    if weight.dtype not in HALF or type(weight.detach()) is not Tensor:
-        return head
-    wide = weight.float()
-    centred = (wide - wide.mean(0)).to(weight.dtype)
-    if onednn.supports(centred):
-        return onednn.Linear(centred, head.bias)
-    return _linear(centred, head.bias)
-
-
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
-    # On the meta device torch allocates and initializes nothing; the tensors are assigned below.
-    layer = nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta")
-    layer.requires_grad_(requires_grad=False)
-    layer.load_state_dict(
-        {"weight": weight} | ({} if bias is None else {"bias": bias}), assign=True
-    )
-    return layer
 
 
 def _packs(probe: Probe) -> bool:

@@ -4,10 +4,11 @@ It calls the model as transformers documents, so it serves any architecture and 
 for the packed engine.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from inspect import signature
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,15 +16,28 @@ from torch import Tensor
 
 from gpt2eval.models.engine.prefixes import PrefixesAnew, Row
 from gpt2eval.models.engine.scores import (
-    collect,
-    concatenate,
+    Pending,
     depends_on_length,
     halving,
-    score_targets,
+    joined,
+    score_positions,
 )
+from gpt2eval.models.engine.segments import to_device
 from gpt2eval.types import Ids, Request, TokenScores
 
-SEQUENCES = 8  # rows per forward pass
+
+class Limits(NamedTuple):
+    """The most that a forward pass holds: rows, tokens with padding, and rows of logits."""
+
+    rows: int
+    tokens: int = sys.maxsize
+    logits: int = sys.maxsize
+
+
+# A CPU is busy with 8 rows. A GPU needs as many tokens as the packed engine gives it; its logits,
+# at 50,257 ids in float32, then take 1.6 GB.
+LIMITS = {"cuda": Limits(sys.maxsize, tokens=32768, logits=8192)}
+CPU_LIMITS = Limits(rows=8)
 
 
 class PaddedEngine:
@@ -37,26 +51,59 @@ class PaddedEngine:
         alone = alone or depends_on_length(model.config.get_text_config())
         self.name = str(model.config._attn_implementation) + ("+single" if alone else "")
         self._takes_positions = "logits_to_keep" in signature(model.forward).parameters
-        self._at_once = 1 if alone else SEQUENCES
+        self._alone = alone
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
-        """Score a batch, `SEQUENCES` rows per forward pass, or fewer where memory runs out."""
+        """Score a batch in passes that `LIMITS` bounds, or smaller ones where memory runs out."""
+        return self.launch(batch)()
+
+    def launch(self, batch: Sequence[Request]) -> Pending:
+        """Start scoring a batch; on a GPU the host does not wait."""
         rows = [Request(prefix, (branch,)) for prefix, branches in batch for branch in branches]
-        parts = [rows[i : i + self._at_once] for i in range(0, len(rows), self._at_once)]
-        return concatenate([halving(self._score, part) for part in parts])
+        return joined([halving(self._launch, part) for part in self._passes(rows)])
+
+    def _passes(self, rows: Sequence[Request]) -> Iterator[list[Request]]:
+        """Group rows, in order, into passes."""
+        limits = LIMITS.get(self.model.device.type, CPU_LIMITS)
+        if self._alone:
+            limits = Limits(rows=1)
+        part: list[Request] = []
+        longest = 0
+        first = 0
+        for row in rows:
+            prefix, (branch,) = row
+            new_longest = max(longest, len(prefix) + len(branch) - 1)
+            new_first = min(first, len(prefix) - 1) if part else len(prefix) - 1
+            count = len(part) + 1
+            if part and (
+                count > limits.rows
+                or count * new_longest > limits.tokens
+                or count * (new_longest - new_first) > limits.logits
+            ):
+                yield part
+                part = []
+                new_longest = len(prefix) + len(branch) - 1
+                new_first = len(prefix) - 1
+            part.append(row)
+            longest, first = new_longest, new_first
+        yield part
 
     @torch.inference_mode()
-    def _score(self, batch: Sequence[Request]) -> TokenScores:
+    def _launch(self, batch: Sequence[Request]) -> Pending:
         rows = [(prefix, branch) for prefix, (branch,) in batch]
         inputs = self._inputs([np.concatenate(row)[:-1] for row in rows])
         # The earliest position that predicts a target in any row: earlier logits are not needed.
         first = min(len(prefix) for prefix, _ in rows) - 1
         logits = self._logits(inputs, first)
-        scores = []
-        for row, (prefix, branch) in zip(logits, rows, strict=True):
-            predicting = row[len(prefix) - 1 - first :][: len(branch)]
-            scores.append(score_targets(predicting, torch.from_numpy(branch.astype(np.int64))))
-        return collect(scores)
+        kept = logits.shape[1]
+        read = [
+            i * kept + len(prefix) - 1 - first + np.arange(len(branch))
+            for i, (prefix, branch) in enumerate(rows)
+        ]
+        parts = [np.concatenate(read), np.concatenate([branch for _, branch in rows])]
+        positions, targets = to_device(parts, logits.device)
+        every = logits.flatten(0, 1)
+        return score_positions(lambda some: every[some], positions, targets)
 
     def score_and_keep(self, batch: Sequence[Request]) -> tuple[TokenScores, list[Ids]]:
         """Score a batch; return its prefixes, too."""
@@ -64,7 +111,8 @@ class PaddedEngine:
 
     def prefixes(self, kept: Sequence[list[Ids]]) -> PrefixesAnew:
         """Return the prefixes of several batches, to open beginnings of words after them."""
-        return PrefixesAnew([*chain.from_iterable(kept)], self._last_logits, self._at_once)
+        at_once = 1 if self._alone else CPU_LIMITS.rows
+        return PrefixesAnew([*chain.from_iterable(kept)], self._last_logits, at_once)
 
     @torch.inference_mode()
     def _last_logits(self, rows: Sequence[Row]) -> list[Tensor]:
@@ -88,4 +136,5 @@ class PaddedEngine:
         ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
         for padded, row in zip(ids, rows, strict=True):
             padded[: len(row)] = row
-        return torch.from_numpy(ids).to(self.model.device)
+        (flat,) = to_device([ids.reshape(-1)], self.model.device)
+        return flat.view(ids.shape)

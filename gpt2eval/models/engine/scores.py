@@ -1,6 +1,11 @@
-"""Convert logits to log-probabilities, and halve a batch that does not fit into memory."""
+"""Convert logits to log-probabilities, and halve a batch that does not fit into memory.
+
+A GPU computes while the host continues. So a batch is started first, and its scores are waited for
+later: `Pending` is a started batch.
+"""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -15,6 +20,8 @@ from gpt2eval.types import Request, TokenScores
 ROWS = {"cpu": 64, "cuda": 4096}
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+# Waits for the scores of a batch that was started, and returns them.
+Pending = Callable[[], TokenScores]
 
 
 class TargetScores(NamedTuple):
@@ -25,14 +32,13 @@ class TargetScores(NamedTuple):
     is_tied: Tensor
 
 
-def halving(
-    score: Callable[[Sequence[Request]], TokenScores], batch: Sequence[Request]
-) -> TokenScores:
-    """Score a batch; see `in_halves`. A single request is halved by its branches.
+def halving(start: Callable[[Sequence[Request]], Pending], batch: Sequence[Request]) -> Pending:
+    """Start a batch; see `in_halves`. A single request is halved by its branches.
 
-    Raises MemoryError(request) if a single branch does not fit into memory.
+    Memory runs out at the start, never later. Raises MemoryError(request) if a single branch does
+    not fit into memory.
     """
-    return in_halves(score, batch, concatenate, _halves)
+    return in_halves(start, batch, joined, _halves)
 
 
 def in_halves(
@@ -94,12 +100,14 @@ def score_targets(logits: Tensor, targets: Tensor) -> TargetScores:
 
     `logits` has shape `[tokens, vocabulary]` and is overwritten; `targets` has shape `[tokens]`.
     """
-    if len(logits) == 1:
+    if len(logits) == 1 and logits.device.type == "cpu":
         # torch splits the sum over a single row among threads, which changes its last bits.
         logprobs, *flags = score_targets(logits.repeat(2, 1), targets.repeat(2))
         return TargetScores(logprobs[:1], flags[0][:1], flags[1][:1])
-    wide = logits.float() if logits.dtype != torch.float64 else logits
     index = targets.to(logits.device)
+    if logits.is_cuda and logits.dtype != torch.float64 and (fused := _fused()):
+        return TargetScores(*fused(logits, index))
+    wide = logits.float() if logits.dtype != torch.float64 else logits
     chosen = wide.gather(1, index[:, None])[:, 0]
     highest = wide.amax(1)
     below = wide.sub_(highest[:, None])  # 0 for the highest logits and for no others
@@ -116,11 +124,49 @@ def score_targets(logits: Tensor, targets: Tensor) -> TargetScores:
     return TargetScores(logprobs, is_greedy, is_tied)
 
 
-def collect(scores: Sequence[TargetScores]) -> TokenScores:
-    """Join the scores of a batch's parts with one transfer from their device."""
-    columns = (torch.cat(column).cpu().numpy() for column in zip(*scores, strict=True))
-    logprobs, is_greedy, is_tied = columns
-    return TokenScores(logprobs, is_greedy, is_tied=is_tied)
+@cache
+def _fused() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] | None:
+    """Return the kernel that scores in one pass over the logits, or None without Triton."""
+    try:
+        from gpt2eval.models.engine.fused import score_rows
+    except ImportError:
+        return None
+    return score_rows
+
+
+def score_positions(
+    logits_at: Callable[[Tensor], Tensor], read: Tensor, targets: Tensor
+) -> Pending:
+    """Start scoring targets, a few hundred rows of the vocabulary projection at a time.
+
+    `logits_at` returns the logits `[n, vocabulary]` at n of the positions `read`, which may then be
+    overwritten. `read` and `targets` have shape `[tokens]`.
+    """
+    rows = ROWS.get(read.device.type, 64)
+    parts = zip(read.split(rows), targets.split(rows), strict=True)
+    return collect([score_targets(logits_at(some), those) for some, those in parts])
+
+
+def collect(scores: Sequence[TargetScores]) -> Pending:
+    """Start the transfer of a batch's scores from their device."""
+    columns = [torch.cat(column) for column in zip(*scores, strict=True)]
+    # torch chooses pinned memory for the copies, so the host need not wait for them here.
+    copies = [column.to("cpu", non_blocking=True) for column in columns]
+    device = columns[0].device
+    copied = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
+
+    def wait() -> TokenScores:
+        if copied:
+            copied.synchronize()
+        logprobs, is_greedy, is_tied = (column.numpy() for column in copies)
+        return TokenScores(logprobs, is_greedy, is_tied=is_tied)
+
+    return wait
+
+
+def joined(parts: Sequence[Pending]) -> Pending:
+    """Join the parts of a batch, in order."""
+    return lambda: concatenate([part() for part in parts])
 
 
 def concatenate(scores: Sequence[TokenScores]) -> TokenScores:

@@ -6,7 +6,8 @@ laid end to end, must be the bytes of the text. Knows no models.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
@@ -88,6 +89,14 @@ def _sentencepiece_bytes(token: str) -> bytes:
     return token.replace(SENTENCEPIECE_SPACE, " ").encode()
 
 
+def _expected_errors() -> AbstractContextManager[None]:
+    return expected_errors(
+        "the model's tokenizer",
+        Exception,  # the library raises nothing narrower, and may panic
+        expectation="a tokenizer that encodes any text",
+    )
+
+
 class TiledEncoder:
     """Encodes a text without adding tokens; special tokens in the text may be read as text.
 
@@ -115,11 +124,7 @@ class TiledEncoder:
         count toward the token that carries it. A long text is encoded in segments, which gives the
         same tokens.
         """
-        with expected_errors(
-            "the model's tokenizer",
-            Exception,  # the library raises nothing narrower, and may panic
-            expectation="a tokenizer that encodes any text",
-        ):
+        with _expected_errors():
             return self._encode(text, specials=specials)
 
     def _encode(self, text: str, *, specials: bool) -> Encoding:
@@ -170,6 +175,34 @@ class TiledEncoder:
             # The library accepts only valid UTF-8, so look the byte's token up.
             return [self._single_bytes.get(ord(stretch) - 0xDC00, 0)]
         return self._backend.encode(stretch, add_special_tokens=False).ids
+
+    @property
+    def backend(self) -> Any:
+        """The tokenizer of the library."""
+        return self._backend
+
+    def ids_of(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of texts of valid Unicode, encoded on all cores; specials are text."""
+        with _expected_errors():
+            self._backend.encode_special_tokens = True
+            encodings = self._backend.encode_batch_fast([*texts], add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def encode_short(self, sides: Sequence[tuple[str, str]]) -> list[Encoding | None]:
+        """Encode texts of at most one segment and without stray bytes, on all cores.
+
+        Each is what the tokenizer is given, and the text that the tokens stand for. Returns None
+        for one whose tokens do not tile it.
+        """
+        encodings: list[Encoding | None] = []
+        for ids, (_, text) in zip(self.ids_of([given for given, _ in sides]), sides, strict=True):
+            widths = self._widths(ids, text.encode())
+            if widths is None:
+                encodings.append(None)
+            else:
+                ends = char_ends(text, np.cumsum(widths, dtype=np.int64))
+                encodings.append(Encoding(np.array(ids, np.int32), ends, lossy=False))
+        return encodings
 
     def _widths(self, ids: list[int], raw: bytes) -> list[int] | None:
         """Return how many of the bytes `raw` each token covers; None if they do not tile `raw`."""
