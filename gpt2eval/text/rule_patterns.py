@@ -5,7 +5,7 @@ same syntax and can stop: a rule such as `(a+)+$` takes exponential time with ei
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,11 +30,12 @@ class Found(Protocol):
 
     def __getitem__(self, group: int, /) -> str | None: ...
 
-    def start(self) -> int: ...
-
-    def end(self) -> int: ...
+    def span(self) -> tuple[int, int]: ...
 
     def expand(self, template: str, /) -> str: ...
+
+
+Replacement = str | Callable[[Found], str]
 
 
 class Pattern(Protocol):
@@ -42,7 +43,7 @@ class Pattern(Protocol):
 
     def finditer(self, string: str, /) -> Iterator[Found]: ...
 
-    def sub(self, repl: str, string: str, /) -> str: ...
+    def sub(self, repl: Replacement, string: str, /) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class TimedPattern:
         except TimeoutError:
             raise self._too_slow(string) from None
 
-    def sub(self, repl: str, string: str, /) -> str:
+    def sub(self, repl: Replacement, string: str, /) -> str:
         """Return the string with every match replaced."""
         try:
             return self.compiled.sub(repl, string, timeout=_seconds(string))
