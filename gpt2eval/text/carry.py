@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 CLOSING = {"`": "'", "``": "''"}
 OPENING = {closing: opening for opening, closing in CLOSING.items()}
-LAST_QUOTE = re.compile(r"(?<=\S) (''?|``?)\Z")
-QUOTE = re.compile(r"(?<!\S)(?:''?|``?)(?!\S)")
+# Each begins with what few places have, so that a search skips the others.
+LAST_QUOTE = re.compile(r" (?<=\S )(''?|``?)\Z")
+QUOTE = re.compile(r"(['`])(?<!\S['`])\1?(?!\S)")
 # What may stand before a quote that ends or begins a speech; anything else is an apostrophe.
 BREAK = re.compile(r"(?:^|[-,.;:!?'`])\Z")
 

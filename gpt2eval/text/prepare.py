@@ -44,14 +44,18 @@ def detokenize(
         detokenized = detokenizer.do(moved.line)
         if report is not None:
             report.add(moved.line, detokenized)
-        done = _with_carried(line, moved, detokenized)
+        done: Sequence[Edit] = detokenized.edits
+        piece = detokenized.text
+        if moved.received or moved.passed:
+            done = _with_carried(line, moved, detokenized)
+            piece = apply_edits(line, done)
         tail = "" if joined else " " * kind_of(moved.passed)
         if detokenizer.carries and number + 1 < len(lines) and not moved.passed:
             tail = PLAIN if not joined and PASSES.search(detokenized.text) else ""
         if tail:
             done = [*done, Edit(len(line), len(line), tail)]
-        pieces.append(apply_edits(line, done))
-        edits += (Edit(offset + start, offset + end, new) for start, end, new in done)
+        pieces.append(piece + tail)
+        edits += [Edit(offset + start, offset + end, new) for start, end, new in done]
         offset += len(line) + 1
     last_newline = "\n" if text.endswith("\n") else ""
     return EditedText("\n".join(pieces) + last_newline, tuple(edits))
