@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
-import pandas as pd
-
 from gpt2eval.errors import unknown
 from gpt2eval.report.escape import latex, markdown_cell
 from gpt2eval.report.numbers import WHOLE, value_text
@@ -34,6 +32,8 @@ def render_rows(rows: Sequence[Mapping[str, object]], form: str = "markdown") ->
         return dumps(list(rows))
     if form == "csv":
         return to_csv(rows).decode().rstrip("\n")
+    import pandas as pd
+
     escape = latex if form == "latex" else markdown_cell
     texts = [{escape(key): escape(_text(value)) for key, value in row.items()} for row in rows]
     frame = pd.DataFrame(texts)

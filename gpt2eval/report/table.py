@@ -3,9 +3,7 @@
 import html
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, NamedTuple, get_args
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.result import Result
@@ -18,6 +16,9 @@ from gpt2eval.report.notes import notes, reasons
 from gpt2eval.report.render import check_format
 from gpt2eval.report.rows import Row, table_rows
 from gpt2eval.report.signature_lines import abbreviated, full_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TableFormat = Literal["terminal", "markdown", "csv", "latex", "json"]
 Label = Callable[[RowName], str]
@@ -124,8 +125,10 @@ def _markdown(content: _Content) -> str:
     return frame.to_markdown(index=False, disable_numparse=True)
 
 
-def _frame(content: _Content) -> pd.DataFrame:
+def _frame(content: _Content) -> "pd.DataFrame":
     """Return the texts of a table as a pandas table."""
+    import pandas as pd
+
     texts = [[row.label, *(row.values[title] for title in content.titles)] for row in content.rows]
     return pd.DataFrame(texts, columns=["model", *content.titles])
 

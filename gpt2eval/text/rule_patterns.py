@@ -7,14 +7,15 @@ same syntax and can stop: a rule such as `(a+)+$` takes exponential time with ei
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import regex
+from typing import TYPE_CHECKING, Any, Protocol
 
 # The parser of the standard library's own expressions; it has no public name.
 from re import _constants, _parser  # type: ignore[attr-defined]  # isort: skip
 
 from gpt2eval.errors import UsageError
+
+if TYPE_CHECKING:
+    import regex
 
 REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
 LONGEST = 10_000  # characters of a regular expression
@@ -103,14 +104,23 @@ def compile_pattern(pattern: str, replacement: str | None, place: str, *, timed:
                 "expected one repetition, such as a+ for (a+)+"
             )
         plain.sub(replacement or "", "")  # checks the template
-        return TimedPattern(regex.compile(pattern), place) if timed else plain
-    except (re.error, regex.error, IndexError, ValueError) as error:
+        return _timed(pattern, place) if timed else plain
+    except (re.error, IndexError, ValueError) as error:
         raise UsageError(f"{place}: invalid regular expression: {pattern!r:.60}: {error}") from None
     except (RecursionError, OverflowError, MemoryError):
         raise UsageError(
             f"{place}: {pattern!r:.60}: too complex to compile; expected fewer nested groups "
             "and smaller repetitions"
         ) from None
+
+
+def _timed(pattern: str, place: str) -> TimedPattern:
+    import regex
+
+    try:
+        return TimedPattern(regex.compile(pattern), place)
+    except regex.error as error:
+        raise ValueError(str(error)) from None
 
 
 def _repeats_a_repetition(items: Any) -> bool:
