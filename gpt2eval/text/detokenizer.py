@@ -81,9 +81,7 @@ class Detokenizer:
     def _is_restored(self, line: str, text: str) -> bool:
         """Return whether a line needs no repair: with all its edits, `text` restores it."""
         return (
-            MARK not in line
-            and not text.startswith(ESCAPE)
-            and restore(self._scheme, text) == line
+            MARK not in line and not text.startswith(ESCAPE) and restore(self._scheme, text) == line
         )
 
     def undo(self, detokenized: str) -> str:

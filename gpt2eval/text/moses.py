@@ -70,7 +70,9 @@ class QuickTokenizer(MosesTokenizer):
         for number, token in enumerate(tokens):
             if token.endswith("."):
                 pair = " ".join(tokens[number : number + 2])
-                is_split = not f"{super().handles_nonbreaking_prefixes(pair)} ".startswith(f"{token} ")
+                is_split = not f"{super().handles_nonbreaking_prefixes(pair)} ".startswith(
+                    f"{token} "
+                )
                 tokens[number] = f"{token[:-1]} ." if is_split else token
         return " ".join(tokens)
 
