@@ -39,6 +39,10 @@ def carry(lines: Sequence[str]) -> list[Carried]:
     carried = []
     received = ""
     for number, line in enumerate(lines):
+        if "'" not in line and "`" not in line:
+            carried.append(Carried(received + line, received, ""))
+            received = ""
+            continue
         following = lines[number + 1] if number + 1 < len(lines) else ""
         passed = speech.passed(line, following)
         kept = line[: len(line) - len(passed)]

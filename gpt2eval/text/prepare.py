@@ -51,7 +51,7 @@ def detokenize(
             piece = apply_edits(line, done)
         tail = "" if joined else " " * kind_of(moved.passed)
         if detokenizer.carries and number + 1 < len(lines) and not moved.passed:
-            tail = PLAIN if not joined and PASSES.search(detokenized.text) else ""
+            tail = PLAIN if not joined and _ending(detokenized.text) else ""
         if tail:
             done = [*done, Edit(len(line), len(line), tail)]
         pieces.append(piece + tail)
@@ -67,14 +67,22 @@ PASSES = re.compile(f" (?:{MARK}{MARK})*\\Z")
 PLAIN = MARK * 2
 
 
+def _ending(line: str) -> str:
+    """Return the space and the marks that a line ends with, or ""."""
+    if not line.endswith((" ", MARK)):  # most lines: a search would begin at each of its spaces
+        return ""
+    ending = PASSES.search(line)
+    return ending.group() if ending else ""
+
+
 def published(text: str, detokenizer: Detokenizer) -> str:
     """Return the published text that `detokenize` turned into `text` without joining its lines."""
     lines = text.removesuffix("\n").split("\n")
     passes = [0] * len(lines)
     if detokenizer.carries:
         for number, line in enumerate(lines[:-1]):
-            ending = PASSES.search(line)
-            if ending and ending.group().endswith(PLAIN):
+            ending = _ending(line)
+            if ending.endswith(PLAIN):
                 lines[number] = line.removesuffix(PLAIN)
             elif ending:
                 lines[number] = line.rstrip(" ")

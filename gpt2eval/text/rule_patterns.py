@@ -24,12 +24,13 @@ SECONDS_PER_CHARACTER = 2e-5
 
 
 class Found(Protocol):
-    """A match: `regs` are the spans of the match and of its groups, (-1, -1) for no match."""
-
-    @property
-    def regs(self) -> tuple[tuple[int, int], ...]: ...
+    """A match; a group that did not match starts and ends at -1."""
 
     def __getitem__(self, group: int, /) -> str | None: ...
+
+    def start(self, group: int = 0, /) -> int: ...
+
+    def end(self, group: int = 0, /) -> int: ...
 
     def span(self) -> tuple[int, int]: ...
 
@@ -42,6 +43,9 @@ Replacement = str | Callable[[Found], str]
 class Pattern(Protocol):
     """A compiled regular expression."""
 
+    @property
+    def groups(self) -> int: ...
+
     def finditer(self, string: str, /) -> Iterator[Found]: ...
 
     def sub(self, repl: Replacement, string: str, /) -> str: ...
@@ -53,6 +57,11 @@ class TimedPattern:
 
     compiled: "regex.Pattern[str]"
     place: str
+
+    @property
+    def groups(self) -> int:
+        """The number of groups."""
+        return self.compiled.groups
 
     def finditer(self, string: str, /) -> Iterator[Found]:
         """Yield the matches from left to right."""

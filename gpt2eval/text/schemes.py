@@ -117,11 +117,12 @@ def matches(rule: Swap, line: str) -> list[Edit]:
         return []
     found = rule.find.finditer(line)
     if rule.put is None:
+        groups = range(1, rule.find.groups + 1)
         return [
-            Edit(start, end, "")
+            Edit(start, match.end(group), "")
             for match in found
-            for start, end in match.regs[1:]  # regs[0] is the complete match
-            if start >= 0  # -1: the group did not match
+            for group in groups
+            if (start := match.start(group)) >= 0  # -1: the group did not match
         ]
     new = _replacement(rule.put)
     if isinstance(new, str):

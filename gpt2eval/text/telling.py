@@ -5,7 +5,7 @@ for it takes a small part of the time of a search. Knows no rules.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 # The parser of the standard library's own expressions; it has no public name.
@@ -39,7 +39,7 @@ def _of_sequence(items: Iterable[Any]) -> Texts:
     """Return the telling texts of items that must all match: those of the rarest item."""
     known = []
     literal = ""
-    for operator, argument in items:
+    for operator, argument in _without_groups(items):
         if operator is _constants.LITERAL:
             literal += chr(argument)
             continue
@@ -47,6 +47,15 @@ def _of_sequence(items: Iterable[Any]) -> Texts:
         literal = ""
     known.append(frozenset({literal}))
     return min(filter(any, known), key=_commonness, default=NOTHING)
+
+
+def _without_groups(items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield items, and in place of a group without flags of its own what is inside."""
+    for operator, argument in items:
+        if operator is _constants.SUBPATTERN and not argument[1]:
+            yield from _without_groups(argument[-1])
+        else:
+            yield operator, argument
 
 
 def _commonness(texts: Texts) -> tuple[bool, int, int]:
@@ -62,9 +71,6 @@ def _of_item(operator: Any, argument: Any) -> Texts:
     if operator in REPEATS:
         least, _, body = argument
         return _of_sequence(body) if least else NOTHING
-    if operator is _constants.SUBPATTERN:
-        _, added_flags, _, body = argument
-        return NOTHING if added_flags & re.IGNORECASE else _of_sequence(body)
     if operator is _constants.ASSERT:
         return _of_sequence(argument[1])
     if operator is _constants.ATOMIC_GROUP:
