@@ -40,20 +40,13 @@ class Swap(NamedTuple):
     Attributes:
         find: The regular expression.
         put: The replacement text, or None.
-        telling: Texts without all of which a line has no match, or () if none are known; they
-            save the search.
+        telling: Texts of which a line with a match has at least one; they save most searches. The
+            empty text, which every line has, if none are known.
     """
 
     find: Pattern
     put: str | None
-    telling: tuple[str, ...] = ()
-
-    def may_match(self, line: str) -> bool:
-        """Return whether a line has one of the telling texts."""
-        for text in self.telling:  # a loop: `any` takes three times as long
-            if text in line:
-                return True
-        return not self.telling
+    telling: tuple[str, ...] = ("",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +65,12 @@ class RuleScheme:
 
         Where edits overlap, the leftmost wins; where they start together, the earlier rule wins.
         """
-        candidates = [edit for rule in self.do for edit in matches(rule, line)]
+        candidates: list[Edit] = []
+        for rule in self.do:
+            for text in rule.telling:  # `any` takes three times as long as this loop
+                if text in line:
+                    candidates += matches(rule, line)
+                    break
         candidates.sort(key=START)  # stable: keeps the order of the rules
         edits: list[Edit] = []
         last = -1
@@ -87,10 +85,10 @@ class RuleScheme:
     def undo(self, detokenized: str) -> str:
         """Apply the rules of `back` in order."""
         for rule in self.back:
-            if rule.put is None:
-                detokenized = apply_edits(detokenized, matches(rule, detokenized))
-            elif rule.may_match(detokenized):
-                detokenized = rule.find.sub(_replacement(rule.put), detokenized)
+            for text in rule.telling:
+                if text in detokenized:
+                    detokenized = _replaced(rule, detokenized)
+                    break
         return detokenized
 
     def undo_edits(self, detokenized: str) -> list[Edit]:
@@ -111,10 +109,15 @@ class RuleScheme:
 START = itemgetter(0)
 
 
+def _replaced(rule: Swap, text: str) -> str:
+    """Return the text with every match of one rule replaced."""
+    if rule.put is None:
+        return apply_edits(text, matches(rule, text))
+    return rule.find.sub(_replacement(rule.put), text)
+
+
 def matches(rule: Swap, line: str) -> list[Edit]:
     """Return the edits that one rule makes on a line, from left to right."""
-    if not rule.may_match(line):
-        return []
     found = rule.find.finditer(line)
     if rule.put is None:
         groups = range(1, rule.find.groups + 1)

@@ -21,17 +21,19 @@ NOTHING: Texts = frozenset()
 
 
 def telling_texts(pattern: str) -> tuple[str, ...]:
-    r"""Return texts of which every match has at least one in its line; () if none are known.
+    r"""Return texts of which every line with a match has at least one.
+
+    The empty text, which every line has, stands for none that are known.
 
     >>> telling_texts(r"( )[$£](?=\d)"), telling_texts("--|n't"), telling_texts("a?")
-    (('$', '£'), ('--', "n't"), ())
+    (('$', '£'), ('--', "n't"), ('',))
     """
     parsed = _parser.parse(pattern)
     if parsed.state.flags & re.IGNORECASE:
-        return ()
+        return ("",)
     texts = _of_sequence(parsed)
-    if any(map(ORDINARY.fullmatch, texts)):
-        return ()
+    if not texts or any(map(ORDINARY.fullmatch, texts)):
+        return ("",)
     return tuple(sorted(texts, key=lambda text: (text not in FREQUENT, text)))
 
 
