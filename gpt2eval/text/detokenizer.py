@@ -92,10 +92,14 @@ class Detokenizer:
         if line == detokenized:
             return line
         # Accept the restored line only if detokenizing it gives the same text.
-        if MARK not in line and apply_edits(line, self._scheme.propose(line)) == detokenized:
-            return line  # as in `_is_restored`: `detokenized` is known to restore the line
+        if self._is_unrepaired(line, detokenized):
+            return line
         again = self._edited(line)
         return line if again is not None and again.text() == detokenized else detokenized
+
+    def _is_unrepaired(self, line: str, text: str) -> bool:
+        """Return whether a line that `text` restores becomes `text` without repairs."""
+        return MARK not in line and apply_edits(line, self._scheme.propose(line)) == text
 
     def _edited(self, line: str) -> Repaired | None:
         """Return the edits of a line, or None if it must stay as published."""

@@ -96,13 +96,13 @@ class RuleScheme:
         edits: list[Edit] = []
         text = detokenized
         for rule in self.back:
-            step = [
-                trimmed(text, edit)
-                for edit in matches(rule, text)
-                if text[edit.start : edit.end] != edit.new
-            ]
-            text = apply_edits(text, step)
-            edits = compose(edits, step, text)
+            step: list[Edit] = []
+            if any(telling in text for telling in rule.telling):
+                changes = (e for e in matches(rule, text) if text[e.start : e.end] != e.new)
+                step = [trimmed(text, edit) for edit in changes]
+            if step:
+                text = apply_edits(text, step)
+                edits = compose(edits, step, text)
         return edits
 
 
