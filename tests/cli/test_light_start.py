@@ -52,7 +52,7 @@ def commands(group: Any, *names: str) -> list[tuple[str, ...]]:
 def libraries() -> set[str]:
     """Return the imports of everything that the package depends on."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = {dependency.partition(">")[0] for dependency in project["dependencies"]}
+    names: set[str] = {dependency.partition(">")[0] for dependency in project["dependencies"]}
     return {IMPORTS.get(name, name) for name in names} | INDIRECT
 
 
