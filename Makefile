@@ -1,6 +1,8 @@
 # make demo: build the environment, run the whole suite on the embedded model, print the table
 # make test: build the environment, run the tests        make lint / make wheel: what CI checks besides
 # make docs: build the documentation site into build/site; a broken link or a page without a place is an error
+# make reference DATA=FOLDER: measure a real model on the published files in a folder; it is downloaded with pip
+#   (DATA="FOLDER lm1b=FILE" adds a file by hand, TASKS=lambada,ptb/s32 chooses; default: the paper's columns)
 # make benchmark: measure speed beside other tools, by hand (SPEED="--dtype bfloat16" passes options on)
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +10,7 @@ BIN := .venv/bin
 MYPY := $(CURDIR)/$(BIN)/mypy --strict --follow-imports silent
 PYTEST := OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: demo test lint wheel docs benchmark clean
+.PHONY: demo test lint wheel docs reference benchmark clean
 
 demo: .venv/.stamp
 	$(BIN)/gpt2eval run --out build/demo
@@ -36,6 +38,9 @@ wheel: .venv/.stamp
 docs: .venv/.stamp
 	$(BIN)/python docs/generate_cli.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+reference: .venv/.stamp
+	@$(BIN)/python benchmarks/reference.py $(DATA) $(if $(TASKS),--tasks $(TASKS))
 
 benchmark: .venv/.stamp
 	$(BIN)/python benchmarks/speed.py $(SPEED)

@@ -153,7 +153,9 @@ def test_another_argument_is_a_one_line_error(arguments: list[str], expected: st
 def test_a_mapping_with_an_unknown_variant_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown variant of wikitext2 'rwa'"):
         evaluate(TOY, "wikitext2", data={"wikitext2/rwa": tmp_path})
-    with pytest.raises(UsageError, match="data='ptb': expected a mapping of tasks to files, a folder"):
+    with pytest.raises(
+        UsageError, match="data='ptb': expected a mapping of tasks to files, a folder"
+    ):
         explain(TOY, "wikitext2", data="ptb")
 
 
@@ -245,7 +247,7 @@ def test_two_files_that_only_their_name_identifies_are_an_error(
     (folder / "b" / "other").write_text(OWN)
     assert local_files(folder, include)
     (folder / "b" / "other").write_text(BASE)
-    with pytest.raises(UsageError, match="a/other and .*/b/other differ, and no hash is published"):
+    with pytest.raises(UsageError, match=r"a/other and .*/b/other differ, and no hash"):
         local_files(folder, include)
 
 
