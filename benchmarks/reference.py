@@ -77,9 +77,10 @@ def _announce(tasks: Sequence[Task], files: Mapping[str, Path]) -> None:
     if without:
         print(f"no data, left out: {', '.join(without)}", file=sys.stderr)
     seconds = sum(_seconds(task, path) for task in tasks if (path := file_of(task, files)))
+    count = len(tasks) - len(without)
     print(
-        f"about {max(seconds / 60, 1):.0f} CPU minutes (of an AMD EPYC core with AVX-512) for "
-        f"{len(tasks) - len(without)} tasks; the same command continues an interrupted run",
+        f"{count} task{'s' * (count > 1)}: about {max(seconds / 60, 1):.0f} min of CPU time, as on an "
+        "AMD EPYC core with AVX-512; the same command continues an interrupted run",
         file=sys.stderr,
     )
 
