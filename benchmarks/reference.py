@@ -79,8 +79,8 @@ def _announce(tasks: Sequence[Task], files: Mapping[str, Path]) -> None:
     seconds = sum(_seconds(task, path) for task in tasks if (path := file_of(task, files)))
     count = len(tasks) - len(without)
     print(
-        f"{count} task{'s' * (count > 1)}: about {max(seconds / 60, 1):.0f} min of CPU time, as on an "
-        "AMD EPYC core with AVX-512; the same command continues an interrupted run",
+        f"{count} task{'s' * (count > 1)}: about {max(seconds / 60, 1):.0f} min of CPU time, as on "
+        "an AMD EPYC core with AVX-512; the same command continues an interrupted run",
         file=sys.stderr,
     )
 

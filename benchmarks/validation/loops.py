@@ -58,6 +58,7 @@ def stream(model: Model, text: str, units: int, window: int = 1024) -> Total:
     A model whose tokenizer adds a start token gets it at the beginning of every window.
     """
     ids = model.encode(text).ids
+    assert model.tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
     nats = 0.0
     for begin in range(0, len(ids), window):
         targets = ids[begin : begin + window]

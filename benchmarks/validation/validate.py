@@ -34,9 +34,13 @@ from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.prepare import detokenize, published
 from gpt2eval.types import Model
 
+LOOP = "naive loop"
+LOOPED = ("lambada/no_filter", "ptb", "wikitext2", "wikitext103", "lm1b")
 LM_EVAL = Path(__file__).resolve().parents[2] / "tests" / "peers" / "run_lm_eval.py"
-COLUMNS = ("task", "other tool", "units", "its units", "PPL", "its PPL", "difference per token")
-ACCURACIES = ("ACC", "its ACC")
+COLUMNS = (
+    *("task", "other tool", "units", "its units", "tokens", "PPL", "its PPL"),
+    *("nats/token, ours minus its", "bits/byte", "ACC", "its ACC"),
+)
 
 
 class Comparison(NamedTuple):
@@ -92,8 +96,8 @@ def main() -> None:
         inputs = Inputs(options.model.resolve(), files, Path(place), options)
         done = [comparison for tool in options.tools for comparison in TOOLS[tool](inputs)]
         ours = registry.load_model(f"gguf:{options.model}", LoadOptions())
-        print_row(*COLUMNS, *ACCURACIES)
-        print_row(*["---"] * len(COLUMNS + ACCURACIES))
+        print_row(*COLUMNS)
+        print_row(*["---"] * len(COLUMNS))
         for comparison in done:
             print_row(*cells(comparison, ours))
 
@@ -104,15 +108,16 @@ def print_row(*cells: str) -> None:
 
 
 def cells(theirs: Comparison, model: Model) -> list[str]:
-    """Measure the task with gpt2eval and return the row; the difference is ours minus theirs."""
+    """Measure the task with gpt2eval and return the row."""
     result = evaluate(model, [theirs.task], data={theirs.task: theirs.file})[0]
     ppl = result.metric("ppl")
     nats = (math.log(ppl.value) - math.log(theirs.ppl)) * ppl.units / result.tally.tokens
     row = [theirs.task, theirs.tool, f"{ppl.units:,}", f"{theirs.units:,}"]
-    row += [f"{ppl.value:.6f}", f"{theirs.ppl:.6f}", f"{nats:+.1e} nats ({result.tally.tokens:,})"]
+    row += [f"{result.tally.tokens:,}", f"{ppl.value:.6f}", f"{theirs.ppl:.6f}", f"{nats:+.1e}"]
     if theirs.acc is None:
-        return [*row, "", ""]
-    return [*row, f"{result.metric('acc').value:.4f}", f"{theirs.acc:.4f}"]
+        bits = result.tally.nats / math.log(2) / theirs.file.stat().st_size
+        return [*row, f"{bits:.4f}" * (theirs.tool == LOOP), "", ""]
+    return [*row, "", f"{result.metric('acc').value:.4f}", f"{theirs.acc:.4f}"]
 
 
 # -- the other tools -------------------------------------------------------------------------------
@@ -124,20 +129,24 @@ def _loaded(path: Path) -> loops.Model:
 
 
 def naive_loops(inputs: Inputs) -> Iterator[Comparison]:
-    """Score with the naive loops; gpt2eval detokenizes, and its inverse is checked here."""
+    """Score every task with a loop whose file is in the folder."""
+    for task in LOOPED:
+        if file_of(load_task(task), inputs.files):
+            yield naive_loop(inputs, task)
+
+
+def naive_loop(inputs: Inputs, task: str) -> Comparison:
+    """Score with a naive loop; gpt2eval detokenizes, and its inverse is checked here."""
     model = _loaded(inputs.model)
-    file = inputs.file("lambada")
-    yield _compared("lambada/no_filter", file, "naive loop", loops.lambada(model, file))
-    for name in ("ptb", "wikitext2", "wikitext103", "lm1b"):
-        file = inputs.file(name)
-        text = file.read_text(encoding="utf-8")
-        units = loops.words_and_ends(text)
-        if name == "lm1b":
-            sentences = [_detokenized(name, line) for line in text.splitlines(keepends=True)]
-            total = loops.lines(model, sentences, units)
-        else:
-            total = loops.stream(model, _detokenized(name, text), units)
-        yield _compared(name, file, "naive loop", total)
+    file = inputs.file(task)
+    if task == "lambada/no_filter":
+        return _compared(task, file, LOOP, loops.lambada(model, file))
+    text = file.read_text(encoding="utf-8")
+    units = loops.words_and_ends(text)
+    if task == "lm1b":
+        sentences = [_detokenized(task, line) for line in text.splitlines(keepends=True)]
+        return _compared(task, file, LOOP, loops.lines(model, sentences, units))
+    return _compared(task, file, LOOP, loops.stream(model, _detokenized(task, text), units))
 
 
 def _detokenized(name: str, text: str) -> str:
