@@ -1,6 +1,8 @@
 # make demo: build the environment, run the whole suite on the embedded model, print the table
 # make test: build the environment, run the tests        make lint / make wheel: what CI checks besides
 # make docs: build the documentation site into build/site; a broken link or a page without a place is an error
+# make reference DATA=FOLDER: measure a real model on the published files in a folder; it is downloaded with pip
+#   (DATA="FOLDER lm1b=FILE" adds a file by hand, TASKS=lambada,ptb/s32 chooses; default: the paper's columns)
 # make benchmark: measure speed beside other tools, by hand, for a GPT-2 and a LLaMA shape
 # make benchmark-gpu: the same on a GPU, after the tests that need one (SPEED="--cbt 0" passes options on to both)
 PYTHON ?= python3
@@ -10,7 +12,7 @@ MYPY := $(CURDIR)/$(BIN)/mypy --strict --follow-imports silent
 SHAPES ?= 12x768 llama-30x576
 PYTEST := OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: demo test lint wheel docs benchmark benchmark-gpu clean
+.PHONY: demo test lint wheel docs reference benchmark benchmark-gpu clean
 
 demo: .venv/.stamp
 	$(BIN)/gpt2eval run --out build/demo
@@ -38,6 +40,9 @@ wheel: .venv/.stamp
 docs: .venv/.stamp
 	$(BIN)/python docs/generate_cli.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+reference: .venv/.stamp
+	@$(BIN)/python benchmarks/reference.py $(DATA) $(if $(TASKS),--tasks $(TASKS))
 
 benchmark: .venv/.stamp
 	for shape in $(SHAPES); do $(BIN)/python benchmarks/speed.py --shape $$shape $(SPEED) || exit 1; done

@@ -70,8 +70,8 @@ def evaluate(
         tasks: Names of tasks, variants (`wikitext103/s32`) or suites. By default the columns of
             the paper, or none if `texts` are given.
         texts: Your own texts, in the syntax of `gpt2eval run --text`.
-        data: Local file of each task. By default the published data is downloaded; the demo
-            model has its own records.
+        data: Local file of each task, or a folder with published files. By default the published
+            data is downloaded; the demo model has its own records.
         out: Folder to which each result is written as soon as it exists; a later call with the
             same arguments resumes there.
         settings: Changes to the protocols, and how numbers are computed.

@@ -62,7 +62,8 @@ Data = Annotated[
         DATA,
         "--data",
         metavar="TASK=PATH",
-        text="Local file of a task, or an archive that contains it; or 'demo'. Repeatable.",
+        text="Local file of a task, or an archive that contains it; a folder with published files; "
+        "or 'demo'. Repeatable.",
     ),
 ]
 Cache = Annotated[

@@ -12,6 +12,7 @@ from gpt2eval.config.schema import Hub, Task
 from gpt2eval.data import hub, tables
 from gpt2eval.data.archives import unpack
 from gpt2eval.data.limits import Limit, limit_of, too_large
+from gpt2eval.data.published import PREFIX, find_files, key_for
 from gpt2eval.errors import UsageError, unknown
 
 DEMO = "demo"  # stands for all embedded records
@@ -19,14 +20,14 @@ DEMO = "demo"  # stands for all embedded records
 ROW_COLUMNS = {"cbt": ("sentences", "question", "answer", "options")}
 LISTS = ("sentences", "options")  # columns whose cells are lists of texts
 
-Data = Mapping[str, Path | str] | str | None
+Data = Mapping[str, Path | str] | Path | str | None
 
 
 def local_files(data: Data, include: Sequence[Path] = (), model: object = None) -> dict[str, Path]:
-    """Return the local files by the full names of tasks.
+    """Return the local files by the full names of tasks; those of a folder by their source.
 
     Args:
-        data: Files by task or TASK/VARIANT, `demo`, or None.
+        data: Files by task or TASK/VARIANT, a folder with published files, `demo`, or None.
         include: Folders with further tasks.
         model: The model; the demo model has its own records unless `data` is given.
 
@@ -35,11 +36,18 @@ def local_files(data: Data, include: Sequence[Path] = (), model: object = None) 
     """
     if data == DEMO or (data is None and model == DEMO):
         return demo.data()
-    if isinstance(data, str):
-        raise UsageError(f"data={data!r}: expected a mapping of tasks to files, or 'demo'")
+    if isinstance(data, str | Path):
+        if not Path(data).is_dir():
+            raise UsageError(
+                f"data={str(data)!r}: expected a mapping of tasks to files, a folder, or 'demo'"
+            )
+        return find_files(Path(data), include)
     known = catalog.files("tasks", include)
     files: dict[str, Path] = {}
     for name, path in (data or {}).items():
+        if name.startswith(PREFIX):
+            files[name] = Path(path)
+            continue
         if name.partition("/")[0] not in known:
             raise unknown("task in --data", name, known)
         files[loader.load_task(name, include).full_name] = Path(path)
@@ -49,7 +57,9 @@ def local_files(data: Data, include: Sequence[Path] = (), model: object = None) 
 def parse_data(
     arguments: Sequence[str] | None, include: Sequence[Path] = ()
 ) -> dict[str, Path] | None:
-    """Return `TASK=PATH` arguments as a mapping; `demo` stands for all embedded records.
+    """Return `TASK=PATH` arguments as a mapping.
+
+    `demo` stands for all embedded records, and a folder for the published files in it.
 
     Raises:
         UsageError: An argument has another form, or names a file of a task again.
@@ -61,8 +71,13 @@ def parse_data(
         name, equals, path = argument.partition("=")
         if argument == DEMO:
             continue
+        if not equals and Path(argument).is_dir():
+            files = find_files(Path(argument), include) | files
+            continue
         if not equals or not name or not path:
-            raise UsageError(f"--data {argument}: expected TASK=PATH, or 'demo'")
+            raise UsageError(
+                f"--data {argument}: expected TASK=PATH, a folder that exists, or 'demo'"
+            )
         task = loader.load_task(name, include).full_name
         if task in files:
             raise UsageError(
@@ -73,8 +88,12 @@ def parse_data(
 
 
 def file_of(task: Task, files: Mapping[str, Path] | None) -> Path | None:
-    """Return the local file given for a task: under its full name, else under its base name."""
-    return (files or {}).get(task.full_name) or (files or {}).get(task.name)
+    """Return the local file of a task: given for the variant, given for the task, or in a folder.
+
+    The first of these that exists; None if none does.
+    """
+    keys = (task.full_name, task.name, key_for(task.source))
+    return next((files[key] for key in keys if files and key in files), None)
 
 
 def check_exists(task: Task, path: Path) -> None:

