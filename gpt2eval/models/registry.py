@@ -109,6 +109,20 @@ def schemes() -> Mapping[str, str]:
     return plugins | SCHEMES
 
 
+def split_name(name: str) -> tuple[str, str]:
+    """Return the scheme of a model's name, and the rest; the scheme is "" for `module:Factory`.
+
+    >>> split_name("gguf:a.gguf"), split_name("gpt2"), split_name("module:Factory")
+    (('gguf', 'a.gguf'), ('hf', 'gpt2'), ('', 'module:Factory'))
+    """
+    scheme, colon, rest = name.partition(":")
+    if scheme in schemes() and (colon or scheme == "demo"):
+        return scheme, rest
+    if not colon or Path(name).exists():
+        return "hf", name
+    return "", name
+
+
 def check_name(name: str) -> None:
     """Raise UsageError for a name that cannot refer to a model; nothing is loaded or downloaded.
 
@@ -149,14 +163,10 @@ def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
     """
     hide_environment()
     check_name(name)
-    scheme, colon, rest = name.partition(":")
-    known = schemes()
-    if scheme in known and (colon or scheme == "demo"):
-        function = import_reference(known[scheme])
+    scheme, rest = split_name(name)
+    if scheme:
+        function = import_reference(schemes()[scheme])
         return _load(name, options, lambda: function(rest, options))
-    if not colon or Path(name).exists():
-        function = import_reference(known["hf"])
-        return _load(name, options, lambda: function(name, options))
     with importable(Path.cwd()):
         factory = import_reference(name)
     _check_factory(name, factory)
