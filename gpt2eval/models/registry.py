@@ -6,6 +6,7 @@ A backend is any object that implements the `Model` protocol of `gpt2eval.types`
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,12 @@ def schemes() -> Mapping[str, str]:
     These are the built-in schemes and the entry points in the group `gpt2eval.models`; a built-in
     scheme takes precedence.
     """
-    plugins = {point.name: point.value for point in entry_points(group="gpt2eval.models")}
-    return plugins | SCHEMES
+    return _plugins() | SCHEMES
+
+
+@cache  # looking through what is installed takes 10 ms
+def _plugins() -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group="gpt2eval.models")}
 
 
 def split_name(name: str) -> tuple[str, str]:

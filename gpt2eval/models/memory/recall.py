@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from gpt2eval.http import hide_environment
 from gpt2eval.models import registry
 from gpt2eval.models.memory import machine
 from gpt2eval.models.memory.facts import FORMAT, Facts, facts_of, read_facts, write_facts
@@ -112,6 +113,7 @@ def open_model(name: str, options: LoadOptions, out: Path | str | None) -> Model
     Raises:
         UsageError: If the name refers to no model, or the model does not load.
     """
+    hide_environment()
     registry.check_name(name)
     if out is None or not is_remembered(name, options):
         return registry.load_model(name, options)
