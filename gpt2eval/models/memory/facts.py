@@ -86,9 +86,11 @@ def _capabilities(kind: type) -> tuple[str, ...]:
 
 def write_facts(path: Path, facts: Facts, sources: Mapping[str, str]) -> None:
     """Write facts, and the hashes of what they follow from."""
-    digest = sha256(facts.text.encode()).hexdigest()
-    if not _text_path(path, digest).exists():
-        write_atomic(_text_path(path, digest), facts.text.encode())
+    text = facts.text.encode()
+    digest = sha256(text).hexdigest()
+    text_path = _text_path(path, digest)
+    if not text_path.exists() or text_path.read_bytes() != text:
+        write_atomic(text_path, text)
     stated = asdict(replace(facts, text=digest)) | {"identity": facts.identity.stated()}
     content = {"format": FORMAT, "sources": sources, "facts": stated}
     write_atomic(path, json.dumps({"sha256": _digest(content)} | content, indent=1).encode())

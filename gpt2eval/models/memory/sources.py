@@ -55,9 +55,13 @@ class Sources(NamedTuple):
         return self.commit or files.sha256_of_files(self.weights)
 
     def others_hash(self) -> str:
-        """Return a hash over the names and contents of the others."""
-        hashes = [(path.name, files.sha256_of_files([path])) for path in self.others]
-        return sha256(repr(hashes).encode()).hexdigest()
+        """Return a hash over the others, and over what the hash of the weights leaves out.
+
+        That one covers the concatenated files, not which bytes are in which file.
+        """
+        others = [(path.name, files.sha256_of_files([path])) for path in self.others]
+        sizes = [(path.name, path.stat().st_size) for path in self.weights if path.is_file()]
+        return sha256(repr((others, sizes)).encode()).hexdigest()
 
 
 def is_remembered(name: str, options: LoadOptions) -> bool:
