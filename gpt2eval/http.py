@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from gpt2eval.errors import UsageError, keep_secret, one_line
 from gpt2eval.notices import notify
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState, Retrying
 
 # Request timeout, conflict, too early, too many requests, and server or gateway errors: the same
 # request may succeed later.
@@ -52,17 +54,19 @@ def retry_after(header: str) -> float | None:
 
 def retrying(
     attempts: int,
-    backoff: Callable[[RetryCallState], float],
+    backoff: "Callable[[RetryCallState], float]",
     longest: float,
-    before_sleep: Callable[[RetryCallState], None] | None = None,
-) -> Retrying:
+    before_sleep: "Callable[[RetryCallState], None] | None" = None,
+) -> "Retrying":
     """Return a caller that runs a function again after each `TransientError`.
 
     Makes at most `attempts` attempts, and raises the error of the last one. Between attempts it
     waits for the longer of `backoff` and the server's `Retry-After`, but at most `longest` seconds.
     """
 
-    def wait(state: RetryCallState) -> float:
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
+    def wait(state: "RetryCallState") -> float:
         error = state.outcome and state.outcome.exception()
         requested = error.retry_after if isinstance(error, TransientError) else None
         return min(max(requested or 0.0, backoff(state)), longest)

@@ -69,7 +69,7 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "typer": "cli.",
     "rich": ("cli.progress", "report.terminal"),
     "pyarrow": ("data.compression", "data.tables"),
-    "tabulate": ("analysis.explain", "data.listing"),
+    "tabulate": ("analysis.explain", "data.listing", "report."),
     "fastbloom_rs": "overlap.bloom",
 }
 WORLD = {

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from gpt2eval import measurement
 from gpt2eval.config import loader
 from gpt2eval.data import corpus
 from gpt2eval.data.local import Data, file_of, local_files
@@ -114,6 +113,8 @@ def show(
     Raises:
         UsageError: if there is no such task, or the local file cannot be read.
     """
+    from gpt2eval import measurement
+
     task = loader.load_task(name, include)
     yaml = loader.dump_task(task)
     local = local_files(files, include)

@@ -4,9 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
-
-from gpt2eval.config.yaml_reader import read_yaml
 from gpt2eval.errors import UsageError, unknown
 
 Options = Mapping[str, Any]
@@ -23,6 +20,8 @@ def read_options(path: Path, parameters: Sequence[Any]) -> dict[str, Any]:
     Raises:
         UsageError: for a file that is not YAML, an unknown key, or a value of the wrong kind.
     """
+    from gpt2eval.config.yaml_reader import read_yaml
+
     by_key = {
         key: parameter
         for parameter in parameters
@@ -65,6 +64,8 @@ def _value(value: Any, parameter: Any, place: str) -> Any:
 
 def _check_type(text: str, annotation: Any, place: str) -> None:
     """Raise UsageError for text that the command line parser would reject for an option."""
+    from pydantic import TypeAdapter, ValidationError
+
     try:
         TypeAdapter(annotation).validate_python(text)
     except ValidationError:

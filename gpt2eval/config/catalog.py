@@ -7,7 +7,7 @@ shipped with the package; earlier folders shadow later ones. Does not read the f
 
 import os
 from collections.abc import Iterable, Sequence
-from importlib.metadata import entry_points
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -42,18 +42,25 @@ def folders(include: Sequence[Path] = ()) -> list[Path]:
             )
     search_path = os.environ.get("GPT2EVAL_PATH", "").split(os.pathsep)
     from_environment = [Path(folder) for folder in search_path if folder]
-    from_plugins = [
-        Path(location)
-        for entry_point in entry_points(group="gpt2eval.catalog")
-        for location in _package_folders(entry_point.value)
-    ]
-    return [*include, *from_environment, *from_plugins, shipped()]
+    return [*include, *from_environment, *_plugin_folders(), shipped()]
 
 
 def shipped() -> Path:
     """Return the catalog folder of this package."""
     # A wheel carries the files inside the package, a checkout beside it.
     return PACKAGE if (PACKAGE / "tasks").is_dir() else PACKAGE.parent
+
+
+@cache  # reading what is installed takes as long as reading the files of a task
+def _plugin_folders() -> tuple[Path, ...]:
+    """Return the catalog folders of the installed plug-ins."""
+    from importlib.metadata import entry_points
+
+    return tuple(
+        Path(location)
+        for entry_point in entry_points(group="gpt2eval.catalog")
+        for location in _package_folders(entry_point.value)
+    )
 
 
 def _package_folders(name: str) -> Iterable[str]:

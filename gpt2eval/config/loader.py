@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -17,7 +17,9 @@ from gpt2eval.config.schema import Task
 from gpt2eval.config.suite_schema import Suite
 from gpt2eval.config.yaml_reader import read_yaml
 from gpt2eval.errors import UsageError, first_problem, unknown
-from gpt2eval.types import Filter
+
+if TYPE_CHECKING:
+    from gpt2eval.types import Filter
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -78,13 +80,15 @@ def load_suite(name: str, include: Sequence[Path] = ()) -> Suite:
     return validate(Suite, read_yaml(path) | {"name": name}, path)
 
 
-def load_filter(task: Task, include: Sequence[Path] = ()) -> Filter | None:
+def load_filter(task: Task, include: Sequence[Path] = ()) -> "Filter | None":
     """Load the stop words of a task, or None if it has none.
 
     `tasks/stopwords/NAME.txt` holds one word per line, after comment lines that begin with `#`.
     """
     if task.filter == "none":
         return None
+    from gpt2eval.types import Filter  # brings numpy, which reading a task does not need
+
     content = catalog.find("tasks/stopwords", task.filter, include).read_text(encoding="utf-8")
     banned = frozenset(
         line.strip().lower()

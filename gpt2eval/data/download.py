@@ -9,7 +9,6 @@ from shutil import copyfileobj
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx2 as httpx
 from filelock import FileLock
 from huggingface_hub import constants
 from tenacity import RetryCallState, wait_exponential
@@ -23,7 +22,8 @@ ATTEMPTS = 5  # consecutive attempts without a byte
 BACKOFF = wait_exponential(multiplier=0.25)  # seconds
 LONGEST_WAIT = 30.0  # seconds before the next attempt
 REPORTED_WAIT = 5.0  # seconds; a shorter wait is not reported
-TIMEOUT = httpx.Timeout(60, connect=10)  # seconds
+TIMEOUT = 60.0  # seconds without a byte
+CONNECT_TIMEOUT = 10.0  # seconds
 REFUSED = {
     401: "access denied (401)",
     403: "access denied (403)",
@@ -47,8 +47,12 @@ class Body(io.RawIOBase):
         self.url = url
         self.offset = offset
         self.total: int | None = None
+        import httpx2 as httpx
+
         self._client = httpx.Client(
-            timeout=TIMEOUT, follow_redirects=True, headers={"User-Agent": "gpt2eval"}
+            timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
+            follow_redirects=True,
+            headers={"User-Agent": "gpt2eval"},
         )
         self._chunks: Iterator[bytes] | None = None
         self._connected = False
@@ -80,6 +84,8 @@ class Body(io.RawIOBase):
             raise UnreachableError(f"failed {ATTEMPTS} times: {error}") from None
 
     def _try_next_chunk(self) -> bytes:
+        import httpx2 as httpx
+
         try:
             if self._chunks is None:
                 self._chunks = self._request()

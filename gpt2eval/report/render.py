@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
-import pandas as pd
+from tabulate import tabulate
 
 from gpt2eval.errors import unknown
 from gpt2eval.report.escape import latex, markdown_cell
@@ -36,11 +36,13 @@ def render_rows(rows: Sequence[Mapping[str, object]], form: str = "markdown") ->
         return to_csv(rows).decode().rstrip("\n")
     escape = latex if form == "latex" else markdown_cell
     texts = [{escape(key): escape(_text(value)) for key, value in row.items()} for row in rows]
-    frame = pd.DataFrame(texts)
     if form == "latex":
+        import pandas as pd
+
         alignment = "".join("r" if _is_numeric(rows, key) else "l" for key in rows[0])
+        frame = pd.DataFrame(texts)
         return frame.to_latex(index=False, escape=False, column_format=alignment).rstrip("\n")
-    return frame.to_markdown(index=False, disable_numparse=True)
+    return tabulate(texts, "keys", "pipe", disable_numparse=True)
 
 
 def _is_numeric(rows: Sequence[Mapping[str, object]], key: str) -> bool:

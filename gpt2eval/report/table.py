@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, get_args
 
-import pandas as pd
+from tabulate import tabulate
 
 from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.result import Result
@@ -75,7 +75,7 @@ def render(
 def page(results: Iterable[Result], suite: Suite) -> str:
     """Return the table as HTML, with signatures and notes below it."""
     content = _content(list(results), suite, (), mixed=True)
-    table = _frame(content).to_html(index=False, justify="left")
+    table = _html(content)
     below = "\n".join([*_flat(content), "", *content.below])
     # a signature is longer than a page is wide
     style = "white-space: pre-wrap; overflow-wrap: anywhere"
@@ -120,14 +120,21 @@ def _placed(
 
 
 def _markdown(content: _Content) -> str:
-    frame = _frame(content).map(markdown_cell).rename(columns=markdown_cell)
-    return frame.to_markdown(index=False, disable_numparse=True)
+    head, *rows = [[*map(markdown_cell, texts)] for texts in _texts(content)]
+    return tabulate(rows, head, "pipe", disable_numparse=True)
 
 
-def _frame(content: _Content) -> pd.DataFrame:
-    """Return the texts of a table as a pandas table."""
-    texts = [[row.label, *(row.values[title] for title in content.titles)] for row in content.rows]
-    return pd.DataFrame(texts, columns=["model", *content.titles])
+def _html(content: _Content) -> str:
+    import pandas as pd
+
+    head, *rows = _texts(content)
+    return pd.DataFrame(rows, columns=head).to_html(index=False, justify="left")
+
+
+def _texts(content: _Content) -> list[list[str]]:
+    """Return the texts of a table, its head first."""
+    rows = ([row.label, *(row.values[title] for title in content.titles)] for row in content.rows)
+    return [["model", *content.titles], *rows]
 
 
 def _flat(content: _Content) -> list[str]:

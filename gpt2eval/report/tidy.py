@@ -3,8 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from gpt2eval.metrics.metrics import by_record, measure
 from gpt2eval.metrics.result import MetricValue, Result
@@ -14,16 +13,21 @@ from gpt2eval.report.steps import step_of
 from gpt2eval.report.strict_json import finite, reason_of
 from gpt2eval.types import Tally
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Row = Mapping[str, object]
 WHOLE = ("step", "limit")  # columns of whole numbers that may be empty
 
 
-def tidy(results: Iterable[Result]) -> pd.DataFrame:
+def tidy(results: Iterable[Result]) -> "pd.DataFrame":
     """Return a row per model, task and metric.
 
     `units` counts `unit`; `published` is the figure in the model's row of the published table,
     `source` its source. A number that is not finite is missing, and `reason` says why.
     """
+    import pandas as pd
+
     frame = pd.DataFrame([_encodable(row) for result in results for row in tidy_rows(result)])
     return frame.astype({name: "Int64" for name in WHOLE if name in frame})
 
@@ -93,12 +97,14 @@ def _tidy_row(result: Result, metric: MetricValue) -> Row:
     }
 
 
-def documents(parts: Sequence[Tally], *, bits: bool) -> pd.DataFrame:
+def documents(parts: Sequence[Tally], *, bits: bool) -> "pd.DataFrame":
     """Return a row per document: counts, nats, perplexity per token; with `bits`, bits per byte.
 
     Perplexity and bits are None where no token is scored. A number that is not finite is missing,
     and `reason` says why. Counts and nats add up to the totals of the task.
     """
+    import pandas as pd
+
     return pd.DataFrame(
         [_document(n, tally, bits=bits) for n, tally in enumerate(by_record(parts))]
     )

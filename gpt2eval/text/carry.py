@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 CLOSING = {"`": "'", "``": "''"}
 OPENING = {closing: opening for opening, closing in CLOSING.items()}
-LAST_QUOTE = re.compile(r"(?<=\S) (''?|``?)\Z")
-QUOTE = re.compile(r"(?<!\S)(?:''?|``?)(?!\S)")
+# Each begins with what few places have, so that a search skips the others.
+LAST_QUOTE = re.compile(r" (?<=\S )(''?|``?)\Z")
+QUOTE = re.compile(r"(['`])(?<!\S['`])\1?(?!\S)")
 # What may stand before a quote that ends or begins a speech; anything else is an apostrophe.
 BREAK = re.compile(r"(?:^|[-,.;:!?'`])\Z")
 
@@ -38,6 +39,10 @@ def carry(lines: Sequence[str]) -> list[Carried]:
     carried = []
     received = ""
     for number, line in enumerate(lines):
+        if "'" not in line and "`" not in line:
+            carried.append(Carried(received + line, received, ""))
+            received = ""
+            continue
         following = lines[number + 1] if number + 1 < len(lines) else ""
         passed = speech.passed(line, following)
         kept = line[: len(line) - len(passed)]

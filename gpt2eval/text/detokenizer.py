@@ -65,9 +65,10 @@ class Detokenizer:
         self.do = lru_cache(maxsize=4096)(self._do)
 
     def _do(self, line: str) -> DetokenizedLine:
-        if not self.invertible:
-            edits = tuple(self._scheme.propose(line))
-            return DetokenizedLine(apply_edits(line, edits), edits)
+        proposed = tuple(self._scheme.propose(line))
+        text = apply_edits(line, proposed)
+        if not self.invertible or self._is_restored(line, text):
+            return DetokenizedLine(text, proposed)
         if (edited := self._edited(line)) is not None:
             edits = edited.all_edits()
             return DetokenizedLine(
@@ -75,8 +76,13 @@ class Detokenizer:
             )
         unambiguous = MARK not in line and self.undo(line) == line
         escape = () if unambiguous else (Edit(0, 0, ESCAPE),)
-        dropped = tuple(self._scheme.propose(line))
-        return DetokenizedLine(apply_edits(line, escape), escape, dropped, as_published=True)
+        return DetokenizedLine(apply_edits(line, escape), escape, proposed, as_published=True)
+
+    def _is_restored(self, line: str, text: str) -> bool:
+        """Return whether a line needs no repair: with all its edits, `text` restores it."""
+        return (
+            MARK not in line and not text.startswith(ESCAPE) and restore(self._scheme, text) == line
+        )
 
     def undo(self, detokenized: str) -> str:
         """Return the published line from which `do` produced `detokenized`."""
@@ -86,6 +92,8 @@ class Detokenizer:
         if line == detokenized:
             return line
         # Accept the restored line only if detokenizing it gives the same text.
+        if MARK not in line and apply_edits(line, self._scheme.propose(line)) == detokenized:
+            return line  # as in `_is_restored`: `detokenized` is known to restore the line
         again = self._edited(line)
         return line if again is not None and again.text() == detokenized else detokenized
 

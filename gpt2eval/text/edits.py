@@ -45,7 +45,8 @@ def white_space_edits(before: str, after: str) -> list[Edit]:
     """Return edits that turn `before` into `after`, from left to right.
 
     Texts that differ in white space only have one edit per gap between their other characters; for
-    any others, one edit covers everything between the first and the last difference.
+    any others, one edit covers everything between the first and the last difference. A gap is known
+    by its place, the number of other characters before it.
     """
     olds = SPACES.split(before)
     news = SPACES.split(after)
@@ -53,31 +54,19 @@ def white_space_edits(before: str, after: str) -> list[Edit]:
         return []
     if "".join(olds[::2]) != "".join(news[::2]):
         return [trimmed(before, Edit(0, len(before), after))]
-    old_gaps = _gaps(olds)
-    new_gaps = _gaps(news)
+    old_places = list(accumulate(map(len, olds[::2])))
+    old_gaps = dict(zip(old_places, olds[1::2], strict=False))
+    new_gaps = dict(zip(accumulate(map(len, news[::2])), news[1::2], strict=False))
+    spaces = [0, *accumulate(map(len, olds[1::2]))]  # characters of white space before each gap
     edits = []
-    shift = 0  # characters of white space in `before` so far
-    for place in sorted(old_gaps.keys() | new_gaps.keys()):
+    for place in sorted({place for place, _ in old_gaps.items() ^ new_gaps.items()}):
+        start = place + spaces[bisect_left(old_places, place)]
         old = old_gaps.get(place, "")
-        new = new_gaps.get(place, "")
-        if old != new:
-            edits.append(Edit(place + shift, place + shift + len(old), new))
-        shift += len(old)
+        edits.append(Edit(start, start + len(old), new_gaps.get(place, "")))
     return edits
 
 
 SPACES = re.compile(r"(\s+)")
-
-
-def _gaps(pieces: Sequence[str]) -> dict[int, str]:
-    """Return the runs of white space by the number of other characters before them."""
-    gaps = {}
-    seen = 0
-    for word, gap in zip(pieces[::2], [*pieces[1::2], ""], strict=True):
-        seen += len(word)
-        if gap:
-            gaps[seen] = gap
-    return gaps
 
 
 class Cluster(NamedTuple):

@@ -12,6 +12,7 @@ from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps
 from gpt2eval.text.plugin import CheckedClass
 from gpt2eval.text.rule_patterns import compile_pattern
 from gpt2eval.text.schemes import RuleScheme, Swap, WholeLine
+from gpt2eval.text.telling import telling_texts
 
 
 def load_detokenizer(name: str, include: Sequence[Path] = ()) -> Detokenizer | OneWaySteps:
@@ -60,5 +61,6 @@ def _rules(rules: Sequence[Rule], options: Sequence[str], path: Path, key: str) 
         if rule.option is None or rule.option in options:
             place = f"{path}: {key}.{number}"
             pattern = rule.glue or rule.swap or ""
-            compiled.append(Swap(compile_pattern(pattern, rule.by, place, timed=timed), rule.by))
+            find = compile_pattern(pattern, rule.by, place, timed=timed)
+            compiled.append(Swap(find, rule.by, telling_texts(pattern)))
     return tuple(compiled)

@@ -44,14 +44,18 @@ def detokenize(
         detokenized = detokenizer.do(moved.line)
         if report is not None:
             report.add(moved.line, detokenized)
-        done = _with_carried(line, moved, detokenized)
+        done: Sequence[Edit] = detokenized.edits
+        piece = detokenized.text
+        if moved.received or moved.passed:
+            done = _with_carried(line, moved, detokenized)
+            piece = apply_edits(line, done)
         tail = "" if joined else " " * kind_of(moved.passed)
         if detokenizer.carries and number + 1 < len(lines) and not moved.passed:
-            tail = PLAIN if not joined and PASSES.search(detokenized.text) else ""
+            tail = PLAIN if not joined and _ending(detokenized.text) else ""
         if tail:
             done = [*done, Edit(len(line), len(line), tail)]
-        pieces.append(apply_edits(line, done))
-        edits += (Edit(offset + start, offset + end, new) for start, end, new in done)
+        pieces.append(piece + tail)
+        edits += [Edit(offset + start, offset + end, new) for start, end, new in done]
         offset += len(line) + 1
     last_newline = "\n" if text.endswith("\n") else ""
     return EditedText("\n".join(pieces) + last_newline, tuple(edits))
@@ -63,14 +67,22 @@ PASSES = re.compile(f" (?:{MARK}{MARK})*\\Z")
 PLAIN = MARK * 2
 
 
+def _ending(line: str) -> str:
+    """Return the space and the marks that a line ends with, or ""."""
+    if not line.endswith((" ", MARK)):  # most lines: a search would begin at each of its spaces
+        return ""
+    ending = PASSES.search(line)
+    return ending.group() if ending else ""
+
+
 def published(text: str, detokenizer: Detokenizer) -> str:
     """Return the published text that `detokenize` turned into `text` without joining its lines."""
     lines = text.removesuffix("\n").split("\n")
     passes = [0] * len(lines)
     if detokenizer.carries:
         for number, line in enumerate(lines[:-1]):
-            ending = PASSES.search(line)
-            if ending and ending.group().endswith(PLAIN):
+            ending = _ending(line)
+            if ending.endswith(PLAIN):
                 lines[number] = line.removesuffix(PLAIN)
             elif ending:
                 lines[number] = line.rstrip(" ")

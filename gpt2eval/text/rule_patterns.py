@@ -5,16 +5,17 @@ same syntax and can stop: a rule such as `(a+)+$` takes exponential time with ei
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import regex
+from typing import TYPE_CHECKING, Any, Protocol
 
 # The parser of the standard library's own expressions; it has no public name.
 from re import _constants, _parser  # type: ignore[attr-defined]  # isort: skip
 
 from gpt2eval.errors import UsageError
+
+if TYPE_CHECKING:
+    import regex
 
 REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
 LONGEST = 10_000  # characters of a regular expression
@@ -23,26 +24,31 @@ SECONDS_PER_CHARACTER = 2e-5
 
 
 class Found(Protocol):
-    """A match: `regs` are the spans of the match and of its groups, (-1, -1) for no match."""
-
-    @property
-    def regs(self) -> tuple[tuple[int, int], ...]: ...
+    """A match; a group that did not match starts and ends at -1."""
 
     def __getitem__(self, group: int, /) -> str | None: ...
 
-    def start(self) -> int: ...
+    def start(self, group: int = 0, /) -> int: ...
 
-    def end(self) -> int: ...
+    def end(self, group: int = 0, /) -> int: ...
+
+    def span(self) -> tuple[int, int]: ...
 
     def expand(self, template: str, /) -> str: ...
+
+
+Replacement = str | Callable[[Found], str]
 
 
 class Pattern(Protocol):
     """A compiled regular expression."""
 
+    @property
+    def groups(self) -> int: ...
+
     def finditer(self, string: str, /) -> Iterator[Found]: ...
 
-    def sub(self, repl: str, string: str, /) -> str: ...
+    def sub(self, repl: Replacement, string: str, /) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,11 @@ class TimedPattern:
     compiled: "regex.Pattern[str]"
     place: str
 
+    @property
+    def groups(self) -> int:
+        """The number of groups."""
+        return self.compiled.groups
+
     def finditer(self, string: str, /) -> Iterator[Found]:
         """Yield the matches from left to right."""
         try:
@@ -59,7 +70,7 @@ class TimedPattern:
         except TimeoutError:
             raise self._too_slow(string) from None
 
-    def sub(self, repl: str, string: str, /) -> str:
+    def sub(self, repl: Replacement, string: str, /) -> str:
         """Return the string with every match replaced."""
         try:
             return self.compiled.sub(repl, string, timeout=_seconds(string))
@@ -102,14 +113,23 @@ def compile_pattern(pattern: str, replacement: str | None, place: str, *, timed:
                 "expected one repetition, such as a+ for (a+)+"
             )
         plain.sub(replacement or "", "")  # checks the template
-        return TimedPattern(regex.compile(pattern), place) if timed else plain
-    except (re.error, regex.error, IndexError, ValueError) as error:
+        return _timed(pattern, place) if timed else plain
+    except (re.error, IndexError, ValueError) as error:
         raise UsageError(f"{place}: invalid regular expression: {pattern!r:.60}: {error}") from None
     except (RecursionError, OverflowError, MemoryError):
         raise UsageError(
             f"{place}: {pattern!r:.60}: too complex to compile; expected fewer nested groups "
             "and smaller repetitions"
         ) from None
+
+
+def _timed(pattern: str, place: str) -> TimedPattern:
+    import regex
+
+    try:
+        return TimedPattern(regex.compile(pattern), place)
+    except regex.error as error:
+        raise ValueError(str(error)) from None
 
 
 def _repeats_a_repetition(items: Any) -> bool:
