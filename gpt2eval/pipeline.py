@@ -214,6 +214,6 @@ class Writer:
         store.write_result(folder, result)
         if task.format == "documents":
             bits = "bpb" in task.metrics or not result.protocol.tokens
-            rows = tidy.documents(measurement.parts, bits=bits)
-            write_atomic(folder / "documents.csv", tidy.to_csv(rows.to_dict("records")))
+            rows = tidy.document_rows(measurement.parts, bits=bits)
+            write_atomic(folder / "documents.csv", tidy.to_csv(rows))
         self._csv.update()
