@@ -20,6 +20,7 @@ from gpt2eval.files import write_atomic
 from gpt2eval.measurement import Measurement, measure
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
+from gpt2eval.models.memory.recall import OutdatedMemoryError, open_model
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.report import folders, run_record, store, tidy
 from gpt2eval.report.results import Results
@@ -105,22 +106,26 @@ def evaluate(
     if out is not None:
         store.check_writable(Path(out))
     jobs = _jobs(chosen, files, texts, settings, include)
-    if isinstance(model, str):
-        backend = registry.load_model(model, options)
-    else:
-        backend = registry.checked(model)
-    writer = None if out is None else Writer(Path(out), registry.identity_of(backend).name)
+    is_named = isinstance(model, str)
+    backend = open_model(model, options, out) if is_named else registry.checked(model)
 
-    check = StartCheck(backend)
+    def measure_all(backend: Model) -> list[Result]:
+        writer = None if out is None else Writer(Path(out), registry.identity_of(backend).name)
+        check = StartCheck(backend)
 
-    def run(job: Job) -> Result | None:
-        report = progress or (lambda progress: None)
-        return _run(backend, job, settings, include, writer, report, check)
+        def run(job: Job) -> Result | None:
+            report = progress or (lambda progress: None)
+            return _run(backend, job, settings, include, writer, report, check)
 
-    results = [run(job) for job in jobs]
-    if wait() and None in results:
-        results = [done or run(job) for done, job in zip(results, jobs, strict=True)]
-    finished = [result for result in results if result]
+        results = [run(job) for job in jobs]
+        if wait() and None in results:
+            results = [done or run(job) for done, job in zip(results, jobs, strict=True)]
+        return [result for result in results if result]
+
+    try:
+        finished = measure_all(backend)
+    except OutdatedMemoryError as outdated:
+        finished = measure_all(outdated.model)
     return Results(finished, suite=suite_of(tasks, include), include=include)
 
 
@@ -209,6 +214,6 @@ class Writer:
         store.write_result(folder, result)
         if task.format == "documents":
             bits = "bpb" in task.metrics or not result.protocol.tokens
-            rows = tidy.documents(measurement.parts, bits=bits)
-            write_atomic(folder / "documents.csv", tidy.to_csv(rows.to_dict("records")))
+            rows = tidy.document_rows(measurement.parts, bits=bits)
+            write_atomic(folder / "documents.csv", tidy.to_csv(rows))
         self._csv.update()

@@ -6,6 +6,7 @@ A backend is any object that implements the `Model` protocol of `gpt2eval.types`
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,26 @@ def schemes() -> Mapping[str, str]:
     These are the built-in schemes and the entry points in the group `gpt2eval.models`; a built-in
     scheme takes precedence.
     """
-    plugins = {point.name: point.value for point in entry_points(group="gpt2eval.models")}
-    return plugins | SCHEMES
+    return _plugins() | SCHEMES
+
+
+@cache  # looking through what is installed takes 10 ms
+def _plugins() -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group="gpt2eval.models")}
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return the scheme of a model's name, and the rest; the scheme is "" for `module:Factory`.
+
+    >>> split_name("gguf:a.gguf"), split_name("gpt2"), split_name("module:Factory")
+    (('gguf', 'a.gguf'), ('hf', 'gpt2'), ('', 'module:Factory'))
+    """
+    scheme, colon, rest = name.partition(":")
+    if scheme in schemes() and (colon or scheme == "demo"):
+        return scheme, rest
+    if not colon or Path(name).exists():
+        return "hf", name
+    return "", name
 
 
 def check_name(name: str) -> None:
@@ -154,14 +173,10 @@ def load_model(name: str, options: LoadOptions = LoadOptions()) -> Model:
     """
     hide_environment()
     check_name(name)
-    scheme, colon, rest = name.partition(":")
-    known = schemes()
-    if scheme in known and (colon or scheme == "demo"):
-        function = import_reference(known[scheme])
+    scheme, rest = split_name(name)
+    if scheme:
+        function = import_reference(schemes()[scheme])
         return _load(name, options, lambda: function(rest, options))
-    if not colon or Path(name).exists():
-        function = import_reference(known["hf"])
-        return _load(name, options, lambda: function(name, options))
     with importable(Path.cwd()):
         factory = import_reference(name)
     _check_factory(name, factory)

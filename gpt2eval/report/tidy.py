@@ -98,16 +98,19 @@ def _tidy_row(result: Result, metric: MetricValue) -> Row:
 
 
 def documents(parts: Sequence[Tally], *, bits: bool) -> "pd.DataFrame":
+    """Return `document_rows` as a pandas table."""
+    import pandas as pd
+
+    return pd.DataFrame(document_rows(parts, bits=bits))
+
+
+def document_rows(parts: Sequence[Tally], *, bits: bool) -> list[Row]:
     """Return a row per document: counts, nats, perplexity per token; with `bits`, bits per byte.
 
     Perplexity and bits are None where no token is scored. A number that is not finite is missing,
     and `reason` says why. Counts and nats add up to the totals of the task.
     """
-    import pandas as pd
-
-    return pd.DataFrame(
-        [_document(n, tally, bits=bits) for n, tally in enumerate(by_record(parts))]
-    )
+    return [_document(n, tally, bits=bits) for n, tally in enumerate(by_record(parts))]
 
 
 def _document(number: int, tally: Tally, *, bits: bool) -> Row:

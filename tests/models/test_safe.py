@@ -26,7 +26,7 @@ from transformers import (
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
 from gpt2eval.models import registry
-from gpt2eval.models.formats import safe
+from gpt2eval.models.formats import files, safe
 from gpt2eval.models.formats.pickle_claims import check_claims
 from gpt2eval.models.options import LoadOptions
 
@@ -494,10 +494,10 @@ def test_quantization_names_what_is_missing(
 
 
 def test_paths_stay_inside(tmp_path: Path) -> None:
-    assert safe.path_inside(tmp_path, "a/b", "x") == (tmp_path / "a" / "b").resolve()
+    assert files.path_inside(tmp_path, "a/b", "x") == (tmp_path / "a" / "b").resolve()
     for name in ("../a", "/etc/passwd", "a/../../b"):
         with pytest.raises(UsageError, match="outside the folder"):
-            safe.path_inside(tmp_path, name, "x")
+            files.path_inside(tmp_path, name, "x")
     (tmp_path / "openai").mkdir()
     for name, content in {
         "hparams.json": "{}",

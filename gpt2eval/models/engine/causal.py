@@ -21,9 +21,9 @@ from gpt2eval.models.engine.structure import selects_positions
 from gpt2eval.models.engine.vocabulary import Vocabulary
 from gpt2eval.models.engine.word_scores import WordScorer
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.models.tokenization.loading import LoadedTokenizer
-from gpt2eval.models.tokenization.together import encode_together
-from gpt2eval.types import Encoding, ModelIdentity, Request, TokenScores, WordRequest
+from gpt2eval.models.tokenization.loaded import LoadedTokenizer
+from gpt2eval.models.tokenized import TokenizedModel
+from gpt2eval.types import ModelIdentity, Request, TokenScores, WordRequest
 
 DTYPES = {
     "float32": torch.float32,
@@ -33,7 +33,7 @@ DTYPES = {
 }
 
 
-class CausalModel:
+class CausalModel(TokenizedModel):
     """A causal LM of transformers and its tokenizer.
 
     The model maps `input_ids` `[batch, length]` to logits `[batch, length, vocabulary]`.
@@ -46,36 +46,9 @@ class CausalModel:
         identity: ModelIdentity,
         context: int,
     ) -> None:
+        vocabulary = engine.model.config.get_text_config().vocab_size
+        super().__init__(tokenizer, identity, context, vocabulary)
         self._engine = engine
-        self._tokens = tokenizer.tokens
-        self.start = tokenizer.start
-        self.added = tokenizer.added
-        self._specials = tokenizer.specials
-        self._identity = identity
-        self._config = engine.model.config.get_text_config()
-        self.context = context
-
-    def encode(self, text: str) -> Encoding:
-        """Encode a text; special tokens in it are read as text.
-
-        Raises UsageError for an id that the model does not have.
-        """
-        return self._checked(self._tokens.encode(text))
-
-    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
-        """Encode texts as `encode` does, on all cores."""
-        return [self._checked(encoding) for encoding in encode_together(self._tokens, texts)]
-
-    def encode_specials(self, text: str) -> Encoding:
-        """Encode a text; `<unk>` and other special tokens in it are read as those tokens."""
-        return self._checked(self._tokens.encode(text, specials=True))
-
-    def token_name(self, token: int) -> str:
-        """Return how the tokenizer's vocabulary writes a token, such as `<bos>`, or ""."""
-        return self._tokens.name(token)
-
-    def identity(self) -> ModelIdentity:
-        return self._identity
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         return self._engine.score(batch)
@@ -85,17 +58,6 @@ class CausalModel:
         if self._engine.model.device.type == "cuda":
             return self._engine.launch(batch)
         return partial(self._engine.score, batch)
-
-    def _checked(self, encoding: Encoding) -> Encoding:
-        highest = int(encoding.ids.max(initial=0))
-        size = self._config.vocab_size
-        if highest >= size:
-            raise UsageError(
-                f"model {self._identity.name}: its tokenizer gives token {highest}, but the "
-                f"model's vocabulary has {size}; expected --tokenizer with the "
-                "tokenizer that it was trained with"
-            )
-        return encoding
 
 
 class BestWordModel(CausalModel):
@@ -115,9 +77,9 @@ class BestWordModel(CausalModel):
     @cached_property
     def _vocabulary(self) -> Vocabulary:
         return Vocabulary(
-            self._tokens.pieces or {},
-            self._specials,
-            self._config.vocab_size,
+            self.tokenizer.tokens.pieces or {},
+            self.tokenizer.specials,
+            self.vocabulary,
             self._engine.model.device,
         )
 

@@ -7,7 +7,7 @@ from warnings import catch_warnings
 from safetensors import SafetensorError
 
 from gpt2eval.errors import UsageError
-from gpt2eval.models.formats import safe
+from gpt2eval.models.formats import files
 from gpt2eval.models.formats.naming import local_label
 from gpt2eval.models.load_errors import expected_errors
 
@@ -46,7 +46,7 @@ def merge_adapter(model: Any, adapter: str) -> MergedModel:
         adapted: Any = PeftModel.from_pretrained(model, adapter)
         merged = adapted.merge_and_unload()
     folder = Path(adapter)
-    files = sorted(folder.glob("adapter_*.*")) if folder.is_dir() else []
-    if not files:
+    paths = sorted(folder.glob("adapter_*.*")) if folder.is_dir() else []
+    if not paths:
         return MergedModel(merged, adapter)
-    return MergedModel(merged, f"{local_label(folder)}@{safe.sha256_of_files(files)[:8]}")
+    return MergedModel(merged, f"{local_label(folder)}@{files.sha256_of_files(paths)[:8]}")

@@ -10,11 +10,11 @@ from transformers import AutoModelForCausalLM
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from gpt2eval.errors import UsageError
-from gpt2eval.models.formats.folder import weight_files
+from gpt2eval.models.formats.files import weight_files
 from gpt2eval.models.formats.naming import plain_name
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.models.tokenization.loading import LoadedTokenizer
+from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 
 LAYER = re.compile(r"\.\d+\.")
 

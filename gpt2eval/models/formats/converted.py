@@ -22,7 +22,7 @@ from gpt2eval.models.formats.naming import local_label
 from gpt2eval.models.formats.quiet import quiet
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.models.tokenization.loading import LoadedTokenizer
+from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 
 
 class LazyTensor(NamedTuple):

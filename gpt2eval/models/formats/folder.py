@@ -11,7 +11,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from gpt2eval.errors import UsageError, one_line
-from gpt2eval.models.formats.safe import check_archive, load_json_object, path_inside
+from gpt2eval.models.formats.files import load_json_object, path_inside, weight_files
+from gpt2eval.models.formats.safe import check_archive
 from gpt2eval.models.formats.weight_sets import check_one_set
 
 WIDTHS = ("hidden_size", "n_embd", "d_model")
@@ -104,8 +105,3 @@ def _check_index(index: Path) -> None:
             f"{missing[0]}: no such file, but {index.name} names it ({len(missing)} of "
             f"{len(paths)} missing); copy or download it again"
         )
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return the weight files of a folder, sorted by name."""
-    return sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])

@@ -6,7 +6,6 @@ its weights. `checks.py` checks it, `causal.py` scores.
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
 from gpt2eval.http import hub_access
 from gpt2eval.models.engine.causal import CausalModel, assemble, dtype_of
-from gpt2eval.models.formats import safe
+from gpt2eval.models.formats import files
 from gpt2eval.models.formats.adapter import merge_adapter
 from gpt2eval.models.formats.checks import (
     check_config,
@@ -33,13 +32,13 @@ from gpt2eval.models.formats.devices import (
     placement_arguments,
     quantization_arguments,
 )
-from gpt2eval.models.formats.folder import check_folder, weight_files
-from gpt2eval.models.formats.naming import local_label
+from gpt2eval.models.formats.folder import check_folder
+from gpt2eval.models.formats.naming import local_label, split_revision
 from gpt2eval.models.formats.quiet import quiet
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
-from gpt2eval.models.tokenization.loading import LoadedTokenizer
+from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 
 EXPECTATION = "a Hub id or a folder with a causal LM"
 
@@ -66,7 +65,7 @@ def load(
             "model 'hf:': expected a Hub id or a folder after the colon, as in hf:gpt2"
         )
     requested = name
-    name, options = _split_revision(name, options)
+    name, options = split_revision(name, options)
     placement = quantization_arguments(options) | placement_arguments(options)
     if not gguf and Path(name).is_dir():
         check_folder(Path(name))
@@ -95,21 +94,6 @@ def load(
 def load_demo(_: str, options: LoadOptions) -> CausalModel:
     """Load the model that comes with the package."""
     return load(str(DEMO / "model"), options, called="demo")
-
-
-def _split_revision(name: str, options: LoadOptions) -> tuple[str, LoadOptions]:
-    """Split `NAME@REVISION`; an existing folder may have an @ in its own name."""
-    hub_id, _, revision = name.rpartition("@")
-    if not (hub_id and revision) or Path(name).exists():
-        return name, options
-    if Path(hub_id).exists():
-        raise UsageError(
-            f"model {name}: {hub_id} is a folder and has no revisions; "
-            "expected a Hub id before the @"
-        )
-    if options.revision:
-        raise UsageError(f"model {name}, --revision {options.revision}: expected one revision")
-    return hub_id, replace(options, revision=revision)
 
 
 def _load_config(name: str, options: LoadOptions, gguf: str | None) -> Any:
@@ -171,10 +155,10 @@ def _model_fields(name: str, model: Any, options: LoadOptions, gguf: str | None)
     """Return the identity fields that identify the weights."""
     path = Path(name)
     if gguf:
-        weights = safe.sha256_of_files([path / gguf])
+        weights = files.sha256_of_files([path / gguf])
         fields = {"name": f"gguf:{path / gguf}", "label": local_label(path / gguf, "gguf")}
     elif path.is_dir():
-        weights = safe.sha256_of_files([path / "config.json", *weight_files(path)])
+        weights = files.sha256_of_files(files.transformers_files(path))
         fields = {"name": name, "label": local_label(path)}
     else:
         weights = _commit(name, model, options)

@@ -14,7 +14,7 @@ from transformers import GPTNeoXForCausalLM
 
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
-from gpt2eval.models.formats import converted, safe
+from gpt2eval.models.formats import converted, files, safe
 from gpt2eval.models.formats.converted import ConvertedCheckpoint, LazyTensor, lazy
 from gpt2eval.models.formats.litgpt_config import (
     LitConfig,
@@ -105,7 +105,7 @@ def read(folder: Path) -> ConvertedCheckpoint:
     weights: dict[str, LazyTensor] = {}
     for name, value in state.items():
         weights |= rename(name, value, lit_config)
-    checksum = safe.sha256_of_files([config_path, weights_path])
+    checksum = files.sha256_of_files(files.litgpt_files(folder))
     return ConvertedCheckpoint(folder, config, weights, checksum)
 
 

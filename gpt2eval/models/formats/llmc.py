@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
-from gpt2eval.models.formats import converted, safe
+from gpt2eval.models.formats import converted, files
 from gpt2eval.models.formats.converted import ConvertedCheckpoint, GPT2Sizes, LazyTensor
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.gpt2 import gpt2_tokenizer_for
@@ -74,7 +74,7 @@ def read(path: Path) -> ConvertedCheckpoint:
     weights["lm_head.weight"] = weights["transformer.wte.weight"]
     step = re.search(r"_(\d+)$", path.stem)
     return ConvertedCheckpoint(
-        path, config, weights, safe.sha256_of_files([path]), int(step[1]) if step else None
+        path, config, weights, files.sha256_of_files([path]), int(step[1]) if step else None
     )
 
 

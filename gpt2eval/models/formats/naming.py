@@ -1,8 +1,12 @@
 """How a model and its properties are written in results and signatures."""
 
 import re
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
+
+from gpt2eval.errors import UsageError
+from gpt2eval.models.options import LoadOptions
 
 
 def plain_name(value: object) -> str:
@@ -38,3 +42,22 @@ def local_label(path: Path, scheme: str = "") -> str:
     """
     name = path.name if path.name not in ("", "..") else path.resolve().name
     return f"{scheme}:{name}" if scheme else name
+
+
+def split_revision(name: str, options: LoadOptions) -> tuple[str, LoadOptions]:
+    """Split `NAME@REVISION` of the Hub; an existing folder may have an @ in its own name.
+
+    Raises:
+        UsageError: If a folder has a revision, or there are two revisions.
+    """
+    hub_id, _, revision = name.rpartition("@")
+    if not (hub_id and revision) or Path(name).exists():
+        return name, options
+    if Path(hub_id).exists():
+        raise UsageError(
+            f"model {name}: {hub_id} is a folder and has no revisions; "
+            "expected a Hub id before the @"
+        )
+    if options.revision:
+        raise UsageError(f"model {name}, --revision {options.revision}: expected one revision")
+    return hub_id, replace(options, revision=revision)

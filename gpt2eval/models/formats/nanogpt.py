@@ -14,12 +14,12 @@ from torch import Tensor
 
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
-from gpt2eval.models.formats import converted, safe
+from gpt2eval.models.formats import converted, files, safe
 from gpt2eval.models.formats.converted import ConvertedCheckpoint, GPT2Sizes, LazyTensor, lazy
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import loading
 from gpt2eval.models.tokenization.gpt2 import gpt2_tokenizer_for
-from gpt2eval.models.tokenization.loading import LoadedTokenizer
+from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 
 SIZES = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size")  # in the order of GPT2Sizes
 COMPILED = "_orig_mod."  # the prefix that torch.compile adds to names
@@ -83,7 +83,7 @@ def read(path: Path, gelu: str = "gelu") -> ConvertedCheckpoint:
         path,
         config,
         weights,
-        safe.sha256_of_files([path]),
+        files.sha256_of_files([path]),
         step if isinstance(step, int) else None,
     )
 

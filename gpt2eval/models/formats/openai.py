@@ -12,7 +12,7 @@ import torch
 
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
-from gpt2eval.models.formats import converted, safe
+from gpt2eval.models.formats import converted, files
 from gpt2eval.models.formats.converted import ConvertedCheckpoint, GPT2Sizes, LazyTensor
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
@@ -43,8 +43,8 @@ def read(folder: Path) -> ConvertedCheckpoint:
     GPT-2's `model/h0/attn/c_attn/w`, `[1, in, out]`, becomes transformers'
     `transformer.h.0.attn.c_attn.weight`, `[in, out]`.
     """
-    prefix = _checkpoint_prefix(folder)
-    hparams = safe.load_json_object(folder / "hparams.json")
+    prefix = files.checkpoint_prefix(folder)
+    hparams = files.load_json_object(folder / "hparams.json")
     sizes = GPT2Sizes(*(hparams.get(key) for key in SIZES))
     config = converted.gpt2_config(folder, sizes, "gelu_new")
     reader = _reader(prefix)
@@ -56,27 +56,8 @@ def read(folder: Path) -> ConvertedCheckpoint:
     }
     if "transformer.wte.weight" in weights:
         weights["lm_head.weight"] = weights["transformer.wte.weight"]
-    files = sorted(prefix.parent.glob(f"{prefix.name}.*"))
-    checksum = safe.sha256_of_files([folder / "hparams.json", *files])
+    checksum = files.sha256_of_files(files.openai_files(folder))
     return ConvertedCheckpoint(folder, config, weights, checksum)
-
-
-def _checkpoint_prefix(folder: Path) -> Path:
-    """Return the common prefix of the checkpoint's files, which the file `checkpoint` names."""
-    text = (folder / "checkpoint").read_text(encoding="utf-8", errors="replace")
-    match = re.search(r'^model_checkpoint_path: "([^"]*)"', text, re.MULTILINE)
-    if not match:
-        raise UsageError(
-            f"{folder / 'checkpoint'}: no model_checkpoint_path; "
-            "expected TensorFlow's checkpoint file"
-        )
-    prefix = safe.path_inside(folder, match[1], "checkpoint")
-    if not prefix.with_name(f"{prefix.name}.index").is_file():
-        raise UsageError(
-            f"{folder}: no {prefix.name}.index in the folder; "
-            "expected the files that 'checkpoint' names"
-        )
-    return prefix
 
 
 def _reader(prefix: Path) -> Any:

@@ -5,14 +5,11 @@ size, and every tensor must fit in its storage. Does not know architectures.
 """
 
 import io
-import json
 import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping
-from hashlib import sha256
-from os.path import normpath
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gpt2eval.errors import UsageError, one_line
+from gpt2eval.models.formats.files import BLOCK
 from gpt2eval.models.formats.pickle_claims import check_claims
 from gpt2eval.models.load_errors import expected_errors
 
@@ -29,7 +27,6 @@ DAMAGED_PICKLE = (
     *(EOFError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError),
     *(AssertionError, RecursionError, struct.error),
 )
-BLOCK = 1 << 24  # bytes hashed per step
 
 
 class PlainUnpickler(pickle.Unpickler):
@@ -153,41 +150,3 @@ def _check_storages(path: Path, content: Any) -> None:
             pending.extend(value.values())
         elif isinstance(value, list | tuple):
             pending.extend(value)
-
-
-def load_json_object(path: Path) -> dict[str, Any]:
-    """Load a JSON object. Raises UsageError for any other content."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; expected a JSON object") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: {error}; expected a JSON object") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: a {type(content).__name__}; expected a JSON object")
-    return content
-
-
-def path_inside(folder: Path, name: str, source: str) -> Path:
-    """Return the path of a file that `source`, a file in the folder, names.
-
-    Raises:
-        UsageError: If the name leads out of the folder.
-    """
-    path = Path(normpath(folder / name))
-    if not path.is_relative_to(normpath(folder)):
-        raise UsageError(
-            f"{folder}: {source} names {name!r:.80}, outside the folder; "
-            "expected a file in the folder"
-        )
-    return path
-
-
-def sha256_of_files(paths: Iterable[Path]) -> str:
-    """Return the SHA-256 of the concatenated files; paths that are not files are skipped."""
-    checksum = sha256()
-    for path in filter(Path.is_file, paths):
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                checksum.update(block)
-    return checksum.hexdigest()

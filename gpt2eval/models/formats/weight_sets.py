@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gpt2eval.errors import UsageError
-from gpt2eval.models.formats import safe
+from gpt2eval.models.formats import files, safe
 from gpt2eval.models.load_errors import expected_errors
 
 FORMATS = {"model": ".safetensors", "pytorch_model": ".bin"}
@@ -86,9 +86,9 @@ def _sets_of_format(folder: Path, stem: str, suffix: str) -> Iterator[WeightSet]
     """
     single = folder / f"{stem}{suffix}"
     index = folder / f"{stem}{suffix}.index.json"
-    weight_map = safe.load_json_object(index).get("weight_map") if index.is_file() else None
+    weight_map = files.load_json_object(index).get("weight_map") if index.is_file() else None
     names = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
-    paths = [safe.path_inside(folder, name, index.name) for name in names]
+    paths = [files.path_inside(folder, name, index.name) for name in names]
     has_shards = any(path.is_file() for path in paths)
     if single.is_file() and has_shards and paths != [single]:
         raise UsageError(f"{folder}: {single.name}, and {index.name} with its shards; {EXPECTED}")

@@ -29,7 +29,7 @@ from gpt2eval.models.server.probe import (
 from gpt2eval.models.server.tokenizer import server_tokenizer
 from gpt2eval.models.server.transport import Limits
 from gpt2eval.models.tokenization import loading
-from gpt2eval.models.tokenization.loading import LoadedTokenizer
+from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 from gpt2eval.types import Encoding, Ids, ModelIdentity, Request, TokenScores
 
 CONCURRENT_PROMPTS = 8

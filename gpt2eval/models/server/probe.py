@@ -15,7 +15,7 @@ from gpt2eval.models.engine.context import UNBOUNDED
 from gpt2eval.models.server.answer import Echo
 from gpt2eval.models.server.client import Server
 from gpt2eval.models.server.transport import UnusableServerError
-from gpt2eval.models.tokenization.loading import LoadedTokenizer
+from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 from gpt2eval.types import Encoding, Ids, TokenScores
 
 ATTEMPTS = 3  # for a form of prompt that the server may reject

@@ -12,7 +12,8 @@ import numpy as np
 
 from gpt2eval.errors import UsageError
 from gpt2eval.models.server.client import Server
-from gpt2eval.models.tokenization.loading import END, LoadedTokenizer
+from gpt2eval.models.tokenization.loaded import LoadedTokenizer
+from gpt2eval.models.tokenization.loading import END
 from gpt2eval.models.tokenization.tiling import char_ends
 from gpt2eval.types import Encoding
 

@@ -1,5 +1,6 @@
 """A tokenizer with one token per character, as in nanoGPT's character-level models."""
 
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,6 +21,10 @@ class Characters:
     def name(self, token: int) -> str:
         """Return a token's character, or ""."""
         return self.pieces.get(token, b"").decode("utf-8", "replace")
+
+    def to_text(self) -> str:
+        """Return the vocabulary as a JSON object."""
+        return json.dumps(self._ids)
 
     def encode(self, text: str, *, specials: bool = False) -> Encoding:
         """Encode a text. Raises UsageError for a character outside the vocabulary."""

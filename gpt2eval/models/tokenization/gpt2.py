@@ -6,9 +6,11 @@ from gpt2eval.errors import UsageError, one_line
 from gpt2eval.http import hub_access
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.tokenization import loading
+from gpt2eval.models.tokenization.loaded import LoadedTokenizer
+from gpt2eval.models.tokenization.places import vocabulary_and_merges
 
 
-def gpt2_tokenizer_for(weights: Path, choice: str | None) -> loading.LoadedTokenizer:
+def gpt2_tokenizer_for(weights: Path, choice: str | None) -> LoadedTokenizer:
     """Return the tokenizer for a GPT-2-like weights file that contains none.
 
     It is the requested one, else the one in the same folder, else the Hub's `gpt2`. Raises
@@ -16,7 +18,7 @@ def gpt2_tokenizer_for(weights: Path, choice: str | None) -> loading.LoadedToken
     """
     if tokenizer := loading.requested_tokenizer(choice):
         return tokenizer
-    if files := loading.vocabulary_and_merges(weights.parent):
+    if files := vocabulary_and_merges(weights.parent):
         return loading.from_vocabulary_and_merges(*files)
     own = weights.parent / "tokenizer.json"
     if own.is_file():

@@ -3,10 +3,10 @@
 Finds and loads tokenizers; `tiling.py` encodes with them. Knows no models.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import tokenizers
 from tokenizers import decoders, pre_tokenizers
@@ -21,42 +21,12 @@ from gpt2eval.models.tokenization.added import added_token
 from gpt2eval.models.tokenization.characters import Characters
 from gpt2eval.models.tokenization.claims import check_file, check_place
 from gpt2eval.models.tokenization.fingerprint import CHOICES, choose, fingerprint
+from gpt2eval.models.tokenization.loaded import LoadedTokenizer
+from gpt2eval.models.tokenization.places import vocabulary_and_merges
 from gpt2eval.models.tokenization.tiling import TiledEncoder
-from gpt2eval.types import Encoding
 
 END = "<|endoftext|>"
-# GPT-2's vocabulary and merges, as OpenAI and as transformers name them.
-VOCABULARY_AND_MERGES = (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt"))
 PLACES = "auto, file, a folder, a tokenizer.json, a GGUF file or a Hub id"
-
-
-class Encoder(Protocol):
-    """Text to tokens. `pieces` are the bytes of each token, or None if they are not known.
-
-    `name` returns how the vocabulary writes a token, or "" if it has no such token.
-    """
-
-    @property
-    def pieces(self) -> Mapping[int, bytes] | None: ...
-
-    def encode(self, text: str, *, specials: bool = False) -> Encoding: ...
-
-    def name(self, token: int) -> str: ...
-
-
-class LoadedTokenizer(NamedTuple):
-    """An encoder and what a backend needs to know about it.
-
-    `start` is the token that may begin a text, `added` the token that the tokenizer itself puts
-    before every text (both None if absent), `specials` the ids of special tokens, and
-    `fingerprint` a short hash of what the tokenizer does.
-    """
-
-    tokens: Encoder
-    start: int | None
-    added: int | None
-    specials: Sequence[int]
-    fingerprint: str
 
 
 def from_characters(vocabulary: Mapping[str, int]) -> LoadedTokenizer:
@@ -203,14 +173,6 @@ def requested_tokenizer(choice: str | None) -> LoadedTokenizer | None:
         if files and not (Path(choice) / "tokenizer.json").is_file():
             return from_vocabulary_and_merges(*files)
         return from_place(choice)
-
-
-def vocabulary_and_merges(folder: Path) -> tuple[Path, Path] | None:
-    """Return GPT-2's two files in a folder, or None."""
-    for vocabulary, merges in VOCABULARY_AND_MERGES:
-        if (folder / vocabulary).is_file() and (folder / merges).is_file():
-            return folder / vocabulary, folder / merges
-    return None
 
 
 def _start(tokenizer: Any, added: int | None) -> int | None:

@@ -116,6 +116,10 @@ class TiledEncoder:
         """Return how the vocabulary writes a token, or ""."""
         return self._backend.id_to_token(token) or ""
 
+    def to_text(self) -> str:
+        """Return the tokenizer as the content of a `tokenizer.json`."""
+        return self._backend.to_str()
+
     def encode(self, text: str, *, specials: bool = False) -> Encoding:
         """Encode a text; the result is `lossy` if the tokens' bytes are not the text's.
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers.models import BPE
 
-from gpt2eval.models.tokenization.loading import Encoder
+from gpt2eval.models.tokenization.loaded import Encoder
 from gpt2eval.models.tokenization.tiling import SEAM, SEGMENT, STRAY, TiledEncoder
 from gpt2eval.types import Encoding
 

@@ -1,0 +1,140 @@
+"""What loading found out about a model, as a file.
+
+The file has a checksum. Its tokenizer lies beside it under a name that is its hash, so that the
+checkpoints of a training run share one.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from gpt2eval.errors import one_line
+from gpt2eval.files import write_atomic
+from gpt2eval.models.tokenization.characters import Characters
+from gpt2eval.models.tokenization.loaded import LoadedTokenizer
+from gpt2eval.models.tokenization.tiling import TiledEncoder
+from gpt2eval.models.tokenized import TokenizedModel
+from gpt2eval.notices import notify
+from gpt2eval.types import ModelIdentity
+
+FORMAT = 1  # raise it when the content changes, and older files are ignored
+IDENTITY = tuple(field.name for field in fields(ModelIdentity))
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a run needs of a model besides its scores.
+
+    `capabilities` are the methods that score. `encoder` names the class of the tokenizer, and
+    `text` is its content.
+    """
+
+    identity: ModelIdentity
+    context: int
+    vocabulary: int
+    start: int | None
+    added: int | None
+    specials: tuple[int, ...]
+    fingerprint: str
+    capabilities: tuple[str, ...]
+    encoder: str
+    text: str
+
+    def tokenizer(self) -> LoadedTokenizer:
+        """Build the tokenizer, without the library that loaded it first."""
+        if self.encoder == Characters.__name__:
+            tokens = Characters(json.loads(self.text))
+        else:
+            tokens = TiledEncoder(Tokenizer.from_str(self.text))
+        return LoadedTokenizer(tokens, self.start, self.added, self.specials, self.fingerprint)
+
+
+def facts_of(model: TokenizedModel) -> Facts | None:
+    """Return what is known of a loaded model; None if its tokenizer cannot be written down."""
+    loaded = model.tokenizer
+    if not isinstance(loaded.tokens, TiledEncoder | Characters):
+        return None
+    try:
+        text = loaded.tokens.to_text()
+    except Exception:  # a tokenizer with parts in Python; the library raises nothing narrower
+        return None
+    return Facts(
+        identity=model.identity(),
+        context=model.context,
+        vocabulary=model.vocabulary,
+        start=loaded.start,
+        added=loaded.added,
+        specials=tuple(loaded.specials),
+        fingerprint=loaded.fingerprint,
+        capabilities=_capabilities(type(model)),
+        encoder=type(loaded.tokens).__name__,
+        text=text,
+    )
+
+
+def _capabilities(kind: type) -> tuple[str, ...]:
+    """Return the public methods that a backend adds to `TokenizedModel`."""
+    added = {name for name in dir(kind) if not name.startswith("_")} - {*dir(TokenizedModel)}
+    return tuple(sorted(name for name in added if callable(getattr(kind, name))))
+
+
+def write_facts(path: Path, facts: Facts, sources: Mapping[str, str]) -> None:
+    """Write facts, and the hashes of what they follow from."""
+    text = facts.text.encode()
+    digest = sha256(text).hexdigest()
+    text_path = _text_path(path, digest)
+    if not text_path.exists() or text_path.read_bytes() != text:
+        write_atomic(text_path, text)
+    stated = asdict(replace(facts, text=digest)) | {"identity": facts.identity.stated()}
+    content = {"format": FORMAT, "sources": sources, "facts": stated}
+    write_atomic(path, json.dumps({"sha256": _digest(content)} | content, indent=1).encode())
+
+
+def read_facts(path: Path, sources: Callable[[], Iterable[tuple[str, str]]]) -> Facts | None:
+    """Read facts; None if they are absent, or follow from something else than `sources`.
+
+    `sources` yields a name and a hash at a time, the cheapest first, and is asked only if there
+    are facts. A damaged file counts as absent, and a notice says so.
+    """
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+        if content.pop("sha256") != _digest(content):
+            raise ValueError("its checksum is wrong")
+        known = content["sources"]
+        if content["format"] != FORMAT or any(known[name] != now for name, now in sources()):
+            return None
+        return _facts(path, content["facts"])
+    except DAMAGED as error:
+        notify(
+            f"{path}: what it remembers of the model is damaged ({one_line(error, 80)}); loading it"
+        )
+        return None
+
+
+def _facts(path: Path, stated: dict[str, Any]) -> Facts:
+    text = _text_path(path, stated["text"]).read_bytes()
+    if sha256(text).hexdigest() != stated["text"]:
+        raise ValueError("its tokenizer has another checksum")
+    built = {
+        "identity": ModelIdentity(**{name: stated["identity"].get(name, "") for name in IDENTITY}),
+        "specials": tuple(stated["specials"]),
+        "capabilities": tuple(stated["capabilities"]),
+        "text": text.decode(),
+    }
+    return Facts(**{**stated, **built})
+
+
+def _text_path(path: Path, digest: str) -> Path:
+    return path.with_name(f"tokenizer-{digest[:20]}.json")
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,62 @@
+"""What decides, besides a model's files and options, what loading finds out about it.
+
+That is the software, the instructions of the processor, and whether there is an accelerator. No
+library is imported to find out.
+"""
+
+import os
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from gpt2eval.version import __version__
+
+LIBRARIES = (
+    *("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy"),
+    *("accelerate", "gguf", "peft", "tensorflow", "tensorflow-cpu", "kernels"),
+)
+CPUINFO = Path("/proc/cpuinfo")
+# Linux's lines with a processor's name and instructions, as x86 and as ARM call them.
+CPU_LINES = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+# The files of the drivers of NVIDIA's and of AMD's accelerators.
+DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/sys/module/amdgpu/version"))
+DEVICES = ("nvidia*", "kfd", "dri/renderD*", "accel*")
+VISIBLE_DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+
+
+@cache
+def software() -> dict[str, str]:
+    """Return the versions of Python, gpt2eval and the libraries that load a model."""
+    versions = {"python": platform.python_version(), "gpt2eval": __version__}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = ""  # installing it may change what loads
+    return versions
+
+
+@cache
+def hardware() -> dict[str, object]:
+    """Return the processor's instructions, and the accelerators that a process may use."""
+    return {
+        "machine": [platform.system(), platform.machine(), platform.processor()],
+        "processor": _processor(),
+        "drivers": [_content(path) for path in DRIVERS],
+        "devices": sorted(str(path) for name in DEVICES for path in Path("/dev").glob(name)),
+        "visible": [os.environ.get(name) for name in VISIBLE_DEVICES],
+    }
+
+
+def _processor() -> list[str]:
+    """Return the lines about one processor; the speed in the others changes all the time."""
+    lines = _content(CPUINFO).partition("\n\n")[0].splitlines()
+    return [line for line in lines if line.partition(":")[0].strip() in CPU_LINES]
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,63 @@
+"""What a backend knows without its weights: tokenizer, identity and sizes. Imports no torch."""
+
+from collections.abc import Sequence
+
+from gpt2eval.errors import UsageError
+from gpt2eval.models.tokenization.loaded import LoadedTokenizer
+from gpt2eval.models.tokenization.together import encode_together
+from gpt2eval.types import Encoding, ModelIdentity
+
+
+class TokenizedModel:
+    """The part of a backend that encodes texts and states what the model is; a subclass scores.
+
+    Args:
+        tokenizer: The tokenizer that the model was trained with.
+        identity: What signatures state of the model.
+        context: The longest input in tokens.
+        vocabulary: The number of token ids that the model has.
+    """
+
+    def __init__(
+        self, tokenizer: LoadedTokenizer, identity: ModelIdentity, context: int, vocabulary: int
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.start = tokenizer.start
+        self.added = tokenizer.added
+        self.context = context
+        self.vocabulary = vocabulary
+        self._identity = identity
+
+    def encode(self, text: str) -> Encoding:
+        """Encode a text; special tokens in it are read as text.
+
+        Raises UsageError for an id that the model does not have.
+        """
+        return self._checked(self.tokenizer.tokens.encode(text))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+        """Encode texts as `encode` does, on all cores."""
+        encodings = encode_together(self.tokenizer.tokens, texts)
+        return [self._checked(encoding) for encoding in encodings]
+
+    def encode_specials(self, text: str) -> Encoding:
+        """Encode a text; `<unk>` and other special tokens in it are read as those tokens."""
+        return self._checked(self.tokenizer.tokens.encode(text, specials=True))
+
+    def token_name(self, token: int) -> str:
+        """Return how the tokenizer's vocabulary writes a token, such as `<bos>`, or ""."""
+        return self.tokenizer.tokens.name(token)
+
+    def identity(self) -> ModelIdentity:
+        """Return what signatures state of the model."""
+        return self._identity
+
+    def _checked(self, encoding: Encoding) -> Encoding:
+        highest = int(encoding.ids.max(initial=0))
+        if highest >= self.vocabulary:
+            raise UsageError(
+                f"model {self._identity.name}: its tokenizer gives token {highest}, but the "
+                f"model's vocabulary has {self.vocabulary}; expected --tokenizer with the "
+                "tokenizer that it was trained with"
+            )
+        return encoding
