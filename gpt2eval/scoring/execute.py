@@ -143,6 +143,10 @@ class TaskWork:
             advance(batch)
         return TokenScores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
+    def trial(self, model: Model, batch: Sequence[PlannedRequest], words: Filter | None) -> None:
+        """Score one batch as `score` does, and keep nothing."""
+        self._score_chunk(model, [[*batch]], words, lambda items: None)
+
     def _token_places(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
         """Return the end in its text, and the record, of each token that a chunk scores."""
         ends = []

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 
 from gpt2eval.errors import UsageError, unknown
+from gpt2eval.identity import Sizes
 from gpt2eval.models.engine import onednn
 from gpt2eval.models.engine.best_word import Vocabulary, best_words
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
 from gpt2eval.models.engine.probe import Probe, spread_ids, tolerance
 from gpt2eval.models.engine.scores import ROWS
+from gpt2eval.models.engine.sizes import fits, sizes_of
 from gpt2eval.models.engine.structure import selects_positions
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.loading import LoadedTokenizer
@@ -42,8 +44,10 @@ class CausalModel:
         tokenizer: LoadedTokenizer,
         identity: ModelIdentity,
         context: int,
+        sizes: Sizes,
     ) -> None:
         self._engine = engine
+        self._sizes = sizes
         self._tokens = tokenizer.tokens
         self.start = tokenizer.start
         self.added = tokenizer.added
@@ -69,6 +73,12 @@ class CausalModel:
 
     def identity(self) -> ModelIdentity:
         return self._identity
+
+    def sizes(self) -> Sizes:
+        return self._sizes
+
+    def fits(self, batch: Sequence[Request]) -> bool:
+        return fits(self._engine, batch)
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         return self._engine.score(batch)
@@ -144,6 +154,7 @@ def assemble(
     engine does not reproduce the model's scores.
     """
     model.eval()
+    sizes = sizes_of(model)
     probe = _probe(identity["name"], model)
     alone = selects_positions(model.config) or not probe.rows.neutral
     padded = PaddedEngine(model, alone=alone)
@@ -160,7 +171,7 @@ def assemble(
     stated = {**_config_identity(model), **identity, **onednn.identity_fields(engine.model)}
     stated |= {"tokenizer": tokenizer.fingerprint, "attn": engine.name}
     kind = BestWordModel if tokenizer.tokens.pieces else CausalModel
-    return kind(engine, tokenizer, ModelIdentity(**stated), probe.context)
+    return kind(engine, tokenizer, ModelIdentity(**stated), probe.context, sizes)
 
 
 def dtype_of(options: LoadOptions) -> torch.dtype:
