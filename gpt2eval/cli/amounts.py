@@ -14,12 +14,14 @@ def duration(seconds: float) -> str:
     """
     if seconds <= 0:
         return "0 s"
-    for (size, name), (below, below_name) in pairwise(UNITS):
-        whole, rest = divmod(max(1, round(seconds / below)), round(size / below))
-        if whole >= 10 or (whole and not rest):
-            return f"{whole} {name}"
-        if whole:
-            return f"{whole} {name} {rest} {below_name}"
+    for (size, name), (small_size, small_name) in pairwise(UNITS):
+        small = round(seconds / small_size)
+        in_one = round(size / small_size)
+        if small >= 10 * in_one:
+            return f"{round(seconds / size)} {name}"
+        if small >= in_one:
+            whole, rest = divmod(small, in_one)
+            return f"{whole} {name} {rest} {small_name}" if rest else f"{whole} {name}"
     return f"{max(1, round(seconds))} s"
 
 
