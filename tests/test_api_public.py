@@ -216,7 +216,8 @@ def test_settings_are_keywords_too() -> None:
     ],
 )
 def test_wrong_keywords_are_one_line(keywords: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"model": "toy:unigram", "tasks": "ptb", "data": demo.data()}
     with pytest.raises(UsageError) as caught:
-        evaluate(**{"model": "toy:unigram", "tasks": "ptb", "data": demo.data(), **keywords})
+        evaluate(**arguments | keywords)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Run
@@ -74,16 +75,16 @@ def test_a_run_states_its_choice_and_a_later_one_keeps_it(
     speeds = {512: 1.0}
     monkeypatch.setattr(batch, "fastest", lambda model, clock: (512, speeds))
     caplog.set_level(ANNOUNCEMENT, "gpt2eval")
-    auto = {"data": DATA, "out": tmp_path, "batch_size": "auto"}
-    (first,) = evaluate("toy:unigram", "ptb", **auto)  # type: ignore[arg-type]
+    auto: Any = {"data": DATA, "out": tmp_path, "batch_size": "auto"}
+    (first,) = evaluate("toy:unigram", "ptb", **auto)
     assert "|batch:512|" in first.signature
     assert "batch size auto: 512 tokens a pass" in caplog.text
     monkeypatch.setattr(batch, "fastest", lambda model, clock: (2048, speeds))
-    resumed, new = evaluate("toy:unigram", ["ptb", "text8"], **auto)  # type: ignore[arg-type]
+    resumed, new = evaluate("toy:unigram", ["ptb", "text8"], **auto)
     assert "|batch:512|" in resumed.signature
     assert "|batch:512|" in new.signature, "one number for the folder"
     assert "as in the journal" in caplog.text
-    (other,) = evaluate("toy:uniform-bytes", "ptb", **auto)  # type: ignore[arg-type]
+    (other,) = evaluate("toy:uniform-bytes", "ptb", **auto)
     assert "|batch:2048|" in other.signature, "another model"
 
 
