@@ -46,21 +46,19 @@ class BatchChoice:
         self._journals = journals
         self._clock = clock
         self._tokens: int | None = None
+        self._announced: set[str] = set()
 
     def settings(self, own: Path | None = None) -> Settings:
         """Return the settings for the task with the journal `own`."""
         if self._settings.batch_size != "auto":
             return self._settings
-        tokens = self._kept([own] if own else [])
-        if tokens is None:
-            tokens = self._for_all_tasks()
+        tokens = self._kept([own] if own else []) or self._for_all_tasks()
         return replace(self._settings, batch_size=None, tokens=tokens)
 
     def _for_all_tasks(self) -> int:
+        """Return the number of another task's journal, or else the fastest."""
         if self._tokens is None:
             self._tokens = self._kept(self._journals)
-            if self._tokens is not None:
-                announce(f"batch size auto: {self._tokens:,} tokens a pass, as in the journal")
         if self._tokens is None:
             self._tokens, speeds = fastest(self._model, self._clock)
             shown = ", ".join(f"{size:,}: {speed:,.0f} tokens/s" for size, speed in speeds.items())
@@ -76,6 +74,9 @@ class BatchChoice:
             found = journal.inputs_of(folder)
             tokens = str(found.get("batch", ""))
             if tokens.isdecimal() and all(found.get(key) == facts[key] for key in facts):
+                if tokens not in self._announced:
+                    announce(f"batch size auto: {int(tokens):,} tokens a pass, as in the journal")
+                    self._announced.add(tokens)
                 return int(tokens)
         return None
 
