@@ -1,21 +1,15 @@
 """FLOPs of a task's work, and their share of the measured rate of matrix multiplication."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+
+from gpt2eval.identity import Sizes
+from gpt2eval.scoring.flops import Counts, Flops, flops
 
 
-class Flops(NamedTuple):
-    """FLOPs of a task's work: in the blocks with attention, and in the vocabulary projection."""
+def work(counted: Mapping[str, int], shape: Mapping[str, int], *, needed: bool = False) -> Flops:
+    """Return the FLOPs of a task's work; `gpt2eval.scoring.flops` has the formula.
 
-    blocks: float
-    head: float
-
-
-def flops(counted: Mapping[str, int], shape: Mapping[str, int], *, needed: bool = False) -> Flops:
-    """Return 2 M per position + 4 L d per key + 2 d V per scored token.
-
-    M is the number of weights in the blocks' matrices, 12 L d^2 for GPT-2. A position sees half its
-    context on average, so the second term is 4 L d x context / 2 per position.
+    A position sees half its context on average, so a window of n positions has n (n + 1) / 2 keys.
 
     Args:
         counted: The work, as `Counted` of texts.py in JSON.
@@ -24,16 +18,14 @@ def flops(counted: Mapping[str, int], shape: Mapping[str, int], *, needed: bool 
             scored, the last layer needs only keys and values, which saves 10 d^2 of its 12 d^2 and
             its attention.
     """
-    layers = shape["layers"]
-    width = shape["width"]
-    weights = shape["matrices"]
-    blocks = 2.0 * weights * counted["positions"] + 4.0 * layers * width * counted["keys"]
-    if needed:
-        unread_positions = counted["positions"] - counted["positions_read"]
-        unread_keys = counted["keys"] - counted["keys_read"]
-        blocks -= unread_positions * 2.0 * weights / layers * 10 / 12
-        blocks -= unread_keys * 4.0 * width
-    return Flops(blocks, 2.0 * width * shape["vocabulary"] * counted["scored"])
+    sizes = Sizes(shape["layers"], shape["width"], shape["vocabulary"], shape["matrices"], 0)
+    total = flops(Counts(counted["positions"], counted["keys"], counted["scored"]), sizes)
+    if not needed:
+        return total
+    unread_positions = counted["positions"] - counted["positions_read"]
+    unread_keys = counted["keys"] - counted["keys_read"]
+    unneeded = unread_positions * 2.0 * sizes.matrices / sizes.layers * 10 / 12
+    return total._replace(blocks=total.blocks - unneeded - unread_keys * 4.0 * sizes.width)
 
 
 def block_rate(rates: Mapping[str, Sequence[float]], clock: int) -> float:
@@ -42,7 +34,7 @@ def block_rate(rates: Mapping[str, Sequence[float]], clock: int) -> float:
     return 1 / sum(share / rates[name][clock] for name, share in shares.items())
 
 
-def share(work: Flops, seconds: float, rates: Mapping[str, Sequence[float]], clock: int) -> float:
-    """Return the time that the work takes at the measured GEMM rates, divided by `seconds`."""
-    at_full_rate = work.blocks / block_rate(rates, clock) + work.head / rates["head"][clock]
+def share(done: Flops, seconds: float, rates: Mapping[str, Sequence[float]], clock: int) -> float:
+    """Return the time that work takes at the measured GEMM rates, divided by `seconds`."""
+    at_full_rate = done.blocks / block_rate(rates, clock) + done.head / rates["head"][clock]
     return at_full_rate / seconds

@@ -7,7 +7,8 @@ All sides use the same model files, text, machine and number of threads, and tak
 is a separate process that loads the model, warms up, and performs a task once under the clock. The
 rate of the machine's own matrix multiplication is measured in every round as well. The tables go
 between their markers in `benchmarks/README.md`, which defines the columns. This script starts the
-processes; it imports neither torch nor gpt2eval, so that their memory is not counted for a side.
+processes; of gpt2eval it imports the formula of FLOPs only, and never torch, so that their memory
+is not counted for a side.
 """
 
 import argparse

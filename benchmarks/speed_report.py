@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from flops import Flops, block_rate, flops, share
+from flops import Flops, block_rate, share, work
 
 OURS = "gpt2eval"
 HF = "Hugging Face recipe"
@@ -104,8 +104,8 @@ def _summary(
     ours = sides[OURS]
     harness = fastest(sides, LM_EVAL, setting.clock)
     recipe = fastest(sides, HF, setting.clock)
-    total = flops(counted, shape)
-    needed = flops(counted, shape, needed=True)
+    total = work(counted, shape)
+    needed = work(counted, shape, needed=True)
 
     def percent(work: Flops, product: str) -> str:
         clock = setting.clock

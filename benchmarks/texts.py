@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sides.timed import Request
 
+from gpt2eval.scoring.flops import counts_of
 from gpt2eval.text.passages import BLANK
 
 Encode = Callable[[list[str]], list[list[int]]]
@@ -93,15 +94,15 @@ def count_work(requests: Iterable[Branching], items: int) -> Counted:
     """
     total = [0] * 6
     for prefix, branches, besides in requests:
-        inside = [branch - 1 for branch in branches]
-        # Position k of a branch sees the prefix and k positions of its own branch.
-        keys_after = sum(n * prefix + n * (n + 1) // 2 for n in inside)
+        counts = counts_of(prefix, branches)
+        inside = counts.tokens - prefix  # inputs after the prefix, each of which is read
+        keys_inside = counts.pairs - prefix * (prefix + 1) // 2
         one = (
-            prefix + sum(inside),
-            prefix * (prefix + 1) // 2 + keys_after,
-            1 + sum(inside),
-            prefix + keys_after,
-            sum(branches),
+            counts.tokens,
+            counts.pairs,
+            1 + inside,
+            prefix + keys_inside,
+            counts.scored,
             besides * len(branches),
         )
         total = [a + b for a, b in zip(total, one, strict=True)]

@@ -1,11 +1,13 @@
-"""What a signature states of a model, names of its tokens, and what it does faster than one by one.
+"""What a model states of itself, and what a backend can do besides scoring.
+
 
 Does not know how they are found.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from gpt2eval.types import Encoding, Request, TokenScores
@@ -49,6 +51,11 @@ class ModelIdentity:
     map: str = ""
     batch: str = ""
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether `weights` is a hash: of the files, or of their commit on the Hub."""
+        return re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", self.weights) is not None
+
     def stated(self) -> dict[str, str]:
         """Return the fields that are not empty."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name))}
@@ -78,4 +85,47 @@ class Launches(Protocol):
 
     def launch(self, batch: "Sequence[Request]") -> "Callable[[], TokenScores]":
         """Start scoring a batch; the returned function waits for what `score` returns."""
+        ...
+
+
+class Sizes(NamedTuple):
+    """The sizes of a decoder that decide how much memory and how many operations it needs.
+
+    `matrices` counts the weights in the matrices of all its blocks, `weights` all weights.
+    """
+
+    layers: int
+    width: int
+    vocabulary: int
+    matrices: int
+    weights: int
+
+    @classmethod
+    def of_gpt2(cls, layers: int, width: int, vocabulary: int, context: int) -> "Sizes":
+        """Return the sizes of a GPT-2: 12 d^2 weights in the matrices of each block.
+
+        >>> Sizes.of_gpt2(12, 768, 50257, 1024).weights
+        124439808
+        """
+        matrices = 12 * layers * width**2
+        vectors = 13 * layers * width + 2 * width
+        tables = (vocabulary + context) * width
+        return cls(layers, width, vocabulary, matrices, matrices + vectors + tables)
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A backend that knows the sizes of its model."""
+
+    def sizes(self) -> Sizes:
+        """Return the sizes."""
+        ...
+
+
+@runtime_checkable
+class StatesFit(Protocol):
+    """A backend that can tell whether a batch fits into its memory."""
+
+    def fits(self, batch: "Sequence[Request]") -> bool:
+        """Return whether a batch of requests can be scored without being divided."""
         ...

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 from warnings import catch_warnings
 
 from gpt2eval.config import catalog
@@ -16,15 +16,17 @@ from gpt2eval.data.custom import Text, load_texts
 from gpt2eval.data.local import Data, local_files
 from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
-from gpt2eval.files import write_atomic
-from gpt2eval.measurement import Measurement, measure
+from gpt2eval.measurement import measure
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.models.memory.recall import OutdatedMemoryError, open_model
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.report import folders, run_record, store, tidy
+from gpt2eval.planning.ahead import expected_tokens
+from gpt2eval.planning.batch import BatchChoice
+from gpt2eval.planning.keywords import Keywords, merged
+from gpt2eval.report import run_record, store
 from gpt2eval.report.results import Results
-from gpt2eval.report.tidy_csv import TidyCsv
+from gpt2eval.report.writer import ResultWriter
 from gpt2eval.scoring.start_check import StartCheck
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress
@@ -61,8 +63,10 @@ def evaluate(
     settings: Settings = Settings(),
     options: LoadOptions = LoadOptions(),
     include: Sequence[Path] = (),
+    name: str | None = None,
     progress: Callable[[Progress], None] | None = None,
     wait: Callable[[], bool] = lambda: False,
+    **keywords: Unpack[Keywords],
 ) -> Results:
     """Measure tasks on a model. Prints nothing, and changes no global state of the process.
 
@@ -78,9 +82,12 @@ def evaluate(
         settings: Changes to the protocols, and how numbers are computed.
         options: How a named model is loaded.
         include: Folders with your own tasks, suites and detokenizers.
+        name: What to call the model in folders and tables; signatures keep the loaded name.
         progress: Called with a `Progress` after every batch.
         wait: For processes that share the work: waits for the others, and returns whether to
             check for their chunks again.
+        keywords: Any field of `Settings` or `LoadOptions`, such as `limit=100`, in place of the
+            same field of `settings` or `options`.
 
     Returns:
         One result per task, in order. A task whose chunks other workers have not finished is
@@ -95,7 +102,10 @@ def evaluate(
         >>> results = evaluate("toy:uniform-bytes", ["text8"], data=demo.data())
         >>> round(results["text8"].bpc, 9)
         8.0
+        >>> len(evaluate("demo", "ptb", limit=5, dtype="float32"))
+        1
     """
+    settings, options = merged(settings, options, keywords, model)
     settings.check()
     if settings.worker.world > 1 and out is None:
         raise UsageError("several workers: expected out=, a folder that all workers share")
@@ -105,28 +115,98 @@ def evaluate(
         registry.check_name(model)  # before anything is downloaded
     if out is not None:
         store.check_writable(Path(out))
-    jobs = _jobs(chosen, files, texts, settings, include)
-    is_named = isinstance(model, str)
-    backend = open_model(model, options, out) if is_named else registry.checked(model)
+    jobs = load_jobs(chosen, files, texts, settings, include)
+    backend = load_backend(model, options, name, out)
 
-    def measure_all(backend: Model) -> list[Result]:
-        writer = None if out is None else Writer(Path(out), registry.identity_of(backend).name)
-        check = StartCheck(backend)
-
-        def run(job: Job) -> Result | None:
-            report = progress or (lambda progress: None)
-            return _run(backend, job, settings, include, writer, report, check)
-
-        results = [run(job) for job in jobs]
+    def measured(backend: Model) -> list[Result]:
+        identity = registry.identity_of(backend)
+        writer = None if out is None else ResultWriter(Path(out), identity, chosen=bool(name))
+        run = _Run(backend, jobs, settings, include, writer, progress)
+        results = [run.result(number) for number in range(len(jobs))]
         if wait() and None in results:
-            results = [done or run(job) for done, job in zip(results, jobs, strict=True)]
+            results = [done or run.result(number) for number, done in enumerate(results)]
         return [result for result in results if result]
 
     try:
-        finished = measure_all(backend)
+        finished = measured(backend)
     except OutdatedMemoryError as outdated:
-        finished = measure_all(outdated.model)
+        finished = measured(_filed(outdated.model, name))
     return Results(finished, suite=suite_of(tasks, include), include=include)
+
+
+class _Run:
+    """The tasks of one model, measured one after the other."""
+
+    def __init__(
+        self,
+        model: Model,
+        jobs: Sequence[Job],
+        settings: Settings,
+        include: Sequence[Path],
+        writer: ResultWriter | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._model = model
+        self._jobs = jobs
+        self._settings = settings
+        self._include = include
+        self._writer = writer
+        self._progress = progress
+        self._journals = [writer and writer.journal(job.task) for job in jobs]
+        self._batch = BatchChoice(model, settings, [path for path in self._journals if path])
+        self._check = StartCheck(model)
+
+    def result(self, number: int) -> Result | None:
+        """Measure a task and write its files; None if chunks of other workers are missing."""
+        start = run_record.now()
+        task, corpus = self._jobs[number]
+        journal = self._journals[number]
+        if self._writer:
+            self._writer.check_name(task)
+        measurement = measure(
+            self._model,
+            task,
+            corpus,
+            self._batch.settings(journal),
+            self._include,
+            journal=journal,
+            elsewhere=self._writer.other_journals(task) if self._writer else (),
+            progress=self._reporter(number),
+            check=self._check,
+        )
+        if measurement and self._writer:
+            self._writer.write(task, *measurement, start)
+        return measurement.result if measurement else None
+
+    def _reporter(self, number: int) -> Callable[[Progress], None]:
+        """Return what reports the progress of a task, with the tokens of those that follow."""
+        report = self._progress
+        if report is None:
+            return lambda progress: None
+        following = zip(self._jobs[number + 1 :], self._journals[number + 1 :], strict=True)
+        later = sum(
+            expected_tokens(self._model, *job, self._settings, journal)
+            for job, journal in following
+        )
+        return lambda progress: report(progress._replace(later=later))
+
+
+def load_backend(
+    model: str | Model,
+    options: LoadOptions,
+    name: str | None = None,
+    out: Path | str | None = None,
+) -> Model:
+    """Return a model by its name, or a backend that is checked; under another name if given.
+
+    A model that an earlier run into `out` has loaded is loaded only when it has to score.
+    """
+    is_named = isinstance(model, str)
+    return _filed(open_model(model, options, out) if is_named else registry.checked(model), name)
+
+
+def _filed(model: Model, name: str | None) -> Model:
+    return model if name is None else registry.filed_as(model, name)
 
 
 def listed(
@@ -145,7 +225,7 @@ def suite_of(tasks: str | Sequence[str] | None, include: Sequence[Path] = ()) ->
     return PAPER
 
 
-def _jobs(
+def load_jobs(
     tasks: Sequence[Task],
     files: Mapping[str, Path],
     texts: str | Path | Sequence[str | Path | Text],
@@ -164,56 +244,3 @@ def _jobs(
             )
         names.add(job.task.full_name)
     return jobs
-
-
-def _run(
-    model: Model,
-    job: Job,
-    settings: Settings,
-    include: Sequence[Path],
-    writer: "Writer | None",
-    progress: Callable[[Progress], None],
-    check: StartCheck,
-) -> Result | None:
-    """Measure one task and write its files; return None if chunks of other workers are missing."""
-    start = run_record.now()
-    folder = writer.folder(job.task) if writer else None
-    measurement = measure(
-        model,
-        job.task,
-        job.corpus,
-        settings,
-        include,
-        journal=folder and folder / "journal",
-        progress=progress,
-        check=check,
-    )
-    if measurement and writer:
-        writer.write(job.task, measurement, start)
-    return measurement.result if measurement else None
-
-
-class Writer:
-    """The files of one model's results below an output folder."""
-
-    def __init__(self, out: Path, model: str) -> None:
-        self._out = out
-        self._model = model
-        self._csv = TidyCsv(out)
-
-    def folder(self, task: Task) -> Path:
-        """Return the folder of a task."""
-        return store.result_folder(self._out, self._model, task.full_name)
-
-    def write(self, task: Task, measurement: Measurement, start: str) -> None:
-        """Write `result.json`, `run.json`, `results.csv`, and `documents.csv` for documents."""
-        folder = self.folder(task)
-        result = measurement.result
-        folders.check_owner(folder, result.model.name)
-        run_record.write_run(folder, start, f"evaluate({self._model!r}, {task.full_name!r})")
-        store.write_result(folder, result)
-        if task.format == "documents":
-            bits = "bpb" in task.metrics or not result.protocol.tokens
-            rows = tidy.document_rows(measurement.parts, bits=bits)
-            write_atomic(folder / "documents.csv", tidy.to_csv(rows))
-        self._csv.update()

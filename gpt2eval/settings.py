@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 from gpt2eval.errors import UsageError
 
@@ -27,8 +27,8 @@ class Settings:
         limit: Use only the first records, or the first lines of a stream.
         context: Window length in tokens; at most the model's context.
         stride: Newly scored tokens per window.
-        batch_size: Windows per forward pass. By default a pass has 1,024 tokens on a CPU and
-            32,768 on a GPU.
+        batch_size: Windows per forward pass, or `auto` for what a short trial finds fastest. By
+            default a pass has 1,024 tokens on a CPU and 32,768 on a GPU.
         strict_data: Reject data whose checksum is not the published one.
         allow_lossy: Report bits per byte even if the tokens do not tile the bytes of the text.
         worker: Rank of this process and number of processes that share the work.
@@ -49,7 +49,7 @@ class Settings:
     limit: int | None = None
     context: int | None = None
     stride: int | None = None
-    batch_size: int | None = None
+    batch_size: int | Literal["auto"] | None = None
     strict_data: bool = False
     allow_lossy: bool = False
     worker: Worker = field(default_factory=Worker)
@@ -63,15 +63,39 @@ class Settings:
         """Return the number of tokens in a forward pass."""
         if self.tokens:
             return self.tokens
+        if self.batch_size == "auto":
+            raise UsageError("--batch-size auto: expected a number here")
         if self.batch_size:
             return self.batch_size * context
         return max(context, BUDGETS.get(device.partition(":")[0], 1024))
 
     def check(self) -> None:
-        """Raise UsageError for a number below 1."""
+        """Raise UsageError for a number below 1, or for `auto` where workers must agree."""
+        if self.batch_size == "auto" and self.worker.world > 1:
+            raise UsageError(
+                f"--batch-size auto: {self.worker.world} workers must use the same number; "
+                "expected the one that a run without workers states in `batch:`"
+            )
         for name in ("limit", "context", "stride", "batch_size", "max_size"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if isinstance(value, int) and value < 1:
                 raise UsageError(
                     f"--{name.replace('_', '-')} {value}: expected a whole number of 1 or more"
                 )
+
+
+class SettingsKeywords(TypedDict, total=False):
+    """The fields of `Settings` as keywords of a function."""
+
+    limit: int | None
+    context: int | None
+    stride: int | None
+    batch_size: int | Literal["auto"] | None
+    strict_data: bool
+    allow_lossy: bool
+    worker: Worker
+    tokens: int | None
+    expected: Mapping[str, str] | None
+    cache: Path | None
+    max_size: int | None
+    allow_kept: bool

@@ -23,10 +23,7 @@ Ids = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A published item: a stream, a line, a passage, or a question with its options.
-
-    A question marks its blank with `XXXXX`.
-    """
+    """A published item: a stream, line or passage, or a question whose blank is `XXXXX`."""
 
     index: int
     text: str
@@ -221,10 +218,15 @@ class Tally:
 
 
 class Progress(NamedTuple):
-    """Progress of a task: requests done and in total, tokens fed to the model and in total."""
+    """Progress of a task: requests and tokens fed to the model, done and in total.
+
+    `resumed` tokens are from the journal; the tasks that follow need about `later` tokens.
+    """
 
     task: str
     requests: int
     of_requests: int
     tokens: int
     of_tokens: int
+    resumed: int = 0
+    later: int = 0

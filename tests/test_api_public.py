@@ -6,14 +6,17 @@ import pydoc
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 import gpt2eval
 from gpt2eval import LoadOptions, Settings, UsageError, demo, evaluate, explain
 from gpt2eval.models import registry
+from gpt2eval.models.options import LoadKeywords
 from gpt2eval.models.toy import ByteModel
+from gpt2eval.planning.keywords import Keywords
+from gpt2eval.settings import SettingsKeywords
 from gpt2eval.types import Progress
 
 ROOT = Path(__file__).parents[1]
@@ -174,3 +177,47 @@ def test_explain_takes_a_name_or_a_model(tmp_path: Path) -> None:
     assert [*by_name] == [*by_model]
     assert str(by_name).startswith("| protocol")
     assert [row.name for row in by_name] == ["wikitext2", "wikitext2/no_detok"]
+
+
+@pytest.mark.parametrize("kind", [Settings, LoadOptions])
+def test_the_keywords_are_the_fields_of_the_objects(kind: type) -> None:
+    """mypy needs them written out; here they are compared, with their types."""
+    written = {Settings: SettingsKeywords, LoadOptions: LoadKeywords}[kind]
+    assert get_type_hints(written) == get_type_hints(kind)
+    assert set(get_type_hints(written)) <= set(get_type_hints(Keywords))
+
+
+def test_settings_are_keywords_too() -> None:
+    data = demo.data()
+    (by_object,) = evaluate("demo", "ptb", data=data, settings=Settings(limit=7, stride=64))
+    (by_keyword,) = evaluate("demo", "ptb", data=data, limit=7, stride=64, dtype="float32")
+    (by_both,) = evaluate("demo", "ptb", data=data, settings=Settings(limit=7), stride=64, limit=7)
+    assert by_object == by_keyword == by_both
+    assert "|limit:7|" in by_object.signature
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"limits": 1}, "unknown keyword 'limits'; did you mean 'limit'?"),
+        (
+            {"limit": 1, "settings": Settings(limit=2)},
+            "limit=1: settings= has limit=2; expected one of the two",
+        ),
+        (
+            {"dtype": "float16", "options": LoadOptions(dtype="bfloat16")},
+            "dtype='float16': options= has dtype='bfloat16'; expected one of the two",
+        ),
+        ({"limit": 0}, "--limit 0: expected a whole number of 1 or more"),
+        (
+            {"model": registry.load_model("toy:unigram"), "device": "cpu"},
+            "device='cpu': applies to a model that is loaded by name",
+        ),
+    ],
+)
+def test_wrong_keywords_are_one_line(keywords: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"model": "toy:unigram", "tasks": "ptb", "data": demo.data()}
+    with pytest.raises(UsageError) as caught:
+        evaluate(**arguments | keywords)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -26,7 +26,7 @@ LAYERS = (
     ("text", "scoring", "models"),
     ("data",),
     ("metrics",),
-    ("report",),
+    ("report", "planning"),
     ("measurement",),
     ("pipeline", "overlap"),
     ("analysis", "training"),
@@ -46,7 +46,7 @@ PURE = (
         "overlap.bloom",
     ),
     *("text.passages", "text.schemes", "text.detokenizer", "text.roundtrip"),
-    *("scoring.windows", "scoring.plan", "scoring.sheet"),
+    *("scoring.windows", "scoring.plan", "scoring.sheet", "scoring.flops"),
     *("metrics.metrics", "metrics.intervals", "metrics.signature", "metrics.verdict"),
     *("metrics.clusters", "metrics.dependence", "metrics.resampling"),
 )
@@ -145,7 +145,7 @@ def test_the_root_of_the_package_stays_small() -> None:
 def test_imports_are_seen() -> None:
     assert modules("analysis.inspect_task") >= {
         "data.corpus",
-        "measurement",
+        "planning.task_plan",
         "text.detokenizer",
         "types",
     }

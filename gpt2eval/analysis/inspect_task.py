@@ -12,6 +12,7 @@ from gpt2eval.data import corpus
 from gpt2eval.data.local import Data, file_of, local_files
 from gpt2eval.data.records import scored_texts
 from gpt2eval.errors import UsageError
+from gpt2eval.planning import task_plan
 from gpt2eval.settings import Settings
 from gpt2eval.text import passages
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
@@ -113,7 +114,6 @@ def show(
     Raises:
         UsageError: if there is no such task, or the local file cannot be read.
     """
-    from gpt2eval import measurement
 
     task = loader.load_task(name, include)
     yaml = loader.dump_task(task)
@@ -127,7 +127,7 @@ def show(
     detokenizer = load_detokenizer(task.detokenizer, include) if task.detokenizer else None
     first = text.records[0]
     published = next(p for p in passages.ASK[task.ask](first) if p.right)
-    detokenized = measurement.prepare(task, [first], detokenizer, RoundTrip())
+    detokenized = task_plan.prepare(task, [first], detokenizer, RoundTrip())
     scored = next(p for p in detokenized if p.right)
     return (
         f"{yaml}\n# -- first record of {len(text.records)}, as published\n"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gpt2eval.errors import UsageError
 
@@ -24,7 +24,11 @@ def settings(flags: Mapping[str, Any], **changes: Any) -> "Settings":
     """Return the settings of a run: every flag whose name is a field of `Settings`."""
     from gpt2eval.settings import Settings
 
-    flags = {**flags, "max_size": size(flags.get("max_size"))}
+    flags = {
+        **flags,
+        "max_size": size(flags.get("max_size")),
+        "batch_size": batch_size(flags.get("batch_size")),
+    }
     return Settings(**_fields(Settings, flags) | changes)
 
 
@@ -33,20 +37,56 @@ def _fields(kind: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
     return {name: flags[name] for name in names if flags.get(name) is not None}
 
 
-def each_revision(models: Sequence[str], revisions: str | None) -> list[str]:
-    """Return every model once, or once per revision as `M@step1000`.
+def each_model(
+    models: Sequence[str], names: Sequence[str] | None, revisions: str | None
+) -> list[tuple[str, str | None]]:
+    """Return every model with its name in results, once or once per revision as `M@step1000`.
+
+    `names` are those of `--name`, in the order of the models; without them a name is None.
 
     Raises:
-        UsageError: for an empty revision.
+        UsageError: For another number of names, a repeated name or an empty revision.
     """
+    if names and len(names) != len(models):
+        raise UsageError(
+            f"--name: given {len(names)} times for {len(models)} models; expected one for each "
+            "--model, in order"
+        )
+    if names and len({*names}) < len(names):
+        raise UsageError(f"--name {_repeated(names)}: given twice; expected different names")
+    pairs = [*dict.fromkeys(zip(models, names or [None] * len(models), strict=True))]
     if revisions is None:
-        return list(dict.fromkeys(models))
-    names = revisions.split(",")
-    if not all(names):
+        return pairs
+    listed = revisions.split(",")
+    if not all(listed):
         raise UsageError(
             f"--revisions {revisions}: expected branches, tags or commits, separated by commas"
         )
-    return list(dict.fromkeys(f"{model}@{name}" for model in models for name in names))
+    return [
+        (f"{model}@{revision}", name and f"{name}@{revision}")
+        for model, name in pairs
+        for revision in dict.fromkeys(listed)
+    ]
+
+
+def _repeated(names: Sequence[str]) -> str:
+    return next(name for name in names if names.count(name) > 1)
+
+
+def batch_size(text: str | None) -> "int | Literal['auto'] | None":
+    """Return the value of `--batch-size`.
+
+    Raises:
+        UsageError: It is neither a whole number nor `auto`.
+    """
+    if text is None or text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(
+            f"--batch-size {text}: expected a whole number of 1 or more, or auto"
+        ) from None
 
 
 def data_files(data: list[str] | None, include: Sequence[Path]) -> dict[str, Path] | None:

@@ -19,18 +19,16 @@ def report_incomplete(
 ) -> None:
     """Emit a notice for each requested task with missing chunks, and for each shard that remains.
 
-    With `--shard I/N`, chunk k belongs to shard 1 + k modulo N, so the missing chunks tell which
-    shards are left.
+    `models` are names in results. With `--shard I/N`, chunk k belongs to shard 1 + k modulo N, so
+    the missing chunks tell which shards are left.
     """
     from gpt2eval.config.loader import select_tasks
-    from gpt2eval.models.server.address import shown_name
     from gpt2eval.scoring import journal
 
     tasks = {*(task.full_name for task in select_tasks(requested, include)), *text_tasks}
-    names = {shown_name(name).removeprefix("hf:") for name in models}
 
     def wanted(decides: "journal.Inputs") -> bool:
-        return decides.get("task") in tasks and decides.get("name") in names
+        return decides.get("task") in tasks and decides.get("name") in models
 
     if shard is None:
         for line in journal.incomplete([out], wanted):

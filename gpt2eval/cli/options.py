@@ -4,14 +4,11 @@ Each option belongs to a named group of the help: model, data, protocol, compute
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
 from gpt2eval.cli.session import make_importable
-
-if TYPE_CHECKING:
-    pass
 
 MODEL = "Model"
 DATA = "Data"
@@ -100,11 +97,12 @@ AllowKept = Annotated[
     ),
 ]
 BatchSize = Annotated[
-    Optional[int],
+    Optional[str],
     option(
         COMPUTE,
         metavar="N",
-        text="Windows per forward pass; default: as many as 1,024 tokens hold (GPU: 32,768).",
+        text="Windows per forward pass, or auto for the fastest; default: as many as 1,024 tokens "
+        "hold (GPU: 32,768).",
     ),
 ]
 Dtype = Annotated[

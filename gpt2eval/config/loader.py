@@ -77,15 +77,13 @@ def load_suite(name: str, include: Sequence[Path] = ()) -> Suite:
     return validate(Suite, read_yaml(path) | {"name": name}, path)
 
 
-def load_filter(task: Task, include: Sequence[Path] = ()) -> "Filter | None":
+def load_filter(task: Task, include: Sequence[Path] = ()) -> Filter | None:
     """Load the stop words of a task, or None if it has none.
 
     `tasks/stopwords/NAME.txt` holds one word per line, after comment lines that begin with `#`.
     """
     if task.filter == "none":
         return None
-    from gpt2eval.types import Filter  # brings numpy, which reading a task does not need
-
     content = catalog.find("tasks/stopwords", task.filter, include).read_text(encoding="utf-8")
     banned = frozenset(
         line.strip().lower()

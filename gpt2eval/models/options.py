@@ -1,6 +1,7 @@
 """How to load a model: the options that every backend may use."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from gpt2eval.errors import UsageError
 
@@ -59,3 +60,21 @@ class LoadOptions:
                 f"--{option.replace('_', '-')}: does not apply to {model_name}; "
                 "expected a transformers model (hf:)"
             )
+
+
+class LoadKeywords(TypedDict, total=False):
+    """The fields of `LoadOptions` as keywords of a function."""
+
+    dtype: str
+    device: str
+    revision: str | None
+    attn: str | None
+    trust_remote_code: bool
+    device_map: str | None
+    tp: int | None
+    tokenizer: str | None
+    peft: str | None
+    quantization: str | None
+    api_key_file: str | None
+    api_timeout: float | None
+    api_max_answer: int | None

@@ -11,15 +11,16 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from gpt2eval.errors import UsageError, unknown
+from gpt2eval.errors import UsageError, clean, quoted, unknown
 from gpt2eval.http import hide_environment
-from gpt2eval.identity import EncodesMany, Launches
+from gpt2eval.identity import EncodesMany, Launches, Sized, StatesFit
 from gpt2eval.models.backend import check_backend
 from gpt2eval.models.formats.naming import plain_name, step_suffix
 from gpt2eval.models.load_errors import is_panic, load_failure
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.references import import_reference, importable, module_exists
 from gpt2eval.models.server.address import shown_name
+from gpt2eval.notices import announce
 from gpt2eval.types import (
     AddsToken,
     EncodesSpecials,
@@ -39,6 +40,7 @@ SCHEMES = {
     "gguf": "gpt2eval.models.formats.gguf:load",
     "api": "gpt2eval.models.server.api:load",
     "toy": "gpt2eval.models.toy:load",
+    "shape": "gpt2eval.models.shape:load",
     "demo": "gpt2eval.models.formats.hf:load_demo",
 }
 LOCAL_PREFIXES = ("/", "./", "../", "~")  # a name that begins so is a path, never a Hub id
@@ -66,6 +68,10 @@ class Identified:
             self.launch = model.launch
         if isinstance(model, FindsBestWords):
             self.score_words = model.score_words
+        if isinstance(model, Sized):
+            self.sizes = model.sizes
+        if isinstance(model, StatesFit):
+            self.fits = model.fits
 
     def identity(self) -> ModelIdentity:
         return self._identity
@@ -103,6 +109,22 @@ def renamed(model: Model, name: str) -> Model:
     identity = identity_of(model)
     label = identity.label and identity.label + step_suffix(name)
     return Identified(model, replace(identity, name=name, label=label))
+
+
+def filed_as(model: Model, name: str) -> Model:
+    """Return the same backend under a name of the user's choice in folders and tables.
+
+    Signatures keep the name by which it was loaded, so that they can be run again.
+
+    Raises:
+        UsageError: The name is empty, or has characters that do not print.
+    """
+    if name != clean(name).strip() or not name:
+        raise UsageError(
+            f"--name {quoted(name)}: expected a text on one line, without outer blanks"
+        )
+    identity = identity_of(model)
+    return Identified(model, replace(identity, name=name, label=identity.label or identity.name))
 
 
 def schemes() -> Mapping[str, str]:
@@ -198,6 +220,7 @@ def checked(model: Model, name: str = "") -> Model:
 def _load(name: str, options: LoadOptions, load: Callable[[], Model]) -> Model:
     """Call `load`; report any exception but UsageError as one line that keeps its cause."""
     shown = shown_name(name)
+    announce(f"loading model {shown}")
     try:
         return checked(load(), shown)
     except UsageError:

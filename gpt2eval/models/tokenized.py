@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from gpt2eval.errors import UsageError
+from gpt2eval.identity import Sizes
 from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 from gpt2eval.models.tokenization.together import encode_together
 from gpt2eval.types import Encoding, ModelIdentity
@@ -15,17 +16,17 @@ class TokenizedModel:
         tokenizer: The tokenizer that the model was trained with.
         identity: What signatures state of the model.
         context: The longest input in tokens.
-        vocabulary: The number of token ids that the model has.
+        sizes: The sizes of the model; its vocabulary is the number of token ids that it has.
     """
 
     def __init__(
-        self, tokenizer: LoadedTokenizer, identity: ModelIdentity, context: int, vocabulary: int
+        self, tokenizer: LoadedTokenizer, identity: ModelIdentity, context: int, sizes: Sizes
     ) -> None:
         self.tokenizer = tokenizer
         self.start = tokenizer.start
         self.added = tokenizer.added
         self.context = context
-        self.vocabulary = vocabulary
+        self._sizes = sizes
         self._identity = identity
 
     def encode(self, text: str) -> Encoding:
@@ -52,12 +53,17 @@ class TokenizedModel:
         """Return what signatures state of the model."""
         return self._identity
 
+    def sizes(self) -> Sizes:
+        """Return the sizes of the model."""
+        return self._sizes
+
     def _checked(self, encoding: Encoding) -> Encoding:
         highest = int(encoding.ids.max(initial=0))
-        if highest >= self.vocabulary:
+        size = self._sizes.vocabulary
+        if highest >= size:
             raise UsageError(
                 f"model {self._identity.name}: its tokenizer gives token {highest}, but the "
-                f"model's vocabulary has {self.vocabulary}; expected --tokenizer with the "
+                f"model's vocabulary has {size}; expected --tokenizer with the "
                 "tokenizer that it was trained with"
             )
         return encoding

@@ -17,12 +17,14 @@ from gpt2eval.report import naming
 RESULT = "result.json"
 JOURNAL = Path("journal", "journal.json")
 CHECKPOINT = "checkpoint.json"
-# Where each file of a folder states its model.
-STATED: dict[Path, tuple[str, ...]] = {
-    Path(RESULT): ("model", "name"),
-    JOURNAL: ("decided_by", "name"),
-    Path(CHECKPOINT): ("model",),
-}
+OWNER = ("model", "name")  # where a result states its model
+# Where each file of a folder states its model. Older journals state it among what decides them.
+STATED: tuple[tuple[Path, tuple[str, ...]], ...] = (
+    (Path(RESULT), OWNER),
+    (JOURNAL, ("model",)),
+    (JOURNAL, ("decided_by", "name")),
+    (Path(CHECKPOINT), ("model",)),
+)
 
 
 def result_folder(out: Path, model: str, task: str) -> Path:
@@ -52,9 +54,16 @@ def model_folders(out: Path, model: str) -> list[Path]:
     return [out / name for name in _existing(out, *names)]
 
 
+def of_other_models(out: Path, folder: Path) -> list[Path]:
+    """Return the folders of the same task below `out`, of all models but this folder's."""
+    model, *task = folder.relative_to(out).parts
+    places = (path / Path(*task) for path in sorted(out.iterdir()) if path.name != model)
+    return [place for place in places if place.is_dir()]
+
+
 def owner(folder: Path) -> str | None:
     """Return the model whose result, journal or checkpoint lies in a folder; None without one."""
-    for name, keys in STATED.items():
+    for name, keys in STATED:
         if model := _stated(folder / name, keys):
             return model
     return None
@@ -72,7 +81,7 @@ def owners(folder: Path) -> set[str]:
 
 def check_owner(folder: Path, model: str) -> None:
     """Raise UsageError if a folder holds the result of another model."""
-    found = _stated(folder / RESULT, STATED[Path(RESULT)])
+    found = _stated(folder / RESULT, OWNER)
     if found and found != model:
         raise UsageError(
             f"{folder / RESULT}: a result of model {found!r}, which is kept; expected a folder "

@@ -22,14 +22,17 @@ STYLES = {"within": "green", "outside": "bold red", "no target": "dim"}
 HEADING = "Signatures, abbreviated; --signatures prints them in full:"
 
 
-def terminal_table(rows: Sequence[Row], columns: Sequence[str], width: int | None = None) -> str:
+def terminal_table(
+    rows: Sequence[Row], columns: Sequence[str], width: int | None = None, *, first: str = "model"
+) -> str:
     """Return rows as a table of at most `width` columns of text, by default the terminal's.
 
-    An interval follows its number if all columns fit side by side, else it is below.
+    `first` is the title of the column of labels. An interval follows its number if all columns fit
+    side by side, else it is below.
     """
     console = Console(width=width and max(width, NARROW), highlight=False)
     available_width = max(console.width, NARROW)
-    label_width = max([len("model"), *(len(row.label) for row in rows)])
+    label_width = max([len(first), *(len(row.label) for row in rows)])
     label_width = min(label_width, available_width // 3)
     beside = {title: _width(title, rows, beside=True) for title in columns}
     below = {title: _width(title, rows, beside=False) for title in columns}
@@ -39,7 +42,7 @@ def terminal_table(rows: Sequence[Row], columns: Sequence[str], width: int | Non
         for number, block in enumerate(blocks):
             if number:
                 console.print()
-            console.print(_table(rows, block, label_width, beside=is_wide))
+            console.print(_table(rows, block, label_width, first, beside=is_wide))
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
@@ -85,10 +88,12 @@ def _filled(
     return blocks
 
 
-def _table(rows: Sequence[Row], columns: Sequence[str], label_width: int, *, beside: bool) -> Table:
+def _table(
+    rows: Sequence[Row], columns: Sequence[str], label_width: int, first: str, *, beside: bool
+) -> Table:
     table = Table(box=RULES, show_edge=False, pad_edge=False, padding=(0, PADDING - 1, 0, 0))
     height = max(len(title.split()) for title in columns)
-    table.add_column(_head("model", height), width=label_width, overflow="fold")
+    table.add_column(_head(first, height), width=label_width, overflow="fold")
     for title in columns:
         width = _width(title, rows, beside=beside)
         table.add_column(_head(title, height), justify="right", no_wrap=True, width=width)

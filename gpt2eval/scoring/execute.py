@@ -130,7 +130,12 @@ class TaskWork:
                 sheet.fill(_flat(chunk), scores)
             else:
                 (own if number % worker.world == worker.rank else missing).append(number)
-        for number, scores in completed(self._started(model, own, words), advance):
+        started = (
+            batches
+            for number in own
+            for batches in self._started(model, number, self.chunks[number], words)
+        )
+        for number, scores in completed(started, advance):
             chunk = self.chunks[number]
             if journal:
                 journal.write(number, scores, *self._token_places(chunk))
@@ -143,21 +148,25 @@ class TaskWork:
             sheet.fill(_flat(self.chunks[number]), scores)
         return self._fold(sheet)
 
+    def trial(self, model: Model, batch: Batch, words: Filter | None) -> None:
+        """Score one batch as `score` does, and keep nothing."""
+        for started in self._started(model, 0, [batch], words):
+            started.wait()
+
     def _started(
-        self, model: Model, numbers: Iterable[int], words: Filter | None
+        self, model: Model, number: int, chunk: Chunk, words: Filter | None
     ) -> Iterator[Started]:
-        """Start the batches of chunks, each when it is asked for.
+        """Start the batches of a chunk, each when it is asked for.
 
         The search for the best word concerns several batches at once, and is not started ahead.
         """
-        for number in numbers:
-            if words and isinstance(model, FindsBestWords):
-                for batches in plan.chunks(self.chunks[number], SEARCHED_TOKENS):
-                    score = partial(ask.word_scores, model, batches, self.name, self.encoded, words)
-                    yield Started(number, batches, score)
-            else:
-                for batch in self.chunks[number]:
-                    yield Started(number, [batch], self._start(model, batch))
+        if words and isinstance(model, FindsBestWords):
+            for batches in plan.chunks(chunk, SEARCHED_TOKENS):
+                score = partial(ask.word_scores, model, batches, self.name, self.encoded, words)
+                yield Started(number, batches, score)
+        else:
+            for batch in chunk:
+                yield Started(number, [batch], self._start(model, batch))
 
     def _start(self, model: Model, batch: Batch) -> Callable[[], Sequence[TokenScores]]:
         wait = ask.scores(model, batch, self.name, self.encoded)

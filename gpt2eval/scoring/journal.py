@@ -8,43 +8,69 @@ written under a temporary name, synced and renamed, and contains a checksum of i
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from gpt2eval.files import write_atomic
 from gpt2eval.notices import notify
-from gpt2eval.types import Tally, TokenScores, Units
+from gpt2eval.scoring import tally_columns
+from gpt2eval.scoring.array_files import read_arrays, write_arrays
+from gpt2eval.types import Tally, TokenScores
 
 Inputs = Mapping[str, object]
 # Part of the key: raise it when a chunk's arrays change, and older chunks are scored again.
 FORMAT = 3
 REQUIRED = {"logprobs", "is_greedy"}
-UNREADABLE_ARRAYS = (SafetensorError, OSError, ValueError)
 UNREADABLE_HEADER = (OSError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The chunks of one task on one model: `count` files in a folder, named by `key`."""
+    """The chunks of one task on one model: `count` files in a folder, named by `key`.
+
+    `elsewhere` are folders that may hold chunks of the same work, see `open`.
+    """
 
     folder: Path
     key: str
     count: int
+    elsewhere: tuple[Path, ...] = ()
 
     @classmethod
-    def open(cls, folder: Path, inputs: Mapping[str, object], count: int) -> "Journal":
-        """Open the journal of a run. `inputs` is everything that the numbers depend on."""
+    def of(
+        cls, folder: Path, inputs: Inputs, count: int, elsewhere: Sequence[Path] = ()
+    ) -> "Journal":
+        """Return the journal of a run, without writing anything.
+
+        `inputs` is everything that the numbers depend on.
+        """
         identity = {"format": FORMAT, "decided_by": inputs}
         key = sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:20]
-        content = {"format": FORMAT, "key": key, "chunks": count, "decided_by": inputs}
-        write_atomic(folder / "journal.json", json.dumps(content, indent=1, default=str).encode())
-        return cls(folder, key, count)
+        return cls(folder, key, count, tuple(elsewhere))
+
+    def open(self, model: str, inputs: Inputs) -> None:
+        """Write `journal.json`, and copy the files of the same work that lie elsewhere.
+
+        Those are of the same weights under another name, whose results lie in another folder.
+        """
+        content = {
+            "format": FORMAT,
+            "key": self.key,
+            "chunks": self.count,
+            "model": model,
+            "decided_by": inputs,
+        }
+        header = json.dumps(content, indent=1, default=str)
+        write_atomic(self.folder / "journal.json", header.encode())
+        for folder in self.elsewhere:
+            for path in sorted(folder.glob(f"{self.key}*")):
+                copy = self.folder / path.name
+                if not copy.exists():
+                    write_atomic(copy, path.read_bytes())
 
     def path(self, number: int) -> Path:
         """Return the path of a chunk's file, whether or not it exists."""
@@ -55,7 +81,7 @@ class Journal:
         path = self.path(number)
         if not path.exists():
             return None
-        arrays = _read_arrays(path)
+        arrays = read_arrays(path)
         if arrays is not None and arrays.keys() >= REQUIRED:
             columns = {name: arrays[name] for name in TokenScores._fields if name in arrays}
             return TokenScores(**columns)
@@ -73,7 +99,7 @@ class Journal:
         `is_tied` is absent if the backend does not count ties.
         """
         columns = {name: array for name, array in scores._asdict().items() if len(array)}
-        _write_arrays(self.path(number), columns | {"ends": ends, "records": records})
+        write_arrays(self.path(number), columns | {"ends": ends, "records": records})
 
     def tallies_path(self) -> Path:
         """Return the path of the run's tallies, which exist once all chunks do."""
@@ -81,17 +107,12 @@ class Journal:
 
     def write_tallies(self, tallies: Sequence[Tally]) -> None:
         """Write the tallies of the run: one row per part of a stream, or per record."""
-        rows = [_flat(tally) for tally in tallies]
-        arrays = {name: np.array([row[name] for row in rows]) for name in _flat(Tally())}
-        _write_arrays(self.tallies_path(), arrays)
+        write_arrays(self.tallies_path(), tally_columns.columns(tallies))
 
     def read_tallies(self) -> list[Tally] | None:
         """Return the tallies of the run, or None if they are absent, corrupt or incomplete."""
-        arrays = _read_arrays(self.tallies_path())
-        if arrays is None or arrays.keys() != _flat(Tally()).keys():
-            return None
-        rows = zip(*(array.tolist() for array in arrays.values()), strict=True)
-        return [_tally(dict(zip(arrays, row, strict=True))) for row in rows]
+        arrays = read_arrays(self.tallies_path())
+        return None if arrays is None else tally_columns.tallies(arrays)
 
     def start_loss_path(self) -> Path:
         """Return the path of the loss that `start_check.py` measures."""
@@ -99,16 +120,20 @@ class Journal:
 
     def write_start_loss(self, loss: float) -> None:
         """Write the nats per token that the model loses without its start token."""
-        _write_arrays(self.start_loss_path(), {"loss": np.array([loss])})
+        write_arrays(self.start_loss_path(), {"loss": np.array([loss])})
 
     def read_start_loss(self) -> float | None:
         """Return the loss that an earlier run wrote, or None if it is absent or corrupt."""
-        arrays = _read_arrays(self.start_loss_path())
+        arrays = read_arrays(self.start_loss_path())
         return float(arrays["loss"][0]) if arrays else None
 
     def missing(self) -> list[int]:
         """Return the numbers of the chunks that do not exist yet."""
-        return [number for number in range(self.count) if not self.path(number).exists()]
+        names = {path.name for place in self._places() for path in place.glob(f"{self.key}-*")}
+        return [number for number in range(self.count) if self.path(number).name not in names]
+
+    def _places(self) -> Iterator[Path]:
+        yield from (place for place in (self.folder, *self.elsewhere) if place.is_dir())
 
 
 class _Header(NamedTuple):
@@ -124,6 +149,14 @@ def of_folder(folder: Path) -> Journal | None:
         return _read_header(folder / "journal.json").journal
     except UNREADABLE_HEADER:
         return None
+
+
+def inputs_of(folder: Path) -> Inputs:
+    """Return what decides the numbers of the journal in a folder; {} if absent or unreadable."""
+    try:
+        return _read_header(folder / "journal.json").inputs
+    except UNREADABLE_HEADER:
+        return {}
 
 
 def incomplete(
@@ -185,46 +218,8 @@ def _read_header(path: Path) -> _Header:
     """Read a `journal.json`. Raises one of `UNREADABLE_HEADER`."""
     content = json.loads(path.read_text(encoding="utf-8"))
     inputs = dict(content["decided_by"])
+    if "model" in content:
+        inputs["name"] = content["model"]
     if content.get("format", 1) != FORMAT:
         return _Header(None, inputs)
     return _Header(Journal(path.parent, content["key"], int(content["chunks"])), inputs)
-
-
-def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    write_atomic(path, save(dict(arrays), {"sha256": _digest(path.name, arrays)}))
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray] | None:
-    """Return the arrays of a file, or None if it is absent or its checksum does not match."""
-    try:
-        with safe_open(path, "numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            checksum = (file.metadata() or {}).get("sha256")
-    except UNREADABLE_ARRAYS:
-        return None
-    return arrays if checksum == _digest(path.name, arrays) else None
-
-
-def _digest(name: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """Hash a file's content and name. The name holds the key and the number of the chunk."""
-    digest = sha256(name.encode())
-    for key, array in sorted(arrays.items()):
-        digest.update(f"{key}{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _flat(tally: Tally) -> dict[str, float]:
-    """Return the numbers of a tally by name, with those of its units as `units.<name>`."""
-    names = [field.name for field in fields(tally) if field.name != "units"]
-    numbers = {name: getattr(tally, name) for name in names}
-    units = {f"units.{field.name}": getattr(tally.units, field.name) for field in fields(Units)}
-    return numbers | units
-
-
-def _tally(flat: Mapping[str, float]) -> Tally:
-    """Build a tally from `_flat`'s names."""
-    units = Units(**{field.name: int(flat[f"units.{field.name}"]) for field in fields(Units)})
-    names = [field.name for field in fields(Tally) if field.name not in ("units", "nats")]
-    counts = {name: int(flat[name]) for name in names}
-    return Tally(nats=flat["nats"], units=units, **counts)

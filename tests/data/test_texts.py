@@ -24,10 +24,10 @@ from gpt2eval import demo, pipeline
 from gpt2eval.config import catalog, loader
 from gpt2eval.data import corpus, custom, documents, records
 from gpt2eval.errors import UsageError
-from gpt2eval.measurement import prepare
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.pipeline import Settings, evaluate
+from gpt2eval.planning.task_plan import prepare
 from gpt2eval.report import store
 from gpt2eval.report.notes import notes
 from gpt2eval.settings import Worker

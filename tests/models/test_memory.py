@@ -285,7 +285,7 @@ def test_one_changed_byte_of_a_memory_is_noticed(tmp_path: Path, loads: list[str
     "wrong",
     [
         {"context": 64},
-        {"vocabulary": 100_000},
+        {"sizes": [1, 1, 100_000, 1, 1]},
         {"start": None, "added": None},
         {"capabilities": ["score"]},
     ],

@@ -16,7 +16,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedTokenizerFast
 
-from gpt2eval import demo, measurement, pipeline
+from gpt2eval import demo, pipeline
 from gpt2eval.config.loader import load_task
 from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus
@@ -26,6 +26,7 @@ from gpt2eval.models.engine.causal import CausalModel
 from gpt2eval.models.formats import hf
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.pipeline import Settings
+from gpt2eval.planning import task_plan
 from gpt2eval.scoring import plan
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.text.detokenizer import RoundTrip
@@ -170,7 +171,7 @@ class Naive:
 
 def passages_of(task: Task, records: Sequence[Record]) -> list[Passage]:
     detokenizer = load_detokenizer(task.detokenizer) if task.detokenizer else None
-    return measurement.prepare(task, records, detokenizer, RoundTrip())
+    return task_plan.prepare(task, records, detokenizer, RoundTrip())
 
 
 def scored(

@@ -19,10 +19,10 @@ from gpt2eval import demo, evaluate
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.config.loader import load_task
 from gpt2eval.data.corpus import load_corpus
-from gpt2eval.measurement import prepare
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.loading import from_object
+from gpt2eval.planning.task_plan import prepare
 from gpt2eval.report.store import read_result
 from gpt2eval.scoring.start_check import LIMIT, StartCheck
 from gpt2eval.settings import Settings

@@ -23,7 +23,7 @@ from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
 from gpt2eval.models import options, registry
 from gpt2eval.pipeline import Settings
-from gpt2eval.scoring import execute, journal
+from gpt2eval.scoring import array_files, execute, journal
 from gpt2eval.scoring.workers import worker_of_launcher, worker_of_shard
 from gpt2eval.settings import Worker
 from gpt2eval.types import Model, Request, Tally, TokenScores
@@ -137,22 +137,22 @@ def test_a_corrupt_chunk_is_scored_again(
 def test_a_chunk_without_an_array_is_corrupt(
     tmp_path: Path, array: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chunks = journal.Journal.open(tmp_path, {"task": "text8"}, 1)
+    chunks = journal.Journal.of(tmp_path, {"task": "text8"}, 1)
     arrays = {"logprobs": np.zeros(3, np.float32), "is_greedy": np.ones(3, np.bool_)}
     del arrays[array]
-    journal._write_arrays(chunks.path(0), arrays)
+    array_files.write_arrays(chunks.path(0), arrays)
     assert chunks.read(0) is None
     assert f"{chunks.path(0)}: chunk 0 is corrupt and will be scored again" in caplog.text
     assert not chunks.path(0).exists()
 
 
 def test_tallies_without_a_count_are_incomplete(tmp_path: Path) -> None:
-    chunks = journal.Journal.open(tmp_path, {"task": "text8"}, 1)
+    chunks = journal.Journal.of(tmp_path, {"task": "text8"}, 1)
     chunks.write_tallies([Tally(nats=2.0)])
     assert chunks.read_tallies() == [Tally(nats=2.0)]
     counts = load_file(chunks.tallies_path())
     del counts["records"]
-    journal._write_arrays(chunks.tallies_path(), counts)
+    array_files.write_arrays(chunks.tallies_path(), counts)
     assert chunks.read_tallies() is None
 
 
@@ -182,9 +182,9 @@ def test_the_journal_of_an_older_version_is_scored_again(
 def test_the_format_of_the_journal_is_part_of_the_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = journal.Journal.open(tmp_path, {"task": "text8"}, 1).key
+    key = journal.Journal.of(tmp_path, {"task": "text8"}, 1).key
     monkeypatch.setattr(journal, "FORMAT", journal.FORMAT + 1)
-    assert journal.Journal.open(tmp_path, {"task": "text8"}, 1).key != key
+    assert journal.Journal.of(tmp_path, {"task": "text8"}, 1).key != key
 
 
 def test_a_chunk_under_another_number_is_corrupt(

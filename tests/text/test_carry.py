@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gpt2eval.config.loader import load_task
 from gpt2eval.data.formats import PARSERS
-from gpt2eval.measurement import prepare
+from gpt2eval.planning.task_plan import prepare
 from gpt2eval.text.carry import carry
 from gpt2eval.text.detokenizer import Detokenizer, RoundTrip
 from gpt2eval.text.loader import load_detokenizer

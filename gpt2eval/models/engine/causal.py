@@ -11,12 +11,14 @@ import numpy as np
 import torch
 
 from gpt2eval.errors import UsageError, unknown
+from gpt2eval.identity import Sizes
 from gpt2eval.models.engine import onednn
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
 from gpt2eval.models.engine.precision import notify_cost
 from gpt2eval.models.engine.probe import Probe, spread_ids, tolerance
 from gpt2eval.models.engine.scores import Pending
+from gpt2eval.models.engine.sizes import fits, sizes_of
 from gpt2eval.models.engine.structure import selects_positions
 from gpt2eval.models.engine.vocabulary import Vocabulary
 from gpt2eval.models.engine.word_scores import WordScorer
@@ -45,10 +47,13 @@ class CausalModel(TokenizedModel):
         tokenizer: LoadedTokenizer,
         identity: ModelIdentity,
         context: int,
+        sizes: Sizes,
     ) -> None:
-        vocabulary = engine.model.config.get_text_config().vocab_size
-        super().__init__(tokenizer, identity, context, vocabulary)
+        super().__init__(tokenizer, identity, context, sizes)
         self._engine = engine
+
+    def fits(self, batch: Sequence[Request]) -> bool:
+        return fits(self._engine, batch)
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         return self._engine.score(batch)
@@ -79,7 +84,7 @@ class BestWordModel(CausalModel):
         return Vocabulary(
             self.tokenizer.tokens.pieces or {},
             self.tokenizer.specials,
-            self.vocabulary,
+            self.sizes().vocabulary,
             self._engine.model.device,
         )
 
@@ -100,6 +105,7 @@ def assemble(
     """
     model.eval()
     notify_cost(model.dtype, model.device)
+    sizes = sizes_of(model)
     probe = _probe(identity["name"], model)
     alone = selects_positions(model.config) or not probe.rows.neutral
     padded = PaddedEngine(model, alone=alone)
@@ -116,7 +122,7 @@ def assemble(
     stated = {**_config_identity(model), **identity, **onednn.identity_fields(engine.model)}
     stated |= {"tokenizer": tokenizer.fingerprint, "attn": engine.name}
     kind = BestWordModel if tokenizer.tokens.pieces else CausalModel
-    return kind(engine, tokenizer, ModelIdentity(**stated), probe.context)
+    return kind(engine, tokenizer, ModelIdentity(**stated), probe.context, sizes)
 
 
 def dtype_of(options: LoadOptions) -> torch.dtype:

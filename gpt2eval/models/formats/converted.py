@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel, assemble, dtype_of
 from gpt2eval.models.formats.checks import check_tokens
-from gpt2eval.models.formats.devices import device_of
+from gpt2eval.models.formats.devices import device_of, notify_slow_dtype
 from gpt2eval.models.formats.naming import local_label
 from gpt2eval.models.formats.quiet import quiet
 from gpt2eval.models.load_errors import expected_errors
@@ -112,6 +112,7 @@ def load_converted(
     """
     name = f"{scheme}:{checkpoint.path}"
     dtype = dtype_of(options)
+    notify_slow_dtype(options)
     options.reject_unsupported(name, "revision", "device_map", "tp", "peft", "quantization")
     architecture: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(checkpoint.config)]
     _check_weights(checkpoint, architecture)

@@ -29,6 +29,7 @@ from gpt2eval.models.formats.checks import (
 )
 from gpt2eval.models.formats.devices import (
     device_of,
+    notify_slow_dtype,
     placement_arguments,
     quantization_arguments,
 )
@@ -60,6 +61,7 @@ def load(
             transformers, lacks weights, or has no fast tokenizer.
     """
     dtype = dtype_of(options)
+    notify_slow_dtype(options)
     if not name:
         raise UsageError(
             "model 'hf:': expected a Hub id or a folder after the colon, as in hf:gpt2"

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from gpt2eval.errors import one_line
 from gpt2eval.files import write_atomic
+from gpt2eval.identity import Sizes
 from gpt2eval.models.tokenization.characters import Characters
 from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 from gpt2eval.models.tokenization.tiling import TiledEncoder
@@ -37,7 +38,7 @@ class Facts:
 
     identity: ModelIdentity
     context: int
-    vocabulary: int
+    sizes: Sizes
     start: int | None
     added: int | None
     specials: tuple[int, ...]
@@ -67,7 +68,7 @@ def facts_of(model: TokenizedModel) -> Facts | None:
     return Facts(
         identity=model.identity(),
         context=model.context,
-        vocabulary=model.vocabulary,
+        sizes=model.sizes(),
         start=loaded.start,
         added=loaded.added,
         specials=tuple(loaded.specials),
@@ -125,6 +126,7 @@ def _facts(path: Path, stated: dict[str, Any]) -> Facts:
         raise ValueError("its tokenizer has another checksum")
     built = {
         "identity": ModelIdentity(**{name: stated["identity"].get(name, "") for name in IDENTITY}),
+        "sizes": Sizes(*stated["sizes"]),
         "specials": tuple(stated["specials"]),
         "capabilities": tuple(stated["capabilities"]),
         "text": text.decode(),

@@ -41,7 +41,7 @@ class RememberedModel(TokenizedModel):
     """
 
     def __init__(self, facts: Facts, memory: "Memory") -> None:
-        super().__init__(facts.tokenizer(), facts.identity, facts.context, facts.vocabulary)
+        super().__init__(facts.tokenizer(), facts.identity, facts.context, facts.sizes)
         self._facts = facts
         self._memory = memory
         self._loaded: Model | None = None

@@ -1,0 +1,1 @@
+"""What a run is going to do: its work, its batches, and how long they take."""

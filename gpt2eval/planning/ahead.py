@@ -1,0 +1,52 @@
+"""How many tokens a task will need, before its text is encoded: for the time left of a run."""
+
+from pathlib import Path
+
+from gpt2eval.config.schema import Task
+from gpt2eval.data.records import Corpus
+from gpt2eval.errors import UsageError
+from gpt2eval.scoring import journal
+from gpt2eval.settings import Settings
+from gpt2eval.types import Model, Record
+
+SAMPLE = 4000  # characters that are encoded
+CHOICE = 12  # tokens of a choice with the rest of its sentence, about
+
+
+def expected_tokens(
+    model: Model, task: Task, corpus: Corpus, settings: Settings, journal_folder: Path | None
+) -> int:
+    """Return about how many tokens are fed to the model for a task; the journal's are left out.
+
+    A sample of the text tells how many characters a token has. Windows that overlap repeat tokens.
+    """
+    records = corpus.records
+    share = 1.0
+    if settings.limit is not None:
+        of = corpus.units.lines if task.format == "stream" else len(records)
+        share = min(1.0, settings.limit / max(of, 1))
+    characters = share * sum(len(record.text) for record in records)
+    choices = share * sum(len(record.options) for record in records)
+    tokens = characters * _tokens_per_character(model, records) + choices * CHOICE
+    context = settings.context or min(task.context, model.context)
+    stride = settings.stride or task.stride or context
+    overlap = context / stride if task.ask == "everything" and characters > context else 1.0
+    return int(tokens * overlap * _missing_share(journal_folder))
+
+
+def _tokens_per_character(model: Model, records: tuple[Record, ...]) -> float:
+    sample = ""
+    for record in records:
+        sample += record.text[:SAMPLE]
+        if len(sample) >= SAMPLE:
+            break
+    try:
+        return len(model.encode(sample).ids) / max(len(sample), 1)
+    except UsageError:  # a character that the model does not have; scoring will say where
+        return 0.0
+
+
+def _missing_share(folder: Path | None) -> float:
+    """Return the share of the chunks that a journal lacks; 1 without a journal."""
+    found = journal.of_folder(folder) if folder else None
+    return len(found.missing()) / found.count if found and found.count else 1.0

@@ -1,0 +1,201 @@
+"""Plan one task on one model: from its published records to requests in chunks.
+
+Everything that a number depends on is decided here; nothing is scored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gpt2eval.config import loader
+from gpt2eval.config.schema import Filter, Task
+from gpt2eval.data.records import Corpus
+from gpt2eval.errors import UsageError
+from gpt2eval.metrics import protocol as protocols
+from gpt2eval.metrics.protocol import ProtocolFields
+from gpt2eval.models import registry
+from gpt2eval.scoring.encode import encode_texts
+from gpt2eval.scoring.execute import TaskWork
+from gpt2eval.scoring.journal import Journal
+from gpt2eval.scoring.plan import tokens_fed
+from gpt2eval.scoring.windows import Window
+from gpt2eval.settings import Settings
+from gpt2eval.text import fit
+from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps, RoundTrip
+from gpt2eval.text.loader import load_detokenizer
+from gpt2eval.text.passages import ask, head
+from gpt2eval.text.prepare import detokenize_passage
+from gpt2eval.types import (
+    Encoded,
+    FindsBestWords,
+    Model,
+    ModelIdentity,
+    Passage,
+    Record,
+)
+from gpt2eval.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """The work of a task on a model, and what its numbers depend on.
+
+    `records` counts the records that are scored, `words` is the stop-word filter (None without
+    one), `round_trip` what the detokenizer did, and `identity` names the batch.
+    """
+
+    task: Task
+    corpus: Corpus
+    records: int
+    window: Window
+    protocol: ProtocolFields
+    identity: ModelIdentity
+    words: Filter | None
+    round_trip: RoundTrip
+    work: TaskWork
+
+    def decides(self) -> dict[str, object]:
+        """Return everything that the scores depend on; the journal's key covers it.
+
+        A hash of the weights stands for the model, so its name is left out: the same weights under
+        another name have the same scores. The scheme remains, because it decides how a file is
+        read.
+        """
+        model = self.identity.stated()
+        if self.identity.is_pinned:
+            name = model.pop("name")
+            model["scheme"] = model.pop("label", name).rpartition(":")[0]
+        inputs = {
+            "task": self.task.full_name,
+            "plan": self.work.digest(),
+            "words": self.words and self.words.sha256,
+            "version": __version__,
+        }
+        return inputs | asdict(self.protocol) | model
+
+    def journal(self, folder: Path, elsewhere: Sequence[Path] = ()) -> Journal:
+        """Return the journal of this work in a folder; it may have no chunks yet.
+
+        `elsewhere` are the same task's journals of other models below one output folder. They are
+        used only if a hash pins the weights.
+        """
+        places = elsewhere if self.identity.is_pinned else ()
+        return Journal.of(folder, self.decides(), len(self.work.chunks), places)
+
+    def tokens_done(self, journal: Journal) -> int:
+        """Return how many of the tokens that are fed to the model a journal has scores for."""
+        missing = {*journal.missing()}
+        return sum(
+            tokens_fed(item.request)
+            for number, chunk in enumerate(self.work.chunks)
+            if number not in missing
+            for batch in chunk
+            for item in batch
+        )
+
+
+def plan_task(
+    model: Model,
+    task: Task,
+    corpus: Corpus,
+    settings: Settings = Settings(),
+    include: Sequence[Path] = (),
+) -> TaskPlan:
+    """Plan a task on a model.
+
+    Raises:
+        UsageError: The protocol does not apply to the model or the text, is not the expected one,
+            or a record cannot be scored.
+    """
+    window = protocols.window(task, model, settings.context, settings.stride)
+    detokenizer = load_detokenizer(task.detokenizer, include) if task.detokenizer else None
+    report = RoundTrip()
+    records = head(corpus.records, settings.limit, stream=task.format == "stream")
+    passages = prepare(task, records, detokenizer, report)
+    place = f"task {task.full_name}: {corpus.origin}"
+    kept = fit.kept(place, detokenizer, report, allowed=settings.allow_kept)
+    encoded, lossy = _encode(model, task, passages)
+    if lossy and not settings.allow_lossy:
+        _refuse_lossy(task)
+    identity = registry.identity_of(model)
+    budget = settings.budget(window.context, identity.device)
+    words = loader.load_filter(task, include) if isinstance(model, FindsBestWords) else None
+    protocol = protocols.fields(
+        task,
+        model,
+        corpus,
+        settings.limit,
+        window,
+        detokenizer,
+        words,
+        lossy=lossy,
+        kept=kept,
+    )
+    if settings.expected is not None:
+        protocols.check(task, protocol, settings.expected, identity.tokenizer)
+    return TaskPlan(
+        task,
+        corpus,
+        len(records),
+        window,
+        protocol,
+        replace(identity, batch=str(budget)),
+        words,
+        report,
+        TaskWork.for_task(task, encoded, window, budget, identity.device),
+    )
+
+
+def prepare(
+    task: Task,
+    records: Sequence[Record],
+    detokenizer: Detokenizer | OneWaySteps | None,
+    report: RoundTrip,
+) -> list[Passage]:
+    """Return the passages of a task as detokenized text.
+
+    The report counts the text of each record once, whatever the number of its choices.
+    """
+    join = {"newline": "\n", "space": " "}[task.join]
+    return [
+        detokenize_passage(
+            passage,
+            detokenizer,
+            join=join,
+            lead=task.lead,
+            report=report if passage.right else None,
+        )
+        for record in records
+        for passage in ask(task.ask, record, alone=len(records) == 1)
+    ]
+
+
+def _encode(model: Model, task: Task, passages: Sequence[Passage]) -> tuple[list[Encoded], bool]:
+    """Return the passages' tokens, and whether any do not tile their text.
+
+    With `start: eot+own`, the token that the tokenizer puts before every text is one more
+    scored token.
+    """
+    texts = [passage.text for passage in passages]
+    encodings = encode_texts(model, texts, specials=task.specials == "tokens")
+    own = protocols.added(model) if task.start == "eot+own" else None
+    prefix = np.array([] if own is None else [own], np.int32)
+    encoded = [
+        Encoded(p, np.concatenate([prefix, e.ids]), np.concatenate([0 * prefix, e.ends]))
+        for p, e in zip(passages, encodings, strict=True)
+    ]
+    return encoded, any(e.lossy for e in encodings)
+
+
+def _refuse_lossy(task: Task) -> None:
+    """Raise UsageError for bits per byte of tokens that do not tile the bytes.
+
+    The rule does not apply to protocols that read special tokens in the text.
+    """
+    if task.specials != "tokens" and {"bpb", "bpc"} & set(task.metrics):
+        raise UsageError(
+            f"task {task.full_name}: the model's tokens do not tile the text's bytes, so bits per "
+            "byte would not describe this text; --allow-lossy reports them anyway"
+        )

@@ -1,0 +1,61 @@
+"""Write the results of one model below an output folder, each as soon as it exists."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gpt2eval.config.schema import Task
+from gpt2eval.errors import UsageError
+from gpt2eval.files import write_atomic
+from gpt2eval.metrics.result import Result
+from gpt2eval.report import folders, run_record, store, tidy
+from gpt2eval.report.tidy_csv import TidyCsv
+from gpt2eval.types import ModelIdentity, Tally
+
+
+class ResultWriter:
+    """The files of one model's results below an output folder.
+
+    `chosen` says that the user chose the model's name, so that it may mean other weights there.
+    """
+
+    def __init__(self, out: Path, model: ModelIdentity, *, chosen: bool = False) -> None:
+        self._out = out
+        self._model = model
+        self._chosen = chosen
+        self._csv = TidyCsv(out)
+
+    def folder(self, task: Task) -> Path:
+        """Return the folder of a task."""
+        return store.result_folder(self._out, self._model.name, task.full_name)
+
+    def journal(self, task: Task) -> Path:
+        """Return the folder of a task's journal."""
+        return self.folder(task) / "journal"
+
+    def other_journals(self, task: Task) -> list[Path]:
+        """Return the journals of the same task on the output folder's other models."""
+        return folders.of_other_models(self._out, self.journal(task))
+
+    def check_name(self, task: Task) -> None:
+        """Raise UsageError if a name that the user chose has a result of other weights here."""
+        path = self.folder(task) / folders.RESULT
+        if not self._chosen or not path.exists():
+            return
+        found = store.read_result(path).model
+        if found.weights and found.weights != self._model.weights:
+            raise UsageError(
+                f"--name {self._model.name}: {path} is of other weights ({found.revision}, not "
+                f"{self._model.revision}); expected another name, or another --out"
+            )
+
+    def write(self, task: Task, result: Result, parts: Sequence[Tally], start: str) -> None:
+        """Write `result.json`, `run.json`, `results.csv`, and `documents.csv` for documents."""
+        folder = self.folder(task)
+        folders.check_owner(folder, result.model.name)
+        run_record.write_run(folder, start, f"evaluate({self._model.name!r}, {task.full_name!r})")
+        store.write_result(folder, result)
+        if task.format == "documents":
+            bits = "bpb" in task.metrics or not result.protocol.tokens
+            rows = tidy.document_rows(parts, bits=bits)
+            write_atomic(folder / "documents.csv", tidy.to_csv(rows))
+        self._csv.update()
