@@ -50,13 +50,16 @@ class _Stderr(logging.StreamHandler):
 
 
 @contextmanager
-def shown_on_stderr(level: int = ANNOUNCEMENT) -> Iterator[None]:
+def shown_on_stderr(level: int | None = None) -> Iterator[None]:
     """Print notices on stderr as `gpt2eval: <message>` while the context is open.
 
     Args:
-        level: The lowest level of `logging` that is printed.
+        level: The lowest level of `logging` that is printed; by default that of notices, and in a
+            terminal, where somebody waits, that of announcements.
     """
     handler = _Stderr()
+    if level is None:
+        level = ANNOUNCEMENT if sys.stderr.isatty() else logging.WARNING
     previous = LOGGER.level
     LOGGER.addHandler(handler)
     LOGGER.setLevel(level)

@@ -41,9 +41,10 @@ def _plan_text(plan: "RunPlan", form: str) -> str:
     rows = [_texts(row) for row in _plain_rows(plan)]
     if form != "terminal":
         return "\n\n".join([_title(plan), render_rows(rows, form), *_notes(plan)])
-    kinds = ["ours"] * len(plan.tasks) + [TOTAL]
     columns = [title for title in rows[0] if title != "task"]
-    cells = [Row(row["task"], kind, row, {}, {}, {}) for row, kind in zip(rows, kinds, strict=True)]
+    *tasks, summed = rows
+    cells = [Row(row["task"], "ours", row, {}, {}, {}) for row in tasks]
+    cells.append(Row(TOTAL, "total", summed, {}, {}, {}))
     table = terminal_table(cells, columns, first="task")
     notes = terminal_notes(_notes(plan))
     return "\n\n".join([_title(plan), table, notes])

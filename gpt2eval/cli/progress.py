@@ -152,10 +152,12 @@ class TerminalBars:
         self._bars.start()
         if self._all is not None:
             self._bars.remove_task(self._all)
-        empty = {"done": "", "speed": "", "left": ""}
-        self._tasks[name] = self._bars.add_task(name, total=None, **empty)
+        self._tasks[name] = self._bar(name)
         has_others = len(self._tasks) > 1 or not is_last
-        self._all = self._bars.add_task(ALL, total=None, **empty) if has_others else None
+        self._all = self._bar(ALL) if has_others else None
+
+    def _bar(self, name: str) -> TaskID:
+        return self._bars.add_task(name, total=None, done="", speed="", left="")
 
     def stop(self) -> None:
         """Leave the bars as they are, and stop drawing."""

@@ -1,5 +1,6 @@
 """How many tokens a task will need, before its text is encoded: for the time left of a run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gpt2eval.config.schema import Task
@@ -7,10 +8,11 @@ from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.scoring import journal
 from gpt2eval.settings import Settings
+from gpt2eval.text.passages import head
 from gpt2eval.types import Model, Record
 
 SAMPLE = 4000  # characters that are encoded
-CHOICE = 12  # tokens of a choice with the rest of its sentence, about
+CHOICE = 50  # characters of a choice with the rest of its sentence, about
 
 
 def expected_tokens(
@@ -20,21 +22,20 @@ def expected_tokens(
 
     A sample of the text tells how many characters a token has. Windows that overlap repeat tokens.
     """
-    records = corpus.records
-    share = 1.0
-    if settings.limit is not None:
-        of = corpus.units.lines if task.format == "stream" else len(records)
-        share = min(1.0, settings.limit / max(of, 1))
-    characters = share * sum(len(record.text) for record in records)
-    choices = share * sum(len(record.options) for record in records)
-    tokens = characters * _tokens_per_character(model, records) + choices * CHOICE
+    records = head(corpus.records, settings.limit, stream=task.format == "stream")
+    ratio = _tokens_per_character(model, records)
+    lengths = [ratio * len(record.text) for record in records]
     context = settings.context or min(task.context, model.context)
-    stride = settings.stride or task.stride or context
-    overlap = context / stride if task.ask == "everything" and characters > context else 1.0
-    return int(tokens * overlap * _missing_share(journal_folder))
+    if task.ask == "everything":
+        stride = settings.stride or task.stride or context
+        tokens = sum(length * (context / stride if length > context else 1) for length in lengths)
+    else:  # a request per record, which the context cuts
+        choices = sum(len(record.options) for record in records)
+        tokens = sum(min(length, context) for length in lengths) + choices * CHOICE * ratio
+    return int(tokens * _missing_share(journal_folder))
 
 
-def _tokens_per_character(model: Model, records: tuple[Record, ...]) -> float:
+def _tokens_per_character(model: Model, records: Sequence[Record]) -> float:
     sample = ""
     for record in records:
         sample += record.text[:SAMPLE]

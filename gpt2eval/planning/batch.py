@@ -14,7 +14,7 @@ import numpy as np
 from gpt2eval.errors import UsageError
 from gpt2eval.identity import StatesFit
 from gpt2eval.models import registry
-from gpt2eval.notices import announce
+from gpt2eval.notices import notify
 from gpt2eval.scoring import journal
 from gpt2eval.scoring.start_check import TEXT
 from gpt2eval.settings import Settings
@@ -62,7 +62,7 @@ class BatchChoice:
         if self._tokens is None:
             self._tokens, speeds = fastest(self._model, self._clock)
             shown = ", ".join(f"{size:,}: {speed:,.0f} tokens/s" for size, speed in speeds.items())
-            announce(f"batch size auto: {self._tokens:,} tokens a pass ({shown})")
+            notify(f"batch size auto: {self._tokens:,} tokens a pass ({shown})")
         return self._tokens
 
     def _kept(self, journals: Sequence[Path]) -> int | None:
@@ -75,7 +75,7 @@ class BatchChoice:
             tokens = str(found.get("batch", ""))
             if tokens.isdecimal() and all(found.get(key) == facts[key] for key in facts):
                 if tokens not in self._announced:
-                    announce(f"batch size auto: {int(tokens):,} tokens a pass, as in the journal")
+                    notify(f"batch size auto: {int(tokens):,} tokens a pass, as in the journal")
                     self._announced.add(tokens)
                 return int(tokens)
         return None

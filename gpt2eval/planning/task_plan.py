@@ -67,7 +67,7 @@ class TaskPlan:
         if self.identity.is_pinned:
             name = model.pop("name")
             model["scheme"] = model.pop("label", name).rpartition(":")[0]
-        inputs = {
+        inputs: dict[str, object] = {
             "task": self.task.full_name,
             "plan": self.work.digest(),
             "words": self.words and self.words.sha256,

@@ -15,7 +15,7 @@ from gpt2eval.report.labels import RowName
 from gpt2eval.report.marks import marks
 from gpt2eval.report.numbers import decimals, interval_text, published_text, value_text
 
-Kind = Literal["ours", "published", "verdict"]
+Kind = Literal["ours", "published", "verdict", "total"]
 Fact = float | str | None
 
 

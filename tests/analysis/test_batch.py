@@ -9,9 +9,7 @@ from conftest import Run
 
 from gpt2eval import Settings, UsageError, demo, evaluate
 from gpt2eval.models import registry
-from gpt2eval.notices import ANNOUNCEMENT
-from gpt2eval.planning import batch
-from gpt2eval.planning.batch import BatchChoice, fastest
+from gpt2eval.planning.batch import LENGTH, BatchChoice, fastest
 from gpt2eval.settings import Worker
 from gpt2eval.types import Request, TokenScores
 
@@ -33,17 +31,17 @@ class Timed:
         self.now = 0.0
         self.sizes_tried: list[int] = []
 
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> Any:  # a mapping is accepted, too
         return {**registry.identity_of(self._model).stated(), "device": self._device}
 
-    def fits(self, requests: Sequence[Request]) -> bool:
-        return self._room is None or len(requests) * batch.LENGTH <= self._room
+    def fits(self, batch: Sequence[Request]) -> bool:
+        return self._room is None or len(batch) * LENGTH <= self._room
 
-    def score(self, requests: Sequence[Request]) -> TokenScores:
-        size = len(requests) * batch.LENGTH
+    def score(self, batch: Sequence[Request]) -> TokenScores:
+        size = len(batch) * LENGTH
         self.sizes_tried.append(size)
         self.now += self._seconds.get(size, 1.0)
-        return self._model.score(requests)
+        return self._model.score(batch)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +71,12 @@ def test_a_run_states_its_choice_and_a_later_one_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     speeds = {512: 1.0}
-    monkeypatch.setattr(batch, "fastest", lambda model, clock: (512, speeds))
-    caplog.set_level(ANNOUNCEMENT, "gpt2eval")
+    monkeypatch.setattr("gpt2eval.planning.batch.fastest", lambda model, clock: (512, speeds))
     auto: Any = {"data": DATA, "out": tmp_path, "batch_size": "auto"}
     (first,) = evaluate("toy:unigram", "ptb", **auto)
     assert "|batch:512|" in first.signature
     assert "batch size auto: 512 tokens a pass" in caplog.text
-    monkeypatch.setattr(batch, "fastest", lambda model, clock: (2048, speeds))
+    monkeypatch.setattr("gpt2eval.planning.batch.fastest", lambda model, clock: (2048, speeds))
     resumed, new = evaluate("toy:unigram", ["ptb", "text8"], **auto)
     assert "|batch:512|" in resumed.signature
     assert "|batch:512|" in new.signature, "one number for the folder"

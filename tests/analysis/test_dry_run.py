@@ -21,15 +21,15 @@ from gpt2eval.planning.task_plan import plan_task
 from gpt2eval.report.store import read_results
 from gpt2eval.scoring.flops import Counts, counts_of, flops
 from gpt2eval.settings import Settings, Worker
-from gpt2eval.types import Model, Request, TokenScores
+from gpt2eval.types import Request, TokenScores
 
 DATA = demo.data()
 TASKS = ["lambada", "cbt_cn", "ptb", "text8", "lm1b"]
 UNIGRAM = "toy:unigram"
 
 
-def planned(out: Path | None, model: str | Model = UNIGRAM, **settings: int) -> RunPlan:
-    return plan_run(model, TASKS, data=DATA, out=out, settings=Settings(**settings))
+def planned(out: Path | None) -> RunPlan:
+    return plan_run(UNIGRAM, TASKS, data=DATA, out=out)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -80,7 +80,7 @@ def test_a_config_file_may_map_tasks_to_files_and_give_arguments(
         ("taks: ptb", "unknown option 'taks'; did you mean 'tasks'?"),
         ("strict_data: 3", "strict_data: expected true or false, found 3"),
         ("limit: few", "run.yaml: limit: expected an integer, found 'few'"),
-        ("batch_size: 1.5", "run.yaml: batch_size: expected an integer, found '1.5'"),
+        ("batch_size: 1.5", "--batch-size 1.5: expected a whole number of 1 or more, or auto"),
         ("- a", "expected a mapping of keys, found list"),
         ("a: [", "not readable as YAML"),
     ],
