@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from gpt2eval.models.tokenization import loading, together
-from gpt2eval.models.tokenization.loading import Encoder
+from gpt2eval.models.tokenization.loaded import Encoder
 from gpt2eval.models.tokenization.tiling import TiledEncoder
 from gpt2eval.models.tokenization.together import encode_together
 

@@ -31,7 +31,7 @@ from gpt2eval.overlap import blocks, bloom, estimate, index, ngrams, remeasure, 
 from gpt2eval.overlap.bloom import Bloom
 from gpt2eval.pipeline import Settings
 from gpt2eval.report import store
-from gpt2eval.scoring import journal
+from gpt2eval.scoring import journal, tally_columns
 from gpt2eval.types import Tally, Units
 
 Gram = tuple[str, ...]
@@ -538,8 +538,8 @@ counts = st.integers(0, 2**40)
     )
 )
 def test_tallies_survive_the_round_trip(tallies: list[Tally]) -> None:
-    names = journal._flat(tallies[0])
-    assert [journal._tally(journal._flat(tally)) for tally in tallies] == tallies
+    names = tally_columns._flat(tallies[0])
+    assert [tally_columns._tally(tally_columns._flat(tally)) for tally in tallies] == tallies
     assert len(names) == 14
 
 

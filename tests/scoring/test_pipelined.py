@@ -76,7 +76,9 @@ class Ahead(Sequential):
 def scored(work: TaskWork, model: Any, folder: Path | None = None, **options: Any) -> Any:
     journal = None
     if folder:
-        journal = Journal.open(folder, {"test": 1}, len(work.chunks))
+        inputs = {"test": 1}
+        journal = Journal.of(folder, inputs, len(work.chunks))
+        journal.open("model", inputs)
     return work.score(cast(Model, model), journal, **options)
 
 
