@@ -1,5 +1,6 @@
 """Tokens tile the bytes of any text, or the encoding is marked as lossy."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -306,3 +307,23 @@ def test_a_tokenizer_that_adds_a_start_token_gets_one(
     assert -model.score([item.request]).logprobs.astype(float).mean() == pytest.approx(
         loss, rel=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    "decoder",
+    [
+        decoders.ByteLevel(),
+        decoders.WordPiece(),
+        decoders.Metaspace(),
+        decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]),
+        None,
+    ],
+)
+def test_the_pieces_follow_from_the_decoder_in_the_whole_tokenizer(decoder: Any) -> None:
+    tokenizer: Any = trained("sentencepiece")
+    tokenizer.decoder = decoder
+    whole = json.dumps(json.loads(tokenizer.to_str())["decoder"])
+    has_bytes = any(name in whole for name in ("ByteLevel", "ByteFallback", "\\u2581"))
+    assert (tiling.piece_bytes(tokenizer) is not None) == has_bytes
+    if decoder is not None:
+        assert json.loads(decoder.__getstate__()) == json.loads(whole)

@@ -64,16 +64,13 @@ class PackedEngine:
         evidence = plain_structure(model, probe)
         if evidence is None or not _packs(probe):
             return None
+        probe.forget()
         original_attention = padded.model.config._attn_implementation
         text = spread_ids(min(18, probe.context + 1), model.config.get_text_config().vocab_size)
         requests = _requests(text)
         whole = padded.score([Request(text[:1], (text[1:],))]).logprobs
         expected = np.concatenate(
-            [
-                whole[len(prefix) - 1 :][: len(branch)]
-                for prefix, branches in requests
-                for branch in branches
-            ]
+            [whole[len(r.prefix) - 1 :][: len(b)] for r in requests for b in r.branches]
         )
         if not live:
             onednn.replace_layers(model)
@@ -186,8 +183,7 @@ def _packs(probe: Probe) -> bool:
     start = 2 * short
     whole = start + len(text)
     return (
-        states_agree(states[:short], probe.part_states[:short])
-        and states_agree(states[short:start], probe.part_states[:short])
+        states_agree(states[:start], probe.part_states[:short].repeat(2, 1))
         and states_agree(states[start:whole], probe.states)
         and states_agree(states[whole:], probe.states[part : part + 9])
     )

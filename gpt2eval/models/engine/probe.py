@@ -141,6 +141,12 @@ class Probe:
             neutral=neutral and states_agree(other, alone),
         )
 
+    def forget(self) -> None:
+        """Give up the shallow copy and its states, which take memory; the answers remain."""
+        self.decoder = self.model
+        for name in ("states", "part_states"):
+            vars(self).pop(name, None)
+
     @torch.inference_mode()
     def run(self, rows: Sequence[Ids]) -> Tensor:
         """Return the states `[rows, longest, width]` of rows that are padded with zeros."""

@@ -4,6 +4,7 @@ Needs `pip install gpt2eval[gguf]`. llama.cpp's own arithmetic is available thro
 `api:`.
 """
 
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,14 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
     if magic != MAGIC:
         raise UsageError(f"model gguf:{rest}: starts with {magic!r}; expected a GGUF file")
     check_header(path)
+    return hf.load(str(path.parent), options, gguf=path.name, reading=_reading(path))
+
+
+def _reading(path: Path) -> AbstractContextManager[None]:
+    """Read a header, check it, and return the context in which transformers uses what was read.
+
+    Nothing else holds the reader, because it maps the file into memory.
+    """
     from gpt2eval.models.formats.gguf_reader import Reader, lent  # they need the package gguf
 
     with expected_errors(
@@ -60,8 +69,7 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
     ):
         reader = Reader(path)
     _check_sizes(path, reader)
-    with lent(reader, path):
-        return hf.load(str(path.parent), options, gguf=path.name)
+    return lent(reader, path)
 
 
 def _check_sizes(path: Path, reader: Any) -> None:

@@ -1,10 +1,11 @@
 """Read a GGUF file's header once, for this package and for transformers.
 
-The package gguf represents each entry of an array by views of the mapped file: 10 microseconds and
-a kilobyte per token of a vocabulary. transformers reads the file anew for a config, for a
+The package gguf makes views of the mapped file for each entry of an array, which takes 11 CPU
+seconds for a vocabulary of 262,144 tokens. transformers reads a file anew for a config, for a
 tokenizer and for weights.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +54,8 @@ class Reader(GGUFReader):
         if not count[0] or entry not in (GGUFValueType.STRING, *self.gguf_scalar_to_np):
             return super()._get_field_parts(orig_offs, raw_type)
         if entry == GGUFValueType.STRING:
-            entries = list(_strings(raw, start, int(count[0]), self.byte_order))
+            is_little = (self.byte_order == "I") == (sys.byteorder == "little")
+            entries = list(_strings(raw, start, int(count[0]), "<Q" if is_little else ">Q"))
             size = sum(map(len, entries)) + 8 * len(entries)
         else:
             values = self._get(start, self.gguf_scalar_to_np[entry], int(count[0]))
@@ -63,9 +65,8 @@ class Reader(GGUFReader):
         return 12 + size, [kind, count, *entries], indices, [GGUFValueType(raw_type), entry]
 
 
-def _strings(raw: Any, start: int, count: int, order: str) -> Iterator[Any]:
+def _strings(raw: Any, start: int, count: int, length_format: str) -> Iterator[Any]:
     """Yield the bytes of strings that lie end to end, each after its length."""
-    length_format = "<Q" if order == "I" else ">Q"
     for _ in range(count):
         (length,) = unpack_from(length_format, raw, start)
         stop = start + 8 + length

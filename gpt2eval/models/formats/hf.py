@@ -6,6 +6,7 @@ its weights. `checks.py` checks it, `causal.py` scores.
 
 import pickle
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,12 @@ EXPECTATION = "a Hub id or a folder with a causal LM"
 
 @quiet()
 def load(
-    name: str, options: LoadOptions, *, called: str = "", gguf: str | None = None
+    name: str,
+    options: LoadOptions,
+    *,
+    called: str = "",
+    gguf: str | None = None,
+    reading: AbstractContextManager[None] = nullcontext(),
 ) -> CausalModel:
     """Load a causal LM in `options.dtype`, whatever dtype the checkpoint stores.
 
@@ -55,6 +61,7 @@ def load(
         options: How to load the model.
         called: Another name in results and signatures.
         gguf: A file in the folder to read instead of transformers' own files.
+        reading: A context that is open while the files are read, not while the model is probed.
 
     Raises:
         UsageError: If the model does not exist, is not a causal LM, has an architecture unknown to
@@ -71,7 +78,7 @@ def load(
     placement = quantization_arguments(options) | placement_arguments(options)
     if not gguf and Path(name).is_dir():
         check_folder(Path(name))
-    with hub_access(f"model {name}", name, options.peft):
+    with hub_access(f"model {name}", name, options.peft), reading:
         config = _load_config(name, options, gguf)
         tokenizer = _load_tokenizer(name, options, gguf)
         check_tokens(name, tokenizer, config)
