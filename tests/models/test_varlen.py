@@ -116,6 +116,19 @@ def test_segments_tile_the_row_and_its_forks(batch: list[Request]) -> None:
         assert branches.query_spans.longest == branches.query_spans.bounds.diff().max()
 
 
+def test_segments_follow_a_layer_to_its_device() -> None:
+    elsewhere = torch.device("meta")
+    row = segments([request_of(3, [2, 2])], CPU)
+    moved = row.to(elsewhere)
+    assert row.branches is not None
+    assert moved.branches is not None
+    assert row.to(CPU) is row
+    assert moved.spans.longest == row.spans.longest == 3
+    tensors = [moved.spans.bounds, *moved.branches[:2]]
+    tensors += [spans.bounds for spans in moved.branches[2:]]
+    assert {tensor.device for tensor in tensors} == {elsewhere}
+
+
 @pytest.mark.usefixtures("segmented")
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 @pytest.mark.parametrize("seed", range(3))

@@ -45,6 +45,7 @@ def attend(
     `query`, `key`, `value` and the result have shape `[tokens, heads, size]`; `key` and `value` may
     have fewer heads. The default for `scaling` is 1 / sqrt(size).
     """
+    row = row.to(query.device)
     kernel = kernel_for(query, value)
     scale = query.shape[2] ** -0.5 if scaling is None else scaling
     own = kernel(query, key, value, row.spans, row.spans, True, scale)
