@@ -115,22 +115,15 @@ class TaskWork:
             )
             on_progress(progress)
 
-        own: list[int] = []
-        missing: list[int] = []
-        for number, chunk in enumerate(self.chunks):
-            scores = journal.read(number) if journal else None
-            if scores is not None:
-                advance(_flat(chunk))
-                sheet.fill(_flat(chunk), scores)
-            else:
-                (own if number % worker.world == worker.rank else missing).append(number)
-        for number, scores in completed(self._started(model, own, words), advance):
-            chunk = self.chunks[number]
-            if journal:
-                journal.write(number, scores, *self._token_places(chunk))
+        missing = {*range(len(self.chunks))}
+        for last, scores in completed(self._started(model, journal, worker, words), advance):
+            chunk = self.chunks[last.chunk]
+            if journal and not last.is_resumed:
+                journal.write(last.chunk, scores, *self._token_places(chunk))
             sheet.fill(_flat(chunk), scores)
+            missing.remove(last.chunk)
         # Other workers may have finished meanwhile: the last worker sees every chunk.
-        for number in missing:
+        for number in sorted(missing):
             scores = journal.read(number) if journal else None
             if scores is None:
                 return None
@@ -138,12 +131,16 @@ class TaskWork:
         return self._fold(sheet)
 
     def _started(
-        self, model: Model, numbers: Iterable[int], words: Filter | None
+        self, model: Model, journal: Journal | None, worker: Worker, words: Filter | None
     ) -> Iterator[Started]:
-        """Start the batches of chunks, each when it is asked for."""
-        for number in numbers:
-            for batch in self.chunks[number]:
-                yield Started(number, [batch], self._start(model, batch, words))
+        """Resume or start the batches of chunks, each when it is asked for."""
+        for number, chunk in enumerate(self.chunks):
+            scores = journal.read(number) if journal else None
+            if scores is not None:
+                yield Started.resumed(number, chunk, scores)
+            elif number % worker.world == worker.rank:
+                for batch in chunk:
+                    yield Started(number, [batch], self._start(model, batch, words))
 
     def _start(
         self, model: Model, batch: Batch, words: Filter | None
