@@ -142,9 +142,10 @@ def efficient(
         scale=scale,
     )
     # `lse` has shape `[spans, heads, longest]`, with padding.
-    position = torch.arange(len(query), dtype=torch.int32, device=query.device)
-    span = torch.searchsorted(queries.bounds[1:], position, right=True)
-    return Attended(out[0], lse[span, :, position - queries.bounds[span]])
+    bounds = queries.bounds.long()
+    position = torch.arange(len(query), device=query.device)
+    span = torch.searchsorted(bounds[1:], position, right=True)
+    return Attended(out[0], lse[span, :, position - bounds[span]])
 
 
 def reference(
