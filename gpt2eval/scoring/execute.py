@@ -121,27 +121,15 @@ class TaskWork:
             )
             on_progress(progress)
 
-        own: list[int] = []
-        missing: list[int] = []
-        for number, chunk in enumerate(self.chunks):
-            scores = journal.read(number) if journal else None
-            if scores is not None:
-                advance(_flat(chunk))
-                sheet.fill(_flat(chunk), scores)
-            else:
-                (own if number % worker.world == worker.rank else missing).append(number)
-        started = (
-            batches
-            for number in own
-            for batches in self._started(model, number, self.chunks[number], words)
-        )
-        for number, scores in completed(started, advance):
-            chunk = self.chunks[number]
-            if journal:
-                journal.write(number, scores, *self._token_places(chunk))
+        missing = {*range(len(self.chunks))}
+        for last, scores in completed(self._started(model, journal, worker, words), advance):
+            chunk = self.chunks[last.chunk]
+            if journal and not last.is_resumed:
+                journal.write(last.chunk, scores, *self._token_places(chunk))
             sheet.fill(_flat(chunk), scores)
+            missing.remove(last.chunk)
         # Other workers may have finished meanwhile: the last worker sees every chunk.
-        for number in missing:
+        for number in sorted(missing):
             scores = journal.read(number) if journal else None
             if scores is None:
                 return None
@@ -150,13 +138,25 @@ class TaskWork:
 
     def trial(self, model: Model, batch: Batch, words: Filter | None) -> None:
         """Score one batch as `score` does, and keep nothing."""
-        for started in self._started(model, 0, [batch], words):
+        for started in self._started_chunk(model, 0, [batch], words):
             started.wait()
 
     def _started(
+        self, model: Model, journal: Journal | None, worker: Worker, words: Filter | None
+    ) -> Iterator[Started]:
+        """Resume or start the batches of chunks, each when it is asked for."""
+        for number, chunk in enumerate(self.chunks):
+            scores = journal.read(number) if journal else None
+            if scores is not None:
+                yield Started.resumed(number, chunk, scores)
+            elif number % worker.world == worker.rank:
+                yield from self._started_chunk(model, number, chunk, words)
+
+    def _started_chunk(
         self, model: Model, number: int, chunk: Chunk, words: Filter | None
     ) -> Iterator[Started]:
         """Start the batches of a chunk, each when it is asked for.
+
 
         The search for the best word concerns several batches at once, and is not started ahead.
         """

@@ -21,12 +21,18 @@ class Started(NamedTuple):
     chunk: int
     batches: Sequence[Batch]
     wait: Callable[[], Sequence[TokenScores]]
+    is_resumed: bool = False
+
+    @classmethod
+    def resumed(cls, chunk: int, batches: Sequence[Batch], scores: TokenScores) -> "Started":
+        """Return a chunk whose scores an earlier run left behind."""
+        return cls(chunk, batches, lambda: [scores], is_resumed=True)
 
 
 def completed(
     started: Iterable[Started], advance: Callable[[Sequence[PlannedRequest]], None]
-) -> Iterator[tuple[int, TokenScores]]:
-    """Yield the number and the scores of each chunk, once its last batch is complete.
+) -> Iterator[tuple[Started, TokenScores]]:
+    """Yield the last batches and all scores of each chunk, as soon as they are complete.
 
     `advance` is called with the requests of completed batches. An exception concerns the first
     batch that fails, even if a later one was started before.
@@ -36,7 +42,7 @@ def completed(
         parts += current.wait()
         advance([item for batch in current.batches for item in batch])
         if following is None or following.chunk != current.chunk:
-            yield current.chunk, TokenScores(*map(np.concatenate, zip(*parts, strict=True)))
+            yield current, TokenScores(*map(np.concatenate, zip(*parts, strict=True)))
             parts = []
 
 

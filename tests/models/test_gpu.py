@@ -114,7 +114,7 @@ def spans(row: Any) -> tuple[Any, Any]:
 @pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 @pytest.mark.parametrize(
-    ("dtype", "mean", "most"), [(torch.float32, 1e-5, 1e-3), (torch.bfloat16, 0.03, 0.5)]
+    ("dtype", "mean", "most"), [(torch.float32, 1e-5, 1e-3), (torch.bfloat16, 0.08, 0.8)]
 )
 def test_scores_equal_those_of_a_cpu(
     kind: str, dtype: torch.dtype, mean: float, most: float, batch: list[Request]

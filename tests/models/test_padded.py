@@ -44,6 +44,16 @@ def test_passes_stay_within_the_limits(
     assert passes(PaddedEngine(random_model("gpt2")), batch) == expected
 
 
+def test_a_model_that_computes_all_logits_gets_smaller_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(padded_module, "CPU_LIMITS", Limits(99, logits=40))
+    engine = PaddedEngine(random_model("gpt2"))
+    assert passes(engine, rows(*[(18, 3)] * 4)) == [4]
+    engine._takes_positions = False
+    assert passes(engine, rows(*[(18, 3)] * 4)) == [2, 2]
+
+
 def test_rows_that_affect_each_other_stay_alone() -> None:
     assert passes(PaddedEngine(random_model("gpt2"), alone=True), rows(*[(5, 2)] * 3)) == [1, 1, 1]
 

@@ -116,6 +116,19 @@ def test_segments_tile_the_row_and_its_forks(batch: list[Request]) -> None:
         assert branches.query_spans.longest == branches.query_spans.bounds.diff().max()
 
 
+def test_segments_follow_a_layer_to_its_device() -> None:
+    elsewhere = torch.device("meta")
+    row = segments([request_of(3, [2, 2])], CPU)
+    moved = row.to(elsewhere)
+    assert row.branches is not None
+    assert moved.branches is not None
+    assert row.to(CPU) is row
+    assert moved.spans.longest == row.spans.longest == 3
+    tensors = [moved.spans.bounds, *moved.branches[:2]]
+    tensors += [spans.bounds for spans in moved.branches[2:]]
+    assert {tensor.device for tensor in tensors} == {elsewhere}
+
+
 @pytest.mark.usefixtures("segmented")
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 @pytest.mark.parametrize("seed", range(3))
@@ -192,6 +205,51 @@ def test_torch_accepts_the_kernels_calls(
 
 def faked(fake: FakeTensorMode, spans: Spans) -> Spans:
     return spans._replace(bounds=fake.from_tensor(spans.bounds))
+
+
+def like_efficient(*arguments: Any, scale: float) -> tuple[Any, ...]:
+    """Return what torch's memory-efficient attention returns, with its padded log-sum-exp."""
+    query, key, value, bias, query_bounds, key_bounds, longest_query, longest_key, *rest = arguments
+    assert (bias, rest[0], rest[2]) == (None, 0.0, True)
+    spans = Spans(query_bounds, longest_query), Spans(key_bounds, longest_key)
+    assert query.shape[2] == key.shape[2], "this kernel has no grouped heads"
+    out, lse = REFERENCE(query[0], key[0], value[0], *spans, rest[1] == varlen.CAUSAL, scale)
+    parts = lse.split(query_bounds.diff().tolist())
+    padded = torch.full((len(parts), query.shape[2], -(-longest_query // 32) * 32), torch.inf)
+    for row, part in zip(padded, parts, strict=True):
+        row[:, : len(part)] = part.t()
+    return out[None], padded, None, None, longest_query, longest_key
+
+
+def like_flash(*arguments: Any, **options: Any) -> tuple[Tensor, Tensor]:
+    """Return what torch's flash attention returns: the log-sum-exp has shape `[heads, tokens]`."""
+    query, key, value, query_bounds, key_bounds, longest_query, longest_key = arguments
+    assert options.keys() == varlen.VARLEN_OPTIONS
+    assert options["return_aux"].lse
+    assert options["enable_gqa"] == (query.shape[1] != key.shape[1])
+    causal = {(-1, 0): True, (-1, -1): False}[options["window_size"]]
+    spans = Spans(query_bounds, longest_query), Spans(key_bounds, longest_key)
+    out, lse = REFERENCE(query, key, value, *spans, causal, options["scale"])
+    return out, lse.t()
+
+
+REFERENCE = varlen.reference
+
+
+@pytest.mark.parametrize("heads", [4, 2])
+@pytest.mark.parametrize("kernel", [varlen.flash, varlen.efficient])
+def test_the_kernels_results_are_read_in_torchs_shapes(
+    kernel: Callable[..., Any], heads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops.aten, "_efficient_attention_forward", like_efficient)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", like_flash)
+    monkeypatch.setattr(varlen, "kernel_for", lambda query, value: kernel)
+    batch = requests(0)
+    query, key, value = states(len(dense_mask(batch)), heads, torch.float32)
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+    out = varlen.attend(q, k, v, segments(batch, CPU), 0.3)
+    expected = dense(query, key, value, dense_mask(batch), 0.3)[0]
+    torch.testing.assert_close(out, expected, atol=5e-5, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

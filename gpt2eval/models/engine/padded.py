@@ -34,6 +34,22 @@ class Limits(NamedTuple):
     logits: int = sys.maxsize
 
 
+class Extent(NamedTuple):
+    """The size of a pass: its rows, the longest of them, and the first position with logits."""
+
+    rows: int = 0
+    longest: int = 0
+    first: int = sys.maxsize
+
+    def is_within(self, limits: Limits) -> bool:
+        """Return whether a pass of this size is allowed."""
+        return (
+            self.rows <= limits.rows
+            and self.rows * self.longest <= limits.tokens
+            and self.rows * (self.longest - self.first) <= limits.logits
+        )
+
+
 # A CPU is busy with 8 rows. A GPU needs as many tokens as the packed engine gives it; its logits,
 # at 50,257 ids in float32, then take 1.6 GB.
 LIMITS = {"cuda": Limits(sys.maxsize, tokens=32768, logits=8192)}
@@ -68,25 +84,26 @@ class PaddedEngine:
         if self._alone:
             limits = Limits(rows=1)
         part: list[Request] = []
-        longest = 0
-        first = 0
+        extent = Extent()
         for row in rows:
-            prefix, (branch,) = row
-            new_longest = max(longest, len(prefix) + len(branch) - 1)
-            new_first = min(first, len(prefix) - 1) if part else len(prefix) - 1
-            count = len(part) + 1
-            if part and (
-                count > limits.rows
-                or count * new_longest > limits.tokens
-                or count * (new_longest - new_first) > limits.logits
-            ):
+            larger = self._extended(extent, row)
+            if part and not larger.is_within(limits):
                 yield part
                 part = []
-                new_longest = len(prefix) + len(branch) - 1
-                new_first = len(prefix) - 1
+                larger = self._extended(Extent(), row)
             part.append(row)
-            longest, first = new_longest, new_first
+            extent = larger
         yield part
+
+    def _extended(self, extent: Extent, row: Request) -> Extent:
+        """Return the extent of a pass with one more row."""
+        prefix, (branch,) = row
+        first = len(prefix) - 1 if self._takes_positions else 0
+        return Extent(
+            extent.rows + 1,
+            max(extent.longest, len(prefix) + len(branch) - 1),
+            min(extent.first, first),
+        )
 
     @torch.inference_mode()
     def _launch(self, batch: Sequence[Request]) -> Pending:

@@ -150,10 +150,11 @@ def score_positions(
 def collect(scores: Sequence[TargetScores]) -> Pending:
     """Start the transfer of a batch's scores from their device."""
     columns = [torch.cat(column) for column in zip(*scores, strict=True)]
-    # torch chooses pinned memory for the copies, so the host need not wait for them here.
-    copies = [column.to("cpu", non_blocking=True) for column in columns]
     device = columns[0].device
-    copied = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
+    on_gpu = device.type == "cuda"
+    # On a GPU torch chooses pinned memory for the copies, and the host need not wait for them here.
+    copies = [column.to("cpu", non_blocking=on_gpu) for column in columns]
+    copied = torch.cuda.current_stream(device).record_event() if on_gpu else None
 
     def wait() -> TokenScores:
         if copied:

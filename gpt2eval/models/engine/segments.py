@@ -23,6 +23,10 @@ class Spans(NamedTuple):
     bounds: Tensor
     longest: int
 
+    def to(self, device: torch.device) -> "Spans":
+        """Return the same spans on a device."""
+        return self._replace(bounds=self.bounds.to(device))
+
 
 class Branches(NamedTuple):
     """What the branches of all forks attend to besides themselves.
@@ -42,6 +46,18 @@ class Segments(NamedTuple):
 
     spans: Spans
     branches: Branches | None
+
+    def to(self, device: torch.device) -> "Segments":
+        """Return the same segments on a device, for layers that are spread over several."""
+        if self.spans.bounds.device == device:
+            return self
+        branches = self.branches and Branches(
+            self.branches.queries.to(device),
+            self.branches.keys.to(device),
+            self.branches.query_spans.to(device),
+            self.branches.key_spans.to(device),
+        )
+        return Segments(self.spans.to(device), branches)
 
 
 def segments(batch: Sequence[Request], device: torch.device) -> Segments:

@@ -45,6 +45,7 @@ def attend(
     `query`, `key`, `value` and the result have shape `[tokens, heads, size]`; `key` and `value` may
     have fewer heads. The default for `scaling` is 1 / sqrt(size).
     """
+    row = row.to(query.device)
     kernel = kernel_for(query, value)
     scale = query.shape[2] ** -0.5 if scaling is None else scaling
     own = kernel(query, key, value, row.spans, row.spans, True, scale)
@@ -141,9 +142,10 @@ def efficient(
         scale=scale,
     )
     # `lse` has shape `[spans, heads, longest]`, with padding.
-    position = torch.arange(len(query), dtype=torch.int32, device=query.device)
-    span = torch.searchsorted(queries.bounds[1:], position, right=True)
-    return Attended(out[0], lse[span, :, position - queries.bounds[span]])
+    bounds = queries.bounds.long()
+    position = torch.arange(len(query), device=query.device)
+    span = torch.searchsorted(bounds[1:], position, right=True)
+    return Attended(out[0], lse[span, :, position - bounds[span]])
 
 
 def reference(
