@@ -95,8 +95,8 @@ class Journal:
     ) -> None:
         """Write a chunk: one row per scored token, with its end in its text and its record.
 
-        `is_best_word` has one row per request, and is absent without a stop-word filter;
-        `is_tied` is absent if the backend does not count ties.
+        `is_best_word` and `is_undecided` have one row per request, and are absent without a
+        stop-word filter; `is_tied` is absent if the backend does not count ties.
         """
         columns = {name: array for name, array in scores._asdict().items() if len(array)}
         write_arrays(self.path(number), columns | {"ends": ends, "records": records})

@@ -23,6 +23,7 @@ from gpt2eval.types import (
     ModelIdentity,
     Request,
     TokenScores,
+    WordRequest,
 )
 
 UNIFORM = np.full(256, 1 / 256)
@@ -211,6 +212,29 @@ def test_running_out_of_memory_has_its_remedy() -> None:
         Broken(score=lambda batch: raises(MemoryError("x"))()), "do not fit into memory"
     )
     assert "--context" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        (None, "its score_words.. returned None; expected a list, one entry per batch"),
+        ([], "its score_words.. returned .*; expected a list, one entry per batch"),
+        ([1], "its score_words.. returned int; expected TokenScores"),
+        (
+            [TokenScores(np.zeros(2), np.zeros(2, bool))],
+            "its score_words.. returned 2 logprobs; expected 1, one per token",
+        ),
+        (
+            [TokenScores(np.zeros(1), np.zeros(1, bool))],
+            "its score_words.. returned 0 is_best_word; expected 1, one per token",
+        ),
+    ],
+)
+def test_the_decisions_of_a_search_are_checked(returned: Any, expected: str) -> None:
+    model: Any = check_backend(Broken(score_words=lambda *_: returned))
+    ids = np.array([1], np.int32)
+    with pytest.raises(UsageError, match=expected):
+        model.score_words([[WordRequest(Request(ids, (ids,)), "x")]], frozenset())
 
 
 def test_capabilities_are_those_of_the_original() -> None:

@@ -20,6 +20,7 @@ from gpt2eval.config.catalog import DEMO
 from gpt2eval.config.loader import load_task
 from gpt2eval.data.corpus import load_corpus
 from gpt2eval.models import registry
+from gpt2eval.models.engine.word_scores import ROOM
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.loading import from_object
 from gpt2eval.planning.task_plan import prepare
@@ -135,16 +136,18 @@ def test_the_search_for_the_best_word_keeps_the_token(
     loaded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fed: list[int] = []
-    of_engine = loaded._engine.next_token_logprobs
+    lengths: list[int] = []
+    of_engine = loaded._engine.score_and_keep
 
     def watched(batch: Sequence[Request]) -> Any:
         fed.extend(int(request.prefix[0]) for request in batch)
+        lengths.extend(len(request.prefix) for request in batch)
         return of_engine(batch)
 
-    monkeypatch.setattr(loaded._engine, "next_token_logprobs", watched)
+    monkeypatch.setattr(loaded._engine, "score_and_keep", watched)
     evaluate(loaded, ["lambada"], data=DATA, settings=Settings(limit=2))
-    assert fed
     assert set(fed) == {loaded.start}
+    assert max(lengths) == loaded.context - ROOM, "a prefix is cut, to leave room for a word"
 
 
 def test_a_live_module_and_a_watched_folder(folder: Path, tmp_path: Path) -> None:

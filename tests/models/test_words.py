@@ -328,6 +328,38 @@ def test_engines_decide_as_a_search_by_plain_forward_passes(
         assert result.is_greedy.tolist() == alone.is_greedy.tolist()
 
 
+@pytest.mark.parametrize("kind", MODELS)
+def test_openings_have_the_logits_of_a_plain_forward_pass(kind: str) -> None:
+    """Also several of one prefix in a call, long ones, and those that follow earlier ones."""
+    engine: Any = engine_of(kind, 0)
+    plain = random_lm(kind, 0)
+    random = np.random.default_rng(0)
+    requests = [
+        Request(
+            random.integers(0, SIZE, n).astype(np.int32), (random.integers(0, SIZE, k, np.int32),)
+        )
+        for n, k in ((7, 1), (4, 3), (12, 2), (1, 1), (5, 1))
+    ]
+    kept = [engine.score_and_keep(batch)[1] for batch in (requests[:2], requests[2:])]
+    prefixes = engine.prefixes(kept)
+    own = [tuple(request.branches[0].tolist()) for request in requests]
+    calls: list[list[tuple[int, tuple[int, ...]]]] = [
+        [(i, pieces[:n]) for i, pieces in enumerate(own) for n in range(len(pieces) + 1)],
+        [(0, (3,)), (0, (4,)), (0, (4, 5)), (1, (6,)), (1, (*own[1][:2], 8)), (4, (9,))],
+        [(1, (6, *range(n))) for n in range(1, 14)],
+        [(2, (*own[2], 1)), (2, (7,)), (3, (2,)), (4, (9, 1)), (4, (9, 2)), (4, (9, 2, 2))],
+    ]
+    for call in calls:
+        with torch.inference_mode():
+            logits = torch.cat([*prefixes.logits([Opening(i, p, [], 1) for i, p in call])])
+        assert len(logits) == len(call)
+        for row, (number, pieces) in zip(logits.log_softmax(1), call, strict=True):
+            inputs = torch.tensor([[*requests[number].prefix.tolist(), *pieces]])
+            with torch.inference_mode():
+                expected = plain(input_ids=inputs).logits[0, -1].log_softmax(0)
+            assert (row - expected).abs().max() < 1e-4, (number, pieces)
+
+
 # -- lists and results -----------------------------------------------------------------------------
 
 
