@@ -45,11 +45,12 @@ class Model:
     def score(self, inputs: list[int], targets: list[int]) -> Total:
         """Return the log-likelihood of the targets; the last input precedes the last target."""
         with torch.inference_mode():
-            logits = self.model(torch.tensor([inputs])).logits[0, -len(targets) :].double()
-        wanted = torch.tensor(targets)
-        nats = logits.log_softmax(-1).gather(1, wanted[:, None]).sum()
-        is_correct = bool((logits.argmax(-1) == wanted).all())
-        return Total(float(nats), len(targets), 1, int(is_correct))
+            logits = self.model(torch.tensor([inputs])).logits[0, -len(targets) :]
+        nats = 0.0
+        for row, target in zip(logits, targets, strict=True):
+            nats += float(row.double().log_softmax(-1)[target])
+        is_correct = logits.argmax(-1).tolist() == targets
+        return Total(nats, len(targets), 1, int(is_correct))
 
 
 def stream(model: Model, text: str, units: int, window: int = 1024) -> Total:

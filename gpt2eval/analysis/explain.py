@@ -132,7 +132,7 @@ def _explain_protocol(measurer: ProtocolMeasurer, base: Task, task: Task) -> Exp
                 continue
             changed_tally = measurer.tally(changed)
             growth = _nats_per_unit(changed_tally, changed) - _nats_per_unit(tally, current)
-            before, after = (_describe(t, keys, tally.tokens) for t in (current, changed))
+            before, after = _describe_change(current, changed, group, tally.tokens)
             if before == after:  # two local files for one published name
                 before += f" ({measurer.file(current) or 'published'})"
                 after += f" ({measurer.file(changed) or 'published'})"
@@ -167,12 +167,34 @@ def _nats_per_unit(tally: Tally, task: Task) -> float:
     return tally.nats / units
 
 
-def _describe(task: Task, keys: Sequence[str], tokens: int) -> str:
-    """Return the values of a group of settings, abbreviated; the text has `tokens` tokens."""
-    if "source" in keys:
-        by_format = "" if task.format == "stream" else f" by {task.format}"
-        return f"{task.source.file.name}{by_format}"
-    values = [str(getattr(task, key)) for key in keys if getattr(task, key) is not None]
-    if "context" in keys and task.context >= tokens:
-        values[keys.index("context")] = "whole text"
-    return " ".join(values).replace("\n", "\\n") or "none"
+def _describe_change(first: Task, second: Task, group: str, tokens: int) -> tuple[str, str]:
+    """Return the settings of a group that differ, before and after, without what is equal.
+
+    A setting that has the name of its group is given by its value alone.
+    """
+    if group == "text":
+        return _describe_text(first), _describe_text(second)
+    before: list[str] = []
+    after: list[str] = []
+    for key in SETTING_GROUPS[group]:
+        if getattr(first, key) == getattr(second, key):
+            continue
+        label = "" if key == group else f"{key} "
+        before.append(label + _describe_value(first, key, tokens))
+        after.append(label + _describe_value(second, key, tokens))
+    return ", ".join(before), ", ".join(after)
+
+
+def _describe_text(task: Task) -> str:
+    by_format = "" if task.format == "stream" else f" by {task.format}"
+    return f"{task.source.file.name}{by_format}"
+
+
+def _describe_value(task: Task, key: str, tokens: int) -> str:
+    """Return a setting's value on one line; the scored text has `tokens` tokens."""
+    value = getattr(task, key)
+    if value is None:
+        return "none"
+    if key == "context" and value >= tokens:
+        return "whole text"
+    return str(value).replace("\n", "\\n")
