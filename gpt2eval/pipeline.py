@@ -18,7 +18,7 @@ from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.measurement import measure
 from gpt2eval.metrics.result import Result
-from gpt2eval.models import registry
+from gpt2eval.models import identified, registry
 from gpt2eval.models.memory.recall import OutdatedMemoryError, open_model
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.planning.ahead import expected_tokens
@@ -119,7 +119,7 @@ def evaluate(
     backend = load_backend(model, options, name, out)
 
     def measured(backend: Model) -> list[Result]:
-        identity = registry.identity_of(backend)
+        identity = identified.identity_of(backend)
         writer = None if out is None else ResultWriter(Path(out), identity, chosen=bool(name))
         run = _Run(backend, jobs, settings, include, writer, progress)
         results = [run.result(number) for number in range(len(jobs))]
@@ -206,7 +206,7 @@ def load_backend(
 
 
 def _filed(model: Model, name: str | None) -> Model:
-    return model if name is None else registry.filed_as(model, name)
+    return model if name is None else identified.filed_as(model, name)
 
 
 def listed(

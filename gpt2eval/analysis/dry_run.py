@@ -9,7 +9,7 @@ from gpt2eval.data.custom import Text
 from gpt2eval.data.local import Data, local_files
 from gpt2eval.errors import UsageError
 from gpt2eval.identity import Sized
-from gpt2eval.models import registry
+from gpt2eval.models import identified, registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.pipeline import Job, listed, load_backend, load_jobs
 from gpt2eval.planning import cost
@@ -88,7 +88,7 @@ def plan_run(
         registry.check_name(model)
     jobs = load_jobs(chosen, files, texts, settings, include)
     backend = load_backend(model, options, name)
-    identity = registry.identity_of(backend)
+    identity = identified.identity_of(backend)
     writer = ResultWriter(Path(out), identity) if out is not None and Path(out).is_dir() else None
     journals = [writer.journal(job.task) for job in jobs] if writer else []
     batch = BatchChoice(backend, settings, journals)
@@ -136,7 +136,7 @@ def _planned(
 
 def _flop(model: Model, counts: Counts) -> float:
     if not isinstance(model, Sized):
-        name = registry.identity_of(model).name
+        name = identified.identity_of(model).name
         raise UsageError(
             f"--flops: the sizes of {name} are not known; expected a model of transformers, or a "
             "shape such as shape:gpt2-12x768-50257"

@@ -20,7 +20,7 @@ from gpt2eval.config.schema import Task
 from gpt2eval.data.local import Data, check_exists, file_of, local_files
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics import metrics
-from gpt2eval.models import registry
+from gpt2eval.models import identified, registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.pipeline import undisturbed
 from gpt2eval.report import store
@@ -115,7 +115,7 @@ def _load_variants(base: Task, names: Sequence[str], include: Sequence[Path]) ->
 def _journal_folder(out: Path | str | None, model: Model, task: str) -> Path | None:
     if out is None:
         return None
-    return store.result_folder(Path(out), registry.identity_of(model).name, task) / "explained"
+    return store.result_folder(Path(out), identified.identity_of(model).name, task) / "explained"
 
 
 def _explain_protocol(measurer: ProtocolMeasurer, base: Task, task: Task) -> ExplainedProtocol:

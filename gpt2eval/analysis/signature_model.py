@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import signature
-from gpt2eval.models import registry
+from gpt2eval.models import identified, registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.types import Model
 
@@ -66,7 +66,7 @@ def _check_exists(name: str, fields: Mapping[str, str], options: LoadOptions) ->
 
 def check_local_weights(model: Model, fields: Mapping[str, str]) -> None:
     """Raise UsageError if a local model has the signature's name but different weights."""
-    identity = registry.identity_of(model)
+    identity = identified.identity_of(model)
     name, _, revision = fields.get("model", "").rpartition("@")
     if identity.label and identity.label == name and identity.revision != revision:
         raise UsageError(
@@ -77,7 +77,7 @@ def check_local_weights(model: Model, fields: Mapping[str, str]) -> None:
 
 def _check_model(model: Model, fields: Mapping[str, str]) -> None:
     """Raise UsageError, naming the fields, if a model is not the one in a signature."""
-    actual = signature.model_fields(registry.identity_of(model))
+    actual = signature.model_fields(identified.identity_of(model))
     differences = [
         f"{key}: the signature has {fields[key]}, this model {actual.get(key, '(none)')}"
         for key in MODEL_FIELDS

@@ -5,29 +5,22 @@ A backend is any object that implements the `Model` protocol of `gpt2eval.types`
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from gpt2eval.errors import UsageError, clean, quoted, unknown
+from gpt2eval.errors import UsageError, unknown
 from gpt2eval.http import hide_environment
-from gpt2eval.identity import EncodesMany, Launches, Sized, StatesFit
 from gpt2eval.models.backend import check_backend
-from gpt2eval.models.formats.naming import plain_name, step_suffix
+from gpt2eval.models.identified import identity_of
 from gpt2eval.models.load_errors import is_panic, load_failure
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.references import import_reference, importable, module_exists
 from gpt2eval.models.server.address import shown_name
 from gpt2eval.notices import announce
 from gpt2eval.types import (
-    AddsToken,
-    EncodesSpecials,
-    FindsBestWords,
     Model,
-    ModelIdentity,
-    NamesTokens,
 )
 
 SCHEMES = {
@@ -44,87 +37,6 @@ SCHEMES = {
     "demo": "gpt2eval.models.formats.hf:load_demo",
 }
 LOCAL_PREFIXES = ("/", "./", "../", "~")  # a name that begins so is a path, never a Hub id
-REQUIRED = ("name", "revision", "tokenizer", "dtype", "attn", "device")
-
-
-class Identified:
-    """A backend with a fixed identity and the same optional capabilities as the original."""
-
-    def __init__(self, model: Model, identity: ModelIdentity) -> None:
-        self._identity = identity
-        self.context = model.context
-        self.start = model.start
-        self.encode = model.encode
-        self.score = model.score
-        if isinstance(model, AddsToken):
-            self.added = model.added
-        if isinstance(model, NamesTokens):
-            self.token_name = model.token_name
-        if isinstance(model, EncodesSpecials):
-            self.encode_specials = model.encode_specials
-        if isinstance(model, EncodesMany):
-            self.encode_batch = model.encode_batch
-        if isinstance(model, Launches):
-            self.launch = model.launch
-        if isinstance(model, FindsBestWords):
-            self.score_words = model.score_words
-        if isinstance(model, Sized):
-            self.sizes = model.sizes
-        if isinstance(model, StatesFit):
-            self.fits = model.fits
-
-    def identity(self) -> ModelIdentity:
-        return self._identity
-
-
-def identity_of(model: Model) -> ModelIdentity:
-    """Return a backend's identity, converted if it is a mapping; unknown keys are ignored.
-
-    Raises:
-        UsageError: If a required key is missing from the mapping.
-    """
-    identity: Any = model.identity()
-    if isinstance(identity, ModelIdentity):
-        return identity
-    if not isinstance(identity, Mapping):
-        raise UsageError(
-            f"model {type(model).__name__}: its identity() returned {type(identity).__name__}; "
-            f"expected a ModelIdentity, or a mapping with {', '.join(REQUIRED)}"
-        )
-    if missing := [key for key in REQUIRED if key not in identity]:
-        raise UsageError(
-            f"model {identity.get('name', type(model).__name__)}: its identity() lacks "
-            f"{', '.join(missing)}; expected {', '.join(REQUIRED)}"
-        )
-    known = {field.name for field in fields(ModelIdentity)}
-    stated = {key: plain_name(value) for key, value in identity.items() if key in known}
-    return ModelIdentity(**stated)
-
-
-def renamed(model: Model, name: str) -> Model:
-    """Return the same backend under another name in results.
-
-    Signatures keep its label, which holds no path, with the step that the name adds.
-    """
-    identity = identity_of(model)
-    label = identity.label and identity.label + step_suffix(name)
-    return Identified(model, replace(identity, name=name, label=label))
-
-
-def filed_as(model: Model, name: str) -> Model:
-    """Return the same backend under a name of the user's choice in folders and tables.
-
-    Signatures keep the name by which it was loaded, so that they can be run again.
-
-    Raises:
-        UsageError: The name is empty, or has characters that do not print.
-    """
-    if name != clean(name).strip() or not name:
-        raise UsageError(
-            f"--name {quoted(name)}: expected a text on one line, without outer blanks"
-        )
-    identity = identity_of(model)
-    return Identified(model, replace(identity, name=name, label=identity.label or identity.name))
 
 
 def schemes() -> Mapping[str, str]:

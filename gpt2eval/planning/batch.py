@@ -13,7 +13,7 @@ import numpy as np
 
 from gpt2eval.errors import UsageError
 from gpt2eval.identity import StatesFit
-from gpt2eval.models import registry
+from gpt2eval.models import identified
 from gpt2eval.notices import notify
 from gpt2eval.scoring import journal
 from gpt2eval.scoring.start_check import TEXT
@@ -67,7 +67,7 @@ class BatchChoice:
 
     def _kept(self, journals: Sequence[Path]) -> int | None:
         """Return the number in the first journal of the same model and version, or None."""
-        identity = registry.identity_of(self._model).stated()
+        identity = identified.identity_of(self._model).stated()
         facts = {key: value for key, value in identity.items() if key not in NOT_COMPARED}
         facts["version"] = __version__
         for folder in journals:
@@ -101,7 +101,7 @@ def fastest(
 
 
 def _sizes(model: Model) -> Sequence[int]:
-    return SIZES.get(registry.identity_of(model).device.partition(":")[0], GPU_SIZES)
+    return SIZES.get(identified.identity_of(model).device.partition(":")[0], GPU_SIZES)
 
 
 def _batches(model: Model) -> Iterator[tuple[int, list[Request]]]:

@@ -15,7 +15,7 @@ from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import protocol as protocols
 from gpt2eval.metrics.protocol import ProtocolFields
-from gpt2eval.models import registry
+from gpt2eval.models import identified
 from gpt2eval.scoring.encode import encode_texts
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
@@ -119,7 +119,7 @@ def plan_task(
     encoded, lossy = _encode(model, task, passages)
     if lossy and not settings.allow_lossy:
         _refuse_lossy(task)
-    identity = registry.identity_of(model)
+    identity = identified.identity_of(model)
     budget = settings.budget(window.context, identity.device)
     words = loader.load_filter(task, include) if isinstance(model, FindsBestWords) else None
     protocol = protocols.fields(

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
 from gpt2eval.metrics.result import Result
-from gpt2eval.models import registry
+from gpt2eval.models import identified
 from gpt2eval.report import folders, store, strict_json
 from gpt2eval.training.checkpoints import FileStats, TrainingCheckpoint
 from gpt2eval.types import Model
@@ -145,11 +145,11 @@ def result_name(out: Path, checkpoint: TrainingCheckpoint, step: int | None, rev
 
 def named(model: Model, name: str, step: int | None) -> Model:
     """Return a checkpoint's backend with the name and the step that its results state."""
-    renamed = registry.renamed(model, name)
-    identity = registry.identity_of(renamed)
+    renamed = identified.renamed(model, name)
+    identity = identified.identity_of(renamed)
     if step is None or identity.step:
         return renamed
-    return registry.Identified(renamed, replace(identity, step=str(step)))
+    return identified.Identified(renamed, replace(identity, step=str(step)))
 
 
 def read_model_results(out: Path, model: str) -> list[Result]:

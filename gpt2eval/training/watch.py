@@ -18,7 +18,7 @@ from gpt2eval.data import corpus
 from gpt2eval.data.local import Data, local_files
 from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
-from gpt2eval.models import registry
+from gpt2eval.models import identified, registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.notices import notify
 from gpt2eval.report import plots, store
@@ -189,7 +189,7 @@ def _score(
     backend = registry.load_model(checkpoint.model, plan.options)
     if checkpoints.read_checkpoint(checkpoint.path) != checkpoint:
         return None
-    identity = registry.identity_of(backend)
+    identity = identified.identity_of(backend)
     step = int(identity.step) if identity.step.isdecimal() else checkpoint.number
     name = history.result_name(plan.out, checkpoint, step, identity.revision)
     with plan.bars(name) as show_progress:

@@ -8,7 +8,7 @@ import pytest
 from conftest import Run
 
 from gpt2eval import Settings, UsageError, demo, evaluate
-from gpt2eval.models import registry
+from gpt2eval.models import identified, registry
 from gpt2eval.planning.batch import LENGTH, BatchChoice, fastest
 from gpt2eval.settings import Worker
 from gpt2eval.types import Request, TokenScores
@@ -32,7 +32,7 @@ class Timed:
         self.sizes_tried: list[int] = []
 
     def identity(self) -> Any:  # a mapping is accepted, too
-        return {**registry.identity_of(self._model).stated(), "device": self._device}
+        return {**identified.identity_of(self._model).stated(), "device": self._device}
 
     def fits(self, batch: Sequence[Request]) -> bool:
         return self._room is None or len(batch) * LENGTH <= self._room

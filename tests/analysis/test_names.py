@@ -11,7 +11,7 @@ from conftest import Run
 from gpt2eval import UsageError, demo, evaluate
 from gpt2eval.config.loader import load_task
 from gpt2eval.data.corpus import load_corpus
-from gpt2eval.models import registry
+from gpt2eval.models import identified, registry
 from gpt2eval.planning.task_plan import plan_task
 from gpt2eval.report.store import read_results
 from gpt2eval.types import Model, ModelIdentity, Progress
@@ -23,8 +23,8 @@ WEIGHTS = "0123abcd" * 8
 def pinned(**changes: str) -> Model:
     """A toy model whose identity has a hash of weights."""
     model = registry.load_model("toy:unigram")
-    identity = replace(registry.identity_of(model), weights=WEIGHTS, revision=WEIGHTS[:8])
-    return registry.Identified(model, replace(identity, **changes))
+    identity = replace(identified.identity_of(model), weights=WEIGHTS, revision=WEIGHTS[:8])
+    return identified.Identified(model, replace(identity, **changes))
 
 
 def computed(model: Model, out: Path, name: str | None = None) -> int:

@@ -11,7 +11,7 @@ from conftest import Run
 from gpt2eval import demo, evaluate
 from gpt2eval.errors import LoadError, UsageError
 from gpt2eval.identity import EncodesMany, Launches
-from gpt2eval.models import registry
+from gpt2eval.models import identified, registry
 from gpt2eval.models.backend import CheckedBackend, check_backend
 from gpt2eval.models.toy import ByteModel
 from gpt2eval.settings import Settings
@@ -283,7 +283,7 @@ def test_an_identity_is_named_by_its_factory_and_holds_text() -> None:
     name: Any = 3
     number = ModelIdentity(name, revision="", tokenizer="", dtype="", attn="", device="")
     numbered = type("Other", (Mine,), {"identity": lambda _: number})()
-    assert registry.identity_of(registry.checked(numbered)).name == "3"
+    assert identified.identity_of(registry.checked(numbered)).name == "3"
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ class Starting(Many):
 
 
 def test_capabilities_outlive_another_name_and_unchecked_scores_do_not_pass() -> None:
-    renamed = registry.renamed(Starting(), "other")
+    renamed = identified.renamed(Starting(), "other")
     assert isinstance(renamed, EncodesMany)
     assert isinstance(renamed, Launches)
     checked = check_backend(Starting())

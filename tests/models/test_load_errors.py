@@ -15,7 +15,7 @@ from gpt2eval import evaluate
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.data import corpus
 from gpt2eval.errors import LoadError, UsageError
-from gpt2eval.models import registry
+from gpt2eval.models import identified, registry
 from gpt2eval.models.formats import hf
 from gpt2eval.models.formats.naming import local_label, plain_name
 from gpt2eval.models.load_errors import expected_errors, is_out_of_memory
@@ -184,11 +184,11 @@ def test_plain_names(value: object, name: str) -> None:
 def test_an_enum_in_a_mapping_that_a_backend_returns_is_a_plain_name() -> None:
     class Backend:
         def identity(self) -> dict[str, object]:
-            required = dict.fromkeys(registry.REQUIRED, "x")
+            required = dict.fromkeys(identified.REQUIRED, "x")
             return {**required, "quant": OldMethod.GGUF}
 
     backend: Any = Backend()
-    assert registry.identity_of(backend) == ModelIdentity(*["x"] * 6, quant="gguf")
+    assert identified.identity_of(backend) == ModelIdentity(*["x"] * 6, quant="gguf")
 
 
 @pytest.mark.parametrize(

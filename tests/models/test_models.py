@@ -21,7 +21,7 @@ from gpt2eval.config.loader import load_task
 from gpt2eval.config.schema import Task
 from gpt2eval.data import corpus
 from gpt2eval.errors import UsageError
-from gpt2eval.models import registry
+from gpt2eval.models import identified, registry
 from gpt2eval.models.engine.causal import CausalModel
 from gpt2eval.models.formats import hf
 from gpt2eval.models.options import LoadOptions
@@ -470,7 +470,7 @@ def test_a_revision_that_cannot_apply_is_refused(folders: Mapping[str, Path]) ->
 
 
 def test_a_model_can_be_renamed_in_results(gpt2: CausalModel) -> None:
-    model = registry.renamed(gpt2, "mine")
+    model = identified.renamed(gpt2, "mine")
     assert model.identity() == replace(gpt2.identity(), name="mine")
     assert (model.context, model.start, getattr(model, "added", 0)) == (
         gpt2.context,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt2eval import UsageError, demo, evaluate, read_results
-from gpt2eval.models import registry
+from gpt2eval.models import identified
 from gpt2eval.models.toy import ByteModel
 from gpt2eval.report import folders, naming, store
 from gpt2eval.settings import Settings
@@ -196,7 +196,7 @@ def test_a_watch_reads_its_results_in_both_kinds_of_folder(tmp_path: Path) -> No
 
 def test_a_checkpoint_states_its_step(tmp_path: Path) -> None:
     model = history.named(ByteModel("r/ckpt.pt", np.full(256, 1 / 256)), "r/odd7.pt@abc", 7)
-    assert registry.identity_of(model).step == "7"
+    assert identified.identity_of(model).step == "7"
     evaluate(model, "ptb", data=demo.data(), out=tmp_path, settings=LIMIT)
     rows = csv.DictReader((tmp_path / "results.csv").read_text().splitlines())
     assert {row["step"] for row in rows} == {"7"}

@@ -26,7 +26,7 @@ from gpt2eval import demo, evaluate, pipeline
 from gpt2eval.cli import main
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
-from gpt2eval.models import registry
+from gpt2eval.models import identified, registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.toy import ByteModel
 from gpt2eval.pipeline import Settings
@@ -322,7 +322,7 @@ def test_slowly_written_checkpoint_is_scored_when_complete(
 def test_signature_of_a_renamed_checkpoint_holds_no_path(name: str, label: str) -> None:
     probabilities = np.full(256, 1 / 256)
     model = ByteModel("nanogpt:RUN/ckpt.pt", probabilities, label="nanogpt:ckpt.pt")
-    (result,) = evaluate(registry.renamed(model, name), ["ptb"], data=demo.data(), settings=LIMIT)
+    (result,) = evaluate(identified.renamed(model, name), ["ptb"], data=demo.data(), settings=LIMIT)
     assert result.model.name == name
     assert f"|model:{label}@{result.model.revision}|" in result.signature.replace("%3A", ":")
 
