@@ -1,28 +1,26 @@
 """Measure tasks on a model, and write each result as soon as it exists."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Unpack
+from typing import Unpack
 from warnings import catch_warnings
 
 from gpt2eval.config import catalog
 from gpt2eval.config.catalog import PAPER
 from gpt2eval.config.loader import select_tasks
-from gpt2eval.config.schema import Task
-from gpt2eval.data import corpus
-from gpt2eval.data.custom import Text, load_texts
+from gpt2eval.data.custom import Text
 from gpt2eval.data.local import Data, local_files
-from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.measurement import measure
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import identified, registry
-from gpt2eval.models.memory.recall import OutdatedMemoryError, open_model
+from gpt2eval.models.memory.recall import OutdatedMemoryError, filed, load_backend
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.planning.ahead import expected_tokens
 from gpt2eval.planning.batch import BatchChoice
+from gpt2eval.planning.jobs import Job, listed, load_jobs
 from gpt2eval.planning.keywords import Keywords, merged
 from gpt2eval.report import run_record, store
 from gpt2eval.report.results import Results
@@ -30,13 +28,6 @@ from gpt2eval.report.writer import ResultWriter
 from gpt2eval.scoring.start_check import StartCheck
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress
-
-
-class Job(NamedTuple):
-    """A task and its text."""
-
-    task: Task
-    corpus: Corpus
 
 
 @contextmanager
@@ -130,7 +121,7 @@ def evaluate(
     try:
         finished = measured(backend)
     except OutdatedMemoryError as outdated:
-        finished = measured(_filed(outdated.model, name))
+        finished = measured(filed(outdated.model, name))
     return Results(finished, suite=suite_of(tasks, include), include=include)
 
 
@@ -191,56 +182,8 @@ class _Run:
         return lambda progress: report(progress._replace(later=later))
 
 
-def load_backend(
-    model: str | Model,
-    options: LoadOptions,
-    name: str | None = None,
-    out: Path | str | None = None,
-) -> Model:
-    """Return a model by its name, or a backend that is checked; under another name if given.
-
-    A model that an earlier run into `out` has loaded is loaded only when it has to score.
-    """
-    is_named = isinstance(model, str)
-    return _filed(open_model(model, options, out) if is_named else registry.checked(model), name)
-
-
-def _filed(model: Model, name: str | None) -> Model:
-    return model if name is None else identified.filed_as(model, name)
-
-
-def listed(
-    tasks: str | Sequence[str] | None, texts: str | Path | Sequence[str | Path | Text] = ()
-) -> str | Sequence[str]:
-    """Return the requested tasks; those of the paper if neither tasks nor texts are requested."""
-    if tasks is None:
-        return () if texts else PAPER
-    return tasks
-
-
 def suite_of(tasks: str | Sequence[str] | None, include: Sequence[Path] = ()) -> str:
     """Return the suite whose table shows the tasks: the requested one, or the paper's."""
     if isinstance(tasks, str) and tasks in catalog.files("tasks/suites", include):
         return tasks
     return PAPER
-
-
-def load_jobs(
-    tasks: Sequence[Task],
-    files: Mapping[str, Path],
-    texts: str | Path | Sequence[str | Path | Text],
-    settings: Settings,
-    include: Sequence[Path],
-) -> list[Job]:
-    """Return the tasks and texts with their records. Raises UsageError for a duplicate name."""
-    jobs = [Job(task, corpus.load(task, files, settings)) for task in tasks]
-    for text in load_texts(texts, include, settings.max_size):
-        jobs.append(Job(text.task, text.read(strict=settings.strict_data)))
-    names: set[str] = set()
-    for job in jobs:
-        if job.task.full_name in names:
-            raise UsageError(
-                f"task {job.task.full_name}: requested twice; rename one, or run them separately"
-            )
-        names.add(job.task.full_name)
-    return jobs

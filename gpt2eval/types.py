@@ -114,9 +114,9 @@ class TokenScores(NamedTuple):
     """The scores of a batch: one entry per branch token, in order.
 
     `logprobs` are float32 or better. `is_greedy`: the token is the argmax, the lowest of equal ids.
-    `is_tied`: several ids share the highest logit; empty if unknown.
-    With a stop-word filter, per request: `is_best_word`: the answer is the best word outside the
-    list; `is_undecided`: the search for that word stopped at its limit.
+    `is_tied`: several ids share the highest logit; empty if unknown. With a stop-word filter, for
+    each request: `is_best_word`: the answer is the best word outside the list; `is_undecided`: the
+    search for that word stopped at its limit.
     """
 
     logprobs: NDArray[np.floating]
@@ -135,12 +135,10 @@ class Model(Protocol):
 
     @property
     def context(self) -> int: ...
-
     @property
     def start(self) -> int | None: ...
 
     def encode(self, text: str) -> Encoding: ...
-
     def score(self, batch: Sequence[Request]) -> TokenScores: ...
 
     def identity(self) -> ModelIdentity:

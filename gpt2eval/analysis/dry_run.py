@@ -10,11 +10,12 @@ from gpt2eval.data.local import Data, local_files
 from gpt2eval.errors import UsageError
 from gpt2eval.identity import Sized
 from gpt2eval.models import identified, registry
+from gpt2eval.models.memory.recall import load_backend
 from gpt2eval.models.options import LoadOptions
-from gpt2eval.pipeline import Job, listed, load_backend, load_jobs
 from gpt2eval.planning import cost
 from gpt2eval.planning.batch import BatchChoice
 from gpt2eval.planning.cost import Memory, Trial
+from gpt2eval.planning.jobs import Job, listed, load_jobs
 from gpt2eval.planning.task_plan import plan_task
 from gpt2eval.report.writer import ResultWriter
 from gpt2eval.scoring.flops import Counts, flops

@@ -111,6 +111,7 @@ def run(
     from gpt2eval.cli.incomplete import report_incomplete
     from gpt2eval.cli.progress import bars
     from gpt2eval.models.server.address import shown_name
+    from gpt2eval.planning import jobs
     from gpt2eval.scoring import workers
     from gpt2eval.settings import Worker
 
@@ -118,7 +119,7 @@ def run(
     worker = workers.worker_of_shard(shard) if shard else Worker() if tp else launched
     is_first = launched.rank == 0 or bool(shard and not tp)
     models = each_model(model or ["demo"], name, revisions)
-    requested = pipeline.listed(tasks, texts)
+    requested = jobs.listed(tasks, texts)
     arguments: dict[str, Any] = {
         "texts": texts,
         "data": files,

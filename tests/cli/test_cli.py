@@ -256,8 +256,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
         ("run --model toy:unigrm", "unknown toy model 'unigrm'; did you mean 'unigram'?"),
         ("run --model toy:unigram:NOTHING", "expected a file to count bytes in"),
         ("run --data ptbb=x", "unknown task 'ptbb'; did you mean 'ptb'?"),
-        ("show ptb --data ptb", "--data ptb: expected TASK=PATH, or 'demo'"),
-        ("check ptb --data ptb=", "--data ptb=: expected TASK=PATH, or 'demo'"),
+        ("show ptb --data ptb", "--data ptb: expected TASK=PATH, a folder that exists, or 'demo'"),
+        ("check ptb --data ptb=", "--data ptb=: expected TASK=PATH"),
         (
             "run --tasks ptb --data ptb=NOTHING",
             "NOTHING: no such file; expected ptb.test.txt for --data ptb, or an archive",
@@ -541,7 +541,7 @@ def test_folder_without_a_model(gpt2eval: Run, tmp_path: Path) -> None:
         ('{"task": "ptb"', "invalid JSON: Expecting ',' delimiter"),
         ('{"format": 1, "task": 3}', "tally.nats: missing; expected a count"),
         ('{"task": 3}', "cannot be migrated from format 0: metrics: field required"),
-        ('{"format": 9}', "format 9; expected at most 2, or a newer gpt2eval"),
+        ('{"format": 9}', "format 9; expected at most 3, or a newer gpt2eval"),
     ],
 )
 def test_table_of_a_broken_result(

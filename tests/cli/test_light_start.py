@@ -23,10 +23,10 @@ INDIRECT = {"scipy", "sklearn", "aiohttp", "sympy", "tokenizers", "joblib"}
 START = {"typer", "pydantic"}
 TASKS = START | {"yaml"}
 FILES = TASKS | {"platformdirs", "filelock"}
-TEXTS = FILES | {"numpy", "huggingface_hub", "tenacity", "tqdm"}
+TEXTS = FILES | {"numpy", "huggingface_hub", "tenacity", "tqdm", "safetensors"}
 RESULTS = FILES | {"numpy", "safetensors"}
 TABLE = RESULTS | {"tabulate"}
-MODELS = TEXTS | RESULTS
+MODELS = TEXTS | RESULTS | {"tokenizers"}
 
 PROGRAM = """
 import json, sys

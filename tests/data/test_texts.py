@@ -27,6 +27,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
 from gpt2eval.pipeline import Settings, evaluate
+from gpt2eval.planning import jobs
 from gpt2eval.planning.task_plan import prepare
 from gpt2eval.report import store
 from gpt2eval.report.notes import notes
@@ -629,6 +630,6 @@ def test_text_errors(gpt2eval: Run, tmp_path: Path, arguments: str, expected: st
 
 
 def test_the_default_tasks_are_the_papers_unless_a_text_is_given() -> None:
-    assert pipeline.listed(None) == catalog.PAPER
-    assert pipeline.listed(None, ["a.txt"]) == ()
-    assert pipeline.listed("ptb", ["a.txt"]) == "ptb"
+    assert jobs.listed(None) == catalog.PAPER
+    assert jobs.listed(None, ["a.txt"]) == ()
+    assert jobs.listed("ptb", ["a.txt"]) == "ptb"

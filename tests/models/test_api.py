@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -243,7 +243,7 @@ def test_a_temporary_failure_is_retried(server: FakeServer, trouble: int | None)
 def test_a_permanent_failure_is_an_error_and_loses_no_results(
     server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "chunks", partial(plan.chunks, size=1024))
+    monkeypatch.setattr(plan, "CHUNK_TOKENS", 1024)
     data = demo.data()
     settings = Settings(context=256, batch_size=4)
     model = load(server)

@@ -152,7 +152,7 @@ def test_a_lost_chunk_is_scored_again(tmp_path: Path, loads: list[str]) -> None:
 def test_shards_share_what_is_remembered(
     tmp_path: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execute.plan, "chunks", lambda batches: [[batch] for batch in batches])
+    monkeypatch.setattr(execute.plan, "chunks", lambda batches, _: [[batch] for batch in batches])
     (whole,) = measured("demo", None, "cbt_ne", settings=Settings(limit=4))
     loads.clear()
     shards = [Settings(limit=4, worker=Worker(rank, 2)) for rank in range(2)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2eval.http import hide_environment
-from gpt2eval.models import registry
+from gpt2eval.models import identified, registry
 from gpt2eval.models.memory import machine
 from gpt2eval.models.memory.facts import FORMAT, Facts, facts_of, read_facts, write_facts
 from gpt2eval.models.memory.sources import Sources, find_sources, is_remembered
@@ -118,6 +118,25 @@ def open_model(name: str, options: LoadOptions, out: Path | str | None) -> Model
     if out is None or not is_remembered(name, options):
         return registry.load_model(name, options)
     return Memory(name, options, Path(out) / FOLDER).open()
+
+
+def load_backend(
+    model: str | Model,
+    options: LoadOptions,
+    name: str | None = None,
+    out: Path | str | None = None,
+) -> Model:
+    """Return a model by its name, or a backend that is checked; under another name if given.
+
+    A model that an earlier run into `out` has loaded is loaded only when it has to score.
+    """
+    is_named = isinstance(model, str)
+    return filed(open_model(model, options, out) if is_named else registry.checked(model), name)
+
+
+def filed(model: Model, name: str | None) -> Model:
+    """Return a model under the name that the user chose, if any."""
+    return model if name is None else identified.filed_as(model, name)
 
 
 def _key(name: str, options: LoadOptions) -> str:
