@@ -39,6 +39,15 @@ Mixed = Annotated[
     bool,
     option(OUTPUT, "--mixed", text="Allow numbers of different protocols in one column."),
 ]
+Intervals = Annotated[
+    bool,
+    option(
+        OUTPUT,
+        "--intervals",
+        text="Put 95 % intervals beside the numbers of markdown and latex; terminal and json "
+        "always have them.",
+    ),
+]
 SuiteName = Annotated[
     str, option(DATA, metavar="SUITE", text="Suite whose columns and published rows to use.")
 ]
@@ -51,6 +60,7 @@ def table(
     form: FormatName = None,
     columns: Columns = None,
     mixed: Mixed = False,
+    intervals: Intervals = False,
     signatures: Signatures = False,
 ) -> None:
     """Print results beside the published figures, with signatures below."""
@@ -66,6 +76,7 @@ def table(
         form=form,
         columns=columns.split(",") if columns else (),
         mixed=mixed,
+        intervals=intervals,
         signatures=signatures,
     )
 
@@ -78,6 +89,7 @@ def print_table(
     form: str | None = None,
     columns: Sequence[str] = (),
     mixed: bool = False,
+    intervals: bool = False,
     signatures: bool = False,
 ) -> None:
     """Print the table of results with the columns and published rows of a suite."""
@@ -91,6 +103,7 @@ def print_table(
         form,
         columns=columns,
         mixed=mixed,
+        intervals=intervals,
         signatures=signatures,
     )
     if form == "terminal":

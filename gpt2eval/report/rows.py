@@ -5,7 +5,7 @@ are all limited has no published figures, and a limited number has no verdict.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from gpt2eval.config.suite_schema import Suite
@@ -75,6 +75,15 @@ def table_rows(
         for paper in ("SOTA", *suite.models):
             rows += _published(paper, cells.values(), cells, columns)
     return rows
+
+
+def with_intervals(row: Row) -> Row:
+    """Return a row whose texts are numbers with their intervals."""
+    texts = {
+        title: f"{value} {row.intervals.get(title, '')}".strip()
+        for title, value in row.values.items()
+    }
+    return replace(row, values=texts)
 
 
 def _own_row(label: str, row: Mapping[str, Cell], columns: Sequence[str]) -> Row:

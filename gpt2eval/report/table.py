@@ -16,7 +16,7 @@ from gpt2eval.report.labels import RowName, short_names
 from gpt2eval.report.latex import latex_table
 from gpt2eval.report.notes import notes, reasons
 from gpt2eval.report.render import check_format
-from gpt2eval.report.rows import Row, table_rows
+from gpt2eval.report.rows import Row, table_rows, with_intervals
 from gpt2eval.report.signature_lines import abbreviated, full_lines
 
 TableFormat = Literal["terminal", "markdown", "csv", "latex", "json"]
@@ -36,6 +36,7 @@ def render(
     columns: Sequence[str] = (),
     mixed: bool = False,
     signatures: bool = False,
+    intervals: bool = False,
     width: int | None = None,
 ) -> str:
     """Return the table: models as rows, the suite's columns, then others; published rows below.
@@ -51,6 +52,8 @@ def render(
         columns: titles or tasks to show, in this order; all by default.
         mixed: allows numbers of different protocols in one column.
         signatures: makes `terminal` print every signature in full.
+        intervals: puts intervals beside the numbers of `markdown` and `latex`; `terminal` and
+            `json` always have them.
         width: the width of `terminal` in characters; by default that of the terminal.
 
     Raises:
@@ -64,6 +67,8 @@ def render(
     content = _content(list(results), suite, columns, mixed=mixed)
     if form == "terminal":
         return _terminal(content, signatures, width)
+    if intervals:
+        content = content._replace(rows=[*map(with_intervals, content.rows)])
     lines = _flat(content)
     if form == "latex":
         table = latex_table(content.rows, content.titles, content.below)

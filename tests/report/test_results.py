@@ -332,6 +332,21 @@ def test_results_as_table_frame_and_page(out: Path) -> None:
     assert (str(Results([])), Results([])._repr_html_()) == ("no results", "<p>no results</p>")
 
 
+@pytest.mark.parametrize(("form", "interval"), [("markdown", "± 1.5"), ("latex", r"$\pm$ 1.5")])
+def test_intervals_stand_beside_our_numbers_where_asked(
+    out: Path, form: str, interval: str
+) -> None:
+    measured = read_results(out)["ptb"]
+    metric = replace(measured.metrics["ppl"], value=20.0, interval=(18.5, 21.5))
+    result = replace(measured, metrics={"ppl": metric})
+    plain = render([result], SUITE, form)
+    shown = render([result], SUITE, form, intervals=True)
+    assert interval not in plain
+    assert f"20.00! {interval}" in shown
+    assert "published 117M" in shown
+    assert shown.count(interval) == 1
+
+
 def test_a_metric_by_name(out: Path) -> None:
     result = read_results(out)["lambada"]
     assert result.acc == result.metric("acc").value == result.metrics["acc"].value
