@@ -112,7 +112,8 @@ def column_titles(cells: Cells, suite: Suite) -> list[str]:
 def choose(cells: Cells, names: Sequence[str], suite: Suite) -> tuple[Cells, list[str]]:
     """Return the cells and titles of the columns in `names`, in that order; by default all columns.
 
-    A name is a column's title, or a task, which selects all its columns; case is ignored.
+    A name is a column's title, or a task, which selects all its columns. Case is ignored, unless
+    a title is written exactly: `WikiText2` is one column, `wikitext2` also those of its variants.
 
     Raises:
         UsageError: for an unknown name.
@@ -131,10 +132,10 @@ def choose(cells: Cells, names: Sequence[str], suite: Suite) -> tuple[Cells, lis
         for key in keys:
             by_name.setdefault(key.lower(), []).append(title)
     chosen: list[str] = []
-    for name in names:
-        if name.strip().lower() not in by_name:
-            raise unknown("column", name.strip(), known)
-        chosen += by_name[name.strip().lower()]
+    for name in map(str.strip, names):
+        if name.lower() not in by_name:
+            raise unknown("column", name, known)
+        chosen += [name] if name in titles else by_name[name.lower()]
     chosen = list(dict.fromkeys(chosen))
     rows = {
         name: {title: cell for title, cell in row.items() if title in chosen}
