@@ -347,6 +347,15 @@ def test_intervals_stand_beside_our_numbers_where_asked(
     assert shown.count(interval) == 1
 
 
+@pytest.mark.parametrize(("name", "count"), [("text8 BPC", 1), ("text8", 2), ("TEXT8", 2)])
+def test_an_exact_title_is_one_column_and_a_task_all_of_its_columns(
+    out: Path, name: str, count: int
+) -> None:
+    measured = read_results(out)["text8"]
+    head = render([measured, replace(measured, variant="s32")], SUITE, columns=[name])
+    assert head.partition("\n")[0].count("text8 BPC") == count
+
+
 def test_a_metric_by_name(out: Path) -> None:
     result = read_results(out)["lambada"]
     assert result.acc == result.metric("acc").value == result.metrics["acc"].value
