@@ -20,7 +20,7 @@ def rows(*lengths: tuple[int, int]) -> list[Request]:
 
 
 def passes(engine: PaddedEngine, batch: list[Request]) -> list[int]:
-    found = [*engine._passes(batch)]
+    found = [*engine._passes(batch, padded_module._of_request)]
     assert [*chain.from_iterable(found)] == batch
     return [len(part) for part in found]
 

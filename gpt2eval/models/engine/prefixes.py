@@ -78,19 +78,16 @@ class KeptPrefixes:
 class PrefixesAnew:
     """Prefixes of a model that cannot be packed: every call runs them again.
 
-    `run` returns the logits that each row asks for, `[asked, vocabulary]`; `at_once` rows share a
-    pass.
+    `run` yields the logits that rows ask for, in order, `[asked of some rows, vocabulary]`.
     """
 
     def __init__(
         self,
         prefixes: Sequence[Ids],
-        run: Callable[[Sequence[Row]], list[Tensor]],
-        at_once: int,
+        run: Callable[[Sequence[Row]], Iterator[Tensor]],
     ) -> None:
         self._prefixes = prefixes
         self._run = run
-        self._at_once = at_once
 
     def logits(self, openings: Sequence[Opening]) -> Iterator[Tensor]:
         """Yield the logits of the next piece after each opening; see `openings.Prefixes`."""
@@ -103,5 +100,4 @@ class PrefixesAnew:
                 rows[-1] = Row(ids, rows[-1].asked + 1)
             else:
                 rows.append(Row(ids, 1))
-        for start in range(0, len(rows), self._at_once):
-            yield torch.cat(self._run(rows[start : start + self._at_once]))
+        yield from self._run(rows)
