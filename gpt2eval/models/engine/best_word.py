@@ -24,12 +24,12 @@ from gpt2eval.models.engine.openings import Opened, Opening, Pieces, Prefixes, l
 from gpt2eval.models.engine.vocabulary import Vocabulary
 from gpt2eval.types import Ids
 
-MOST = 1000  # the most beginnings that are opened after one text, so the most pieces after one
-FEW = 64  # pieces that are enough after most beginnings
+MOST = 1000  # beginnings that are opened after one text at most, so more pieces never matter
+FEW = 64  # next pieces that are asked for at first; after most beginnings they are enough
 TOGETHER = 16  # beginnings that one call opens at least, if there are so many
 
-# A negative score, the number of pieces, and the pieces: the lowest rank is the best. No word ranks
-# before a beginning of it that is ranked by its log-probability.
+# A negative score, the number of pieces, and the pieces: the lowest rank is the best. A beginning
+# ranks by its log-probability, so no word ranks before its own beginnings.
 Rank = tuple[float, int, Pieces]
 
 
@@ -141,7 +141,7 @@ class Search:
             return
         following = _Row(logprob, pieces, opened.logprobs[row], opened.ids[row])
         if opening.most > FEW:
-            # Rounding may have changed their order, so their number alone would not tell them.
+            # By their ids: rounding may differ between two openings, and with it the order.
             is_new = ~np.isin(following.ids, self._listed[pieces])
             following = _Row(logprob, pieces, following.logprobs[is_new], following.ids[is_new])
         if len(following.ids):

@@ -83,7 +83,7 @@ class Block:
         return kept
 
     def state(self, number: int, pieces: Pieces) -> int | None:
-        """Return the row of `states` after a request's prefix and pieces, or None."""
+        """Return the row of `states` after a request's prefix and pieces, or None without one."""
         branch = self.branches[number]
         if len(pieces) < len(branch) and pieces == branch[: len(pieces)]:
             return int(self._scored[number]) + len(pieces)
@@ -180,7 +180,7 @@ class BlockAttention(NamedTuple):
 
 
 class Continued:
-    """Attention of one row of new pieces over several blocks, whose pieces are adjacent."""
+    """Attention of one row of new pieces: first those of one block, then those of the next."""
 
     def __init__(self, parts: Sequence[BlockAttention]) -> None:
         self._parts = parts

@@ -40,11 +40,13 @@ class KeptPrefixes:
         self._run = run
         self._project = project
         self._rows = rows
+        # The block of each prefix, and its number there.
         self._requests = [(b, i) for b, block in enumerate(blocks) for i in range(len(block.used))]
 
     def logits(self, openings: Sequence[Opening]) -> Iterator[Tensor]:
         """Yield the logits of the next piece after each opening; see `openings.Prefixes`."""
-        # The states of each block, then those of its new pieces.
+        # The state after each opening: a group and a row of it. The first groups are the states
+        # that scoring left in each block, the next ones those of its new pieces.
         new = [NewPieces(block) for block in self._blocks]
         read: list[tuple[int, int]] = []
         for opening in openings:
