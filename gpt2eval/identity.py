@@ -1,6 +1,5 @@
 """What a model states of itself, and what a backend can do besides scoring.
 
-
 Does not know how they are found.
 """
 

@@ -46,9 +46,10 @@ def scores(
 
 
 def _launched(model: Model, batch: Sequence[Request]) -> Callable[[], TokenScores]:
-    """Start a batch, or leave all of it to the returned function; so is any exception.
+    """Start a batch if the backend can; otherwise the returned function computes it.
 
-    The batch before may still fail, and its error comes first.
+    An exception at the start is raised by the returned function, because the batch before may
+    still fail, and its error comes first.
     """
     if not isinstance(model, Launches):
         return lambda: model.score(batch)

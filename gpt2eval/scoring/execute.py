@@ -157,7 +157,6 @@ class TaskWork:
     ) -> Iterator[Started]:
         """Start the batches of a chunk, each when it is asked for.
 
-
         The search for the best word concerns several batches at once, and is not started ahead.
         """
         if words and isinstance(model, FindsBestWords):

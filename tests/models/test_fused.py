@@ -3,10 +3,16 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+
+from gpt2eval.models.engine import scores
 
 CHECK = """
 import torch
@@ -58,3 +64,26 @@ def test_the_kernel_scores_like_the_plain_operations() -> None:
         check=False,
     )
     assert process.stdout.strip() == "equal", process.stderr[-2000:]
+
+
+def no_compiler(logits: Any, targets: Any) -> Any:
+    raise RuntimeError("Failed to find C compiler.\nPlease specify via CC")
+
+
+def working(logits: Any, targets: Any) -> Any:
+    return targets, targets, targets
+
+
+@pytest.mark.parametrize(("kernel", "is_used"), [(no_compiler, False), (working, True)])
+def test_a_kernel_that_does_not_compile_is_not_used(
+    kernel: Callable[..., Any],
+    is_used: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    module = SimpleNamespace(score_rows=kernel)
+    monkeypatch.setitem(sys.modules, "gpt2eval.models.engine.fused", module)  # pyright: ignore[reportArgumentType]
+    found = scores._fused.__wrapped__(torch.device("cpu"))
+    assert found is (kernel if is_used else None)
+    notice = "so scores take longer: Failed to find C compiler. Please specify via CC"
+    assert (notice in caplog.text) == (not is_used)

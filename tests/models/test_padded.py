@@ -10,6 +10,7 @@ from test_engine import random_model, requests
 from gpt2eval.models.engine import padded as padded_module
 from gpt2eval.models.engine import scores as engine_scores
 from gpt2eval.models.engine.padded import Limits, PaddedEngine
+from gpt2eval.models.engine.prefixes import Row
 from gpt2eval.models.engine.scores import score_positions, score_targets
 from gpt2eval.types import Request
 
@@ -20,7 +21,7 @@ def rows(*lengths: tuple[int, int]) -> list[Request]:
 
 
 def passes(engine: PaddedEngine, batch: list[Request]) -> list[int]:
-    found = [*engine._passes(batch)]
+    found = [*engine._passes(batch, padded_module._of_request)]
     assert [*chain.from_iterable(found)] == batch
     return [len(part) for part in found]
 
@@ -67,6 +68,26 @@ def test_larger_passes_give_the_same_scores(kind: str, monkeypatch: pytest.Monke
         scores = engine.score(requests(0))
         assert np.abs(scores.logprobs - expected.logprobs).max() < 1e-5
         assert (scores.is_greedy == expected.is_greedy).all()
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bloom"])
+def test_the_search_for_words_runs_in_passes_too(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = PaddedEngine(random_model(kind))
+    random = np.random.default_rng(0)
+    asked = [(9, 2), (9, 1), (4, 4), (12, 1), (12, 3)]
+    searched = [Row(random.integers(0, 90, n).astype(np.int32), k) for n, k in asked]
+    limits = [(Limits(rows=1), 5), (Limits(99, tokens=24), 3), (Limits(99), 1)]
+    found = []
+    for limit, count in limits:
+        monkeypatch.setattr(padded_module, "CPU_LIMITS", limit)
+        parts = [*engine._last_logits(searched)]
+        assert len(parts) == count
+        found.append(torch.cat(parts))
+        assert len(found[-1]) == sum(k for _, k in asked)
+    for logits in found:
+        torch.testing.assert_close(logits, found[0], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

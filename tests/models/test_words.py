@@ -231,6 +231,40 @@ def test_a_search_that_stops_at_its_limit_says_so(monkeypatch: pytest.MonkeyPatc
     assert len(tables.opened) == 5
 
 
+class Unsteady(Tables):
+    """Opening a beginning again exchanges the probabilities of two pieces, as rounding may."""
+
+    def __init__(self, model: Rows, exchanged: tuple[int, int]) -> None:
+        super().__init__([model])
+        self._exchanged = exchanged
+
+    def logits(self, openings: Sequence[Opening]) -> Iterator[torch.Tensor]:
+        again = [(opening.prefix, opening.pieces) in self.opened for opening in openings]
+        first, second = self._exchanged
+        rows = torch.cat([*super().logits(openings)])
+        for row, is_again in zip(rows, again, strict=True):
+            if is_again:
+                row[[first, second]] = row[[second, first]]
+        yield rows
+
+
+def test_no_piece_is_lost_where_an_opening_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second and third most likely pieces, ` b` and ` é`, change places."""
+    monkeypatch.setattr(best_word, "FEW", 2)
+    third = PIECES.index(" é".encode())
+    answer = PIECES.index(b" AB")
+    first = np.full(len(PIECES), -20.0, np.float32)
+    first[[0, 1, third, answer]] = [-1.0, -1.1, -1.1001, -5.0]
+    ending = np.where(np.arange(len(PIECES)) == END, 0, -20).astype(np.float32)
+    model = dict.fromkeys(random_model(0), ending) | {(): first}
+    tables = Unsteady(model, (1, third))
+    own = np.array([answer], np.int32)
+    (search,) = decisions(tables, [("AB", own)], frozenset({"a", "b"}))
+    assert not search.is_right, "é is likelier"
+    (search,) = decisions(tables, [("AB", own)], frozenset({"a", "b", "é"}))
+    assert search.is_right
+
+
 # -- engines ---------------------------------------------------------------------------------------
 
 COMMON: dict[str, Any] = {

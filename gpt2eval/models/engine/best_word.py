@@ -24,12 +24,12 @@ from gpt2eval.models.engine.openings import Opened, Opening, Pieces, Prefixes, l
 from gpt2eval.models.engine.vocabulary import Vocabulary
 from gpt2eval.types import Ids
 
-MOST = 1000  # the most beginnings that are opened after one text, so the most pieces after one
-FEW = 64  # pieces that are enough after most beginnings
+MOST = 1000  # beginnings that are opened after one text at most, so more pieces never matter
+FEW = 64  # next pieces that are asked for at first; after most beginnings they are enough
 TOGETHER = 16  # beginnings that one call opens at least, if there are so many
 
-# A negative score, the number of pieces, and the pieces: the lowest rank is the best. No word ranks
-# before a beginning of it that is ranked by its log-probability.
+# A negative score, the number of pieces, and the pieces: the lowest rank is the best. A beginning
+# ranks by its log-probability, so no word ranks before its own beginnings.
 Rank = tuple[float, int, Pieces]
 
 
@@ -47,7 +47,8 @@ class _Row(NamedTuple):
         return -(self.logprob + float(self.logprobs[number])), len(longer), longer
 
 
-# A beginning that is not opened yet; for a row, its next one and where the row continues.
+# A beginning that is not opened yet, by its rank. If a row lists it: the number of the row's next
+# beginning, and the row.
 _Waiting = tuple[Rank, int, _Row | None]
 
 
@@ -78,6 +79,8 @@ class Search:
         self._is_rivalled = False  # the best word so far is not the answer
         self._logprobs: dict[Pieces, float] = {(): 0.0}
         self._opened: set[Pieces] = set()
+        # The pieces that were listed after a beginning before it was opened again.
+        self._listed: dict[Pieces, np.ndarray] = {}
         self._waiting: list[_Waiting] = []
         self._spellings: list[_Waiting] = []
 
@@ -108,7 +111,7 @@ class Search:
             (negative, _, pieces), number, row = heappop(waiting)
             if row is not None and number < len(row.ids):
                 heappush(waiting, (row.rank(number), number + 1, row))
-            elif row is not None and number == FEW:
+            elif row is not None and number == FEW and row.pieces not in self._listed:
                 found.append(self._reopened(row))
             if pieces in self._opened:
                 continue
@@ -126,6 +129,7 @@ class Search:
     def _reopened(self, row: _Row) -> Opening:
         """Open a beginning again for all its pieces that a search can need."""
         self._logprobs[row.pieces] = row.logprob
+        self._listed[row.pieces] = row.ids
         return Opening(self._number, row.pieces, [], MOST)
 
     def record(self, opening: Opening, opened: Opened, row: int) -> None:
@@ -136,9 +140,12 @@ class Search:
         if len(pieces) == self._longest:
             return
         following = _Row(logprob, pieces, opened.logprobs[row], opened.ids[row])
-        first = FEW if opening.most > FEW else 0
-        if first < len(following.ids):
-            heappush(self._waiting, (following.rank(first), first + 1, following))
+        if opening.most > FEW:
+            # By their ids: rounding may differ between two openings, and with it the order.
+            is_new = ~np.isin(following.ids, self._listed[pieces])
+            following = _Row(logprob, pieces, following.logprobs[is_new], following.ids[is_new])
+        if len(following.ids):
+            heappush(self._waiting, (following.rank(0), 1, following))
         for id_, spelled in zip(opening.spellings, opened.spellings[row], strict=False):
             longer = (*pieces, id_)
             self._logprobs[longer] = logprob + float(spelled)

@@ -47,19 +47,19 @@ class Block:
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
         self.states = torch.empty(0)  # at scored positions, `[scored tokens, width]`
-        self.prefixes = [len(prefix) for prefix, _ in batch]
+        self.prefix_lengths = [len(prefix) for prefix, _ in batch]
         self.branches = [tuple(branch.tolist()) for _, (branch,) in batch]
-        # A branch's last token is only a target, never an input.
+        # The places in use. A branch's last token is only a target, never an input.
         self.used = [
             prefix + len(branch) - 1
-            for prefix, branch in zip(self.prefixes, self.branches, strict=True)
+            for prefix, branch in zip(self.prefix_lengths, self.branches, strict=True)
         ]
         self._starts = np.cumsum([0, *self.used])
         self._scored = np.cumsum([0, *map(len, self.branches)])
         # The place of each piece that has passed through the model, by the beginning that it ends.
         self.places: list[dict[Pieces, int]] = [
             {branch[:n]: prefix + n - 1 for n in range(1, len(branch))}
-            for prefix, branch in zip(self.prefixes, self.branches, strict=True)
+            for prefix, branch in zip(self.prefix_lengths, self.branches, strict=True)
         ]
 
     def attends(
@@ -83,7 +83,7 @@ class Block:
         return kept
 
     def state(self, number: int, pieces: Pieces) -> int | None:
-        """Return the row of `states` after a request's prefix and pieces, or None."""
+        """Return the row of `states` after a request's prefix and pieces, or None without one."""
         branch = self.branches[number]
         if len(pieces) < len(branch) and pieces == branch[: len(pieces)]:
             return int(self._scored[number]) + len(pieces)
@@ -93,15 +93,17 @@ class Block:
         """Make room for the places in use, and more, so that the copies stay few."""
         if max(self.used) > self.keys[0].shape[2]:
             wider = (0, 0, 0, max(self.used) * 5 // 4 + ROOM - self.keys[0].shape[2])
-            self.keys = [pad(keys, wider) for keys in self.keys]
-            self.values = [pad(values, wider) for values in self.values]
+            for kept in (self.keys, self.values):
+                for call, tensor in enumerate(kept):
+                    kept[call] = pad(tensor, wider)  # one after the other, to save memory
 
 
 class NewPieces:
     """The pieces of one call that belong to one block, and what each of them attends to.
 
-    Piece i belongs to request `requests[i]`, is the `order[i]`-th of its pieces in this call, and
-    gets place `places[i]`. `visible[i]` lists the places of its word's pieces.
+    Piece i belongs to request `requests[i]`, is the `order[i]`-th of that request's pieces in this
+    call, and gets place `places[i]`. `visible[i]` are the places of the pieces that it attends to:
+    those of its word up to itself.
     """
 
     def __init__(self, block: Block) -> None:
@@ -126,7 +128,7 @@ class NewPieces:
         self.places.append(known[pieces])
         self.visible.append([known[pieces[:n]] for n in range(1, len(pieces) + 1)])
         self.ids.append(pieces[-1])
-        self.positions.append(block.prefixes[number] + len(pieces) - 1)
+        self.positions.append(block.prefix_lengths[number] + len(pieces) - 1)
         return len(self.ids) - 1
 
     def attention(self, device: torch.device) -> "BlockAttention":
@@ -136,7 +138,7 @@ class NewPieces:
         mask = np.zeros(shape, np.bool_)
         mask[:, :, 0] = True  # a row without a piece must not divide by zero
         for request, order, visible in zip(self.requests, self.order, self.visible, strict=True):
-            mask[request, order, : self.block.prefixes[request]] = True
+            mask[request, order, : self.block.prefix_lengths[request]] = True
             mask[request, order, visible] = True
         at = torch.tensor([self.requests, self.order, self.places]).to(device)
         return BlockAttention(self.block, at, torch.from_numpy(mask[:, None]).to(device))
@@ -178,7 +180,7 @@ class BlockAttention(NamedTuple):
 
 
 class Continued:
-    """Attention of one row of new pieces over several blocks, whose pieces are adjacent."""
+    """Attention of one row of new pieces: first those of one block, then those of the next."""
 
     def __init__(self, parts: Sequence[BlockAttention]) -> None:
         self._parts = parts

@@ -5,10 +5,10 @@ for the packed engine.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from gpt2eval.models.engine.scores import (
 from gpt2eval.models.engine.segments import to_device
 from gpt2eval.types import Ids, Request, TokenScores
 
+Item = TypeVar("Item")
+
 
 class Limits(NamedTuple):
     """The most that a forward pass holds: rows, tokens with padding, and rows of logits."""
@@ -40,6 +42,10 @@ class Extent(NamedTuple):
     rows: int = 0
     longest: int = 0
     first: int = sys.maxsize
+
+    def extended(self, length: int, first: int) -> "Extent":
+        """Return the extent with one more row."""
+        return Extent(self.rows + 1, max(self.longest, length), min(self.first, first))
 
     def is_within(self, limits: Limits) -> bool:
         """Return whether a pass of this size is allowed."""
@@ -76,34 +82,32 @@ class PaddedEngine:
     def launch(self, batch: Sequence[Request]) -> Pending:
         """Start scoring a batch; on a GPU the host does not wait."""
         rows = [Request(prefix, (branch,)) for prefix, branches in batch for branch in branches]
-        return joined([halving(self._launch, part) for part in self._passes(rows)])
+        return joined([halving(self._launch, part) for part in self._passes(rows, _of_request)])
 
-    def _passes(self, rows: Sequence[Request]) -> Iterator[list[Request]]:
-        """Group rows, in order, into passes."""
+    def _passes(
+        self, rows: Sequence[Item], inputs: Callable[[Item], tuple[int, int]]
+    ) -> Iterator[list[Item]]:
+        """Group rows, in order, into passes.
+
+        `inputs` returns the length of a row, and its first position whose logits are asked for.
+        """
         limits = LIMITS.get(self.model.device.type, CPU_LIMITS)
         if self._alone:
             limits = Limits(rows=1)
-        part: list[Request] = []
+        part: list[Item] = []
         extent = Extent()
         for row in rows:
-            larger = self._extended(extent, row)
+            length, first = inputs(row)
+            if not self._takes_positions:
+                first = 0
+            larger = extent.extended(length, first)
             if part and not larger.is_within(limits):
                 yield part
                 part = []
-                larger = self._extended(Extent(), row)
+                larger = Extent().extended(length, first)
             part.append(row)
             extent = larger
         yield part
-
-    def _extended(self, extent: Extent, row: Request) -> Extent:
-        """Return the extent of a pass with one more row."""
-        prefix, (branch,) = row
-        first = len(prefix) - 1 if self._takes_positions else 0
-        return Extent(
-            extent.rows + 1,
-            max(extent.longest, len(prefix) + len(branch) - 1),
-            min(extent.first, first),
-        )
 
     @torch.inference_mode()
     def _launch(self, batch: Sequence[Request]) -> Pending:
@@ -128,18 +132,23 @@ class PaddedEngine:
 
     def prefixes(self, kept: Sequence[list[Ids]]) -> PrefixesAnew:
         """Return the prefixes of several batches, to open beginnings of words after them."""
-        at_once = 1 if self._alone else CPU_LIMITS.rows
-        return PrefixesAnew([*chain.from_iterable(kept)], self._last_logits, at_once)
+        return PrefixesAnew([*chain.from_iterable(kept)], self._last_logits)
 
     @torch.inference_mode()
-    def _last_logits(self, rows: Sequence[Row]) -> list[Tensor]:
-        """Return the logits after the last `asked` tokens of each row, `[asked, vocabulary]`."""
-        first = min(len(ids) - asked for ids, asked in rows)
-        logits = self._logits(self._inputs([ids for ids, _ in rows]), first)
-        return [
-            row[len(ids) - asked - first : len(ids) - first]
-            for row, (ids, asked) in zip(logits, rows, strict=True)
-        ]
+    def _last_logits(self, rows: Sequence[Row]) -> Iterator[Tensor]:
+        """Yield the logits after the last `asked` tokens of each row, `[asked, vocabulary]`.
+
+        The rows of a pass come together, one after the other.
+        """
+        for part in self._passes(rows, _of_row):
+            first = min(len(ids) - asked for ids, asked in part)
+            logits = self._logits(self._inputs([ids for ids, _ in part]), first)
+            yield torch.cat(
+                [
+                    row[len(ids) - asked - first : len(ids) - first]
+                    for row, (ids, asked) in zip(logits, part, strict=True)
+                ]
+            )
 
     def _logits(self, inputs: Tensor, first: int) -> Tensor:
         """Return the logits of each row from position `first` on."""
@@ -155,3 +164,12 @@ class PaddedEngine:
             padded[: len(row)] = row
         (flat,) = to_device([ids.reshape(-1)], self.model.device)
         return flat.view(ids.shape)
+
+
+def _of_request(row: Request) -> tuple[int, int]:
+    prefix, (branch,) = row
+    return len(prefix) + len(branch) - 1, len(prefix) - 1
+
+
+def _of_row(row: Row) -> tuple[int, int]:
+    return len(row.ids), len(row.ids) - row.asked

@@ -40,11 +40,13 @@ class KeptPrefixes:
         self._run = run
         self._project = project
         self._rows = rows
+        # The block of each prefix, and its number there.
         self._requests = [(b, i) for b, block in enumerate(blocks) for i in range(len(block.used))]
 
     def logits(self, openings: Sequence[Opening]) -> Iterator[Tensor]:
         """Yield the logits of the next piece after each opening; see `openings.Prefixes`."""
-        # The states of each block, then those of its new pieces.
+        # The state after each opening: a group and a row of it. The first groups are the states
+        # that scoring left in each block, the next ones those of its new pieces.
         new = [NewPieces(block) for block in self._blocks]
         read: list[tuple[int, int]] = []
         for opening in openings:
@@ -78,19 +80,16 @@ class KeptPrefixes:
 class PrefixesAnew:
     """Prefixes of a model that cannot be packed: every call runs them again.
 
-    `run` returns the logits that each row asks for, `[asked, vocabulary]`; `at_once` rows share a
-    pass.
+    `run` yields the logits that rows ask for, in order, `[asked of some rows, vocabulary]`.
     """
 
     def __init__(
         self,
         prefixes: Sequence[Ids],
-        run: Callable[[Sequence[Row]], list[Tensor]],
-        at_once: int,
+        run: Callable[[Sequence[Row]], Iterator[Tensor]],
     ) -> None:
         self._prefixes = prefixes
         self._run = run
-        self._at_once = at_once
 
     def logits(self, openings: Sequence[Opening]) -> Iterator[Tensor]:
         """Yield the logits of the next piece after each opening; see `openings.Prefixes`."""
@@ -103,5 +102,4 @@ class PrefixesAnew:
                 rows[-1] = Row(ids, rows[-1].asked + 1)
             else:
                 rows.append(Row(ids, 1))
-        for start in range(0, len(rows), self._at_once):
-            yield torch.cat(self._run(rows[start : start + self._at_once]))
+        yield from self._run(rows)

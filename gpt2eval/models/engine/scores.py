@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpt2eval.errors import one_line
 from gpt2eval.models.load_errors import is_out_of_memory
+from gpt2eval.notices import notify
 from gpt2eval.types import Request, TokenScores
 
 # Rows of the vocabulary projection computed at once. On a CPU more rows than the heap caches
@@ -105,7 +107,7 @@ def score_targets(logits: Tensor, targets: Tensor) -> TargetScores:
         logprobs, *flags = score_targets(logits.repeat(2, 1), targets.repeat(2))
         return TargetScores(logprobs[:1], flags[0][:1], flags[1][:1])
     index = targets.to(logits.device)
-    if logits.is_cuda and logits.dtype != torch.float64 and (fused := _fused()):
+    if logits.is_cuda and logits.dtype != torch.float64 and (fused := _fused(logits.device)):
         return TargetScores(*fused(logits, index))
     wide = logits.float() if logits.dtype != torch.float64 else logits
     chosen = wide.gather(1, index[:, None])[:, 0]
@@ -125,11 +127,23 @@ def score_targets(logits: Tensor, targets: Tensor) -> TargetScores:
 
 
 @cache
-def _fused() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] | None:
-    """Return the kernel that scores in one pass over the logits, or None without Triton."""
+def _fused(
+    device: torch.device,
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] | None:
+    """Return the kernel that scores in one pass over the logits, or None if it does not run.
+
+    Triton compiles it here, with a C compiler that the machine may lack.
+    """
     try:
         from gpt2eval.models.engine.fused import score_rows
-    except ImportError:
+    except ImportError:  # a torch without Triton
+        return None
+    try:
+        score_rows(
+            torch.zeros(1, 2, device=device), torch.zeros(1, dtype=torch.long, device=device)
+        )
+    except Exception as error:  # whatever Triton, a compiler or a driver raises
+        notify(f"Triton does not run on this machine, so scores take longer: {one_line(error)}")
         return None
     return score_rows
 
