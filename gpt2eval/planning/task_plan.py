@@ -43,7 +43,8 @@ class TaskPlan:
     """The work of a task on a model, and what its numbers depend on.
 
     `records` counts the records that are scored, `words` is the stop-word filter (None without
-    one), `round_trip` what the detokenizer did, and `identity` names the batch.
+    one), `round_trip` what the detokenizer did, and `identity` names the batch. `is_pinned` says
+    that the hash of the weights stands for the model.
     """
 
     task: Task
@@ -55,16 +56,17 @@ class TaskPlan:
     words: Filter | None
     round_trip: RoundTrip
     work: TaskWork
+    is_pinned: bool
 
     def decides(self) -> dict[str, object]:
         """Return everything that the scores depend on; the journal's key covers it.
 
-        A hash of the weights stands for the model, so its name is left out: the same weights under
-        another name have the same scores. The scheme remains, because it decides how a file is
-        read.
+        Where a hash of the weights stands for the model, its name is left out: the same weights
+        under another name have the same scores. The scheme remains, because it decides how a file
+        is read. A backend from outside keeps its name, because its code decides, too.
         """
         model = self.identity.stated()
-        if self.identity.is_pinned:
+        if self.is_pinned:
             name = model.pop("name")
             model["scheme"] = model.pop("label", name).rpartition(":")[0]
         inputs: dict[str, object] = {
@@ -79,9 +81,9 @@ class TaskPlan:
         """Return the journal of this work in a folder; it may have no chunks yet.
 
         `elsewhere` are the same task's journals of other models below one output folder. They are
-        used only if a hash pins the weights.
+        used only if the hash of the weights stands for the model.
         """
-        places = elsewhere if self.identity.is_pinned else ()
+        places = elsewhere if self.is_pinned else ()
         return Journal.of(folder, self.decides(), len(self.work.chunks), places)
 
     def tokens_done(self, journal: Journal) -> int:
@@ -145,6 +147,7 @@ def plan_task(
         words,
         report,
         TaskWork.for_task(task, encoded, window, budget, identity.device),
+        is_pinned=identity.is_pinned and identified.is_own(model),
     )
 
 
