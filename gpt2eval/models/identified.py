@@ -6,8 +6,8 @@ from typing import Any
 
 from gpt2eval.errors import UsageError, clean, quoted
 from gpt2eval.identity import EncodesMany, Launches, Sized, StatesFit
+from gpt2eval.models.backend import CheckedBackend
 from gpt2eval.models.formats.naming import plain_name, step_suffix
-from gpt2eval.models.tokenized import TokenizedModel
 from gpt2eval.types import (
     AddsToken,
     EncodesSpecials,
@@ -52,8 +52,8 @@ class Identified:
 
 
 def is_own(model: Model) -> bool:
-    """Return whether this package computes a model's scores, from files that it loaded."""
-    return model.is_own if isinstance(model, Identified) else isinstance(model, TokenizedModel)
+    """Return whether a backend is one of this package."""
+    return model.is_own if isinstance(model, Identified) else not isinstance(model, CheckedBackend)
 
 
 def identity_of(model: Model) -> ModelIdentity:

@@ -43,8 +43,8 @@ class TaskPlan:
     """The work of a task on a model, and what its numbers depend on.
 
     `records` counts the records that are scored, `words` is the stop-word filter (None without
-    one), `round_trip` what the detokenizer did, and `identity` names the batch. `is_pinned` says
-    that the hash of the weights stands for the model.
+    one), `round_trip` what the detokenizer did, and `identity` names the batch. `is_own` says that
+    the model's backend is one of this package.
     """
 
     task: Task
@@ -56,19 +56,20 @@ class TaskPlan:
     words: Filter | None
     round_trip: RoundTrip
     work: TaskWork
-    is_pinned: bool
+    is_own: bool
 
     def decides(self) -> dict[str, object]:
         """Return everything that the scores depend on; the journal's key covers it.
 
-        Where a hash of the weights stands for the model, its name is left out: the same weights
-        under another name have the same scores. The scheme remains, because it decides how a file
-        is read. A backend from outside keeps its name, because its code decides, too.
+        A hash of the weights stands for the model, so its name is left out: the same weights under
+        another name have the same scores. The scheme remains, because it decides how a file is
+        read. Of a backend from outside the loaded name remains, because its code decides, too.
         """
         model = self.identity.stated()
-        if self.is_pinned:
+        if self.identity.is_pinned:
             name = model.pop("name")
-            model["scheme"] = model.pop("label", name).rpartition(":")[0]
+            loaded = model.pop("label", name)
+            model["scheme"] = loaded.rpartition(":")[0] if self.is_own else loaded
         inputs: dict[str, object] = {
             "task": self.task.full_name,
             "plan": self.work.digest(),
@@ -81,9 +82,9 @@ class TaskPlan:
         """Return the journal of this work in a folder; it may have no chunks yet.
 
         `elsewhere` are the same task's journals of other models below one output folder. They are
-        used only if the hash of the weights stands for the model.
+        used only if a hash pins the weights.
         """
-        places = elsewhere if self.is_pinned else ()
+        places = elsewhere if self.identity.is_pinned else ()
         return Journal.of(folder, self.decides(), len(self.work.chunks), places)
 
     def tokens_done(self, journal: Journal) -> int:
@@ -147,7 +148,7 @@ def plan_task(
         words,
         report,
         TaskWork.for_task(task, encoded, window, budget, identity.device),
-        is_pinned=identity.is_pinned and identified.is_own(model),
+        identified.is_own(model),
     )
 
 
