@@ -535,7 +535,8 @@ def test_an_adapter_of_the_hub(hub: Path, tmp_path: Path, monkeypatch: pytest.Mo
             init_lora_weights=False,
         )
         torch.manual_seed(number)
-        get_peft_model(base, config).save_pretrained(repository / "snapshots" / (commit * 40))
+        adapted: Any = get_peft_model(base, config)
+        adapted.save_pretrained(repository / "snapshots" / (commit * 40))
         (repository / "refs" / "main").write_text(commit * 40)
         results += measured("demo", tmp_path / "out", options=options)
         assert measured("demo", tmp_path / "out", options=options) == results[-1:]
