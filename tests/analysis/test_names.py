@@ -91,7 +91,9 @@ def test_a_name_never_covers_the_result_of_other_weights(tmp_path: Path) -> None
     computed(pinned(), tmp_path, "mine")
     before = read_results(tmp_path)
     other = pinned(weights="f" * 64, revision="f" * 8)
-    with pytest.raises(UsageError, match=r"--name mine: .*@0123abcd, not .*@ffffffff.*another name"):
+    with pytest.raises(
+        UsageError, match=r"--name mine: .*@0123abcd, not .*@ffffffff.*another name"
+    ):
         computed(other, tmp_path, "mine")
     assert read_results(tmp_path) == before
 
