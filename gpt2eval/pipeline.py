@@ -112,6 +112,8 @@ def evaluate(
     def measured(backend: Model) -> list[Result]:
         identity = identified.identity_of(backend)
         writer = None if out is None else ResultWriter(Path(out), identity, chosen=bool(name))
+        if writer:
+            writer.check_name(job.task for job in jobs)
         run = _Run(backend, jobs, settings, include, writer, progress)
         results = [run.result(number) for number in range(len(jobs))]
         if wait() and None in results:
@@ -152,8 +154,6 @@ class _Run:
         start = run_record.now()
         task, corpus = self._jobs[number]
         journal = self._journals[number]
-        if self._writer:
-            self._writer.check_name(task)
         measurement = measure(
             self._model,
             task,

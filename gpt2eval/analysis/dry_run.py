@@ -90,7 +90,10 @@ def plan_run(
     jobs = load_jobs(chosen, files, texts, settings, include)
     backend = load_backend(model, options, name)
     identity = identified.identity_of(backend)
-    writer = ResultWriter(Path(out), identity) if out is not None and Path(out).is_dir() else None
+    writer = None
+    if out is not None and Path(out).is_dir():
+        writer = ResultWriter(Path(out), identity, chosen=bool(name))
+        writer.check_name(job.task for job in jobs)
     journals = [writer.journal(job.task) for job in jobs] if writer else []
     batch = BatchChoice(backend, settings, journals)
     trial = Trial(backend)

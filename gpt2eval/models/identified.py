@@ -6,6 +6,7 @@ from typing import Any
 
 from gpt2eval.errors import UsageError, clean, quoted
 from gpt2eval.identity import EncodesMany, Launches, Sized, StatesFit
+from gpt2eval.models.backend import CheckedBackend
 from gpt2eval.models.formats.naming import plain_name, step_suffix
 from gpt2eval.types import (
     AddsToken,
@@ -24,6 +25,7 @@ class Identified:
 
     def __init__(self, model: Model, identity: ModelIdentity) -> None:
         self._identity = identity
+        self.is_own = is_own(model)
         self.context = model.context
         self.start = model.start
         self.encode = model.encode
@@ -47,6 +49,11 @@ class Identified:
 
     def identity(self) -> ModelIdentity:
         return self._identity
+
+
+def is_own(model: Model) -> bool:
+    """Return whether a backend is one of this package."""
+    return model.is_own if isinstance(model, Identified) else not isinstance(model, CheckedBackend)
 
 
 def identity_of(model: Model) -> ModelIdentity:

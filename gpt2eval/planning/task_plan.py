@@ -43,7 +43,8 @@ class TaskPlan:
     """The work of a task on a model, and what its numbers depend on.
 
     `records` counts the records that are scored, `words` is the stop-word filter (None without
-    one), `round_trip` what the detokenizer did, and `identity` names the batch.
+    one), `round_trip` what the detokenizer did, and `identity` names the batch. `is_own` says that
+    the model's backend is one of this package.
     """
 
     task: Task
@@ -55,18 +56,20 @@ class TaskPlan:
     words: Filter | None
     round_trip: RoundTrip
     work: TaskWork
+    is_own: bool
 
     def decides(self) -> dict[str, object]:
         """Return everything that the scores depend on; the journal's key covers it.
 
         A hash of the weights stands for the model, so its name is left out: the same weights under
         another name have the same scores. The scheme remains, because it decides how a file is
-        read.
+        read. Of a backend from outside the loaded name remains, because its code decides, too.
         """
         model = self.identity.stated()
         if self.identity.is_pinned:
             name = model.pop("name")
-            model["scheme"] = model.pop("label", name).rpartition(":")[0]
+            loaded = model.pop("label", name)
+            model["scheme"] = loaded.rpartition(":")[0] if self.is_own else loaded
         inputs: dict[str, object] = {
             "task": self.task.full_name,
             "plan": self.work.digest(),
@@ -145,6 +148,7 @@ def plan_task(
         words,
         report,
         TaskWork.for_task(task, encoded, window, budget, identity.device),
+        identified.is_own(model),
     )
 
 

@@ -1,6 +1,6 @@
 """Write the results of one model below an output folder, each as soon as it exists."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gpt2eval.config.schema import Task
@@ -36,17 +36,19 @@ class ResultWriter:
         """Return the journals of the same task on the output folder's other models."""
         return folders.of_other_models(self._out, self.journal(task))
 
-    def check_name(self, task: Task) -> None:
-        """Raise UsageError if a name that the user chose has a result of other weights here."""
-        path = self.folder(task) / folders.RESULT
-        if not self._chosen or not path.exists():
-            return
-        found = store.read_result(path).model
-        if found.weights and found.weights != self._model.weights:
-            raise UsageError(
-                f"--name {self._model.name}: {path} is of other weights ({found.revision}, not "
-                f"{self._model.revision}); expected another name, or another --out"
-            )
+    def check_name(self, tasks: Iterable[Task]) -> None:
+        """Raise UsageError if a name that the user chose has a result of another model here."""
+        for task in tasks if self._chosen else ():
+            path = self.folder(task) / folders.RESULT
+            if not path.exists():
+                continue
+            found = store.read_result(path).model
+            if _decisive(found) != _decisive(self._model):
+                raise UsageError(
+                    f"--name {self._model.name}: {path} is of another model "
+                    f"({_described(found)}, not {_described(self._model)}); "
+                    "expected another name, or another --out"
+                )
 
     def write(self, task: Task, result: Result, parts: Sequence[Tally], start: str) -> None:
         """Write `result.json`, `run.json`, `results.csv`, and `documents.csv` for documents."""
@@ -59,3 +61,12 @@ class ResultWriter:
             rows = tidy.document_rows(parts, bits=bits)
             write_atomic(folder / "documents.csv", tidy.to_csv(rows))
         self._csv.update()
+
+
+def _decisive(model: ModelIdentity) -> tuple[str, str]:
+    """Return what tells one model from another: its weights, or else its own name; its adapter."""
+    return model.weights if model.is_pinned else model.label or model.name, model.peft
+
+
+def _described(model: ModelIdentity) -> str:
+    return f"{model.label or model.name}@{model.revision} {model.peft}".strip()

@@ -9,6 +9,7 @@ import pytest
 from conftest import Run
 
 from gpt2eval import UsageError, demo, evaluate
+from gpt2eval.analysis.dry_run import plan_run
 from gpt2eval.config.loader import load_task
 from gpt2eval.data.corpus import load_corpus
 from gpt2eval.models import identified, registry
@@ -90,9 +91,40 @@ def test_a_name_never_covers_the_result_of_other_weights(tmp_path: Path) -> None
     computed(pinned(), tmp_path, "mine")
     before = read_results(tmp_path)
     other = pinned(weights="f" * 64, revision="f" * 8)
-    with pytest.raises(UsageError, match=r"--name mine: .*0123abcd, not ffffffff.*another name"):
+    with pytest.raises(
+        UsageError, match=r"--name mine: .*@0123abcd, not .*@ffffffff.*another name"
+    ):
         computed(other, tmp_path, "mine")
     assert read_results(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("first", "change"),
+    [({}, {"peft": "other@01234567"}), ({"weights": ""}, {"weights": "", "name": "other"})],
+)
+def test_a_name_is_checked_before_anything_is_scored(
+    tmp_path: Path, first: dict[str, str], change: dict[str, str]
+) -> None:
+    evaluate(pinned(**first), "ptb", data=DATA, out=tmp_path, name="mine")
+    for measure in (evaluate, plan_run):
+        with pytest.raises(UsageError, match=r"--name mine: .* is of another model"):
+            measure(pinned(**change), ["text8", "ptb"], data=DATA, out=tmp_path, name="mine")
+    assert [result.task for result in read_results(tmp_path)] == ["ptb"]
+
+
+def test_a_backend_from_outside_keeps_its_name_in_the_key(tmp_path: Path) -> None:
+    """Two versions of its code may score with the same weights."""
+
+    class Outside:
+        def __init__(self, name: str) -> None:
+            self._model = pinned(name=name)
+            self.context, self.start = self._model.context, self._model.start
+            self.encode, self.score = self._model.encode, self._model.score
+            self.identity = self._model.identity
+
+    assert computed(Outside("first"), tmp_path) > 0
+    assert computed(Outside("second"), tmp_path) > 0
+    assert computed(Outside("second"), tmp_path, "mine") == 0
 
 
 @pytest.mark.parametrize("name", ["", " a", "a\nb", "\x1b[31m"])

@@ -567,6 +567,14 @@ def test_gguf(gpt2: Any, words: Path, tmp_path: Path) -> None:
     assert identity.quant == "gguf"
 
 
+def test_a_gguf_file_beside_an_adapter_is_refused(gpt2: Any, words: Path, tmp_path: Path) -> None:
+    """transformers would load the file of the same name in the folder of the adapter's model."""
+    path = gguf(gpt2, words, tmp_path / "tiny.gguf")
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere"}')
+    with pytest.raises(UsageError, match=r"tiny\.gguf: adapter_config\.json beside it"):
+        registry.load_model(f"gguf:{path}")
+
+
 def test_a_signature_of_a_gguf_file_runs_again(
     gpt2: Any, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from gpt2eval import UsageError, evaluate
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.metrics.result import Result
 from gpt2eval.models import registry
-from gpt2eval.models.formats import openai
+from gpt2eval.models.formats import files, openai
 from gpt2eval.models.memory import machine, recall, sources
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.scoring import execute
@@ -236,6 +236,17 @@ def test_another_machine_is_loaded(
     assert loads == ["demo"] * 2
 
 
+@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY"])
+def test_another_environment_is_loaded(
+    variable: str, tmp_path: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = measured("demo", tmp_path / "out")
+    monkeypatch.setattr(machine, "hardware", machine.hardware.__wrapped__)
+    monkeypatch.setenv(variable, "")
+    assert measured("demo", tmp_path / "out") == first
+    assert loads == ["demo"] * 2
+
+
 def test_a_relative_name_is_another_model_in_another_folder(
     tmp_path: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,6 +313,69 @@ def test_what_is_remembered_wrongly_counts_for_nothing_that_is_scored(
     assert loads == ["demo"]
     assert measured("demo", tmp_path / "out", "lambada", "ptb") == right
     assert loads == ["demo"], "what was wrong is corrected"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"context": "long"},
+        {"sizes": [1]},
+        {"specials": None},
+        {"capabilities": [1]},
+        {"identity": {"name": "demo"}},
+        {"text": "../../demo"},
+        {"text": 1},
+        {"encoder": "Characters"},
+    ],
+)
+def test_a_memory_of_wrong_types_is_loaded(
+    wrong: dict[str, Any], tmp_path: Path, loads: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = measured("demo", tmp_path / "out")
+    forge(memory_file(tmp_path / "out"), **wrong)
+    assert measured("demo", tmp_path / "out") == first
+    assert loads == ["demo"] * 2
+    assert caplog.text.count("is damaged, so it is loaded") == 1
+
+
+@pytest.mark.parametrize("text", ["{}", "[" * 100_000])
+def test_a_memory_without_a_tokenizer_is_loaded(
+    text: str, tmp_path: Path, loads: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = measured("demo", tmp_path / "out")
+    path = memory_file(tmp_path / "out")
+    digest = sha256(text.encode()).hexdigest()
+    path.with_name(f"tokenizer-{digest[:20]}.json").write_text(text)
+    forge(path, text=digest)
+    assert measured("demo", tmp_path / "out") == first
+    assert loads == ["demo"] * 2
+    assert caplog.text.count("is damaged, so it is loaded") == 1
+
+
+def test_a_memory_that_cannot_be_written_is_a_notice(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / recall.FOLDER).write_text("a file")
+    assert measured("demo", tmp_path) == measured("demo", None)
+    assert "the next run loads the model again" in caplog.text
+
+
+def test_a_file_that_cannot_be_read_is_not_remembered(
+    folder: Path, tmp_path: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading does not read every file of a folder."""
+    (folder / "notes.json").write_text("private")
+    hash_files = files.sha256_of_files
+
+    def refusing(paths: Iterable[Path]) -> str:
+        paths = [*paths]
+        if any(path.name == "notes.json" for path in paths):
+            raise PermissionError
+        return hash_files(paths)
+
+    monkeypatch.setattr(files, "sha256_of_files", refusing)
+    assert measured(folder, tmp_path / "out") == measured(folder, tmp_path / "out")
+    assert loads == [str(folder)] * 2
 
 
 def test_a_file_that_changes_while_it_is_loaded_is_not_remembered(
@@ -441,3 +515,31 @@ def test_a_tokenizer_of_the_hub(hub: Path, tmp_path: Path, loads: list[str]) -> 
     path.write_bytes(path.read_bytes() + b"\n")
     assert measured("demo", tmp_path / "out", options=options) == first
     assert loads == ["demo"] * 2
+
+
+# peft uses a deprecated attribute
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_an_adapter_of_the_hub(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its branch moves: the scores of its earlier commit are not those of the later one."""
+    repository = hub.with_name("models--org--adapter")
+    (repository / "refs").mkdir(parents=True)
+    options = LoadOptions(device="cpu", peft="org/adapter")
+    results = []
+    for number, commit in enumerate("ab"):
+        base: Any = AutoModelForCausalLM.from_pretrained(DEMO / "model")
+        config = LoraConfig(
+            r=2,
+            target_modules=["c_attn"],
+            task_type="CAUSAL_LM",
+            fan_in_fan_out=True,
+            init_lora_weights=False,
+        )
+        torch.manual_seed(number)
+        adapted: Any = get_peft_model(base, config)
+        adapted.save_pretrained(repository / "snapshots" / (commit * 40))
+        (repository / "refs" / "main").write_text(commit * 40)
+        results += measured("demo", tmp_path / "out", options=options)
+        assert measured("demo", tmp_path / "out", options=options) == results[-1:]
+    assert [result.model.peft for result in results] == [f"org/adapter@{c * 8}" for c in "ab"]
+    assert results[0].nll_sha256 != results[1].nll_sha256
+    assert results[1:] == measured("demo", tmp_path / "fresh", options=options)

@@ -13,6 +13,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.models.engine.causal import CausalModel
 from gpt2eval.models.formats import hf
 from gpt2eval.models.formats.gguf_header import check_header
+from gpt2eval.models.formats.weight_sets import ADAPTER
 from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.options import LoadOptions
 
@@ -52,6 +53,11 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
     if magic != MAGIC:
         raise UsageError(f"model gguf:{rest}: starts with {magic!r}; expected a GGUF file")
     check_header(path)
+    if (path.parent / ADAPTER).is_file():  # transformers would load the model that it names
+        raise UsageError(
+            f"model gguf:{rest}: {ADAPTER} beside it makes its folder an adapter; expected the "
+            "GGUF file in a folder without it"
+        )
     return hf.load(str(path.parent), options, gguf=path.name, reading=_reading(path))
 
 

@@ -39,7 +39,7 @@ class _Header:
         self._order = "<"
 
     def check(self) -> None:
-        self._skip(4, "magic")
+        self._skip(4, "a magic number")
         version = self._number("I")
         if version & 0xFFFF == 0:
             self._order = ">"
@@ -48,13 +48,13 @@ class _Header:
             raise self._error(f"version {version}", "version 2 or 3")
         tensors = self._count("tensors", SMALLEST_TENSOR)
         for _ in range(self._count("fields", SMALLEST_FIELD)):
-            self._skip(self._number("Q"), "key")
+            self._skip(self._number("Q"), "a key")
             self._skip_value(self._number("I"))
         for _ in range(tensors):
             self._check_tensor()
 
     def _check_tensor(self) -> None:
-        self._skip(self._number("Q"), "name")
+        self._skip(self._number("Q"), "a name")
         dimensions = self._number("I")
         if dimensions > MOST_DIMENSIONS:
             raise self._error(
@@ -65,13 +65,13 @@ class _Header:
             elements *= self._number("Q")
         if elements > 8 * self._size:  # no type takes less than a bit
             raise self._error(f"a tensor of {elements:,} elements", "tensors that fit the file")
-        self._skip(12, "type and offset")
+        self._skip(12, "a type and an offset")
 
     def _skip_value(self, kind: int) -> None:
         if kind in SCALARS:
-            self._skip(SCALARS[kind], "value")
+            self._skip(SCALARS[kind], "a value")
         elif kind == STRING:
-            self._skip(self._number("Q"), "string")
+            self._skip(self._number("Q"), "a string")
         elif kind == ARRAY:
             self._skip_array()
         else:
@@ -80,10 +80,10 @@ class _Header:
     def _skip_array(self) -> None:
         kind = self._number("I")
         if kind in SCALARS:
-            self._skip(self._number("Q") * SCALARS[kind], "array")
+            self._skip(self._number("Q") * SCALARS[kind], "an array")
         elif kind == STRING:
             for _ in range(self._count("strings", 8)):
-                self._skip(self._number("Q"), "string")
+                self._skip(self._number("Q"), "a string")
         else:
             raise self._error(f"an array of type {kind}", "an array of numbers or strings")
 
@@ -102,7 +102,7 @@ class _Header:
 
     def _skip(self, count: int, what: str) -> None:
         if count > self._remaining():
-            raise self._error(f"a {what} of {count:,} bytes", "lengths that fit the file")
+            raise self._error(f"{what} of {count:,} bytes", "lengths that fit the file")
         self._file.seek(count, 1)
 
     def _remaining(self) -> int:

@@ -6,16 +6,18 @@ checkpoints of a training run share one.
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from tokenizers import Tokenizer
 
-from gpt2eval.errors import one_line
+from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
 from gpt2eval.identity import Sizes
+from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.tokenization.characters import Characters
 from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 from gpt2eval.models.tokenization.tiling import TiledEncoder
@@ -24,8 +26,6 @@ from gpt2eval.notices import notify
 from gpt2eval.types import ModelIdentity
 
 FORMAT = 1  # raise it when the content changes, and older files are ignored
-IDENTITY = tuple(field.name for field in fields(ModelIdentity))
-DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,41 +97,46 @@ def write_facts(path: Path, facts: Facts, sources: Mapping[str, str]) -> None:
     write_atomic(path, json.dumps({"sha256": _digest(content)} | content, indent=1).encode())
 
 
-def read_facts(path: Path, sources: Callable[[], Iterable[tuple[str, str]]]) -> Facts | None:
-    """Read facts; None if they are absent, or follow from something else than `sources`.
+def read_facts(
+    path: Path, sources: Callable[[], Iterable[tuple[str, str]]]
+) -> tuple[Facts, LoadedTokenizer] | None:
+    """Read facts, and build their tokenizer.
 
     `sources` yields a name and a hash at a time, the cheapest first, and is asked only if there
-    are facts. A damaged file counts as absent, and a notice says so.
+    are facts. Returns None if there are none, or if they follow from something else than
+    `sources`. A damaged file counts as absent, and a notice says so.
     """
-    if not path.exists():
-        return None
     try:
-        content = json.loads(path.read_bytes())
-        if content.pop("sha256") != _digest(content):
-            raise ValueError("its checksum is wrong")
-        known = content["sources"]
-        if content["format"] != FORMAT or any(known[name] != now for name, now in sources()):
-            return None
-        return _facts(path, content["facts"])
-    except DAMAGED as error:
-        notify(
-            f"{path}: what it remembers of the model is damaged ({one_line(error, 80)}); loading it"
-        )
+        with expected_errors(
+            str(path),
+            Exception,  # a tokenizer's library raises nothing narrower
+            expectation="what a run with this output folder wrote",
+        ):
+            return _read(path, sources) if path.exists() else None
+    except UsageError as error:
+        notify(f"what is remembered of the model is damaged, so it is loaded: {error}")
         return None
+
+
+def _read(
+    path: Path, sources: Callable[[], Iterable[tuple[str, str]]]
+) -> tuple[Facts, LoadedTokenizer] | None:
+    content = json.loads(path.read_bytes())
+    if content.pop("sha256") != _digest(content):
+        raise ValueError("its checksum is wrong")
+    known = content["sources"]
+    if content["format"] != FORMAT or any(known[name] != now for name, now in sources()):
+        return None
+    facts = _facts(path, content["facts"])
+    return facts, facts.tokenizer()
 
 
 def _facts(path: Path, stated: dict[str, Any]) -> Facts:
+    """Return facts, their types checked: the file may come from somebody else."""
     text = _text_path(path, stated["text"]).read_bytes()
     if sha256(text).hexdigest() != stated["text"]:
         raise ValueError("its tokenizer has another checksum")
-    built = {
-        "identity": ModelIdentity(**{name: stated["identity"].get(name, "") for name in IDENTITY}),
-        "sizes": Sizes(*stated["sizes"]),
-        "specials": tuple(stated["specials"]),
-        "capabilities": tuple(stated["capabilities"]),
-        "text": text.decode(),
-    }
-    return Facts(**{**stated, **built})
+    return TypeAdapter(Facts).validate_python({**stated, "text": text.decode()})
 
 
 def _text_path(path: Path, digest: str) -> Path:

@@ -1,7 +1,7 @@
 """What decides, besides a model's files and options, what loading finds out about it.
 
-That is the software, the instructions of the processor, and whether there is an accelerator. No
-library is imported to find out.
+That is the software, the instructions of the processor, whether there is an accelerator, and the
+variables of the environment that choose other kernels. No library is imported to find out.
 """
 
 import os
@@ -15,6 +15,7 @@ from gpt2eval.version import __version__
 LIBRARIES = (
     *("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy"),
     *("accelerate", "gguf", "peft", "tensorflow", "tensorflow-cpu", "kernels"),
+    *("sentencepiece", "tiktoken", "protobuf", "mistral-common"),
 )
 CPUINFO = Path("/proc/cpuinfo")
 # Linux's lines with a processor's name and instructions, as x86 and as ARM call them.
@@ -22,7 +23,14 @@ CPU_LINES = ("model name", "flags", "Features", "CPU implementer", "CPU part")
 # The files of the drivers of NVIDIA's and of AMD's accelerators.
 DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/sys/module/amdgpu/version"))
 DEVICES = ("nvidia*", "kfd", "dri/renderD*", "accel*")
-VISIBLE_DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+# Variables that hide accelerators, or change the instructions and precision of torch's kernels.
+VARIABLES = (
+    *("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+    *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+    *("MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "MKL_CBWR"),
+    *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
+)
 
 
 @cache
@@ -39,13 +47,13 @@ def software() -> dict[str, str]:
 
 @cache
 def hardware() -> dict[str, object]:
-    """Return the processor's instructions, and the accelerators that a process may use."""
+    """Return the processor's instructions, the accelerators, and what restricts their use."""
     return {
         "machine": [platform.system(), platform.machine(), platform.processor()],
         "processor": _processor(),
         "drivers": [_content(path) for path in DRIVERS],
         "devices": sorted(str(path) for name in DEVICES for path in Path("/dev").glob(name)),
-        "visible": [os.environ.get(name) for name in VISIBLE_DEVICES],
+        "variables": [os.environ.get(name) for name in VARIABLES],
     }
 
 

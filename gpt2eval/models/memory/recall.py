@@ -6,20 +6,23 @@ remembered of it. Otherwise `OutdatedMemoryError` hands it over, and the caller 
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from gpt2eval.errors import UsageError
 from gpt2eval.http import hide_environment
 from gpt2eval.models import identified, registry
 from gpt2eval.models.memory import machine
 from gpt2eval.models.memory.facts import FORMAT, Facts, facts_of, read_facts, write_facts
 from gpt2eval.models.memory.sources import Sources, find_sources, is_remembered
 from gpt2eval.models.options import LoadOptions
+from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 from gpt2eval.models.tokenized import TokenizedModel
+from gpt2eval.notices import notify
 from gpt2eval.types import Model, Request, TokenScores
 
 FOLDER = ".models"  # below the folder of results; no model's own folder begins with a dot
@@ -40,8 +43,8 @@ class RememberedModel(TokenizedModel):
     model is not the remembered one.
     """
 
-    def __init__(self, facts: Facts, memory: "Memory") -> None:
-        super().__init__(facts.tokenizer(), facts.identity, facts.context, facts.sizes)
+    def __init__(self, facts: Facts, tokenizer: LoadedTokenizer, memory: "Memory") -> None:
+        super().__init__(tokenizer, facts.identity, facts.context, facts.sizes)
         self._facts = facts
         self._memory = memory
         self._loaded: Model | None = None
@@ -73,35 +76,36 @@ class Memory:
 
     def open(self) -> Model:
         """Return the remembered model; without one, load it and remember it."""
-        facts = read_facts(self._path, self._hashes)
-        return RememberedModel(facts, self) if facts else self.load()[0]
+        found = read_facts(self._path, self._hashes)
+        return RememberedModel(*found, self) if found else self.load()[0]
 
     def load(self) -> tuple[Model, Facts | None]:
         """Load the model, remember it, and return it with what is known of it now."""
         before = find_sources(self._name, self._options, cached=True)
-        others = before and before.others_hash()
+        others_before = before and _hash(before, Sources.others_hash)
         model = registry.load_model(self._name, self._options)
         facts = facts_of(model) if isinstance(model, TokenizedModel) else None
         after = find_sources(self._name, self._options, cached=True)
+        others = _hash(after, Sources.others_hash)
         # A file that changes meanwhile may have been loaded before the change.
-        if facts and after and (others is None or others == after.others_hash()):
-            self._remember(facts, after)
+        if facts and after and others and others_before in (None, others):
+            self._remember(facts, after, others)
         return model, facts
 
-    def _remember(self, facts: Facts, sources: Sources) -> None:
+    def _remember(self, facts: Facts, sources: Sources, others: str) -> None:
         weights = facts.identity.weights
-        if weights and sources.commit in ("", weights):
-            hashes = {"others": sources.others_hash(), "weights": weights}
-            write_facts(self._path, facts, hashes)
+        if not weights or sources.commit not in ("", weights):
+            return
+        try:
+            write_facts(self._path, facts, {"others": others, "weights": weights})
+        except UsageError as error:
+            notify(f"the next run loads the model again: {error}")
 
     def _hashes(self) -> Iterator[tuple[str, str]]:
         """Yield the hashes of the model's files as they are now, the cheapest first."""
         sources = find_sources(self._name, self._options)
         for name, find in (("others", Sources.others_hash), ("weights", Sources.weights_hash)):
-            try:
-                yield name, find(sources) if sources else ""
-            except OSError:  # unreadable now; loading says so
-                yield name, ""
+            yield name, _hash(sources, find)
 
 
 def open_model(name: str, options: LoadOptions, out: Path | str | None) -> Model:
@@ -139,6 +143,14 @@ def filed(model: Model, name: str | None) -> Model:
     return model if name is None else identified.filed_as(model, name)
 
 
+def _hash(sources: Sources | None, find: Callable[[Sources], str]) -> str:
+    """Return a hash of sources; "" without them, or if a file of them cannot be read."""
+    try:
+        return find(sources) if sources else ""
+    except OSError:  # if loading reads that file, it says so
+        return ""
+
+
 def _key(name: str, options: LoadOptions) -> str:
     """Hash everything besides files that decides what loading finds out."""
     _, rest = registry.split_name(name)
@@ -148,7 +160,7 @@ def _key(name: str, options: LoadOptions) -> str:
         "name": name,
         "options": asdict(options),
         # a relative path is another one in another folder
-        "places": [os.path.abspath(place) for place in places if os.path.exists(place)],  # noqa: PTH100, PTH110
+        "places": [os.path.realpath(place) for place in places if os.path.exists(place)],  # noqa: PTH110
         "software": machine.software(),
         "hardware": machine.hardware(),
     }

@@ -21,8 +21,11 @@ from gpt2eval.models.tokenization.places import VOCABULARY_AND_MERGES, vocabular
 
 # Options under which more decides than files: code of the checkpoint, or several devices.
 UNSUPPORTED = ("trust_remote_code", "device_map", "tp", "quantization")
-# Files of optimizers and of other frameworks, and texts for people: no loading reads them.
-UNREAD = {".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot", ".md", ".log", ".csv", ".png"}
+# Files of optimizers and of other frameworks, data, and texts for people: no loading reads them.
+UNREAD = {
+    *(".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot", ".gguf"),
+    *(".jsonl", ".csv", ".parquet", ".arrow", ".zip", ".md", ".log", ".png"),
+}
 # What transformers may read beside a GGUF file; the folder may hold anything else.
 BESIDE_GGUF = (
     *("config.json", "generation_config.json", "adapter_config.json", "tokenizer_config.json"),
