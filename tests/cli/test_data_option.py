@@ -1,7 +1,7 @@
 """Every command resolves --data by one rule: a variant's own file, else the file of its task."""
 
-import os
 import json
+import os
 import re
 from collections.abc import Callable
 from hashlib import sha256

@@ -79,6 +79,12 @@ def test_line_with_a_match_has_a_telling_text(line: str) -> None:
     [
         ("a–b", {"a–b"}),
         ("(?i)x–y", {""}),
+        ("(?:n't){e<=1}", {""}),
+        pytest.param(
+            "[[:alpha:]]", {""}, marks=pytest.mark.filterwarnings("ignore::FutureWarning")
+        ),
+        ("(?x)--{0, 2}b", {""}),
+        ("–{2,3}", {"–"}),
         ("(?i:n–)", {""}),
         ("(?i:a)–", {"–"}),
         ("(–)?", {""}),
