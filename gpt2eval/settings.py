@@ -89,7 +89,7 @@ class Settings:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 class SettingsKeywords(TypedDict, total=False):
