@@ -15,8 +15,8 @@ from gpt2eval.data.local import Data, local_files
 from gpt2eval.errors import UsageError
 from gpt2eval.measurement import measure
 from gpt2eval.metrics.result import Result
-from gpt2eval.models import identified, registry
-from gpt2eval.models.memory.recall import OutdatedMemoryError, filed, load_backend
+from gpt2eval.models import identified
+from gpt2eval.models.memory.recall import OutdatedMemoryError, check_names, filed, load_backend
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.planning.ahead import expected_tokens
 from gpt2eval.planning.batch import BatchChoice
@@ -102,8 +102,7 @@ def evaluate(
         raise UsageError("several workers: expected out=, a folder that all workers share")
     chosen = select_tasks(listed(tasks, texts), include)
     files = local_files(data, include, model)
-    if isinstance(model, str):
-        registry.check_name(model)  # before anything is downloaded
+    check_names(model, name)  # before anything is downloaded
     if out is not None:
         store.check_writable(Path(out))
     jobs = load_jobs(chosen, files, texts, settings, include)

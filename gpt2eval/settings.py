@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict
 
@@ -70,18 +71,25 @@ class Settings:
         return max(context, BUDGETS.get(device.partition(":")[0], 1024))
 
     def check(self) -> None:
-        """Raise UsageError for a number below 1, or for `auto` where workers must agree."""
+        """Raise UsageError for no whole number above 0, or for `auto` where workers must agree."""
         if self.batch_size == "auto" and self.worker.world > 1:
             raise UsageError(
                 f"--batch-size auto: {self.worker.world} workers must use the same number; "
                 "expected the one that a run without workers states in `batch:`"
             )
-        for name in ("limit", "context", "stride", "batch_size", "max_size"):
+        for name in ("limit", "context", "stride", "batch_size", "tokens", "max_size"):
             value = getattr(self, name)
-            if isinstance(value, int) and value < 1:
+            is_auto = name == "batch_size" and value == "auto"
+            if value is not None and not is_auto and not _is_count(value):
+                others = ", or auto" if name == "batch_size" else ""
                 raise UsageError(
-                    f"--{name.replace('_', '-')} {value}: expected a whole number of 1 or more"
+                    f"--{name.replace('_', '-')} {value!r:.40}: expected a whole number of 1 or "
+                    f"more{others}"
                 )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 class SettingsKeywords(TypedDict, total=False):

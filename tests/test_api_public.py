@@ -209,6 +209,11 @@ def test_settings_are_keywords_too() -> None:
             "dtype='float16': options= has dtype='bfloat16'; expected one of the two",
         ),
         ({"limit": 0}, "--limit 0: expected a whole number of 1 or more"),
+        ({"limit": 2.5}, "--limit 2.5: expected a whole number of 1 or more"),
+        ({"limit": True}, "--limit True: expected a whole number of 1 or more"),
+        ({"tokens": -5}, "--tokens -5: expected a whole number of 1 or more"),
+        ({"batch_size": "16"}, "--batch-size '16': expected a whole number of 1 or more, or auto"),
+        ({"name": 5}, "--name '5': expected a text on one line, without outer blanks"),
         (
             {"model": registry.load_model("toy:unigram"), "device": "cpu"},
             "device='cpu': applies to a model that is loaded by name",

@@ -9,8 +9,8 @@ from gpt2eval.data.custom import Text
 from gpt2eval.data.local import Data, local_files
 from gpt2eval.errors import UsageError
 from gpt2eval.identity import Sized
-from gpt2eval.models import identified, registry
-from gpt2eval.models.memory.recall import load_backend
+from gpt2eval.models import identified
+from gpt2eval.models.memory.recall import check_names, load_backend
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.planning import cost
 from gpt2eval.planning.batch import BatchChoice
@@ -33,6 +33,7 @@ class PlannedTask:
         tokens: Tokens fed to the model; tokens that several windows share count in each.
         scored: Tokens scored.
         chunks: Pieces of work, each with a file in the journal.
+        done: Chunks that the journal has.
         missing: Chunks of this worker that the journal lacks.
         seconds: Expected time of the missing chunks, None if it is not known.
         journal: Bytes that their files will take, about.
@@ -45,6 +46,7 @@ class PlannedTask:
     tokens: int
     scored: int
     chunks: int
+    done: int
     missing: int
     seconds: float | None
     journal: int
@@ -85,8 +87,7 @@ def plan_run(
     settings.check()
     chosen = select_tasks(listed(tasks, texts), include)
     files = local_files(data, include, model)
-    if isinstance(model, str):
-        registry.check_name(model)
+    check_names(model, name)
     jobs = load_jobs(chosen, files, texts, settings, include)
     backend = load_backend(model, options, name)
     identity = identified.identity_of(backend)
@@ -118,11 +119,11 @@ def _planned(
     settings = batch.settings(folder)
     plan = plan_task(model, *job, settings, include)
     chunks = plan.work.chunks
-    numbers = range(len(chunks))
+    lacking = range(len(chunks))
     if writer and folder:
-        numbers = plan.journal(folder, writer.other_journals(job.task)).missing()
+        lacking = plan.journal(folder, writer.other_journals(job.task)).missing()
     rank, world = settings.worker
-    missing = [chunks[number] for number in numbers if number % world == rank]
+    missing = [chunks[number] for number in lacking if number % world == rank]
     counts = cost.work_counts(chunks)
     return PlannedTask(
         task=job.task.full_name,
@@ -130,6 +131,7 @@ def _planned(
         tokens=counts.tokens,
         scored=counts.scored,
         chunks=len(chunks),
+        done=len(chunks) - len(lacking),
         missing=len(missing),
         seconds=trial.seconds_for(plan, missing),
         journal=cost.journal_bytes(cost.work_counts(missing), len(missing)),

@@ -49,7 +49,7 @@ def each_model(
     """
     if names and len(names) != len(models):
         raise UsageError(
-            f"--name: given {len(names)} times for {len(models)} models; expected one for each "
+            f"--name: names: {len(names)}, models: {len(models)}; expected one name for each "
             "--model, in order"
         )
     if names and len({*names}) < len(names):

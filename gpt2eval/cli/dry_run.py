@@ -75,6 +75,7 @@ def _plain_row(model: str, task: "PlannedTask") -> dict[str, Any]:
         "tokens": task.tokens,
         "scored": task.scored,
         "chunks": task.chunks,
+        "done": task.done,
         "missing": task.missing,
         "seconds": task.seconds,
         "journal_bytes": task.journal,
@@ -92,7 +93,7 @@ def _texts(row: dict[str, Any]) -> dict[str, str]:
         "records": f"{row['records']:,}",
         "tokens fed": f"{row['tokens']:,}",
         "tokens scored": f"{row['scored']:,}",
-        "chunks done": f"{row['chunks'] - row['missing']:,}/{row['chunks']:,}",
+        "chunks done": f"{row['done']:,}/{row['chunks']:,}",
         "chunks missing": f"{row['missing']:,}",
         "time": "?" if row["seconds"] is None else duration(row["seconds"]),
         "journal": amount(row["journal_bytes"], "B"),
@@ -103,8 +104,10 @@ def _texts(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _notes(plan: "RunPlan") -> list[str]:
-    if not any(task.missing for task in plan.tasks):
+    if all(task.done == task.chunks for task in plan.tasks):
         return ["All chunks are done: the run only reads the journal."]
+    if not any(task.missing for task in plan.tasks):
+        return ["All chunks of this shard are done; other shards score the rest."]
     notes = []
     if plan.problem:
         notes.append(f"Time: not known; {plan.problem}.")

@@ -110,6 +110,7 @@ def run(
     from gpt2eval import pipeline
     from gpt2eval.cli.incomplete import report_incomplete
     from gpt2eval.cli.progress import bars
+    from gpt2eval.models.memory.recall import check_names
     from gpt2eval.models.server.address import shown_name
     from gpt2eval.planning import jobs
     from gpt2eval.scoring import workers
@@ -119,6 +120,8 @@ def run(
     worker = workers.worker_of_shard(shard) if shard else Worker() if tp else launched
     is_first = launched.rank == 0 or bool(shard and not tp)
     models = each_model(model or ["demo"], name, revisions)
+    for each, called in models:
+        check_names(each, called)  # of the last model, too, before the first one is scored
     requested = jobs.listed(tasks, texts)
     arguments: dict[str, Any] = {
         "texts": texts,

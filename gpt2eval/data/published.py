@@ -4,8 +4,9 @@ Two published files may have the same name, such as `wiki.test.tokens`, so the p
 decides. Only a file without a published hash is found by its name alone.
 """
 
+import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from gpt2eval.config.schema import File, Source
@@ -25,7 +26,8 @@ def key_for(source: Source) -> str:
 def find_files(folder: Path, include: Sequence[Path] = ()) -> dict[str, Path]:
     """Return the published files in a folder and its subfolders, by the key of their source.
 
-    A file with a published name but other content is skipped with a notice.
+    A file with a published name but other content, and one that cannot be read, are skipped with a
+    notice. Links to folders are not followed.
 
     Args:
         folder: The folder.
@@ -38,14 +40,17 @@ def find_files(folder: Path, include: Sequence[Path] = ()) -> dict[str, Path]:
     for required in required_files((), include):
         sources_by_name.setdefault(required.source.file.name, []).append(required.source)
     found: dict[str, Path] = {}
-    for path in sorted(_files_below(folder)):
-        sources = sources_by_name.get(path.name, [])
-        matching = [source for source in sources if _is_file(path, source.file)]
-        if sources and not matching:
+    for path in sorted(_files_below(folder, sources_by_name)):
+        try:
+            matching = [s for s in sources_by_name[path.name] if _is_file(path, s.file)]
+        except OSError as error:
+            notify(f"{path}: skipped: {error.strerror}; expected a file that can be read")
+            continue
+        if not matching:
             notify(f"{path}: skipped: not the published {path.name}; --data TASK={path} uses it")
         for source in matching:
             first = found.setdefault(key_for(source), path)
-            if first.read_bytes() != path.read_bytes():
+            if first != path and first.read_bytes() != path.read_bytes():
                 raise UsageError(
                     f"--data {folder}: {first} and {path} differ, and no hash is published; "
                     f"expected one {path.name}, or TASK=PATH"
@@ -58,14 +63,26 @@ def find_files(folder: Path, include: Sequence[Path] = ()) -> dict[str, Path]:
     return found
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for place, _, names in os.walk(folder):
-        yield from (Path(place, name) for name in names)
+def _files_below(folder: Path, names: Container[str]) -> Iterator[Path]:
+    """Yield the files with one of the names; a link to a folder is not followed."""
+    for place, _, files in os.walk(folder, onerror=_skip_folder):
+        yield from (Path(place, name) for name in files if name in names)
+
+
+def _skip_folder(error: OSError) -> None:
+    notify(f"{error.filename}: skipped: {error.strerror}; expected a folder that can be read")
 
 
 def _is_file(path: Path, file: File) -> bool:
-    """Return whether a file with the published name is the published file, as far as is known."""
+    """Return whether a file with the published name is the published file, as far as is known.
+
+    Raises OSError for a file that cannot be read.
+    """
+    size = path.stat().st_size
+    if not path.is_file():  # reading a pipe may never end
+        raise OSError(errno.EINVAL, "not a regular file")
     if not file.hash:
+        path.open("rb").close()
         return True
-    is_other_size = file.bytes is not None and path.stat().st_size != file.bytes
+    is_other_size = file.bytes is not None and size != file.bytes
     return not is_other_size and is_published(path.read_bytes(), file)

@@ -90,17 +90,22 @@ def renamed(model: Model, name: str) -> Model:
     return Identified(model, replace(identity, name=name, label=label))
 
 
+def check_chosen(name: str) -> None:
+    """Raise UsageError for a chosen name that is empty, or has characters that do not print."""
+    if not isinstance(name, str) or name != clean(name).strip() or not name:
+        raise UsageError(
+            f"--name {quoted(name)}: expected a text on one line, without outer blanks"
+        )
+
+
 def filed_as(model: Model, name: str) -> Model:
     """Return the same backend under a name of the user's choice in folders and tables.
 
     Signatures keep the name by which it was loaded, so that they can be run again.
 
     Raises:
-        UsageError: The name is empty, or has characters that do not print.
+        UsageError: The name cannot be one, see `check_chosen`.
     """
-    if name != clean(name).strip() or not name:
-        raise UsageError(
-            f"--name {quoted(name)}: expected a text on one line, without outer blanks"
-        )
+    check_chosen(name)
     identity = identity_of(model)
     return Identified(model, replace(identity, name=name, label=identity.label or identity.name))

@@ -50,7 +50,7 @@ class BatchChoice:
 
     def settings(self, own: Path | None = None) -> Settings:
         """Return the settings for the task with the journal `own`."""
-        if self._settings.batch_size != "auto":
+        if self._settings.batch_size != "auto" or self._settings.tokens:
             return self._settings
         tokens = self._kept([own] if own else []) or self._for_all_tasks()
         return replace(self._settings, batch_size=None, tokens=tokens)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from warnings import catch_warnings
 
 from gpt2eval.config import catalog
 from gpt2eval.config.detokenizer_schema import DetokenizerFile, Rule
@@ -61,6 +62,8 @@ def _rules(rules: Sequence[Rule], options: Sequence[str], path: Path, key: str) 
         if rule.option is None or rule.option in options:
             place = f"{path}: {key}.{number}"
             pattern = rule.glue or rule.swap or ""
-            find = compile_pattern(pattern, rule.by, place, timed=timed)
-            compiled.append(Swap(find, rule.by, telling_texts(pattern)))
+            with catch_warnings(action="ignore", category=FutureWarning):  # of [[:alpha:]]
+                find = compile_pattern(pattern, rule.by, place, timed=timed)
+                telling = telling_texts(pattern)
+            compiled.append(Swap(find, rule.by, telling))
     return tuple(compiled)

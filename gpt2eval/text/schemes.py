@@ -133,7 +133,8 @@ def matches(rule: Swap, line: str) -> list[Edit]:
     return [Edit(*match.span(), new(match)) for match in found]
 
 
-REFERENCE = re.compile(r"\\(?:g<(\d+)>|([1-9]\d?)|(\\))")
+# Three octal digits are a character, as in `re`, and no reference.
+REFERENCE = re.compile(r"\\(?:g<([0-9]+)>|(?![0-7]{3})([1-9][0-9]?)|(\\))")
 
 
 @lru_cache(maxsize=512)

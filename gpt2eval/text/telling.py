@@ -15,6 +15,8 @@ REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_R
 MOST = 12  # texts; to look for more of them takes as long as a search
 ORDINARY = re.compile(r"[\sA-Za-z0-9]{1,2}")  # most lines have such a text
 FREQUENT = ".,'\"-"  # among other characters; these are looked for first
+# The package `regex` runs the rules of users, and reads [:alpha:] and {e<=1} in another way.
+READ_OTHERWISE = re.compile(r"\[:|\{(?!(?:[0-9]+(?:,[0-9]*)?|,[0-9]+)\})")
 
 Texts = frozenset[str]
 NOTHING: Texts = frozenset()
@@ -29,7 +31,7 @@ def telling_texts(pattern: str) -> tuple[str, ...]:
     (('$', '£'), ('--', "n't"), ('',))
     """
     parsed = _parser.parse(pattern)
-    if parsed.state.flags & re.IGNORECASE:
+    if parsed.state.flags & re.IGNORECASE or READ_OTHERWISE.search(pattern):
         return ("",)
     texts = _of_sequence(parsed)
     if not texts or any(map(ORDINARY.fullmatch, texts)):

@@ -79,10 +79,11 @@ def test_a_plan_knows_the_chunks_that_are_done(tmp_path: Path) -> None:
     evaluate(UNIGRAM, "text8", data=DATA, out=tmp_path, settings=first)
     (task,) = plan_run(UNIGRAM, "text8", data=DATA, out=tmp_path, settings=settings).tasks
     assert task.chunks > 20
-    assert task.chunks - task.missing == -(-task.chunks // 3)
+    assert task.done == task.chunks - task.missing == -(-task.chunks // 3)
     own = replace(settings, worker=Worker(1, 3))
     (share,) = plan_run(UNIGRAM, "text8", data=DATA, out=tmp_path, settings=own).tasks
     assert share.missing == len(range(1, task.chunks, 3))
+    assert share.done == task.done, "of all shards"
 
 
 def test_one_trial_serves_all_tasks_of_a_kind() -> None:
@@ -173,6 +174,9 @@ def test_the_command_prints_the_plan(gpt2eval: Run, tmp_path: Path) -> None:
     assert [row["task"] for row in rows] == ["ptb", "lambada", "total"]
     for key in ("records", "tokens", "scored", "chunks", "missing", "journal_bytes", "seconds"):
         assert rows[2][key] == pytest.approx(rows[0][key] + rows[1][key])
+    idle = gpt2eval(*run, "--dry-run", "--shard", "9/9")  # there are fewer chunks than shards
+    assert "All chunks of this shard are done; other shards score the rest." in idle.out
+    assert " 0/2 " in idle.out
     gpt2eval(*run)
     done = gpt2eval(*run, "--dry-run")
     assert "All chunks are done" in done.out

@@ -141,8 +141,10 @@ def test_names_on_the_command_line(gpt2eval: Run, tmp_path: Path) -> None:
     assert [line.split("|")[1].strip() for line in done.out.splitlines()[2:4]] == ["ours", "theirs"]
     assert (tmp_path / "ours" / "ptb" / "result.json").is_file()
     assert "missing" not in done.err
+    assert gpt2eval(*run, "--name", "new", "--name", " b").code == 2
+    assert not (tmp_path / "new").exists(), "all names are checked before the first model"
     for names, message in (
-        (("--name", "ours"), "--name: given 1 times for 2 models; expected one for each --model"),
+        (("--name", "ours"), "--name: names: 1, models: 2; expected one name for each --model"),
         (("--name", "a", "--name", "a"), "--name a: given twice; expected different names"),
     ):
         ended = gpt2eval(*run, *names)

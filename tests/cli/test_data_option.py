@@ -1,6 +1,7 @@
 """Every command resolves --data by one rule: a variant's own file, else the file of its task."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from hashlib import sha256
@@ -254,6 +255,19 @@ def test_two_files_that_only_their_name_identifies_are_an_error(
     (folder / "b" / "other").write_text(BASE)
     with pytest.raises(UsageError, match=r"a/other and .*/b/other differ, and no hash"):
         local_files(folder, include)
+
+
+def test_what_cannot_be_read_is_skipped_with_a_notice(
+    folder: Path, include: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "loop").symlink_to(folder)
+    (folder / "text").symlink_to(folder / "nowhere")
+    os.mkfifo(folder / "other")  # to read it would never end
+    found = local_files(folder, include)
+    assert {*found.values()} == {folder / "b" / "text", folder / "c" / "d" / "text"}
+    notices = "\n".join(caplog.messages)
+    assert f"{folder}/text: skipped: No such file or directory" in notices
+    assert f"{folder}/other: skipped: not a regular file; expected a file that can be" in notices
 
 
 def test_a_folder_without_published_files_is_an_error(tmp_path: Path) -> None:

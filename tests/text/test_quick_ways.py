@@ -79,6 +79,12 @@ def test_line_with_a_match_has_a_telling_text(line: str) -> None:
     [
         ("a–b", {"a–b"}),
         ("(?i)x–y", {""}),
+        ("(?:n't){e<=1}", {""}),
+        pytest.param(
+            "[[:alpha:]]", {""}, marks=pytest.mark.filterwarnings("ignore::FutureWarning")
+        ),
+        ("(?x)--{0, 2}b", {""}),
+        ("–{2,3}", {"–"}),
         ("(?i:n–)", {""}),
         ("(?i:a)–", {"–"}),
         ("(–)?", {""}),
@@ -133,6 +139,7 @@ def test_most_rules_have_telling_texts(name: str) -> None:
     st.text("abc", max_size=12),
 )
 @example("a(b)?", r"\1", "aab")
+@example("a(b)?", r"\101\0", "aab")
 def test_replacement_is_that_of_the_module_re(find: str, put: str, text: str) -> None:
     put = put.replace(r"\1", r"\g<0>") if find == "a" else put
     rule = Swap(re.compile(find), put)

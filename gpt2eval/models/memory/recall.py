@@ -124,6 +124,14 @@ def open_model(name: str, options: LoadOptions, out: Path | str | None) -> Model
     return Memory(name, options, Path(out) / FOLDER).open()
 
 
+def check_names(model: str | Model, name: str | None) -> None:
+    """Raise UsageError for names with which `load_backend` must fail; nothing is loaded."""
+    if isinstance(model, str):
+        registry.check_name(model)
+    if name is not None:
+        identified.check_chosen(name)
+
+
 def load_backend(
     model: str | Model,
     options: LoadOptions,
