@@ -78,7 +78,7 @@ class Inputs(NamedTuple):
 
 
 def main() -> None:
-    """Let the other tools score, then gpt2eval; print the table."""
+    """Let another tool score a task, then gpt2eval, and print the row; then the next task."""
     parser = argparse.ArgumentParser(description="Compare gpt2eval with other tools.")
     parser.add_argument("model", type=Path, metavar="MODEL.gguf")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="with the published files")
@@ -94,12 +94,12 @@ def main() -> None:
         shards = sorted(options.folder.rglob("heldout-*.txt"))
         files |= {"lm1b": shards[0]} if shards else {}
         inputs = Inputs(options.model.resolve(), files, Path(place), options)
-        done = [comparison for tool in options.tools for comparison in TOOLS[tool](inputs)]
         ours = registry.load_model(f"gguf:{options.model}", LoadOptions())
         print_row(*COLUMNS)
         print_row(*["---"] * len(COLUMNS))
-        for comparison in done:
-            print_row(*cells(comparison, ours))
+        for tool in options.tools:
+            for comparison in TOOLS[tool](inputs):
+                print_row(*cells(comparison, ours))
 
 
 def print_row(*cells: str) -> None:
