@@ -27,6 +27,7 @@ from loops import Total
 from gpt2eval import evaluate
 from gpt2eval.config.loader import load_task
 from gpt2eval.data.local import file_of, local_files
+from gpt2eval.errors import UsageError
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.text.detokenizer import Detokenizer
@@ -78,7 +79,7 @@ class Inputs(NamedTuple):
 
 
 def main() -> None:
-    """Let another tool score a task, then gpt2eval, and print the row; then the next task."""
+    """Read the command line and print the table. An error is one line."""
     parser = argparse.ArgumentParser(description="Compare gpt2eval with other tools.")
     parser.add_argument("model", type=Path, metavar="MODEL.gguf")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="with the published files")
@@ -91,6 +92,16 @@ def main() -> None:
         "--program", default="llama-perplexity", help="that of llama.cpp; llama-quantize beside it"
     )
     options = parser.parse_args()
+    try:
+        compare(options)
+    except UsageError as error:
+        raise SystemExit(f"validate: {error}") from None
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SystemExit(f"validate: another tool failed: {error}") from None
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Let another tool score a task, then gpt2eval, and print the row; then the next task."""
     with tempfile.TemporaryDirectory() as place:
         files = local_files(options.folder)
         shards = sorted(options.folder.rglob("heldout-*.txt"))
@@ -235,10 +246,7 @@ def llama_cpp(inputs: Inputs) -> Iterator[Comparison]:
 
 
 def _printed(command: Sequence[str | Path]) -> str:
-    try:
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise SystemExit(f"validate: {command[0]}: {error.strerror}; see --program") from None
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise SystemExit(f"validate: {command[0]} failed: {ended.stderr[-500:]}")
     return ended.stdout + ended.stderr
