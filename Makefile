@@ -3,6 +3,7 @@
 # make docs: build the documentation site into build/site; a broken link or a page without a place is an error
 # make reference DATA=FOLDER: measure a real model on the published files in a folder; it is downloaded with pip
 #   (DATA="FOLDER lm1b=FILE" adds a file by hand, TASKS=lambada,ptb/s32 chooses; default: the paper's columns)
+#   (a path with a space needs quotes within quotes: DATA="'my data'")
 # make benchmark: measure speed beside other tools, by hand, for a GPT-2 and a LLaMA shape
 # make benchmark-gpu: the same on a GPU, after the tests that need one (SPEED="--cbt 0" passes options on to both)
 PYTHON ?= python3

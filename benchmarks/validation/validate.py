@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +27,7 @@ from loops import Total
 from gpt2eval import evaluate
 from gpt2eval.config.loader import load_task
 from gpt2eval.data.local import file_of, local_files
+from gpt2eval.errors import UsageError
 from gpt2eval.models import registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.text.detokenizer import Detokenizer
@@ -78,7 +79,7 @@ class Inputs(NamedTuple):
 
 
 def main() -> None:
-    """Let the other tools score, then gpt2eval; print the table."""
+    """Read the command line and print the table. An error is one line."""
     parser = argparse.ArgumentParser(description="Compare gpt2eval with other tools.")
     parser.add_argument("model", type=Path, metavar="MODEL.gguf")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="with the published files")
@@ -87,19 +88,31 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=100, help="of LAMBADA")
     parser.add_argument("--complete", action="store_true", help="the complete files")
     parser.add_argument("--peers", default=sys.executable, help="a Python that has lm_eval")
-    parser.add_argument("--program", default="llama-perplexity", help="that of llama.cpp")
+    parser.add_argument(
+        "--program", default="llama-perplexity", help="that of llama.cpp; llama-quantize beside it"
+    )
     options = parser.parse_args()
+    try:
+        compare(options)
+    except UsageError as error:
+        raise SystemExit(f"validate: {error}") from None
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SystemExit(f"validate: another tool failed: {error}") from None
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Let another tool score a task, then gpt2eval, and print the row; then the next task."""
     with tempfile.TemporaryDirectory() as place:
         files = local_files(options.folder)
         shards = sorted(options.folder.rglob("heldout-*.txt"))
         files |= {"lm1b": shards[0]} if shards else {}
         inputs = Inputs(options.model.resolve(), files, Path(place), options)
-        done = [comparison for tool in options.tools for comparison in TOOLS[tool](inputs)]
         ours = registry.load_model(f"gguf:{options.model}", LoadOptions())
         print_row(*COLUMNS)
         print_row(*["---"] * len(COLUMNS))
-        for comparison in done:
-            print_row(*cells(comparison, ours))
+        for tool in options.tools:
+            for comparison in TOOLS[tool](inputs):
+                print_row(*cells(comparison, ours))
 
 
 def print_row(*cells: str) -> None:
@@ -207,18 +220,36 @@ def lm_eval(inputs: Inputs) -> Iterator[Comparison]:
 
 
 def llama_cpp(inputs: Inputs) -> Iterator[Comparison]:
-    """Score with llama.cpp's perplexity program, which computes with the quantized weights."""
+    """Score with llama.cpp's program: as it is, then with everything in float32.
+
+    As it is, it rounds activations to 8 bits for the product with quantized weights, and keys and
+    values to 16 bits. llama.cpp's own `llama-quantize` widens the weights.
+    """
     file = inputs.file("wikitext2/llama_cpp")
-    command = [inputs.options.program, "--model", inputs.model, "--file", file]
-    command += ["--ctx-size", "512", "--threads", "1"]
+    program = Path(inputs.options.program)
+    widened = inputs.folder / "float32.gguf"
+    quantize = program.with_name("llama-quantize")
+    _printed([quantize, "--allow-requantize", inputs.model, widened, "F32"])
+    in_float32 = ["--cache-type-k", "f32", "--cache-type-v", "f32", "--flash-attn", "off"]
+    for tool, model, options in (
+        ("llama-perplexity", inputs.model, []),
+        ("llama-perplexity in float32", widened, in_float32),
+    ):
+        command = [program, "--model", model, "--file", file, "--ctx-size", "512"]
+        printed = _printed([*command, "--threads", "1", *options])
+        final = re.search(r"Final estimate: PPL = (\S+)", printed)
+        chunks = re.search(r"over (\d+) chunks", printed)
+        if not final or not chunks:
+            raise SystemExit(f"validate: no perplexity from {program}: {printed[-500:]}")
+        units = 255 * int(chunks[1])  # the second half of 512 tokens, but for the first one
+        yield Comparison("wikitext2/llama_cpp", file, tool, float(final[1]), units)
+
+
+def _printed(command: Sequence[str | Path]) -> str:
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    printed = ended.stdout + ended.stderr
-    final = re.search(r"Final estimate: PPL = (\S+)", printed)
-    chunks = re.search(r"over (\d+) chunks", printed)
-    if not final or not chunks:
-        raise SystemExit(f"validate: no perplexity from {command[0]}: {printed[-500:]}")
-    units = 255 * int(chunks[1])  # the second half of 512 tokens, but for the first one
-    yield Comparison("wikitext2/llama_cpp", file, "llama-perplexity", float(final[1]), units)
+    if ended.returncode:
+        raise SystemExit(f"validate: {command[0]} failed: {ended.stderr[-500:]}")
+    return ended.stdout + ended.stderr
 
 
 TOOLS: Mapping[str, Callable[[Inputs], Iterator[Comparison]]] = {

@@ -173,7 +173,8 @@ def _describe_change(first: Task, second: Task, group: str, tokens: int) -> tupl
     A setting that has the name of its group is given by its value alone.
     """
     if group == "text":
-        return _describe_text(first), _describe_text(second)
+        with_format = first.format != second.format
+        return _describe_text(first, with_format), _describe_text(second, with_format)
     before: list[str] = []
     after: list[str] = []
     for key in SETTING_GROUPS[group]:
@@ -185,8 +186,8 @@ def _describe_change(first: Task, second: Task, group: str, tokens: int) -> tupl
     return ", ".join(before), ", ".join(after)
 
 
-def _describe_text(task: Task) -> str:
-    by_format = "" if task.format == "stream" else f" by {task.format}"
+def _describe_text(task: Task, with_format: bool) -> str:
+    by_format = f" by {task.format}" if with_format and task.format != "stream" else ""
     return f"{task.source.file.name}{by_format}"
 
 

@@ -124,3 +124,19 @@ def test_a_missing_file_of_a_variant_is_an_error(tmp_path: Path) -> None:
     files = FILES | {"wikitext103/raw": missing}
     with pytest.raises(UsageError, match=r"none: no such file; expected .*wikitext103/raw"):
         explain("toy:uniform-bytes", "wikitext103", data=files, protocols=["raw"])
+
+
+def test_a_change_of_text_names_the_format_only_if_it_changes(tmp_path: Path) -> None:
+    openai = tmp_path / "openai.jsonl"
+    openai.write_text('{"text": "She opened the door and closed the door"}\n')
+    standard = tmp_path / "standard.txt"
+    standard.write_text("she opened the door and closed the door\n")
+    files = {"lambada": openai, "lambada/standard": standard}
+    _, row = explain("demo", "lambada", data=files, protocols=["standard"])
+    text, *_ = row.steps
+    assert (text.before, text.after) == ("lambada_test.jsonl", "lambada_test_plain_text.txt")
+    _, row = explain(
+        "demo", "wikitext103", data=FILES, protocols=["lm_eval"], settings=Settings(limit=4)
+    )
+    text, *_ = row.steps
+    assert (text.before, text.after) == ("wiki.test.tokens", "wiki.test.raw by pages")
