@@ -5,18 +5,18 @@ from dataclasses import fields, replace
 from typing import Any
 
 from gpt2eval.errors import UsageError, clean, quoted
-from gpt2eval.identity import EncodesMany, Launches, Sized, StatesFit
 from gpt2eval.models.backend import CheckedBackend
 from gpt2eval.models.formats.naming import plain_name, step_suffix
 from gpt2eval.types import (
-    AddsToken,
-    EncodesSpecials,
-    FindsBestWords,
     Model,
     ModelIdentity,
-    NamesTokens,
 )
 
+# The members by which the optional protocols of `types.py` and `identity.py` recognize a backend.
+OPTIONAL = (
+    *("added", "token_name", "encode_specials", "encode_batch"),
+    *("launch", "score_words", "sizes", "fits"),
+)
 REQUIRED = ("name", "revision", "tokenizer", "dtype", "attn", "device")
 
 
@@ -30,22 +30,9 @@ class Identified:
         self.start = model.start
         self.encode = model.encode
         self.score = model.score
-        if isinstance(model, AddsToken):
-            self.added = model.added
-        if isinstance(model, NamesTokens):
-            self.token_name = model.token_name
-        if isinstance(model, EncodesSpecials):
-            self.encode_specials = model.encode_specials
-        if isinstance(model, EncodesMany):
-            self.encode_batch = model.encode_batch
-        if isinstance(model, Launches):
-            self.launch = model.launch
-        if isinstance(model, FindsBestWords):
-            self.score_words = model.score_words
-        if isinstance(model, Sized):
-            self.sizes = model.sizes
-        if isinstance(model, StatesFit):
-            self.fits = model.fits
+        for name in OPTIONAL:
+            if hasattr(model, name):
+                setattr(self, name, getattr(model, name))
 
     def identity(self) -> ModelIdentity:
         return self._identity

@@ -25,7 +25,7 @@ NOTHING: Texts = frozenset()
 def telling_texts(pattern: str) -> tuple[str, ...]:
     r"""Return texts of which every line with a match has at least one.
 
-    The empty text, which every line has, stands for none that are known.
+    If no such texts are known, returns the empty text, which every line contains.
 
     >>> telling_texts(r"( )[$£](?=\d)"), telling_texts("--|n't"), telling_texts("a?")
     (('$', '£'), ('--', "n't"), ('',))

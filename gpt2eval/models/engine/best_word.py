@@ -42,7 +42,7 @@ class _Row(NamedTuple):
     ids: np.ndarray
 
     def rank(self, number: int) -> Rank:
-        """Return the rank of the beginning that goes on with a piece."""
+        """Return the rank of this beginning followed by its `number`-th next piece."""
         longer = (*self.pieces, int(self.ids[number]))
         return -(self.logprob + float(self.logprobs[number])), len(longer), longer
 

@@ -162,13 +162,14 @@ def _hash(sources: Sources | None, find: Callable[[Sources], str]) -> str:
 def _key(name: str, options: LoadOptions) -> str:
     """Hash everything besides files that decides what loading finds out."""
     _, rest = registry.split_name(name)
-    places = [place for place in (rest, options.tokenizer, options.peft) if place]
+    given = [place for place in (rest, options.tokenizer, options.peft) if place]
+    places = [place for place in given if os.path.exists(place)]  # noqa: PTH110
     decides = {
         "format": FORMAT,
         "name": name,
         "options": asdict(options),
         # a relative path is another one in another folder
-        "places": [os.path.realpath(place) for place in places if os.path.exists(place)],  # noqa: PTH110
+        "places": [os.path.realpath(place) for place in places],
         "software": machine.software(),
         "hardware": machine.hardware(),
     }
