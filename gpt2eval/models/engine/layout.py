@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from gpt2eval.models.engine import varlen
-from gpt2eval.models.engine.segments import Segments, segments, to_device
+from gpt2eval.models.engine.segments import Segments, request_places, segments, to_device
 from gpt2eval.types import Request
 
 NAME = "gpt2eval-packed"
@@ -112,19 +112,14 @@ def _runs_and_forks(
 ) -> tuple[tuple[Runs, ...], tuple[Fork, ...]]:
     runs: list[Runs] = []
     forks: list[Fork] = []
-    first = 0
-    for prefix, branches in batch:
-        inputs = [len(branch) - 1 for branch in branches]
-        start = first + len(prefix)
-        stop = start + sum(inputs)
-        if len(branches) == 1:
+    for first, start, stop, inputs in request_places(batch):
+        if len(inputs) == 1:
             # A single branch needs no fork: with its prefix it is one causal run.
             _append(runs, first, stop - first)
         else:
-            _append(runs, first, len(prefix))
+            _append(runs, first, start - first)
             if stop > start:
-                forks.append(Fork(first, start, stop, _mask(len(prefix), inputs).to(device)))
-        first = stop
+                forks.append(Fork(first, start, stop, _mask(start - first, inputs).to(device)))
     return tuple(runs), tuple(forks)
 
 

@@ -4,7 +4,7 @@ A row is a series of segments: runs, the prefixes of forks, and each of their br
 computes attention over them. Knows no kernels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +60,29 @@ class Segments(NamedTuple):
         return Segments(self.spans.to(device), branches)
 
 
+class Place(NamedTuple):
+    """Where a request lies in the row: its prefix `[first:start]`, its branches `[start:stop]`.
+
+    `inputs` are the lengths of its branches, whose last token is only a target, never an input.
+    """
+
+    first: int
+    start: int
+    stop: int
+    inputs: list[int]
+
+
+def request_places(batch: Sequence[Request]) -> Iterator[Place]:
+    """Yield the place of each request; they lie end to end."""
+    first = 0
+    for prefix, branches in batch:
+        inputs = [len(branch) - 1 for branch in branches]
+        start = first + len(prefix)
+        stop = start + sum(inputs)
+        yield Place(first, start, stop, inputs)
+        first = stop
+
+
 def segments(batch: Sequence[Request], device: torch.device) -> Segments:
     """Return the segments of a batch, whose row `layout.lay_out` describes.
 
@@ -69,19 +92,14 @@ def segments(batch: Sequence[Request], device: torch.device) -> Segments:
     lengths: list[int] = []
     queries: list[np.ndarray] = []
     keys: list[np.ndarray] = []
-    first = 0
-    for prefix, branches in batch:
-        inputs = [len(branch) - 1 for branch in branches]
-        start = first + len(prefix)
-        stop = start + sum(inputs)
-        if len(branches) == 1:
+    for first, start, stop, inputs in request_places(batch):
+        if len(inputs) == 1:
             lengths.append(stop - first)
         else:
-            lengths += [len(prefix), *filter(None, inputs)]
+            lengths += [start - first, *filter(None, inputs)]
             if stop > start:
                 queries.append(np.arange(start, stop))
                 keys.append(np.arange(first, start))
-        first = stop
     spans = _spans(lengths)
     if not queries:
         (bounds,) = to_device([spans], device)
