@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from gpt2eval.types import Encoding, Request, TokenScores
+    from gpt2eval.types import Encoding, Request, TokenScores, WordRequest
 
 
 @runtime_checkable
@@ -75,6 +75,27 @@ class EncodesMany(Protocol):
 
     def encode_batch(self, texts: "Sequence[str]") -> "list[Encoding]":
         """Return what `encode` returns for each text."""
+        ...
+
+
+@runtime_checkable
+class EncodesSpecials(Protocol):
+    """A backend that can encode `<unk>` and similar strings as special tokens."""
+
+    def encode_specials(self, text: str) -> "Encoding": ...
+
+
+@runtime_checkable
+class FindsBestWords(Protocol):
+    """A backend that can tell whether an answer is the most likely word."""
+
+    def score_words(
+        self, batches: "Sequence[Sequence[WordRequest]]", banned: frozenset[str]
+    ) -> "list[TokenScores]":
+        """Score batches as `score` does, with `is_best_word` for each request.
+
+        The best word is the most likely complete word that is not `banned` in lower case.
+        """
         ...
 
 

@@ -10,12 +10,15 @@ from gpt2eval.config.catalog import PAPER
 from gpt2eval.config.schema import Task
 from gpt2eval.data.records import Corpus
 from gpt2eval.metrics import metrics
-from gpt2eval.metrics.clusters import clusters
+from gpt2eval.metrics.clusters import Clusters, clusters
 from gpt2eval.metrics.result import DataIdentity, Estimate, Figures, Result, RoundTripCounts
 from gpt2eval.metrics.signature import signature
 from gpt2eval.metrics.start_loss import start_loss
 from gpt2eval.planning.task_plan import TaskPlan, plan_task
+from gpt2eval.scoring.execute import Outcome, TaskWork
+from gpt2eval.scoring.run_files import RunFiles
 from gpt2eval.scoring.start_check import StartCheck
+from gpt2eval.scoring.token_table import token_table
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress, Tally
 from gpt2eval.version import __version__
@@ -64,16 +67,30 @@ def measure(
     if outcome is None:
         return None
     parts = metrics.tallies(outcome.passages, per_token=task.normalize == "tokens")
-    if opened:
-        opened.write_tallies(parts)
     record = RECORDS.get(task.format, "record")
     independent = clusters(outcome.passages, parts, record)
+    if opened:
+        _keep(opened.files, parts, independent, work, outcome)
     estimates = [metrics.measure(name, parts, task.unit, independent) for name in task.metrics]
     result = _result(plan, parts, estimates, outcome.nll_sha256)
     if check:
         loss = start_loss(check, task, model, plan.window, work, opened)
         result = replace(result, start_loss=loss)
     return Measurement(result, parts)
+
+
+def _keep(
+    files: RunFiles,
+    parts: Sequence[Tally],
+    independent: Clusters,
+    work: TaskWork,
+    outcome: Outcome,
+) -> None:
+    """Write what later commands read of a finished run; a repeated run writes only what lacks."""
+    files.write_tallies(parts)
+    files.write_clusters(independent.arrays())
+    if not files.path("tokens").exists():
+        files.write_tokens(token_table(work.encoded, work.ranges, outcome.sheet))
 
 
 def _result(

@@ -8,13 +8,15 @@ Positions count characters of a text, and units published text. Logarithms are n
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass, field, fields, replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt2eval.identity import AddsToken as AddsToken
+from gpt2eval.identity import EncodesSpecials as EncodesSpecials
+from gpt2eval.identity import FindsBestWords as FindsBestWords
 from gpt2eval.identity import ModelIdentity as ModelIdentity
 from gpt2eval.identity import NamesTokens as NamesTokens
 
@@ -61,11 +63,22 @@ class Part(NamedTuple):
     units: Units
 
 
+class Published(Protocol):
+    """The published text of a passage, and the way back to it."""
+
+    @property
+    def text(self) -> str: ...
+    def origins(self, positions: Ids) -> Ids:
+        """Return the positions in the published text of positions in the passage's text."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A text to score, in adjacent `parts`; `articles` are the numbers of those that begin one.
 
-    A question yields one passage per choice, of which one is `right`.
+    A question yields one passage per choice, of which one is `right`. `published` is None where
+    the text is the published one.
     """
 
     record: int
@@ -74,6 +87,7 @@ class Passage:
     choice: int = 0
     right: bool = True
     articles: tuple[int, ...] = ()
+    published: Published | None = field(default=None, compare=False, repr=False)
 
 
 class Encoding(NamedTuple):
@@ -143,27 +157,6 @@ class Model(Protocol):
 
     def identity(self) -> ModelIdentity:
         """Return the model's identity. A mapping with the same names is accepted and converted."""
-        ...
-
-
-@runtime_checkable
-class EncodesSpecials(Protocol):
-    """A backend that can encode `<unk>` and similar strings as special tokens."""
-
-    def encode_specials(self, text: str) -> Encoding: ...
-
-
-@runtime_checkable
-class FindsBestWords(Protocol):
-    """A backend that can tell whether an answer is the most likely word."""
-
-    def score_words(
-        self, batches: Sequence[Sequence[WordRequest]], banned: frozenset[str]
-    ) -> list[TokenScores]:
-        """Score batches as `score` does, with `is_best_word` for each request.
-
-        The best word is the most likely complete word that is not `banned` in lower case.
-        """
         ...
 
 

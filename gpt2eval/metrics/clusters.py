@@ -1,6 +1,6 @@
 """What an interval takes to be independent: records, articles of a text, or blocks of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,28 @@ class Clusters(NamedTuple):
     name: str
     numbers: NDArray[np.int64] | None = None
     serial: bool | None = False
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the fields as arrays."""
+        serial = {None: [], True: [1], False: [0]}[self.serial]
+        numbers = [] if self.numbers is None else self.numbers
+        return {
+            "name": np.frombuffer(self.name.encode(), np.uint8).copy(),
+            "numbers": np.array(numbers, np.int64),
+            "serial": np.array(serial, np.int64),
+        }
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "Clusters | None":
+        """Return the clusters of `arrays`, or None if a field is missing."""
+        if not arrays.keys() >= {"name", "numbers", "serial"}:
+            return None
+        numbers, serial = arrays["numbers"], arrays["serial"]
+        return cls(
+            arrays["name"].tobytes().decode(),
+            numbers if len(numbers) else None,
+            bool(serial[0]) if len(serial) else None,
+        )
 
 
 def clusters(scored: Sequence[Scored], parts: Sequence[Tally], record: str = "record") -> Clusters:

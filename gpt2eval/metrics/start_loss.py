@@ -25,12 +25,12 @@ def start_loss(
     """
     if not check.is_left_out(window, work.chunks):
         return None
-    known = journal.read_start_loss() if journal else None
+    known = journal.files.read_start_loss() if journal else None
     if known is not None:
         check.remember(known)
     loss = check.loss()
     if journal and known is None:
-        journal.write_start_loss(loss)
+        journal.files.write_start_loss(loss)
     if loss <= LIMIT:
         return None
     notify(

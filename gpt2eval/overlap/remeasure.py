@@ -15,7 +15,7 @@ from gpt2eval.notices import notify
 from gpt2eval.overlap.bloom import Bloom
 from gpt2eval.overlap.counts import OverlapCounts, count_overlap, is_in_blocks
 from gpt2eval.report import store
-from gpt2eval.scoring import journal
+from gpt2eval.report.measured import tallies
 from gpt2eval.text import passages
 from gpt2eval.types import Tally
 
@@ -52,7 +52,7 @@ def metrics_without_overlap(
         if limit := result.protocol.limit:
             records = passages.head(corpus.records, limit, stream=task.format == "stream")
             run_counts = count_overlap(task, records, training)
-        groups = read_tallies(path.parent, result, blocks=is_in_blocks(task))
+        groups = read_groups(path, result, blocks=is_in_blocks(task))
         if groups is None or len(groups) != len(run_counts.items):
             notify(
                 f"{path}: skipped: no tallies in its journal; "
@@ -68,13 +68,12 @@ def metrics_without_overlap(
             yield metric_without(name, groups, retained, task.unit, result.model.name)
 
 
-def read_tallies(folder: Path, result: Result, *, blocks: bool) -> list[list[Tally]] | None:
+def read_groups(path: Path, result: Result, *, blocks: bool) -> list[list[Tally]] | None:
     """Return a result's tallies by record or by block, or None if its journal lacks them."""
-    run_journal = journal.of_folder(folder / "journal")
-    tallies = run_journal and run_journal.read_tallies()
-    if not tallies or Tally.total(tallies) != result.tally:
+    found = tallies(path, result)
+    if found is None:
         return None
-    return [[tally] for tally in (tallies if blocks else metrics.by_record(tallies))]
+    return [[tally] for tally in (found if blocks else metrics.by_record(found))]
 
 
 def metric_without(

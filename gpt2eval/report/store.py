@@ -87,12 +87,7 @@ def read_results(*places: Path | str) -> Results:
     """
     paths: dict[Path, None] = {}
     for place in map(Path, places):
-        in_place = paths_below(place) if place.is_dir() else [place]
-        if not in_place or not in_place[0].is_file():
-            raise UsageError(
-                f"{place}: no result.json; expected a file or folder that 'gpt2eval run' wrote"
-            )
-        paths |= dict.fromkeys(in_place)
+        paths |= dict.fromkeys(paths_in(place))
     results: list[Result] = []
     problems: list[UsageError] = []
     for path in paths:
@@ -105,6 +100,16 @@ def read_results(*places: Path | str) -> Results:
     for problem in problems:
         notify(f"{problem}; skipped")
     return Results(results)
+
+
+def paths_in(place: Path) -> list[Path]:
+    """Return the result files that a file or folder names. Raises UsageError if there is none."""
+    paths = paths_below(place) if place.is_dir() else [place]
+    if not paths or not paths[0].is_file():
+        raise UsageError(
+            f"{place}: no result.json; expected a file or folder that 'gpt2eval run' wrote"
+        )
+    return paths
 
 
 def readable(folder: Path) -> Results:

@@ -37,11 +37,13 @@ SEARCHED_TOKENS = 4096
 class Outcome(NamedTuple):
     """Scored passages, and a SHA-256 over the log-probabilities of all scored tokens.
 
-    The hash covers them as little-endian float32, in the order of the passages.
+    The hash covers them as little-endian float32, in the order of the passages. `sheet` has the
+    score of every token.
     """
 
     passages: list[Scored]
     nll_sha256: str
+    sheet: Sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,7 @@ class TaskWork:
             for i, (encoded, tokens) in enumerate(zip(self.encoded, self.ranges, strict=True))
         ]
         scored = sheet.logprobs[sheet.scored].astype("<f4")
-        return Outcome(passages, sha256(scored.tobytes()).hexdigest())
+        return Outcome(passages, sha256(scored.tobytes()).hexdigest(), sheet)
 
 
 def _flat(chunk: Iterable[Sequence[PlannedRequest]]) -> list[PlannedRequest]:

@@ -17,9 +17,9 @@ import numpy as np
 
 from gpt2eval.files import write_atomic
 from gpt2eval.notices import notify
-from gpt2eval.scoring import tally_columns
 from gpt2eval.scoring.array_files import read_arrays, write_arrays
-from gpt2eval.types import Tally, TokenScores
+from gpt2eval.scoring.run_files import RunFiles
+from gpt2eval.types import TokenScores
 
 Inputs = Mapping[str, object]
 # Part of the key: raise it when a chunk's arrays change, and older chunks are scored again.
@@ -101,31 +101,10 @@ class Journal:
         columns = {name: array for name, array in scores._asdict().items() if len(array)}
         write_arrays(self.path(number), columns | {"ends": ends, "records": records})
 
-    def tallies_path(self) -> Path:
-        """Return the path of the run's tallies, which exist once all chunks do."""
-        return self.folder / f"{self.key}.tallies"
-
-    def write_tallies(self, tallies: Sequence[Tally]) -> None:
-        """Write the tallies of the run: one row per part of a stream, or per record."""
-        write_arrays(self.tallies_path(), tally_columns.columns(tallies))
-
-    def read_tallies(self) -> list[Tally] | None:
-        """Return the tallies of the run, or None if they are absent, corrupt or incomplete."""
-        arrays = read_arrays(self.tallies_path())
-        return None if arrays is None else tally_columns.tallies(arrays)
-
-    def start_loss_path(self) -> Path:
-        """Return the path of the loss that `start_check.py` measures."""
-        return self.folder / f"{self.key}.start"
-
-    def write_start_loss(self, loss: float) -> None:
-        """Write the nats per token that the model loses without its start token."""
-        write_arrays(self.start_loss_path(), {"loss": np.array([loss])})
-
-    def read_start_loss(self) -> float | None:
-        """Return the loss that an earlier run wrote, or None if it is absent or corrupt."""
-        arrays = read_arrays(self.start_loss_path())
-        return float(arrays["loss"][0]) if arrays else None
+    @property
+    def files(self) -> RunFiles:
+        """What is kept of the run once all chunks exist."""
+        return RunFiles(self.folder, self.key)
 
     def missing(self) -> list[int]:
         """Return the numbers of the chunks that do not exist yet."""

@@ -33,7 +33,7 @@ class Sheet:
     """The token scores of all passages, laid end to end in arrays of shape `[tokens]`.
 
     Passage i occupies `starts[i]:starts[i + 1]`. `weights` is how often a token counts, 0 if it is
-    not scored.
+    not scored; `context` counts the tokens that the model sees before it.
     """
 
     def __init__(self, lengths: Sequence[int]) -> None:
@@ -43,6 +43,7 @@ class Sheet:
         self.is_tied = np.zeros(self.starts[-1], np.bool_)
         self.scored = np.zeros(self.starts[-1], np.bool_)
         self.weights = np.zeros(self.starts[-1])
+        self.context = np.zeros(self.starts[-1], np.int32)
         self.is_best_word: dict[int, bool] = {}
         self.is_undecided: dict[int, bool] = {}
 
@@ -65,6 +66,8 @@ class Sheet:
                     self.is_tied[place] = scores.is_tied[source]
                 self.scored[place] = True
                 self.weights[place] = item.weight
+                seen = len(item.request.prefix)
+                self.context[place] = np.arange(seen, seen + len(branch))
                 position += len(branch)
 
     def fold(self, number: int, encoded: Encoded, tokens: range) -> Scored:

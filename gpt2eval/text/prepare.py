@@ -7,6 +7,7 @@ from dataclasses import replace
 from gpt2eval.text.carry import Carried, carried_back, carry, kind_of
 from gpt2eval.text.detokenizer import DetokenizedLine, Detokenizer, OneWaySteps, RoundTrip
 from gpt2eval.text.edits import Edit, EditedText, SteppedText, apply_edits, compose
+from gpt2eval.text.origins import DetokenizedFrom
 from gpt2eval.text.repair import MARK
 from gpt2eval.types import Passage
 
@@ -127,7 +128,7 @@ def detokenize_passage(
         lead: What replaces the white space at the beginning of the text; None keeps it.
         report: The counts to update, if any.
     """
-    edited = EditedText(passage.text, ())
+    edited: EditedText | SteppedText = EditedText(passage.text, ())
     if detokenizer:
         edited = detokenize(passage.text, detokenizer, report, joined=join != "\n")
     text = edited.text.replace("\n", join)
@@ -144,4 +145,5 @@ def detokenize_passage(
     parts = tuple(
         part._replace(start=moved[part.start], end=moved[part.end]) for part in passage.parts
     )
-    return replace(passage, text=text, parts=parts)
+    published = DetokenizedFrom(passage.text, edited, shift)
+    return replace(passage, text=text, parts=parts, published=published)

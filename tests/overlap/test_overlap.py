@@ -455,10 +455,10 @@ def test_metrics_without_overlap_are_sums_over_the_retained(out: Path) -> None:
     """Check every metric on the retained tallies; it is None where none is retained."""
     random_ = random.Random(3)
     for result in store.read_results(out):
-        folder = store.result_folder(out, "toy:unigram", result.full_name)
+        path = store.result_folder(out, "toy:unigram", result.full_name) / "result.json"
         task = loader.load_task(result.full_name)
-        groups = remeasure.read_tallies(
-            folder, result, blocks=task.format == "stream" and task.ask == "everything"
+        groups = remeasure.read_groups(
+            path, result, blocks=task.format == "stream" and task.ask == "everything"
         )
         assert groups is not None
         retained = [group for group in groups if random_.random() < 0.3]
@@ -512,7 +512,7 @@ def test_an_unsuitable_result_is_skipped_with_a_notice(
     elif change == "another run":
         run_journal = journal.of_folder(path.parent)
         assert run_journal
-        run_journal.write_tallies([Tally(nats=1.0, units=Units(1), records=1)])
+        run_journal.files.write_tallies([Tally(nats=1.0, units=Units(1), records=1)])
     else:
         result = path.parents[1] / "result.json"
         content = json.loads(result.read_text())

@@ -148,12 +148,12 @@ def test_a_chunk_without_an_array_is_corrupt(
 
 def test_tallies_without_a_count_are_incomplete(tmp_path: Path) -> None:
     chunks = journal.Journal.of(tmp_path, {"task": "text8"}, 1)
-    chunks.write_tallies([Tally(nats=2.0)])
-    assert chunks.read_tallies() == [Tally(nats=2.0)]
-    counts = load_file(chunks.tallies_path())
+    chunks.files.write_tallies([Tally(nats=2.0)])
+    assert chunks.files.read_tallies() == [Tally(nats=2.0)]
+    counts = load_file(chunks.files.path("tallies"))
     del counts["records"]
-    array_files.write_arrays(chunks.tallies_path(), counts)
-    assert chunks.read_tallies() is None
+    array_files.write_arrays(chunks.files.path("tallies"), counts)
+    assert chunks.files.read_tallies() is None
 
 
 def test_the_journal_of_an_older_version_is_scored_again(

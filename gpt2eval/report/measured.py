@@ -1,0 +1,75 @@
+"""A result together with what its journal keeps of it: tallies, clusters and tokens.
+
+Everything that compares, exports or shows results in more detail than a table begins here. No model
+runs, and no text is read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt2eval.errors import UsageError
+from gpt2eval.metrics.clusters import Clusters
+from gpt2eval.metrics.result import Result
+from gpt2eval.report import store
+from gpt2eval.scoring import journal
+from gpt2eval.scoring.run_files import RunFiles
+from gpt2eval.scoring.token_table import TokenTable
+from gpt2eval.types import Tally
+
+REMEDY = "repeat its 'gpt2eval run' with the same --out; no token is scored again"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A result, its tallies (one per record, or per part of a single text) and their clusters.
+
+    `path` is the result's file.
+    """
+
+    result: Result
+    parts: Sequence[Tally]
+    independent: Clusters
+    path: Path
+    files: RunFiles
+
+    def tokens(self) -> TokenTable:
+        """Return one row per scored token. Raises UsageError if the journal lacks them."""
+        table = self.files.read_tokens()
+        if table is None:
+            raise UsageError(f"{self.path}: no token table in its journal; {REMEDY}")
+        return table
+
+
+def tallies(path: Path, result: Result) -> list[Tally] | None:
+    """Return the tallies of the result in a file; None if its journal lacks them or has others."""
+    run_journal = journal.of_folder(path.parent / "journal")
+    found = run_journal and run_journal.files.read_tallies()
+    return found if found and Tally.total(found) == result.tally else None
+
+
+def read_measured(*places: Path | str) -> list[Measured]:
+    """Read results with their tallies and clusters from files and folders, in the order given.
+
+    Args:
+        places: result.json files, or folders with such files at any depth.
+
+    Raises:
+        UsageError: A place has no result, a result cannot be read, or its journal is absent, or is
+            that of another run.
+    """
+    paths: dict[Path, None] = {}
+    for place in map(Path, places):
+        paths |= dict.fromkeys(store.paths_in(place))
+    return [_measured(path) for path in paths]
+
+
+def _measured(path: Path) -> Measured:
+    result = store.read_result(path)
+    run_journal = journal.of_folder(path.parent / "journal")
+    parts = tallies(path, result)
+    arrays = run_journal.files.read_clusters() if run_journal else None
+    independent = Clusters.of(arrays) if arrays else None
+    if run_journal is None or parts is None or independent is None:
+        raise UsageError(f"{path}: its journal has no scores of its records; {REMEDY}")
+    return Measured(result, parts, independent, path, run_journal.files)

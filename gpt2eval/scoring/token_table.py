@@ -1,0 +1,136 @@
+"""One row per scored token of a task: its score, and the published bytes that it stands for.
+
+Built from the scores of a finished run, so that everything that compares, exports or shows tokens
+needs neither the model nor its tokenizer.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2eval.scoring.sheet import Sheet
+from gpt2eval.types import Encoded, Ids
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTable:
+    """The scored tokens of a task, in order of records, choices and text; arrays of equal length.
+
+    Attributes:
+        record: Index of the record.
+        choice: Number of a question's choice; 0 elsewhere.
+        is_right: Whether the passage is the record's text, or a question's right choice.
+        id: Token id.
+        begin: Offset of the token's first byte in the record's published text, encoded in UTF-8; a
+            question's text has the choice in place of its blank.
+        end: Offset after its last byte. The tokens of a passage tile its published bytes; what a
+            detokenizer deletes belongs to the token that follows, and a token that spells only what
+            a detokenizer inserts is empty.
+        logprob: Natural logarithm of the token's probability.
+        is_greedy: Whether the token is the model's most likely one.
+        is_tied: Whether several tokens share the highest logit.
+        context: Tokens that the model saw before it, the start token included.
+        weight: How often the token counts; not 1 only in protocols that average windows.
+    """
+
+    record: NDArray[np.int32]
+    choice: NDArray[np.int32]
+    is_right: NDArray[np.bool_]
+    id: Ids
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+    logprob: NDArray[np.float32]
+    is_greedy: NDArray[np.bool_]
+    is_tied: NDArray[np.bool_]
+    context: NDArray[np.int32]
+    weight: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.logprob)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the columns by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64] | slice) -> "TokenTable":
+        """Return some of the rows."""
+        return TokenTable(**{name: column[rows] for name, column in self.arrays().items()})
+
+    def passages(self) -> Iterator[slice]:
+        """Yield the rows of each passage: of each record, or of each choice of a question."""
+        changes = (np.diff(self.record) != 0) | (np.diff(self.choice) != 0)
+        bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(self)]
+        for first, last in pairwise(bounds):
+            if last > first:
+                yield slice(first, last)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "TokenTable | None":
+        """Return the table with these columns, or None if a column is missing."""
+        names = [field.name for field in fields(cls)]
+        if not arrays.keys() >= set(names):
+            return None
+        return cls(**{name: arrays[name] for name in names})
+
+
+def token_table(encoded: Sequence[Encoded], ranges: Sequence[range], sheet: Sheet) -> TokenTable:
+    """Return the rows of all scored tokens; `ranges` are the scored tokens of each passage."""
+    blocks = [
+        _passage_rows(number, one, tokens, sheet)
+        for number, (one, tokens) in enumerate(zip(encoded, ranges, strict=True))
+    ]
+    columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    return TokenTable(**columns).select(columns["weight"] > 0)
+
+
+def _passage_rows(
+    number: int, encoded: Encoded, tokens: range, sheet: Sheet
+) -> dict[str, np.ndarray]:
+    passage = encoded.passage
+    # A token begins where the previous one ends.
+    first = max(tokens.start - 1, 0)
+    positions = encoded.ends[first : tokens.stop]
+    if tokens.start == 0:
+        positions = np.concatenate([np.zeros(1, np.int32), positions])
+    published = passage.text
+    if passage.published:
+        published = passage.published.text
+        positions = passage.published.origins(positions)
+        if tokens.start == 0:
+            positions[0] = 0
+        if tokens.stop == len(encoded.ends) and len(tokens):
+            positions[-1] = len(published)
+    bounds = byte_offsets(published)[positions]
+    count = len(tokens)
+    place = slice(sheet.starts[number] + tokens.start, sheet.starts[number] + tokens.stop)
+    return {
+        "record": np.full(count, passage.record, np.int32),
+        "choice": np.full(count, passage.choice, np.int32),
+        "is_right": np.full(count, passage.right),
+        "id": np.asarray(encoded.ids[tokens.start : tokens.stop], np.int32),
+        "begin": bounds[:-1][:count],
+        "end": bounds[1:][:count],
+        "logprob": sheet.logprobs[place].astype(np.float32),
+        "is_greedy": sheet.is_greedy[place],
+        "is_tied": sheet.is_tied[place],
+        "context": sheet.context[place],
+        "weight": sheet.weights[place].astype(np.float32),
+    }
+
+
+def byte_offsets(text: str) -> np.ndarray:
+    """Return the UTF-8 byte offset of every position of a text, as an array of `len(text) + 1`.
+
+    An undecodable byte (a surrogate escape) counts as one.
+
+    >>> byte_offsets("a\\u00e9b").tolist()
+    [0, 1, 3, 4]
+    """
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    is_escape = (codes >= 0xDC80) & (codes <= 0xDCFF)
+    sizes = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000)
+    sizes[is_escape] = 1
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

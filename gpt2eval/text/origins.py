@@ -1,0 +1,56 @@
+"""The way from positions in a detokenized text back to the published text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+
+from gpt2eval.text.edits import Edit, EditedText, SteppedText
+from gpt2eval.types import Ids
+
+
+@dataclass(frozen=True, slots=True)
+class DetokenizedFrom:
+    """The published text that a passage was detokenized from; see `types.Published`.
+
+    Attributes:
+        text: The published text.
+        edited: Its edits.
+        shift: Characters that `lead` adds to the beginning of the detokenized text.
+    """
+
+    text: str
+    edited: EditedText | SteppedText
+    shift: int = 0
+
+    def origins(self, positions: Ids) -> Ids:
+        """Return the positions in the published text of positions in the detokenized text.
+
+        The results never decrease if the positions do not. A position inside an edit comes from
+        the end of what the edit replaces. What an edit deletes comes after its position.
+
+        >>> edited = EditedText("a word,", (Edit(6, 7, ""),))  # published as "a word ,"
+        >>> DetokenizedFrom("a word ,", edited).origins(np.array([6, 7], np.int32)).tolist()
+        [6, 8]
+        """
+        found = np.asarray(positions, np.int64) - self.shift
+        steps = [self.edited] if isinstance(self.edited, EditedText) else self.edited.steps
+        for step in reversed(steps):
+            found = _before(found, step.edits)
+        return np.clip(found, 0, len(self.text)).astype(np.int32)
+
+
+def _before(positions: np.ndarray, edits: Sequence[Edit]) -> np.ndarray:
+    """Return where positions after one pass of edits were before it."""
+    if not edits:
+        return positions
+    ends = np.array([edit.end for edit in edits])
+    lengths = np.array([len(edit.new) for edit in edits])
+    # growth[n] is the number of characters that the first n edits add to the text.
+    growth = np.array([0, *accumulate(len(e.new) - (e.end - e.start) for e in edits)])
+    begins = np.array([edit.start for edit in edits]) + growth[:-1]  # in the text after the pass
+    number = np.searchsorted(begins, positions, "left")  # edits that begin before each position
+    last = np.maximum(number - 1, 0)
+    is_inside = (number > 0) & (positions < (begins + lengths)[last])
+    return np.where(is_inside, ends[last], positions - growth[number])
