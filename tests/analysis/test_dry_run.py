@@ -105,9 +105,11 @@ def test_one_trial_serves_all_tasks_of_a_kind() -> None:
     assert model.calls == 2 + 1, "the first trial of all is repeated"
 
 
-def test_the_time_is_that_of_a_batch_times_the_missing_tokens() -> None:
+@pytest.mark.parametrize(("each", "trials"), [(3, 2), (7, 1)])
+def test_the_time_is_that_of_a_batch_times_the_missing_tokens(each: int, trials: int) -> None:
+    """A trial that takes 5 seconds or more is not repeated."""
     model = registry.load_model(UNIGRAM)
-    times = iter(range(0, 1000, 3))  # each pass takes 3 seconds
+    times = iter(range(0, 1000, each))
     trial = Trial(model, clock=lambda: float(next(times)))
     task = load_task("text8")
     plan = plan_task(
@@ -115,8 +117,8 @@ def test_the_time_is_that_of_a_batch_times_the_missing_tokens() -> None:
     )
     assert len(plan.work.chunks) == 1
     seconds = trial.seconds_for(plan, plan.work.chunks)
-    assert seconds == pytest.approx(3.0 * 40_000 / 1000, rel=0.01)
-    assert trial.seconds == 6.0
+    assert seconds == pytest.approx(each * 40_000 / 1000, rel=0.01)
+    assert trial.seconds == each * trials
 
 
 def test_a_shape_counts_without_weights(real_models: Path) -> None:
