@@ -12,8 +12,10 @@ from gpt2eval.scoring.plan import Batch, Chunk, tokens_fed
 from gpt2eval.types import Model
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
-JOURNAL_ROW = 14  # bytes of a scored token: log-probability, two flags, end and record
-JOURNAL_FILE = 600  # bytes of a chunk's header, about
+# Bytes of a scored token: 14 in its chunk (log-probability, two flags, end and record), and its row
+# of the token table.
+JOURNAL_ROW = 14 + 33
+JOURNAL_FILE = 600  # bytes of a header of a chunk or a token table, about
 # Vectors of the model's width per token, in the largest step of a block: the states, their
 # residual, and the feed-forward block's four times as wide inputs and outputs.
 STATES = 10
@@ -30,7 +32,7 @@ def work_counts(chunks: Sequence[Chunk]) -> Counts:
 
 def journal_bytes(counts: Counts, chunks: int) -> int:
     """Return about how many bytes the journal of some chunks takes."""
-    return JOURNAL_ROW * counts.scored + JOURNAL_FILE * chunks
+    return JOURNAL_ROW * counts.scored + JOURNAL_FILE * (chunks + (chunks > 0))
 
 
 class Memory(NamedTuple):

@@ -59,14 +59,15 @@ def test_a_plan_has_the_numbers_of_the_run(tmp_path: Path) -> None:
         assert task.records == (1 if task.task in ("ptb", "text8") else tally.records)
         if task.task != "cbt_cn":  # whose tally has the right choice only
             assert task.scored == tally.tokens
-        files = [
-            path
-            for path in (tmp_path / "out").rglob("*.safetensors")
+        sizes = {
+            path: path.stat().st_size
+            for kind in ("safetensors", "tokens")
+            for path in (tmp_path / "out").rglob(f"*.{kind}")
             if path.parents[1].name == task.task
-        ]
+        }
         # The toy's log-probabilities are float64, 4 bytes more than float32.
-        written = sum(path.stat().st_size for path in files) - 4 * task.scored
-        assert len(files) == task.chunks
+        written = sum(sizes.values()) - 4 * task.scored
+        assert len(sizes) == task.chunks + 1
         assert written * 0.8 < task.journal < written * 1.2
     assert {(task.missing, task.seconds, task.journal) for task in after.tasks} == {(0, 0.0, 0)}
     assert after.trial == 0
