@@ -180,23 +180,22 @@ def _compared(
         taken = taken._replace(per_cosine=None)  # too few to estimate a correlation
     # The autocorrelation of a short text cannot be measured.
     is_unknown = taken.in_blocks and (is_short or taken.entries < FEWEST)
-    is_plain = taken.per_cosine is None
-    fewest = count + 1 if is_unknown else FEWEST_PAIRED
-    found = bootstrap_interval(taken, fewest, 0.0 if is_plain else student(taken.freedom))
-    p, interval = None, found.interval
-    tried = 0
-    if not is_unknown:
+    if is_unknown:
+        tried, p = 0, None
+        found = RateInterval(taken.rate, None, None, count, taken.in_blocks)
+    else:
         flips = sign_flips(taken, permutations)
-        p, tried = max(flips.p, _level(found, taken.freedom)), flips.permutations
-        if interval and flips.interval:
-            lows, highs = zip(interval, flips.interval, strict=True)
-            interval = (min(lows), max(highs))
+        found = bootstrap_interval(taken, FEWEST_PAIRED, flips.critical)
+        tried, p = flips.permutations, max(flips.p, _level(found, taken.freedom))
+        if found.interval and flips.interval:
+            lows, highs = zip(found.interval, flips.interval, strict=True)
+            found = found._replace(interval=(min(lows), max(highs)))
     quantiles = student(taken.freedom) + student(taken.freedom, Z80) if found.error else 0.0
     return PairedDifference(
         *rates,
         found.rate,
         found.error,
-        interval,
+        found.interval,
         p,
         tried,
         *duels,

@@ -94,7 +94,7 @@ def bootstrap_interval(taken: Independent, fewest: int, closest: float = 0.0) ->
     if negligible(residuals, taken.nats):
         return none._replace(error=0.0, interval=(taken.rate, taken.rate))
     worth = math.fsum(taken.units) ** 2 / math.fsum(taken.units**2)
-    if worth < min(FEWEST_EQUAL, count / 2) or squares.max() > DOMINANT * math.fsum(squares):
+    if worth < min(FEWEST_EQUAL, count / 3) or squares.max() > DOMINANT * math.fsum(squares):
         return none
     error = float(sum_errors(residuals[None], taken.waves)[0]) / math.fsum(taken.units)
     low, high = _quantiles(taken)
