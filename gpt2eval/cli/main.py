@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from gpt2eval.cli import data, inspect, overlap, protocols, report, run, watch
+from gpt2eval.cli import data, export, inspect, overlap, protocols, report, run, watch
 from gpt2eval.cli.command import HELP, Command, Group
 from gpt2eval.cli.output import clean_stdout
 from gpt2eval.cli.session import Session
@@ -64,6 +64,7 @@ COMMANDS = (
     (SCORE, protocols.explain, "explain --model gpt2 --task wikitext103"),
     (COMPARE, report.table, "table results --format latex"),
     (COMPARE, protocols.diff, "diff results/gpt2/ptb results/gpt2-large/ptb"),
+    (COMPARE, export.export, "export results/gpt2/ptb --tokens tokens.parquet"),
     (COMPARE, overlap.overlap, "overlap --train corpus/*.txt --tasks ptb,lambada"),
     (TASKS, inspect.ls, "ls"),
     (TASKS, inspect.show, "show lambada --data demo"),
