@@ -4,19 +4,11 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 from gpt2eval.cli.arguments import data_files, size
-from gpt2eval.cli.options import DATA, OUTPUT, Cache, Data, Include, MaxSize, option
+from gpt2eval.cli.gap import MeasuredText
+from gpt2eval.cli.options import OUTPUT, Cache, Data, Include, MaxSize, option
 from gpt2eval.cli.report import Places
 from gpt2eval.errors import UsageError
 
-MeasuredText = Annotated[
-    Optional[list[str]],
-    option(
-        DATA,
-        "--text",
-        metavar="PATH",
-        text="Your own text that was measured, as for run. Repeatable.",
-    ),
-]
 Records = Annotated[
     Optional[Path],
     option(
