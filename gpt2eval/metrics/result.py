@@ -11,6 +11,16 @@ from gpt2eval.types import ModelIdentity, Tally
 Interval = tuple[float, float]
 
 
+def counted(number: int, name: str) -> str:
+    """Return a number of independent units with their name.
+
+    >>> counted(1, "article"), counted(36, "block of 12 lines")
+    ('1 article', '36 blocks of 12 lines')
+    """
+    first, space, rest = name.partition(" ")
+    return f"{number:,} {first}{'' if number == 1 else 's'}{space}{rest}"
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A metric without a signature: value, 95 % interval, denominator and its count.
@@ -68,11 +78,10 @@ class MetricValue:
         """The reason why there is no interval; "" if there is one, or if it is unknown."""
         if self.interval is not None or not self.resampled:
             return ""
-        first, space, rest = self.resampled.partition(" ")
-        plural = f"{first}{'' if self.resampled_units == 1 else 's'}{space}{rest}"
+        units = counted(self.resampled_units, self.resampled)
         if self.resampled_units < FEWEST:
-            return f"{self.resampled_units} {plural}; no interval can be trusted below {FEWEST}"
-        return f"a few of {self.resampled_units} {plural} outweigh all others; no interval"
+            return f"{units}; no interval can be trusted below {FEWEST}"
+        return f"a few of {units} outweigh all others; no interval"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,11 @@ class Duel:
         return f"{self.task} {self.metric}"
 
     @property
+    def is_stream(self) -> bool:
+        """Whether the task is a single text, whose parts are compared, and not records."""
+        return self.baseline.result.tally.records == 1
+
+    @property
     def scale(self) -> Scale:
         """The scale of the metric, to convert differences to changes in percent or points."""
         return Scale(self.metric, self.difference.first)

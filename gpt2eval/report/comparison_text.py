@@ -1,0 +1,166 @@
+"""A comparison in any format: for people with the two signatures below, and for programs."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, get_args
+
+from tabulate import tabulate
+
+from gpt2eval.report.cells import Cells
+from gpt2eval.report.comparison import Comparison
+from gpt2eval.report.comparison_facts import csv_text, json_text
+from gpt2eval.report.comparison_rows import columns_of, duel_rows, rank_rows
+from gpt2eval.report.escape import latex, markdown_cell
+from gpt2eval.report.latex import latex_table
+from gpt2eval.report.marks import footers
+from gpt2eval.report.render import check_format
+from gpt2eval.report.rows import Row, with_intervals
+from gpt2eval.report.signature_lines import abbreviated, full_lines
+from gpt2eval.report.table import TableFormat
+
+Groups = Sequence[Sequence[str]]
+RANKS = "Ranks that each model may have (share of duels on single records that it wins)"
+
+
+class _Table(NamedTuple):
+    """A table: its heading, its rows, its columns in groups, and the title of its labels."""
+
+    heading: str
+    rows: Sequence[Row]
+    groups: Groups
+    first: str
+
+
+def render(
+    comparison: Comparison,
+    form: str = "markdown",
+    *,
+    signatures: bool = False,
+    width: int | None = None,
+) -> str:
+    """Return a comparison as text.
+
+    Args:
+        comparison: The comparison.
+        form: `terminal`, `markdown`, `csv`, `latex` or `json`. csv and json have full model names
+            and full precision; csv has a row per duel.
+        signatures: Makes `terminal` print every signature in full.
+        width: Width of `terminal` in characters; by default that of the terminal.
+
+    Raises:
+        UsageError: for an unknown format.
+    """
+    check_format(form, get_args(TableFormat))
+    if form == "csv":
+        return csv_text(comparison)
+    if form == "json":
+        return json_text(comparison)
+    if form == "terminal":
+        return _terminal(comparison, signatures, width)
+    is_latex = form == "latex"
+    write = _latex if is_latex else _markdown
+    blocks = [write(*table) for table in _tables(comparison)]
+    lines = [*notes(comparison), "", *_signature_lines(comparison)]
+    below = [f"% {line}".rstrip() for line in lines] if is_latex else lines
+    return "\n\n".join([*blocks, "\n".join(below)])
+
+
+def heading_of(comparison: Comparison, model: int) -> str:
+    """Return which two models a table compares."""
+    labels = comparison.labels
+    return f"{labels[model]} against the baseline {labels[0]}"
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """Return how to read the numbers, what is left out, and the footers of marks."""
+    tests = sum(duel.p_adjusted is not None for duel in comparison.duels)
+    lines = [
+        "change: of the metric, with its 95 % interval; p: of no difference; Holm: corrected for "
+        f"{tests} test{'' if tests == 1 else 's'}; MDE80: smallest change detected with a power "
+        "of 80 %"
+    ]
+    reasons: dict[str, list[str]] = {}
+    for duel in comparison.duels:
+        if duel.why_no_interval:
+            reasons.setdefault(duel.why_no_interval, []).append(duel.title)
+    lines += [f"{', '.join(dict.fromkeys(t))}: {reason}" for reason, t in reasons.items()]
+    lines += [f"left out: {line}" for line in comparison.left_out]
+    results = [result for duel in comparison.duels for result, _ in (duel.baseline, duel.other)]
+    unique = {(result.full_name, result.model.name): result for result in results}
+    return [*lines, *(line for line in footers([*unique.values()]) if _is_mark(line))]
+
+
+def _is_mark(line: str) -> bool:
+    """Return whether a footer explains a mark; a comparison has intervals of its own."""
+    return not line[0].isalnum()
+
+
+def _tables(comparison: Comparison) -> list[_Table]:
+    tables: list[_Table] = []
+    for model in range(1, len(comparison.labels)):
+        rows = duel_rows(duel for duel in comparison.duels if duel.model == model)
+        if rows:
+            tables.append(_Table(heading_of(comparison, model), rows, columns_of(rows), "task"))
+    if comparison.rankings:
+        titles = [ranking.title for ranking in comparison.rankings]
+        tables.append(_Table(RANKS, rank_rows(comparison), [titles], "model"))
+    return tables
+
+
+def _markdown(heading: str, rows: Sequence[Row], groups: Groups, first: str) -> str:
+    columns = [title for group in groups for title in group]
+    texts = [
+        [row.label, *(row.values.get(column, "") for column in columns)]
+        for row in map(with_intervals, rows)
+    ]
+    head, *cells = [[*map(markdown_cell, line)] for line in ([first, *columns], *texts)]
+    align = ("left", *["right"] * len(columns))
+    table = tabulate(cells, head, "pipe", disable_numparse=True, colalign=align)
+    return f"{markdown_cell(heading)}:\n\n{table}"
+
+
+def _latex(heading: str, rows: Sequence[Row], groups: Groups, first: str) -> str:
+    columns = [title for group in groups for title in group]
+    table = latex_table([*map(with_intervals, rows)], columns, first=first)
+    return f"\\par {latex(heading)}:\\par\n{table}"
+
+
+def _terminal(comparison: Comparison, signatures: bool, width: int | None) -> str:
+    """Return the tables for people; full signatures are not wrapped, so that they can be copied."""
+    from gpt2eval.report import terminal
+
+    blocks: list[str] = []
+    for heading, rows, groups, first in _tables(comparison):
+        blocks.append(terminal.terminal_notes([f"{heading}:"], width))
+        blocks += [terminal.terminal_table(rows, group, width, first=first) for group in groups]
+    blocks.append(terminal.terminal_notes(notes(comparison), width))
+    if signatures:
+        blocks.append("\n".join(_signature_lines(comparison)))
+    else:
+        cells, titles = _cells(comparison)
+        shown = dict(zip(comparison.models, comparison.labels, strict=True))
+        lines = abbreviated(cells, titles, lambda name: shown[name])
+        blocks.append(terminal.terminal_signatures(lines, width))
+    return "\n\n".join(blocks)
+
+
+def _signature_lines(comparison: Comparison) -> list[str]:
+    """Return every signature in full, each after its task, metric and model."""
+    cells, titles = _cells(comparison)
+    shown = dict(zip(comparison.models, comparison.labels, strict=True))
+    lines = full_lines(cells, lambda name: shown[name])
+    return [
+        f"{title}, {model}: {row[title]}"
+        for title in titles
+        for model, row in lines.items()
+        if title in row
+    ]
+
+
+def _cells(comparison: Comparison) -> tuple[Cells, list[str]]:
+    """Return the metrics that are compared, by model and title."""
+    cells: Cells = {name: {} for name in comparison.models}
+    for duel in comparison.duels:
+        for model, cell in ((0, duel.baseline), (duel.model, duel.other)):
+            cells[comparison.models[model]][duel.title] = cell
+    titles = dict.fromkeys(duel.title for duel in comparison.duels)
+    return {name: row for name, row in cells.items() if row}, [*titles]
