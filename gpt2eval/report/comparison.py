@@ -220,7 +220,7 @@ def _ranking(event: Event, models: int) -> Ranking:
     found = {(place[one], place[two]): each for (one, two), each in event.differences.items()}
     lower = Scale(event.metric, 0.0).lower_is_better
     adjusted = decisions.holm([each.p for each in found.values()])
-    verdicts = {
+    verdicts: dict[decisions.Pair, decisions.Verdict] = {
         pair: decisions.verdict(each, p, lower_is_better=lower)
         for (pair, each), p in zip(found.items(), adjusted, strict=True)
     }

@@ -13,6 +13,8 @@ from gpt2eval.types import ModelIdentity
 if TYPE_CHECKING:
     from gpt2eval.report.results import Results
 
+SHOWN = 3  # models that an error names
+
 
 class Entrant(NamedTuple):
     """One model: its identity, and its results by task, each a list of one."""
@@ -32,9 +34,10 @@ class Entrant(NamedTuple):
         where = _place(results)
         models = dict.fromkeys(result.model.name for result in results)
         if len(models) > 1:
+            shown = ", ".join([*models][:SHOWN]) + (", ..." if len(models) > SHOWN else "")
             raise UsageError(
-                f"{where}: results of {len(models)} models ({', '.join(models)}); expected those "
-                "of one, such as the folder of a model"
+                f"{where}: results of {len(models)} models ({shown}); expected those of one, such "
+                "as the folder of a model"
             )
         tasks: dict[str, Results] = {}
         for number, result in enumerate(results):

@@ -14,7 +14,8 @@ Fact = Mapping[str, Any]
 
 def facts(comparison: Comparison) -> list[Fact]:
     """Return a row per duel, the same columns in each; None where a number does not apply."""
-    return [_fact(comparison, duel) for duel in comparison.duels]
+    names = [name.text() for name in comparison.models]
+    return [fact(duel, names[0], names[duel.model]) for duel in comparison.duels]
 
 
 def csv_text(comparison: Comparison) -> str:
@@ -42,7 +43,8 @@ def json_text(comparison: Comparison) -> str:
     )
 
 
-def _fact(comparison: Comparison, duel: Duel) -> Fact:
+def fact(duel: Duel, baseline: str, model: str) -> Fact:
+    """Return the facts of a duel; `baseline` and `model` are the names of its models."""
     found = duel.difference
     low, high = found.interval or (None, None)
     change_low, change_high = duel.change_interval or (None, None)
@@ -50,8 +52,8 @@ def _fact(comparison: Comparison, duel: Duel) -> Fact:
     agreement = duel.agreement
     result = duel.other.result
     return {
-        "baseline_model": comparison.models[0].text(),
-        "model": comparison.models[duel.model].text(),
+        "baseline_model": baseline,
+        "model": model,
         "task": result.task,
         "variant": result.variant,
         "metric": duel.metric,

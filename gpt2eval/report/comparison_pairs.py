@@ -90,16 +90,15 @@ def _check_records(first: Tallied, second: Tallied) -> None:
             f"{where} do not divide the text alike: {entries[1]} and {entries[0]} parts; expected "
             "as many"
         )
-    for number, (one, other) in enumerate(zip(first.parts, second.parts, strict=True)):
-        if (one.units, one.records) != (other.units, other.records):
+    for number, (part, its) in enumerate(zip(first.parts, second.parts, strict=True)):
+        if (part.units, part.records) != (its.units, its.records):
             raise UsageError(
-                f"{where} do not divide the text alike: part {number} has {other.units.bytes} and "
-                f"{one.units.bytes} bytes, {other.units.words} and {one.units.words} words; "
+                f"{where} do not divide the text alike: part {number} has {its.units.bytes} and "
+                f"{part.units.bytes} bytes, {its.units.words} and {part.units.words} words; "
                 "expected the same"
             )
-    numbers = [side.independent.numbers for side in (first, second)]
-    known = [array for array in numbers if array is not None]
-    if len(known) == 1 or (known and not np.array_equal(*known)):
+    one, other = (side.independent.numbers for side in (first, second))
+    if not np.array_equal([] if one is None else one, [] if other is None else other):
         raise UsageError(f"{where} do not have the same {first.independent.name}s; expected them")
 
 
@@ -131,8 +130,10 @@ def difference(first: Tallied, second: Tallied, metric: str) -> PairedDifference
         one, other = (_correct(side.parts, metric) for side in (first, second))
         return compare_shares(one, other, independent.numbers)
     unit = first.result.metrics[metric].unit
+    nats, others = (np.array([tally.nats for tally in side.parts]) for side in (first, second))
     return compare_rates(
-        *(np.array([tally.nats for tally in side.parts]) for side in (first, second)),
+        nats,
+        others,
         np.array([count(tally, unit) for tally in first.parts], np.float64),
         independent.numbers,
         serial=independent.serial,

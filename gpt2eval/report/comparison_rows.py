@@ -40,13 +40,13 @@ def duel_rows(duels: Iterable[Duel]) -> list[Row]:
     return rows
 
 
-def columns_of(rows: Sequence[Row]) -> list[list[str]]:
+def columns_of(rows: Sequence[Row], groups: Sequence[Sequence[str]] = GROUPS) -> list[list[str]]:
     """Return the groups of columns in which at least one row has a text.
 
     The first holds what decides, the second what it rests on, the third the agreement of tokens.
     """
     present = {title for row in rows for title, text in row.values.items() if text}
-    groups = [[title for title in group if title in present] for group in GROUPS]
+    groups = [[title for title in group if title in present] for group in groups]
     return [group for group in groups if group]
 
 

@@ -1,17 +1,18 @@
 """A comparison in any format: for people with the two signatures below, and for programs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, get_args
 
 from tabulate import tabulate
 
 from gpt2eval.report.cells import Cells
-from gpt2eval.report.comparison import Comparison
+from gpt2eval.report.comparison import Comparison, Duel
 from gpt2eval.report.comparison_facts import csv_text, json_text
 from gpt2eval.report.comparison_rows import columns_of, duel_rows, rank_rows
-from gpt2eval.report.escape import latex, markdown_cell
+from gpt2eval.report.escape import latex, markdown_cell, visible
+from gpt2eval.report.labels import RowName
 from gpt2eval.report.latex import latex_table
-from gpt2eval.report.marks import footers
+from gpt2eval.report.marks import marked
 from gpt2eval.report.render import check_format
 from gpt2eval.report.rows import Row, with_intervals
 from gpt2eval.report.signature_lines import abbreviated, full_lines
@@ -84,14 +85,14 @@ def notes(comparison: Comparison) -> list[str]:
             reasons.setdefault(duel.why_no_interval, []).append(duel.title)
     lines += [f"{', '.join(dict.fromkeys(t))}: {reason}" for reason, t in reasons.items()]
     lines += [f"left out: {line}" for line in comparison.left_out]
-    results = [result for duel in comparison.duels for result, _ in (duel.baseline, duel.other)]
+    return [*lines, *mark_notes(comparison.duels)]
+
+
+def mark_notes(duels: Iterable[Duel]) -> list[str]:
+    """Return the footers of the marks beside the values of duels."""
+    results = [cell.result for duel in duels for cell in (duel.baseline, duel.other)]
     unique = {(result.full_name, result.model.name): result for result in results}
-    return [*lines, *(line for line in footers([*unique.values()]) if _is_mark(line))]
-
-
-def _is_mark(line: str) -> bool:
-    """Return whether a footer explains a mark; a comparison has intervals of its own."""
-    return not line[0].isalnum()
+    return marked([*unique.values()])
 
 
 def _tables(comparison: Comparison) -> list[_Table]:
@@ -107,6 +108,11 @@ def _tables(comparison: Comparison) -> list[_Table]:
 
 
 def _markdown(heading: str, rows: Sequence[Row], groups: Groups, first: str) -> str:
+    return f"{markdown_cell(heading)}:\n\n{markdown_table(rows, groups, first)}"
+
+
+def markdown_table(rows: Sequence[Row], groups: Groups, first: str) -> str:
+    """Return rows as one Markdown table; `first` is the title of the column of labels."""
     columns = [title for group in groups for title in group]
     texts = [
         [row.label, *(row.values.get(column, "") for column in columns)]
@@ -114,8 +120,7 @@ def _markdown(heading: str, rows: Sequence[Row], groups: Groups, first: str) -> 
     ]
     head, *cells = [[*map(markdown_cell, line)] for line in ([first, *columns], *texts)]
     align = ("left", *["right"] * len(columns))
-    table = tabulate(cells, head, "pipe", disable_numparse=True, colalign=align)
-    return f"{markdown_cell(heading)}:\n\n{table}"
+    return tabulate(cells, head, "pipe", disable_numparse=True, colalign=align)
 
 
 def _latex(heading: str, rows: Sequence[Row], groups: Groups, first: str) -> str:
@@ -136,20 +141,26 @@ def _terminal(comparison: Comparison, signatures: bool, width: int | None) -> st
     if signatures:
         blocks.append("\n".join(_signature_lines(comparison)))
     else:
-        cells, titles = _cells(comparison)
-        shown = dict(zip(comparison.models, comparison.labels, strict=True))
-        lines = abbreviated(cells, titles, lambda name: shown[name])
+        lines = abbreviated(*_cells(comparison), _label(comparison))
         blocks.append(terminal.terminal_signatures(lines, width))
     return "\n\n".join(blocks)
 
 
+def _label(comparison: Comparison) -> Callable[[RowName], str]:
+    return dict(zip(comparison.models, comparison.labels, strict=True)).__getitem__
+
+
 def _signature_lines(comparison: Comparison) -> list[str]:
-    """Return every signature in full, each after its task, metric and model."""
-    cells, titles = _cells(comparison)
-    shown = dict(zip(comparison.models, comparison.labels, strict=True))
-    lines = full_lines(cells, lambda name: shown[name])
+    return signature_lines(*_cells(comparison), _label(comparison))
+
+
+def signature_lines(
+    cells: Cells, titles: Sequence[str], label: Callable[[RowName], str]
+) -> list[str]:
+    """Return every signature in full, each after its task, metric, model and value."""
+    lines = full_lines(cells, label)
     return [
-        f"{title}, {model}: {row[title]}"
+        visible(f"{title}, {model}: {row[title]}")
         for title in titles
         for model, row in lines.items()
         if title in row
