@@ -63,21 +63,20 @@ def renamed(
     return replace(result, metrics=metrics, tally=Tally.total(parts), model=model)
 
 
-def many(measured: Measured, count: int, seed: int = 0) -> list[Tally]:
-    """Synthetic records of a task: heavy-tailed losses of 3 nats per word, and random answers."""
+def records(count: int, seed: int = 0) -> list[Tally]:
+    """Synthetic records: heavy-tailed losses of about 3 nats per word, every second one correct."""
     random = np.random.default_rng(seed)
     words = random.integers(5, 40, count)
     nats = words * 3 * random.lognormal(0, 0.3, count)
-    correct = random.random(count) < 0.5
     return [
         Tally(
-            float(n),
-            int(w) * 2,
-            Units(int(w), 0, int(w) * 6, int(w) * 6, int(w), int(w)),
-            1,
-            int(c),
+            nats=float(loss),
+            tokens=2 * number,
+            units=Units(number, 0, 6 * number, 6 * number, number, number),
+            records=1,
+            correct=place % 2,
         )
-        for n, w, c in zip(nats, words, correct, strict=True)
+        for place, (loss, number) in enumerate(zip(nats, words.tolist(), strict=True))
     ]
 
 
