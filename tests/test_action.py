@@ -74,9 +74,8 @@ def test_the_action_runs_and_judges(tmp_path: Path, gpt2eval: Run) -> None:
         "baseline": "baseline.json",
         "args": "-q --data demo --context 256",
     }
-    inputs = {
-        name: given.get(name, entry.get("default")) for name, entry in document["inputs"].items()
-    }
+    defaults = {name: entry.get("default", "") for name, entry in document["inputs"].items()}
+    inputs: dict[str, str] = {**defaults, **given}
     assert run_step(score, inputs, tmp_path) == 0
     results = tmp_path / inputs["out"]
     baseline = tmp_path / "baseline.json"

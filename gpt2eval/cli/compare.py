@@ -54,7 +54,7 @@ def compare(
 
     Reads what the runs keep of their records; no model runs. The tokenizers may differ.
     """
-    from gpt2eval.report.comparison_text import render
+    from gpt2eval.report.comparison.text import render
     from gpt2eval.report.store import read_results
     from gpt2eval.report.table import default_format
 

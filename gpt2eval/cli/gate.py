@@ -96,14 +96,14 @@ def gate(
     if update:
         _update(baseline, measured, names(tasks))
         return
-    from gpt2eval.report import gate as judging
-    from gpt2eval.report.baseline import read_baseline
-    from gpt2eval.report.comparison_scale import Limits
-    from gpt2eval.report.gate_text import render_gate
-    from gpt2eval.report.gate_text import summary as as_summary
+    from gpt2eval.report.comparison.scale import Limits
+    from gpt2eval.report.gate.baseline import read_baseline
+    from gpt2eval.report.gate.judge import judge
+    from gpt2eval.report.gate.text import render_gate
+    from gpt2eval.report.gate.text import summary as as_summary
     from gpt2eval.report.table import default_format
 
-    judged = judging.gate(
+    judged = judge(
         measured,
         read_baseline(baseline),
         Limits.parse(most, "--max"),
@@ -127,8 +127,8 @@ def gate(
 
 def _update(path: Path, results: "Results", tasks: Sequence[str]) -> None:
     """Write a baseline; a file that is no baseline is kept."""
-    from gpt2eval.report.baseline import read_baseline, write_baseline
-    from gpt2eval.report.comparison_entrants import Entrant
+    from gpt2eval.report.comparison.entrants import Entrant
+    from gpt2eval.report.gate.baseline import read_baseline, write_baseline
 
     entrant = Entrant.of(results)
     for task in tasks:

@@ -4,21 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpt2eval.errors import unknown
+from gpt2eval.metrics.clusters import counted
 from gpt2eval.metrics.dependence import FEWEST
 from gpt2eval.metrics.protocol import ProtocolFields
 from gpt2eval.types import ModelIdentity, Tally
 
 Interval = tuple[float, float]
-
-
-def counted(number: int, name: str) -> str:
-    """Return a number of independent units with their name.
-
-    >>> counted(1, "article"), counted(36, "block of 12 lines")
-    ('1 article', '36 blocks of 12 lines')
-    """
-    first, space, rest = name.partition(" ")
-    return f"{number:,} {first}{'' if number == 1 else 's'}{space}{rest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from gpt2eval.report.escape import visible
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gpt2eval.report.comparison import Comparison
+    from gpt2eval.report.comparison.compare import Comparison
     from gpt2eval.report.measured import Measured
 
 
@@ -137,7 +137,7 @@ class Results(Sequence[Result]):
             ...     bytes_.compare(letters).duels[0].verdict
             'better'
         """
-        from gpt2eval.report.comparison import compare
+        from gpt2eval.report.comparison.compare import compare
 
         return compare([self, *others], margin=margin, tasks=tasks, metrics=metrics)
 

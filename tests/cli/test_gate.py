@@ -13,9 +13,9 @@ from conftest import Run
 from planted import plant, records, worse, write
 
 from gpt2eval import demo, evaluate, read_results
-from gpt2eval.report.baseline import read_baseline, write_baseline
-from gpt2eval.report.comparison_scale import Limits
-from gpt2eval.report.gate import gate as judge
+from gpt2eval.report.comparison.scale import Limits
+from gpt2eval.report.gate.baseline import read_baseline, write_baseline
+from gpt2eval.report.gate.judge import judge
 from gpt2eval.report.measured import read_measured
 from gpt2eval.scoring import journal
 from gpt2eval.types import Tally

@@ -17,9 +17,9 @@ from gpt2eval.metrics.clusters import Clusters
 from gpt2eval.metrics.decisions import holm
 from gpt2eval.metrics.paired import mcnemar
 from gpt2eval.report import store
-from gpt2eval.report.comparison import Comparison
-from gpt2eval.report.comparison_scale import Limits, Scale
-from gpt2eval.report.comparison_text import render
+from gpt2eval.report.comparison.compare import Comparison
+from gpt2eval.report.comparison.scale import Limits, Scale
+from gpt2eval.report.comparison.text import render
 from gpt2eval.report.measured import read_measured
 from gpt2eval.scoring import journal
 from gpt2eval.types import Tally

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.agreement import TokenAgreement
 from gpt2eval.metrics.paired import PairedDifference
-from gpt2eval.report.comparison_entrants import Entrant
-from gpt2eval.report.comparison_pairs import (
+from gpt2eval.report.comparison.entrants import Entrant
+from gpt2eval.report.comparison.pairs import (
     agreement,
     check_pair,
     compared_metrics,

@@ -6,8 +6,7 @@ of records neither hides a regression nor invents one.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,9 @@ from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics.metrics import ACCURACIES, count
 from gpt2eval.metrics.paired import PairedDifference
 from gpt2eval.report.cells import Cell
-from gpt2eval.report.comparison import Duel
-from gpt2eval.report.comparison_entrants import Entrant
-from gpt2eval.report.comparison_pairs import (
+from gpt2eval.report.comparison.duels import Duel
+from gpt2eval.report.comparison.entrants import Entrant
+from gpt2eval.report.comparison.pairs import (
     Tallied,
     check_pair,
     cluster,
@@ -26,65 +25,16 @@ from gpt2eval.report.comparison_pairs import (
     why_incomparable,
     why_no_interval,
 )
-from gpt2eval.report.comparison_scale import Limit, Limits, Scale
+from gpt2eval.report.comparison.scale import Limit, Limits, Scale
+from gpt2eval.report.gate.checks import Check, Gate, Status, Worst
 
 if TYPE_CHECKING:
     from gpt2eval.report.results import Results
 
-Status = Literal["within", "regressed", "investigate"]
 UPDATE = "--update writes a new baseline"
 
 
-class Worst(NamedTuple):
-    """The record, or part of a text, that became worse most: its number and by how many nats."""
-
-    number: int
-    increase: float
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One metric of one task, judged by its limit; the verdict of `duel` is the status.
-
-    Attributes:
-        duel: The comparison with the baseline.
-        limit: How much worse the metric may be.
-        worst: The record that became worse most; None for an accuracy.
-        reason: Why the status is not `within`; "" if it is.
-    """
-
-    duel: Duel
-    limit: Limit
-    worst: Worst | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """The checks of a model by a baseline.
-
-    Attributes:
-        checks: One per task and metric.
-        baseline: Name of the baseline's model.
-        model: Name of the model.
-        not_judged: Tasks that the baseline lacks.
-    """
-
-    checks: tuple[Check, ...]
-    baseline: str
-    model: str
-    not_judged: tuple[str, ...]
-
-    @property
-    def status(self) -> Status:
-        """The worst status of all checks."""
-        found = {check.duel.verdict for check in self.checks}
-        if "regressed" in found:
-            return "regressed"
-        return "investigate" if "investigate" in found else "within"
-
-
-def gate(
+def judge(
     results: "Results",
     baseline: Sequence[Tallied],
     limits: Limits,
@@ -162,7 +112,7 @@ def _check(
         )
     found = _difference(first, second, metric)
     worst = None if metric in ACCURACIES else _worst(first, second, metric)
-    status, reason = _judge(found, Scale(metric, found.first), limit)
+    status, reason = _status(found, Scale(metric, found.first), limit)
     no_interval = why_no_interval(first, metric, found) if math.isfinite(found.second) else ""
     if status == "investigate" and no_interval:
         reason = no_interval
@@ -201,7 +151,7 @@ def _difference(first: Tallied, second: Tallied, metric: str) -> PairedDifferenc
     return difference(first, second, metric)
 
 
-def _judge(found: PairedDifference, scale: Scale, limit: Limit) -> tuple[Status, str]:
+def _status(found: PairedDifference, scale: Scale, limit: Limit) -> tuple[Status, str]:
     """Return the status of a difference by its limit, and the reason if it is not `within`."""
     allowed = scale.difference(*limit)
     worse_by = found.difference if scale.lower_is_better else -found.difference

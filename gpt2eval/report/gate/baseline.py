@@ -18,7 +18,7 @@ from gpt2eval.errors import UsageError, first_problem
 from gpt2eval.files import write_atomic
 from gpt2eval.metrics.clusters import Clusters
 from gpt2eval.metrics.result import Result
-from gpt2eval.report.comparison_pairs import Tallied
+from gpt2eval.report.comparison.pairs import Tallied
 from gpt2eval.report.result_file import of_document, to_document
 from gpt2eval.report.strict_json import dumps, restored
 from gpt2eval.scoring import tally_columns

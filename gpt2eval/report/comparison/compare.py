@@ -5,19 +5,19 @@ its records.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import decisions
-from gpt2eval.metrics.agreement import TokenAgreement
-from gpt2eval.metrics.paired import PairedDifference
 from gpt2eval.report.cells import Cell
-from gpt2eval.report.comparison_entrants import Entrant, common_tasks, labels_of, names_of
-from gpt2eval.report.comparison_events import BASELINE, Event, events_of
-from gpt2eval.report.comparison_pairs import cluster, why_no_interval
-from gpt2eval.report.comparison_scale import Limit, Limits, Scale
-from gpt2eval.report.labels import RowName
+from gpt2eval.report.comparison.duels import Contest, Duel, Ranking
+from gpt2eval.report.comparison.entrants import Entrant, common_tasks, labels_of, names_of
+from gpt2eval.report.comparison.events import BASELINE, Event, events_of
+from gpt2eval.report.comparison.facts import facts
+from gpt2eval.report.comparison.pairs import cluster, why_no_interval
+from gpt2eval.report.comparison.scale import Limit, Limits, Scale
+from gpt2eval.report.comparison.text import render
+from gpt2eval.report.table import default_format
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,120 +25,18 @@ if TYPE_CHECKING:
     from gpt2eval.report.results import Results
 
 
-@dataclass(frozen=True, slots=True)
-class Duel:
-    """One metric of one task on the baseline and on another model.
+class Comparison(Contest):
+    """Models compared on the same text; see `Contest`. Printed, it is a table with signatures."""
 
-    Attributes:
-        baseline: The baseline's result and metric.
-        other: Those of the other model.
-        model: Position of the other model; the baseline has 0.
-        difference: The paired difference, in nats per unit or in shares of records.
-        p_adjusted: Its p after Holm's correction over all duels of the comparison.
-        verdict: `better`, `worse`, `equal` (within the margin) or `unresolved`.
-        cluster: What is resampled and permuted, such as `record`, `article` or `block of 12 lines`.
-        why_no_interval: Why the difference has no interval; "" if it has one.
-        margin: Largest difference without importance, such as `1 %`; "" without one.
-        agreement: How far the models agree token by token; None if their tokenizers differ.
-    """
-
-    baseline: Cell
-    other: Cell
-    model: int
-    difference: PairedDifference
-    p_adjusted: float | None
-    verdict: str
-    cluster: str
-    why_no_interval: str
-    margin: str
-    agreement: TokenAgreement | None
-
-    @property
-    def task(self) -> str:
-        """The task, with its variant."""
-        return self.baseline.result.full_name
-
-    @property
-    def metric(self) -> str:
-        """The metric."""
-        return self.baseline.metric.name
-
-    @property
-    def title(self) -> str:
-        """The task and the metric, such as `lambada acc`."""
-        return f"{self.task} {self.metric}"
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether the task is a single text, whose parts are compared, and not records."""
-        return self.baseline.result.tally.records == 1
-
-    @property
-    def scale(self) -> Scale:
-        """The scale of the metric, to convert differences to changes in percent or points."""
-        return Scale(self.metric, self.difference.first)
-
-    @property
-    def change(self) -> float:
-        """The change of the metric, in percent of the baseline's or in points of an accuracy."""
-        return self.scale.change(self.difference.difference)
-
-    @property
-    def change_interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of `change`."""
-        interval = self.difference.interval
-        return interval and (self.scale.change(interval[0]), self.scale.change(interval[1]))
-
-    @property
-    def detectable(self) -> float | None:
-        """The smallest change that this set detects with a power of 80 %, in the same unit."""
-        mde = self.difference.mde80
-        return None if mde is None else self.scale.change(mde)
-
-
-class Ranking(NamedTuple):
-    """The models of one task and metric, by rank.
-
-    `ranges` are the best and worst rank that each model may have, `won` the share of its duels on
-    single records that it wins, ties by half; both None for a model that lacks the metric.
-    """
-
-    title: str
-    ranges: tuple[tuple[int, int] | None, ...]
-    won: tuple[float | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Models compared on the same text; the first is the baseline.
-
-    Printed, it is a table with the signatures below. See `Duel` for the numbers.
-
-    Attributes:
-        models: Names of the rows: the models by short names, the baseline first.
-        duels: One per task, metric and model other than the baseline.
-        rankings: One per task and metric, if there are three models or more.
-        left_out: What was not compared, and why.
-    """
-
-    models: tuple[RowName, ...]
-    labels: tuple[str, ...]
-    duels: tuple[Duel, ...]
-    rankings: tuple[Ranking, ...]
-    left_out: tuple[str, ...]
+    __slots__ = ()
 
     def __str__(self) -> str:
         """Return the tables: in terminal layout if stdout is a terminal, else as Markdown."""
-        from gpt2eval.report.comparison_text import render
-        from gpt2eval.report.table import default_format
-
         return render(self, default_format())
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a tidy pandas table: one row per duel, in full precision."""
         import pandas as pd
-
-        from gpt2eval.report.comparison_facts import facts
 
         return pd.DataFrame(facts(self))
 

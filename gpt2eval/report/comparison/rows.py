@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from gpt2eval.metrics.agreement import TokenAgreement
+from gpt2eval.metrics.clusters import counted
 from gpt2eval.metrics.metrics import ACCURACIES
-from gpt2eval.metrics.result import counted
-from gpt2eval.report.comparison import Comparison, Duel
+from gpt2eval.report.comparison.duels import Contest, Duel
 from gpt2eval.report.marks import marks
 from gpt2eval.report.numbers import (
     MOST_DECIMALS,
@@ -50,12 +50,12 @@ def columns_of(rows: Sequence[Row], groups: Sequence[Sequence[str]] = GROUPS) ->
     return [group for group in groups if group]
 
 
-def rank_rows(comparison: Comparison) -> list[Row]:
+def rank_rows(contest: Contest) -> list[Row]:
     """Return a row per model: its range of ranks in each task, and the share of duels it wins."""
     rows: list[Row] = []
-    for model, label in enumerate(comparison.labels):
+    for model, label in enumerate(contest.labels):
         values: dict[str, str] = {}
-        for ranking in comparison.rankings:
+        for ranking in contest.rankings:
             ranks, won = ranking.ranges[model], ranking.won[model]
             if ranks is not None and won is not None:
                 low, high = ranks

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 from gpt2eval.report.cells import Cells
-from gpt2eval.report.comparison_facts import fact
-from gpt2eval.report.comparison_rows import columns_of, duel_rows, signed
-from gpt2eval.report.comparison_text import mark_notes, markdown_table, signature_lines
+from gpt2eval.report.comparison.facts import fact
+from gpt2eval.report.comparison.rows import columns_of, duel_rows, signed
+from gpt2eval.report.comparison.text import mark_notes, markdown_table, signature_lines
 from gpt2eval.report.escape import markdown_cell, visible
-from gpt2eval.report.gate import Check, Gate
+from gpt2eval.report.gate.checks import Check, Gate
 from gpt2eval.report.labels import RowName
 from gpt2eval.report.render import check_format
 from gpt2eval.report.rows import Row

@@ -5,40 +5,40 @@ from typing import Any
 
 from gpt2eval.metrics.metrics import ACCURACIES
 from gpt2eval.metrics.paired import mcnemar
-from gpt2eval.report.comparison import Comparison, Duel
+from gpt2eval.report.comparison.duels import Contest, Duel
 from gpt2eval.report.strict_json import dumps
 from gpt2eval.report.tidy import to_csv
 
 Fact = Mapping[str, Any]
 
 
-def facts(comparison: Comparison) -> list[Fact]:
+def facts(contest: Contest) -> list[Fact]:
     """Return a row per duel, the same columns in each; None where a number does not apply."""
-    names = [name.text() for name in comparison.models]
-    return [fact(duel, names[0], names[duel.model]) for duel in comparison.duels]
+    names = [name.text() for name in contest.models]
+    return [fact(duel, names[0], names[duel.model]) for duel in contest.duels]
 
 
-def csv_text(comparison: Comparison) -> str:
+def csv_text(contest: Contest) -> str:
     """Return a row per duel as CSV."""
-    return to_csv(facts(comparison)).decode().rstrip("\n")
+    return to_csv(facts(contest)).decode().rstrip("\n")
 
 
-def json_text(comparison: Comparison) -> str:
+def json_text(contest: Contest) -> str:
     """Return strict JSON: `models`, `duels`, `rankings` and what is `left_out`."""
-    names = [name.text() for name in comparison.models]
+    names = [name.text() for name in contest.models]
     return dumps(
         {
             "models": names,
-            "duels": facts(comparison),
+            "duels": facts(contest),
             "rankings": [
                 {
                     "task_metric": ranking.title,
                     "ranks": dict(zip(names, ranking.ranges, strict=True)),
                     "won": dict(zip(names, ranking.won, strict=True)),
                 }
-                for ranking in comparison.rankings
+                for ranking in contest.rankings
             ],
-            "left_out": comparison.left_out,
+            "left_out": contest.left_out,
         }
     )
 

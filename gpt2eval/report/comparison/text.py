@@ -6,9 +6,9 @@ from typing import NamedTuple, get_args
 from tabulate import tabulate
 
 from gpt2eval.report.cells import Cells
-from gpt2eval.report.comparison import Comparison, Duel
-from gpt2eval.report.comparison_facts import csv_text, json_text
-from gpt2eval.report.comparison_rows import columns_of, duel_rows, rank_rows
+from gpt2eval.report.comparison.duels import Contest, Duel
+from gpt2eval.report.comparison.facts import csv_text, json_text
+from gpt2eval.report.comparison.rows import columns_of, duel_rows, rank_rows
 from gpt2eval.report.escape import latex, markdown_cell, visible
 from gpt2eval.report.labels import RowName
 from gpt2eval.report.latex import latex_table
@@ -32,7 +32,7 @@ class _Table(NamedTuple):
 
 
 def render(
-    comparison: Comparison,
+    contest: Contest,
     form: str = "markdown",
     *,
     signatures: bool = False,
@@ -41,7 +41,7 @@ def render(
     """Return a comparison as text.
 
     Args:
-        comparison: The comparison.
+        comparison: The contest.
         form: `terminal`, `markdown`, `csv`, `latex` or `json`. csv and json have full model names
             and full precision; csv has a row per duel.
         signatures: Makes `terminal` print every signature in full.
@@ -52,40 +52,40 @@ def render(
     """
     check_format(form, get_args(TableFormat))
     if form == "csv":
-        return csv_text(comparison)
+        return csv_text(contest)
     if form == "json":
-        return json_text(comparison)
+        return json_text(contest)
     if form == "terminal":
-        return _terminal(comparison, signatures, width)
+        return _terminal(contest, signatures, width)
     is_latex = form == "latex"
     write = _latex if is_latex else _markdown
-    blocks = [write(*table) for table in _tables(comparison)]
-    lines = [*notes(comparison), "", *_signature_lines(comparison)]
+    blocks = [write(*table) for table in _tables(contest)]
+    lines = [*notes(contest), "", *_signature_lines(contest)]
     below = [f"% {line}".rstrip() for line in lines] if is_latex else lines
     return "\n\n".join([*blocks, "\n".join(below)])
 
 
-def heading_of(comparison: Comparison, model: int) -> str:
+def heading_of(contest: Contest, model: int) -> str:
     """Return which two models a table compares."""
-    labels = comparison.labels
+    labels = contest.labels
     return f"{labels[model]} against the baseline {labels[0]}"
 
 
-def notes(comparison: Comparison) -> list[str]:
+def notes(contest: Contest) -> list[str]:
     """Return how to read the numbers, what is left out, and the footers of marks."""
-    tests = sum(duel.p_adjusted is not None for duel in comparison.duels)
+    tests = sum(duel.p_adjusted is not None for duel in contest.duels)
     lines = [
         "change: of the metric, with its 95 % interval; p: of no difference; Holm: corrected for "
         f"{tests} test{'' if tests == 1 else 's'}; MDE80: smallest change detected with a power "
         "of 80 %"
     ]
     reasons: dict[str, list[str]] = {}
-    for duel in comparison.duels:
+    for duel in contest.duels:
         if duel.why_no_interval:
             reasons.setdefault(duel.why_no_interval, []).append(duel.title)
     lines += [f"{', '.join(dict.fromkeys(t))}: {reason}" for reason, t in reasons.items()]
-    lines += [f"left out: {line}" for line in comparison.left_out]
-    return [*lines, *mark_notes(comparison.duels)]
+    lines += [f"left out: {line}" for line in contest.left_out]
+    return [*lines, *mark_notes(contest.duels)]
 
 
 def mark_notes(duels: Iterable[Duel]) -> list[str]:
@@ -95,15 +95,15 @@ def mark_notes(duels: Iterable[Duel]) -> list[str]:
     return marked([*unique.values()])
 
 
-def _tables(comparison: Comparison) -> list[_Table]:
+def _tables(contest: Contest) -> list[_Table]:
     tables: list[_Table] = []
-    for model in range(1, len(comparison.labels)):
-        rows = duel_rows(duel for duel in comparison.duels if duel.model == model)
+    for model in range(1, len(contest.labels)):
+        rows = duel_rows(duel for duel in contest.duels if duel.model == model)
         if rows:
-            tables.append(_Table(heading_of(comparison, model), rows, columns_of(rows), "task"))
-    if comparison.rankings:
-        titles = [ranking.title for ranking in comparison.rankings]
-        tables.append(_Table(RANKS, rank_rows(comparison), [titles], "model"))
+            tables.append(_Table(heading_of(contest, model), rows, columns_of(rows), "task"))
+    if contest.rankings:
+        titles = [ranking.title for ranking in contest.rankings]
+        tables.append(_Table(RANKS, rank_rows(contest), [titles], "model"))
     return tables
 
 
@@ -129,29 +129,29 @@ def _latex(heading: str, rows: Sequence[Row], groups: Groups, first: str) -> str
     return f"\\par {latex(heading)}:\\par\n{table}"
 
 
-def _terminal(comparison: Comparison, signatures: bool, width: int | None) -> str:
+def _terminal(contest: Contest, signatures: bool, width: int | None) -> str:
     """Return the tables for people; full signatures are not wrapped, so that they can be copied."""
     from gpt2eval.report import terminal
 
     blocks: list[str] = []
-    for heading, rows, groups, first in _tables(comparison):
+    for heading, rows, groups, first in _tables(contest):
         blocks.append(terminal.terminal_notes([f"{heading}:"], width))
         blocks += [terminal.terminal_table(rows, group, width, first=first) for group in groups]
-    blocks.append(terminal.terminal_notes(notes(comparison), width))
+    blocks.append(terminal.terminal_notes(notes(contest), width))
     if signatures:
-        blocks.append("\n".join(_signature_lines(comparison)))
+        blocks.append("\n".join(_signature_lines(contest)))
     else:
-        lines = abbreviated(*_cells(comparison), _label(comparison))
+        lines = abbreviated(*_cells(contest), _label(contest))
         blocks.append(terminal.terminal_signatures(lines, width))
     return "\n\n".join(blocks)
 
 
-def _label(comparison: Comparison) -> Callable[[RowName], str]:
-    return dict(zip(comparison.models, comparison.labels, strict=True)).__getitem__
+def _label(contest: Contest) -> Callable[[RowName], str]:
+    return dict(zip(contest.models, contest.labels, strict=True)).__getitem__
 
 
-def _signature_lines(comparison: Comparison) -> list[str]:
-    return signature_lines(*_cells(comparison), _label(comparison))
+def _signature_lines(contest: Contest) -> list[str]:
+    return signature_lines(*_cells(contest), _label(contest))
 
 
 def signature_lines(
@@ -167,11 +167,11 @@ def signature_lines(
     ]
 
 
-def _cells(comparison: Comparison) -> tuple[Cells, list[str]]:
+def _cells(contest: Contest) -> tuple[Cells, list[str]]:
     """Return the metrics that are compared, by model and title."""
-    cells: Cells = {name: {} for name in comparison.models}
-    for duel in comparison.duels:
+    cells: Cells = {name: {} for name in contest.models}
+    for duel in contest.duels:
         for model, cell in ((0, duel.baseline), (duel.model, duel.other)):
-            cells[comparison.models[model]][duel.title] = cell
-    titles = dict.fromkeys(duel.title for duel in comparison.duels)
+            cells[contest.models[model]][duel.title] = cell
+    titles = dict.fromkeys(duel.title for duel in contest.duels)
     return {name: row for name, row in cells.items() if row}, [*titles]
