@@ -19,6 +19,10 @@ from gpt2eval.report.signature_lines import abbreviated, full_lines
 from gpt2eval.report.table import TableFormat
 
 Groups = Sequence[Sequence[str]]
+AGREEMENT = (
+    "correlation: of the log-probabilities of all tokens; mean |Δp|: how far a token's probability "
+    "moves; top-1 agreement: tokens that both models, or neither, hold most likely"
+)
 RANKS = "Ranks that each model may have (share of duels on single records that it wins)"
 
 
@@ -79,6 +83,8 @@ def notes(contest: Contest) -> list[str]:
         f"{tests} test{'' if tests == 1 else 's'}; MDE80: smallest change detected with a power "
         "of 80 %"
     ]
+    if any(duel.agreement for duel in contest.duels):
+        lines.append(AGREEMENT)
     reasons: dict[str, list[str]] = {}
     for duel in contest.duels:
         if duel.why_no_interval:
