@@ -113,7 +113,7 @@ def _check(
     found = _difference(first, second, metric)
     worst = None if metric in ACCURACIES else _worst(first, second, metric)
     status, reason = _status(found, Scale(metric, found.first), limit)
-    no_interval = why_no_interval(first, metric, found) if math.isfinite(found.second) else ""
+    no_interval = why_no_interval(first, found) if math.isfinite(found.second) else ""
     if status == "investigate" and no_interval:
         reason = no_interval
     if worst and max_record is not None and worst.increase > max_record:
