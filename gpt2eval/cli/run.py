@@ -53,6 +53,7 @@ from gpt2eval.cli.run_options import (
     TensorParallel,
     TrustRemoteCode,
     UnitName,
+    WordStarts,
 )
 from gpt2eval.errors import UsageError
 from gpt2eval.notices import LOGGER
@@ -85,6 +86,7 @@ def run(
     stride: StrideSize = None,
     allow_lossy: AllowLossy = False,
     allow_kept: AllowKept = False,
+    word_starts: WordStarts = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
     attn: Attn = None,

@@ -4,14 +4,16 @@ Everything that compares, exports or shows results in more detail than a table b
 runs, and no text is read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.clusters import Clusters
 from gpt2eval.metrics.result import Result
-from gpt2eval.report import store
+from gpt2eval.report.result_file import paths_in, read_result
 from gpt2eval.scoring import journal
 from gpt2eval.scoring.run_files import RunFiles
 from gpt2eval.scoring.token_table import TokenTable
@@ -40,6 +42,14 @@ class Measured:
             raise UsageError(f"{self.path}: no token table in its journal; {REMEDY}")
         return table
 
+    def word_starts(self) -> Mapping[str, np.ndarray] | None:
+        """Return `log_starts` and `starts_word` of each token, if the run kept them.
+
+        `log_starts` is the log-probability, in the token's place, of all tokens that begin a word;
+        `starts_word` is whether the token is one of them.
+        """
+        return self.files.read_word_starts()
+
 
 def tallies(path: Path, result: Result) -> list[Tally] | None:
     """Return the tallies of the result in a file; None if its journal lacks them or has others."""
@@ -60,12 +70,12 @@ def read_measured(*places: Path | str) -> list[Measured]:
     """
     paths: dict[Path, None] = {}
     for place in map(Path, places):
-        paths |= dict.fromkeys(store.paths_in(place))
+        paths |= dict.fromkeys(paths_in(place))
     return [_measured(path) for path in paths]
 
 
 def _measured(path: Path) -> Measured:
-    result = store.read_result(path)
+    result = read_result(path)
     run_journal = journal.of_folder(path.parent / "journal")
     parts = tallies(path, result)
     arrays = run_journal.files.read_clusters() if run_journal else None

@@ -73,7 +73,7 @@ def interval_text(metric: MetricValue) -> str:
     half = (high - low) / 2
     if not math.isfinite(half) or high >= WHOLE:
         return f"[{value_text(low)}, {value_text(high)}]"
-    places = _half_decimals(half)
+    places = interval_decimals(half)
     below = round(metric.value - low, places)
     above = round(high - metric.value, places)
     if below == above:
@@ -81,8 +81,8 @@ def interval_text(metric: MetricValue) -> str:
     return f"[{low:.{places}f}, {high:.{places}f}]"
 
 
-def _half_decimals(half: float) -> int:
-    """Return the decimals that show two digits of a half-width."""
+def interval_decimals(half: float, most: int = HALF_DECIMALS) -> int:
+    """Return the decimals that show two digits of a half-width, at most `most`."""
     if half <= 0:
         return DECIMALS
-    return min(max(1 - math.floor(math.log10(half)), 0), HALF_DECIMALS)
+    return min(max(1 - math.floor(math.log10(half)), 0), most)

@@ -86,6 +86,21 @@ def token_table(encoded: Sequence[Encoded], ranges: Sequence[range], sheet: Shee
     return TokenTable(**columns).select(columns["weight"] > 0)
 
 
+def word_start_rows(ranges: Sequence[range], sheet: Sheet) -> dict[str, np.ndarray]:
+    """Return `log_starts` and `starts_word` of the rows of `token_table`."""
+    rows = np.concatenate(
+        [
+            sheet.starts[number] + np.arange(tokens.start, tokens.stop)
+            for number, tokens in enumerate(ranges)
+        ]
+    )
+    rows = rows[sheet.weights[rows] > 0]
+    return {
+        "log_starts": sheet.log_starts[rows].astype(np.float32),
+        "starts_word": sheet.starts_word[rows],
+    }
+
+
 def _passage_rows(
     number: int, encoded: Encoded, tokens: range, sheet: Sheet
 ) -> dict[str, np.ndarray]:

@@ -79,6 +79,19 @@ class Vocabulary:
         ]
 
 
+def word_starts(pieces: Mapping[int, bytes], specials: Sequence[int], size: int) -> np.ndarray:
+    """Return the mask `[size]` of the pieces that begin with white space, and of special tokens.
+
+    A word of white-space separated text ends where one of them follows.
+    """
+    mask = np.zeros(size, np.bool_)
+    for id_, piece in pieces.items():
+        if id_ < size:
+            mask[id_] = piece[:4].decode("utf-8", "ignore")[:1].isspace()
+    mask[[id_ for id_ in specials if id_ < size]] = True
+    return mask
+
+
 def _begins_with_boundary(piece: bytes) -> bool:
     """Return whether a piece begins with a character that cannot be part of a word.
 
