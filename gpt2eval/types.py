@@ -7,7 +7,7 @@ Positions count characters of a text, and units published text. Logarithms are n
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple, Protocol
 
@@ -142,6 +142,11 @@ class TokenScores(NamedTuple):
     is_undecided: NDArray[np.bool_] = np.zeros(0, np.bool_)
     log_starts: NDArray[np.floating] = np.zeros(0, np.float32)
     starts_word: NDArray[np.bool_] = np.zeros(0, np.bool_)
+
+    @classmethod
+    def joined(cls, parts: "Iterable[TokenScores]") -> "TokenScores":
+        """Return the scores of several batches, at least one, as those of one batch, in order."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 class Model(Protocol):

@@ -1,7 +1,8 @@
 """The command `gpt2eval run`."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -35,7 +36,7 @@ from gpt2eval.cli.options import (
     StrictData,
     TokenizerOption,
 )
-from gpt2eval.cli.report import FormatName, print_table
+from gpt2eval.cli.report import FormatName, check_table_format, print_table
 from gpt2eval.cli.run_options import (
     AllowLossy,
     ContextSize,
@@ -57,6 +58,10 @@ from gpt2eval.cli.run_options import (
 )
 from gpt2eval.errors import UsageError
 from gpt2eval.notices import LOGGER
+
+if TYPE_CHECKING:
+    from gpt2eval.metrics.result import Result
+    from gpt2eval.settings import Worker
 
 
 def run(
@@ -104,68 +109,129 @@ def run(
 
     Without arguments, the command scores the embedded demo model on the embedded records.
     """
-    folders = include or ()
-    files = data_files(data, folders)
-    texts = own_texts(text, unit, detokenizer, folders, size(max_size))
     if flops and not dry_run:
         raise UsageError("--flops: counts the operations of a plan; expected --dry-run with it")
-    from gpt2eval import pipeline
-    from gpt2eval.cli.incomplete import report_incomplete
-    from gpt2eval.cli.progress import bars
-    from gpt2eval.models.memory.recall import check_names
-    from gpt2eval.models.server.address import shown_name
-    from gpt2eval.planning import jobs
+    if form is not None:
+        check_table_format(form)
+    from gpt2eval.planning.jobs import listed
+
+    folders = include or ()
+    texts = own_texts(text, unit, detokenizer, folders, size(max_size))
+    share = _share(shard, tp)
+    work = _Work(
+        each_model(model or ["demo"], name, revisions),
+        listed(tasks, texts),
+        {
+            "texts": texts,
+            "data": data_files(data, folders),
+            "out": out,
+            "settings": settings(ctx.params, worker=share.worker),
+            "options": load_options(ctx.params),
+            "include": folders,
+        },
+    )
+    _check_names(work)
+    if dry_run:
+        _print_plans(work, form, count_flops=flops)
+        return
+    results = _scored(work, share)
+    if share.prints:
+        if results:
+            _print_results(results, tasks, folders, form, signatures=signatures)
+        _report_incomplete(work, shard)
+
+
+class _Share(NamedTuple):
+    """What this process does of the work, and whether it prints the results.
+
+    `wait` waits for the other processes, and returns whether to look for their chunks again.
+    """
+
+    worker: "Worker"
+    prints: bool
+    wait: Callable[[], bool]
+
+
+def _share(shard: str | None, tp: int | None) -> _Share:
     from gpt2eval.scoring import workers
     from gpt2eval.settings import Worker
 
     launched = workers.worker_of_launcher()
-    worker = workers.worker_of_shard(shard) if shard else Worker() if tp else launched
-    is_first = launched.rank == 0 or bool(shard and not tp)
-    models = each_model(model or ["demo"], name, revisions)
-    for each, called in models:
-        check_names(each, called)  # of the last model, too, before the first one is scored
-    requested = jobs.listed(tasks, texts)
-    arguments: dict[str, Any] = {
-        "texts": texts,
-        "data": files,
-        "out": out,
-        "settings": settings(ctx.params, worker=worker),
-        "options": load_options(ctx.params),
-        "include": folders,
-    }
-    if dry_run:
-        from gpt2eval.analysis.dry_run import plan_run
-        from gpt2eval.cli.dry_run import print_plans
+    prints = launched.rank == 0 or bool(shard and not tp)
+    if not shard and not tp:
+        return _Share(launched, prints, workers.wait_for_workers)
+    # The processes of --tp compute each batch together, and a shard does not wait for others.
+    worker = workers.worker_of_shard(shard) if shard else Worker()
+    return _Share(worker, prints, lambda: False)
 
-        plans = [
-            plan_run(each, requested, name=called, count_flops=flops, **arguments)
-            for each, called in models
-        ]
-        print_plans(plans, form)
-        return
-    results = []
-    for each, called in models:
-        LOGGER.info("scoring %s; results go to %s", shown_name(each), out)
-        with bars(hidden=not is_first) as show_progress:
+
+class _Work(NamedTuple):
+    """The models with their chosen names, the tasks, and the arguments that all models share."""
+
+    models: Sequence[tuple[str, str | None]]
+    tasks: str | Sequence[str]
+    arguments: Mapping[str, Any]
+
+
+def _check_names(work: _Work) -> None:
+    """Raise UsageError for a wrong name, of the last model too, before the first one is scored."""
+    from gpt2eval.models.memory.recall import check_names
+
+    for model, name in work.models:
+        check_names(model, name)
+
+
+def _print_plans(work: _Work, form: str | None, *, count_flops: bool) -> None:
+    from gpt2eval.analysis.dry_run import plan_run
+    from gpt2eval.cli.dry_run import print_plans
+
+    plans = [
+        plan_run(model, work.tasks, name=name, count_flops=count_flops, **work.arguments)
+        for model, name in work.models
+    ]
+    print_plans(plans, form)
+
+
+def _scored(work: _Work, share: _Share) -> "list[Result]":
+    """Score the tasks on one model after the other."""
+    from gpt2eval import pipeline
+    from gpt2eval.cli.progress import bars
+    from gpt2eval.models.server.address import shown_name
+
+    results: list[Result] = []
+    for model, name in work.models:
+        LOGGER.info("scoring %s; results go to %s", shown_name(model), work.arguments["out"])
+        with bars(hidden=not share.prints) as show_progress:
             results += pipeline.evaluate(
-                each,
-                requested,
-                name=called,
+                model,
+                work.tasks,
+                name=name,
                 progress=show_progress,
-                wait=(lambda: False) if shard or tp else workers.wait_for_workers,
-                **arguments,
+                wait=share.wait,
+                **work.arguments,
             )
-    if not is_first:
-        return
-    if results:
-        print_table(
-            results,
-            pipeline.suite_of(tasks, folders),
-            folders,
-            form=form,
-            mixed=True,
-            signatures=signatures,
-        )
-    text_tasks = [text_task.task.full_name for text_task in texts]
-    names = [called or shown_name(each).removeprefix("hf:") for each, called in models]
-    report_incomplete(out, names, requested, text_tasks, folders, shard)
+    return results
+
+
+def _print_results(
+    results: "Sequence[Result]",
+    tasks: str | None,
+    include: Sequence[Path],
+    form: str | None,
+    *,
+    signatures: bool,
+) -> None:
+    from gpt2eval import pipeline
+
+    suite = pipeline.suite_of(tasks, include)
+    print_table(results, suite, include, form=form, mixed=True, signatures=signatures)
+
+
+def _report_incomplete(work: _Work, shard: str | None) -> None:
+    from gpt2eval.cli.incomplete import report_incomplete
+    from gpt2eval.models.server.address import shown_name
+
+    arguments = work.arguments
+    texts = [text.task.full_name for text in arguments["texts"]]
+    names = [name or shown_name(model).removeprefix("hf:") for model, name in work.models]
+    report_incomplete(arguments["out"], names, work.tasks, texts, arguments["include"], shard)

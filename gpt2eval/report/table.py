@@ -20,6 +20,7 @@ from gpt2eval.report.rows import Row, table_rows, with_intervals
 from gpt2eval.report.signature_lines import abbreviated, full_lines
 
 TableFormat = Literal["terminal", "markdown", "csv", "latex", "json"]
+FORMATS: tuple[str, ...] = get_args(TableFormat)
 Label = Callable[[RowName], str]
 
 
@@ -60,7 +61,7 @@ def render(
         UsageError: for an unknown format or column, and for a column of two protocols unless
         `mixed`.
     """
-    check_format(form, get_args(TableFormat))
+    check_format(form, FORMATS)
     if form in ("csv", "json"):
         cells, titles = _placed(list(results), suite, columns, mixed=mixed)
         return (csv_table if form == "csv" else json_table)(cells, titles, suite)

@@ -1,7 +1,7 @@
 """Score one task: cut its requests into chunks, score or resume each chunk, fold the scores.
 
-The chunks follow from the task, the model's tokens and the token budget alone, so any
-worker may score any chunk.
+The chunks follow from the task, the model's tokens, the token budget and the kind of device alone,
+so any worker may score any chunk.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

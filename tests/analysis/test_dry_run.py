@@ -193,6 +193,30 @@ def test_the_command_prints_the_plan(gpt2eval: Run, tmp_path: Path) -> None:
         assert message in ended.err.splitlines()[-1]
 
 
+def test_a_wrong_format_is_refused_before_anything_is_measured(
+    gpt2eval: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run = ("run", "--model", UNIGRAM, "--tasks", "ptb", "--data", "demo", "--out", out)
+    for more in ((), ("--dry-run",)):
+        ended = gpt2eval(*run, "--format", "yaml", *more)
+        assert (ended.code, ended.out, out.exists()) == (2, "", False)
+        assert ended.err.startswith("gpt2eval: unknown format 'yaml'; expected one of: ")
+        assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex"])
+def test_a_name_cannot_command_the_terminal(form: str) -> None:
+    plan = planned(None)
+    model = replace(plan.model, name="a\x1b[31mb")
+    tasks = tuple(replace(task, task="text/c\x1b[2Jd") for task in plan.tasks)
+    text = plan_text([replace(plan, model=model, tasks=tasks, problem="e\x07")], form)
+    assert "\x1b[31m" not in text
+    assert "\x1b[2J" not in text
+    assert "\x07" not in text
+    assert "a\\x1b[31mb" in text
+
+
 @pytest.mark.parametrize("width", [40, 80, 120, 200])
 def test_the_plan_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned(None)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -208,9 +207,4 @@ def collect(scores: Sequence[TargetScores]) -> Pending:
 
 def joined(parts: Sequence[Pending]) -> Pending:
     """Join the parts of a batch, in order."""
-    return lambda: concatenate([part() for part in parts])
-
-
-def concatenate(scores: Sequence[TokenScores]) -> TokenScores:
-    """Join the scores of several batches, in order."""
-    return TokenScores(*(np.concatenate(column) for column in zip(*scores, strict=True)))
+    return lambda: TokenScores.joined(part() for part in parts)

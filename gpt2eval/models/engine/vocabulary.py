@@ -22,13 +22,14 @@ class Vocabulary:
         self, pieces: Mapping[int, bytes], specials: Sequence[int], size: int, device: torch.device
     ) -> None:
         self.pieces = pieces
+        textless = {id_ for id_ in specials if id_ < size}
         masks = np.zeros((3, size), np.bool_)
         starts, continues, ends = masks
         # The pieces of words, by their letters; those of first pieces follow the space.
         self._first: dict[bytes, list[int]] = {}
         self._further: dict[bytes, list[int]] = {}
         for id_, piece in pieces.items():
-            if id_ < size and id_ not in specials and piece:
+            if id_ < size and id_ not in textless and piece:
                 is_boundary = _begins_with_boundary(piece)
                 # A lone space may start a word whose letters follow in the next piece.
                 starts[id_] = piece[:1] == b" " and (
@@ -40,7 +41,7 @@ class Vocabulary:
                     self._first.setdefault(piece[1:].rstrip(b" "), []).append(id_)
                 if continues[id_]:
                     self._further.setdefault(piece.rstrip(b" "), []).append(id_)
-        ends[[id_ for id_ in specials if id_ < size]] = True
+        ends[[*textless]] = True
         self.starts, self.continues, self.ends = torch.from_numpy(masks).to(device)
 
     def word(self, pieces: Sequence[int]) -> str:
