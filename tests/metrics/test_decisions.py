@@ -179,8 +179,10 @@ def test_ranks_of_a_clear_order() -> None:
 
 
 def test_ranks_without_any_decision() -> None:
-    assert rank_ranges(4, dict.fromkeys(combinations(range(4), 2), "unresolved")) == [(1, 4)] * 4
-    assert rank_ranges(3, dict.fromkeys(combinations(range(3), 2), "equal")) == [(1, 3)] * 3
+    undecided: tuple[Verdict, ...] = ("unresolved", "equal")
+    for found in undecided:
+        verdicts: dict[tuple[int, int], Verdict] = dict.fromkeys(combinations(range(4), 2), found)
+        assert rank_ranges(4, verdicts) == [(1, 4)] * 4
 
 
 def test_rank_ranges_contain_the_true_ranks() -> None:
