@@ -58,16 +58,15 @@ def per_byte(tokens: TokenTable) -> dict[tuple[int, int, int], float]:
         for row in range(len(passage)):
             bits = -float(passage.logprob[row]) * float(passage.weight[row]) * BITS
             begin, end = int(passage.begin[row]), int(passage.end[row])
-            if begin == end:
+            key = (int(passage.record[row]), int(passage.choice[row]))
+            if begin == end and not last:
                 held += bits
                 continue
-            key = (int(passage.record[row]), int(passage.choice[row]))
-            last = [(*key, byte) for byte in range(begin, end)]
+            if begin < end:
+                last = [(*key, byte) for byte in range(begin, end)]
             for byte in last:
                 found[byte] += (bits + held) / len(last)
             held = 0.0
-        for byte in last:
-            found[byte] += held / len(last)
     return found
 
 
