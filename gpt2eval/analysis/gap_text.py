@@ -60,7 +60,7 @@ def _intervals(report: GapReport) -> str:
     units = f"{report.resampled_units} x {report.resampled}"
     if report.total.interval is None:
         return f"No 95 % interval can be trusted: {units}."
-    return f"95 % intervals of the difference per byte resample {units}."
+    return f"95 %, p: of the difference, over {units}; the p of kinds are adjusted (Holm)."
 
 
 def _row_cells(row: GapRow, report: GapReport) -> Cells:
@@ -73,6 +73,7 @@ def _row_cells(row: GapRow, report: GapReport) -> Cells:
         "second": _number(row.per_byte(row.second_bits)),
         "difference": _number(row.per_byte(row.bits), sign=True),
         "95 %": _interval(row.interval),
+        "p": "" if row.p is None else f"{row.p:.4f}",
         "bits": _bits(row),
         "gap %": _percent(row.share),
     }

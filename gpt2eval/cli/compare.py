@@ -94,11 +94,11 @@ def compare(
         *others, margin=margin, tasks=names(tasks), metrics=names(metrics)
     )
     form = form or default_format()
-    text = render(comparison, form, signatures=signatures)
+    table = render(comparison, form, signatures=signatures)
     if form == "terminal":
-        print_styled(text)
+        print_styled(table)
     else:
-        print(text)
+        print(table)
 
 
 def names(text: str | None) -> list[str]:

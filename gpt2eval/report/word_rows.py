@@ -56,9 +56,11 @@ def word_columns(
     """
     right = np.flatnonzero(tokens.is_right)
     tokens = tokens.select(right)
-    boundaries = None if starts is None else _Boundaries(starts, right)
     layout = Layout.of([tokens])
     spread = ByteNats.of(tokens, layout)
+    has_bytes = spread.end > spread.begin
+    token_begin, token_end = spread.begin[has_bytes], spread.end[has_bytes]
+    boundaries = None if starts is None else _Boundaries(starts, right[has_bytes], token_begin)
     records, choices = layout.record.tolist(), layout.choice.tolist()
     for passage, key in enumerate(zip(records, choices, strict=True)):
         words = _Words(texts[key], layout, passage)
@@ -67,14 +69,14 @@ def word_columns(
             low, high = words.low[rows], words.high[rows]
             nats = spread.before(high) - spread.before(low)
             begin, end = words.begin[rows], words.end[rows]
-            count = np.searchsorted(spread.begin, high) - np.searchsorted(spread.end, low, "right")
-            edges = _is_among(low, spread.begin) & _is_among(high, spread.end)
+            count = np.searchsorted(token_begin, high) - np.searchsorted(token_end, low, "right")
+            edges = _is_among(low, token_begin) & _is_among(high, token_end)
             corrected = np.full(len(nats), np.nan)
             if boundaries is not None:
                 inside = np.where(high < layout.starts[passage + 1], high, -1)
                 is_first = (words.number[rows] == 0) & (begin == 0)
-                before = np.where(is_first, 0.0, boundaries.at(low, spread))
-                corrected = nats + before - boundaries.at(inside, spread)
+                before = np.where(is_first, 0.0, boundaries.at(low))
+                corrected = nats + before - boundaries.at(inside)
                 corrected[end == begin] = np.nan
             yield {
                 "model": measured.result.model.name,
@@ -99,15 +101,16 @@ def word_columns(
 class _Boundaries:
     """The log-probability that a word begins, at the places where one does."""
 
-    def __init__(self, starts: Mapping[str, np.ndarray], rows: Places) -> None:
+    def __init__(self, starts: Mapping[str, np.ndarray], rows: Places, begins: Places) -> None:
         log_starts = starts["log_starts"][rows].astype(np.float64)
-        self._values = np.where(starts["starts_word"][rows], log_starts, np.nan)
+        values = np.where(starts["starts_word"][rows], log_starts, np.nan)
+        self._begins = np.append(begins, -2)
+        self._values = np.append(values, np.nan)
 
-    def at(self, places: Places, spread: ByteNats) -> NDArray[np.float64]:
+    def at(self, places: Places) -> NDArray[np.float64]:
         """Return it at each place; not a number where no token begins that begins a word."""
-        row = np.searchsorted(spread.begin, places)
-        begins = np.append(spread.begin, -2)[row] == places
-        return np.where(begins, np.append(self._values, np.nan)[row], np.nan)
+        row = np.searchsorted(self._begins[:-1], places)
+        return np.where(self._begins[row] == places, self._values[row], np.nan)
 
 
 def _is_among(places: Places, sorted_places: Places) -> NDArray[np.bool_]:
