@@ -134,7 +134,7 @@ class Results(Sequence[Result]):
             ...         evaluate(f"toy:{name}", "text8", data=demo.data(), out=out)
             ...         for name in ("uniform-bytes", "unigram")
             ...     )
-            ...     bytes_.compare(letters).contrasts[0].verdict
+            ...     bytes_.compare(letters).duels[0].verdict
             'better'
         """
         from gpt2eval.report.comparison.compare import compare

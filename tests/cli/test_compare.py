@@ -54,9 +54,7 @@ def test_every_format_is_printed(out: Path, gpt2eval: Run, form: str) -> None:
 def test_options_choose_tasks_metrics_and_margin(out: Path, gpt2eval: Run) -> None:
     options = ("--tasks", "lm1b", "--metrics", "ppl, nats_per_token", "--margin", "10%")
     ended = gpt2eval("compare", out / "first", out / "second", *options, "--format", "json")
-    assert [
-        (contrast["metric"], contrast["verdict"]) for contrast in json.loads(ended.out)["contrasts"]
-    ] == [
+    assert [(duel["metric"], duel["verdict"]) for duel in json.loads(ended.out)["duels"]] == [
         ("ppl", "equal"),
         ("nats_per_token", "equal"),
     ]

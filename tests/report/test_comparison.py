@@ -69,49 +69,42 @@ def changed(source: Path, folder: Path, **fields: object) -> Results:
 
 
 def test_a_change_is_that_of_the_metrics(compared: Comparison) -> None:
-    assert [contrast.title for contrast in compared.contrasts] == [
+    assert [duel.title for duel in compared.duels] == [
         *("lambada/no_filter ppl", "lambada/no_filter acc", "lm1b ppl", "text8 bpc")
     ]
-    for contrast in compared.contrasts:
-        first, second = contrast.baseline.metric.value, contrast.other.metric.value
-        found = contrast.difference
+    for duel in compared.duels:
+        first, second = duel.baseline.metric.value, duel.other.metric.value
+        found = duel.difference
         assert found.wins + found.losses + found.ties == found.entries
-        if contrast.metric == "acc":
-            assert (contrast.scale.unit, contrast.change) == ("pt", pytest.approx(second - first))
+        if duel.metric == "acc":
+            assert (duel.scale.unit, duel.change) == ("pt", pytest.approx(second - first))
             continue
-        assert (contrast.scale.unit, contrast.change) == (
-            "%",
-            pytest.approx(100 * (second / first - 1)),
-        )
-        low, high = contrast.change_interval or (math.nan, math.nan)
-        assert low < contrast.change < high
+        assert (duel.scale.unit, duel.change) == ("%", pytest.approx(100 * (second / first - 1)))
+        low, high = duel.change_interval or (math.nan, math.nan)
+        assert low < duel.change < high
 
 
 def test_the_verdict_follows_from_the_margin(compared: Comparison, several: Comparison) -> None:
-    verdicts = {contrast.title: contrast.verdict for contrast in compared.contrasts}
+    verdicts = {duel.title: duel.verdict for duel in compared.duels}
     assert (verdicts["lm1b ppl"], verdicts["text8 bpc"]) == ("better", "better")
-    alike = [
-        contrast.verdict
-        for contrast in several.contrasts
-        if several.labels[contrast.model] == "alike"
-    ]
+    alike = [duel.verdict for duel in several.duels if several.labels[duel.model] == "alike"]
     assert {*alike} == {"unresolved"}, "without a margin nothing is equal"
-    assert compared.contrasts[2].margin == "0.1 %"
+    assert compared.duels[2].margin == "0.1 %"
 
 
 def test_a_change_within_the_margin_is_equal(out: Path, baseline: Results) -> None:
     found = baseline.compare(read_results(out / "alike"), margin="1%", tasks=["lm1b", "text8"])
-    assert [contrast.verdict for contrast in found.contrasts] == ["equal", "equal"]
+    assert [duel.verdict for duel in found.duels] == ["equal", "equal"]
 
 
-def test_p_values_are_corrected_over_all_contrasts(several: Comparison) -> None:
-    assert len(several.contrasts) == 12
-    ps = [contrast.difference.p for contrast in several.contrasts]
-    assert [contrast.p_adjusted for contrast in several.contrasts] == holm(ps)
+def test_p_values_are_corrected_over_all_duels(several: Comparison) -> None:
+    assert len(several.duels) == 12
+    ps = [duel.difference.p for duel in several.duels]
+    assert [duel.p_adjusted for duel in several.duels] == holm(ps)
 
 
 def test_clusters_are_named(compared: Comparison) -> None:
-    clusters = {contrast.title: contrast.cluster for contrast in compared.contrasts}
+    clusters = {duel.title: duel.cluster for duel in compared.duels}
     assert clusters["lm1b ppl"] == "record"
     assert clusters["text8 bpc"].startswith("block of ")
     assert clusters["text8 bpc"].endswith(" characters")
@@ -120,10 +113,10 @@ def test_clusters_are_named(compared: Comparison) -> None:
 def test_the_articles_of_a_text_are_its_clusters(tmp_path: Path) -> None:
     evaluate("toy:unigram", "wikitext2", data=demo.data(), out=tmp_path / "a")
     plant(tmp_path / "a", tmp_path, "other", worse(0.1, 0.01))
-    (contrast,) = read_results(tmp_path / "a").compare(read_results(tmp_path / "other")).contrasts
-    assert (contrast.cluster, contrast.difference.resampled) == ("article", 4)
-    assert contrast.verdict == "unresolved"
-    assert contrast.why_no_interval == "4 articles; no interval can be trusted below 9"
+    (duel,) = read_results(tmp_path / "a").compare(read_results(tmp_path / "other")).duels
+    assert (duel.cluster, duel.difference.resampled) == ("article", 4)
+    assert duel.verdict == "unresolved"
+    assert duel.why_no_interval == "4 articles; no interval can be trusted below 9"
 
 
 def test_ranks_contain_the_order_of_the_values(several: Comparison) -> None:
@@ -131,12 +124,9 @@ def test_ranks_contain_the_order_of_the_values(several: Comparison) -> None:
         *("lambada/no_filter ppl", "lambada/no_filter acc", "lm1b ppl", "text8 bpc")
     ]
     for ranking in several.rankings:
-        contrasts = [contrast for contrast in several.contrasts if contrast.title == ranking.title]
-        values = [
-            contrasts[0].baseline.metric.value,
-            *(contrast.other.metric.value for contrast in contrasts),
-        ]
-        sign = -1 if contrasts[0].metric == "acc" else 1
+        duels = [duel for duel in several.duels if duel.title == ranking.title]
+        values = [duels[0].baseline.metric.value, *(duel.other.metric.value for duel in duels)]
+        sign = -1 if duels[0].metric == "acc" else 1
         for model, value in enumerate(values):
             better = sum(sign * other < sign * value for other in values)
             as_good = sum(other == value for other in values)
@@ -150,19 +140,19 @@ def test_ranks_contain_the_order_of_the_values(several: Comparison) -> None:
 
 
 def test_one_tokenizer_adds_the_agreement_of_tokens(several: Comparison) -> None:
-    for contrast in several.contrasts:
-        if several.labels[contrast.model] == "words":
-            assert contrast.agreement is None
+    for duel in several.duels:
+        if several.labels[duel.model] == "words":
+            assert duel.agreement is None
         else:
-            assert contrast.agreement is not None
-            assert contrast.agreement.top1 == 1.0, "the planted models keep the tokens' scores"
+            assert duel.agreement is not None
+            assert duel.agreement.top1 == 1.0, "the planted models keep the tokens' scores"
 
 
 def test_only_the_wanted_tasks_and_metrics(out: Path, baseline: Results) -> None:
     found = baseline.compare(
         read_results(out / "alike"), tasks=["lm1b"], metrics=["nats_per_token", "ppl"]
     )
-    assert [contrast.title for contrast in found.contrasts] == ["lm1b ppl", "lm1b nats_per_token"]
+    assert [duel.title for duel in found.duels] == ["lm1b ppl", "lm1b nats_per_token"]
 
 
 def test_a_task_of_one_side_is_listed(out: Path, baseline: Results) -> None:
@@ -176,7 +166,7 @@ def test_a_task_of_one_side_is_listed(out: Path, baseline: Results) -> None:
 def test_per_token_metrics_need_one_tokenizer(out: Path, baseline: Results) -> None:
     other = read_results(out / "words")
     found = baseline.compare(other, tasks=["lm1b"], metrics=["nats_per_token", "ppl"])
-    assert [contrast.title for contrast in found.contrasts] == ["lm1b ppl"]
+    assert [duel.title for duel in found.duels] == ["lm1b ppl"]
     reason = "lm1b nats_per_token, words: per token, and the tokenizers differ"
     assert found.left_out == (reason,)
     with pytest.raises(UsageError, match=f"^nothing to compare in nats_per_token: {reason}$"):
@@ -240,8 +230,8 @@ def test_results_without_records_are_refused(out: Path, tmp_path: Path) -> None:
 
 def test_results_that_evaluate_wrote_can_be_compared(out: Path, tmp_path: Path) -> None:
     written = evaluate("toy:unigram", "lm1b", data=demo.data(), out=tmp_path, context=512)
-    (contrast,) = read_results(out / "unigram").compare(written).contrasts
-    assert (contrast.difference.ties, contrast.difference.entries) == (60, 60)
+    (duel,) = read_results(out / "unigram").compare(written).duels
+    assert (duel.difference.ties, duel.difference.entries) == (60, 60)
     assert written[:1].paths == (tmp_path / "toy-unigram" / "lm1b" / "result.json",)
 
 
@@ -291,8 +281,8 @@ def test_a_terminal_of_any_width(several: Comparison, width: int) -> None:
     words = " ".join(text.split())
     for label in several.labels[1:]:
         assert f"{label} against the baseline toy:unigram:" in words
-    for contrast in several.contrasts:
-        assert contrast.title in words
+    for duel in several.duels:
+        assert duel.title in words
     assert "corrected for 12 tests" in words
 
 
@@ -307,28 +297,28 @@ def test_at_80_columns_the_verdict_is_in_the_first_block(out: Path, baseline: Re
 def test_signatures_are_below(compared: Comparison) -> None:
     for form in ("markdown", "latex"):
         lines = render(compared, form).splitlines()
-        for contrast in compared.contrasts:
-            for model, cell in (("toy:unigram", contrast.baseline), ("better", contrast.other)):
+        for duel in compared.duels:
+            for model, cell in (("toy:unigram", duel.baseline), ("better", duel.other)):
                 (line,) = (line for line in lines if line.endswith(cell.metric.signature))
-                assert line.removeprefix("% ").startswith(f"{contrast.title}, {model}: ")
+                assert line.removeprefix("% ").startswith(f"{duel.title}, {model}: ")
     full = render(compared, "terminal", signatures=True, width=80)
-    assert all(contrast.other.metric.signature in full for contrast in compared.contrasts)
+    assert all(duel.other.metric.signature in full for duel in compared.duels)
 
 
 def test_csv_and_json_have_full_precision(several: Comparison) -> None:
     rows = list(csv.DictReader(io.StringIO(render(several, "csv"))))
     document = json.loads(render(several, "json"))
-    assert len(rows) == len(document["contrasts"]) == 12
+    assert len(rows) == len(document["duels"]) == 12
     assert document["models"] == [row.text() for row in several.models]
-    for row, entry, contrast in zip(rows, document["contrasts"], several.contrasts, strict=True):
+    for row, entry, duel in zip(rows, document["duels"], several.duels, strict=True):
         assert list(row) == [key for key in entry if not key.endswith("_reason")]
-        assert float(row["difference"]) == entry["difference"] == contrast.difference.difference
-        assert entry["signature"] == row["signature"] == contrast.other.metric.signature
-        assert entry["clusters"] == contrast.difference.resampled
-        if contrast.metric == "acc":
-            expected = mcnemar(contrast.difference.wins, contrast.difference.losses)
+        assert float(row["difference"]) == entry["difference"] == duel.difference.difference
+        assert entry["signature"] == row["signature"] == duel.other.metric.signature
+        assert entry["clusters"] == duel.difference.resampled
+        if duel.metric == "acc":
+            expected = mcnemar(duel.difference.wins, duel.difference.losses)
             assert entry["mcnemar"] == expected
-            assert entry["contested"] == contrast.difference.wins + contrast.difference.losses
+            assert entry["contested"] == duel.difference.wins + duel.difference.losses
     assert [ranking["task_metric"] for ranking in document["rankings"]][:1] == [
         "lambada/no_filter ppl"
     ]

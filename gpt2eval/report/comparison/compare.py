@@ -1,4 +1,4 @@
-"""Compare models on the same text: a contrast per task, metric and model, and ranks of several.
+"""Compare models on the same text: one duel per task, metric and model, and the ranks of several.
 
 The first model is the baseline. No model runs: everything comes from the files that a run keeps of
 its records.
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import decisions
 from gpt2eval.report.cells import Cell
-from gpt2eval.report.comparison.contrasts import Contest, Contrast, Ranking
+from gpt2eval.report.comparison.duels import Contest, Duel, Ranking
 from gpt2eval.report.comparison.entrants import Entrant, common_tasks, labels_of, names_of
 from gpt2eval.report.comparison.events import BASELINE, Event, events_of
 from gpt2eval.report.comparison.facts import facts
@@ -35,7 +35,7 @@ class Comparison(Contest):
         return render(self, default_format())
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return a tidy pandas table: one row per contrast, in full precision."""
+        """Return a tidy pandas table: one row per duel, in full precision."""
         import pandas as pd
 
         return pd.DataFrame(facts(self))
@@ -71,23 +71,23 @@ def compare(
     return Comparison(
         tuple(names),
         tuple(labels),
-        tuple(_contrasts(events, limits)),
+        tuple(_duels(events, limits)),
         tuple(_ranking(event, len(entrants)) for event in events if len(entrants) > 2),
         tuple(left_out),
     )
 
 
-def _contrasts(events: Sequence[Event], limits: Limits) -> Iterator[Contrast]:
+def _duels(events: Sequence[Event], limits: Limits) -> Iterator[Duel]:
     """Yield every model against the baseline, with p-values adjusted over all of them."""
     places = [
         (event, model) for event in events for one, model in event.differences if one == BASELINE
     ]
     ps = [event.differences[BASELINE, model].p for event, model in places]
     for (event, model), p in zip(places, decisions.holm(ps), strict=True):
-        yield _contrast(event, model, p, limits.of(event.task, event.metric))
+        yield _duel(event, model, p, limits.of(event.task, event.metric))
 
 
-def _contrast(event: Event, model: int, p: float | None, limit: Limit | None) -> Contrast:
+def _duel(event: Event, model: int, p: float | None, limit: Limit | None) -> Duel:
     found = event.differences[BASELINE, model]
     first, second = event.sides[BASELINE], event.sides[model]
     scale = Scale(event.metric, found.first)
@@ -97,7 +97,7 @@ def _contrast(event: Event, model: int, p: float | None, limit: Limit | None) ->
         lower_is_better=scale.lower_is_better,
         margin=None if limit is None else scale.difference(*limit),
     )
-    return Contrast(
+    return Duel(
         Cell(first.result, first.result.metrics[event.metric]),
         Cell(second.result, second.result.metrics[event.metric]),
         model,

@@ -5,7 +5,7 @@ from typing import Any
 
 from gpt2eval.metrics.metrics import ACCURACIES
 from gpt2eval.metrics.paired import mcnemar
-from gpt2eval.report.comparison.contrasts import Contest, Contrast
+from gpt2eval.report.comparison.duels import Contest, Duel
 from gpt2eval.report.strict_json import dumps
 from gpt2eval.report.tidy import to_csv
 
@@ -13,23 +13,23 @@ Fact = Mapping[str, Any]
 
 
 def facts(contest: Contest) -> list[Fact]:
-    """Return a row per contrast, the same columns in each; None where a number does not apply."""
+    """Return a row per duel, the same columns in each; None where a number does not apply."""
     names = [name.text() for name in contest.models]
-    return [fact(contrast, names[0], names[contrast.model]) for contrast in contest.contrasts]
+    return [fact(duel, names[0], names[duel.model]) for duel in contest.duels]
 
 
 def csv_text(contest: Contest) -> str:
-    """Return a row per contrast as CSV."""
+    """Return a row per duel as CSV."""
     return to_csv(facts(contest)).decode().rstrip("\n")
 
 
 def json_text(contest: Contest) -> str:
-    """Return strict JSON: `models`, `contrasts`, `rankings` and what is `left_out`."""
+    """Return strict JSON: `models`, `duels`, `rankings` and what is `left_out`."""
     names = [name.text() for name in contest.models]
     return dumps(
         {
             "models": names,
-            "contrasts": facts(contest),
+            "duels": facts(contest),
             "rankings": [
                 {
                     "task_metric": ranking.title,
@@ -43,34 +43,34 @@ def json_text(contest: Contest) -> str:
     )
 
 
-def fact(contrast: Contrast, baseline: str, model: str) -> Fact:
-    """Return the facts of a contrast; `baseline` and `model` are the names of its models."""
-    found = contrast.difference
+def fact(duel: Duel, baseline: str, model: str) -> Fact:
+    """Return the facts of a duel; `baseline` and `model` are the names of its models."""
+    found = duel.difference
     low, high = found.interval or (None, None)
-    change_low, change_high = contrast.change_interval or (None, None)
-    is_accuracy = contrast.metric in ACCURACIES
-    agreement = contrast.agreement
-    result = contrast.other.result
+    change_low, change_high = duel.change_interval or (None, None)
+    is_accuracy = duel.metric in ACCURACIES
+    agreement = duel.agreement
+    result = duel.other.result
     return {
         "baseline_model": baseline,
         "model": model,
         "task": result.task,
         "variant": result.variant,
-        "metric": contrast.metric,
-        "baseline": contrast.baseline.metric.value,
-        "value": contrast.other.metric.value,
-        "change": contrast.change,
+        "metric": duel.metric,
+        "baseline": duel.baseline.metric.value,
+        "value": duel.other.metric.value,
+        "change": duel.change,
         "change_low": change_low,
         "change_high": change_high,
-        "change_unit": contrast.scale.unit,
+        "change_unit": duel.scale.unit,
         "difference": found.difference,
         "difference_low": low,
         "difference_high": high,
         "error": found.error,
-        "unit": contrast.other.metric.unit,
-        "units": contrast.other.metric.units,
+        "unit": duel.other.metric.unit,
+        "units": duel.other.metric.units,
         "p": found.p,
-        "p_holm": contrast.p_adjusted,
+        "p_holm": duel.p_adjusted,
         "permutations": found.permutations,
         "mcnemar": mcnemar(found.wins, found.losses) if is_accuracy else None,
         "wins": found.wins,
@@ -78,18 +78,18 @@ def fact(contrast: Contrast, baseline: str, model: str) -> Fact:
         "ties": found.ties,
         "contested": found.wins + found.losses if is_accuracy else None,
         "entries": found.entries,
-        "cluster": contrast.cluster,
+        "cluster": duel.cluster,
         "clusters": found.resampled,
         "mde80": found.mde80,
-        "mde80_change": contrast.detectable,
-        "margin": contrast.margin,
-        "verdict": contrast.verdict,
-        "reason": contrast.why_no_interval,
+        "mde80_change": duel.detectable,
+        "margin": duel.margin,
+        "verdict": duel.verdict,
+        "reason": duel.why_no_interval,
         "correlation": agreement and agreement.correlation,
         "mean_probability_change": agreement and agreement.mean_change,
         "top1_agreement": agreement and agreement.top1,
         "limit": result.protocol.limit,
         "published_data": result.data.published,
-        "baseline_signature": contrast.baseline.metric.signature,
-        "signature": contrast.other.metric.signature,
+        "baseline_signature": duel.baseline.metric.signature,
+        "signature": duel.other.metric.signature,
     }

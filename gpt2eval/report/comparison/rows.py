@@ -7,7 +7,7 @@ from dataclasses import replace
 from gpt2eval.metrics.agreement import TokenAgreement
 from gpt2eval.metrics.clusters import counted
 from gpt2eval.metrics.metrics import ACCURACIES
-from gpt2eval.report.comparison.contrasts import Contest, Contrast
+from gpt2eval.report.comparison.duels import Contest, Duel
 from gpt2eval.report.marks import marks
 from gpt2eval.report.numbers import (
     MOST_DECIMALS,
@@ -27,15 +27,15 @@ AGREEMENT = ("correlation", "mean |Δp|", "top-1 agreement")
 GROUPS = (DECISION, EVIDENCE, AGREEMENT)
 
 
-def contrast_rows(contrasts: Iterable[Contrast]) -> list[Row]:
-    """Return a row per contrast; the agreement of tokens stands in the first row of its task."""
+def duel_rows(duels: Iterable[Duel]) -> list[Row]:
+    """Return a row per duel; the agreement of tokens stands in the first row of its task."""
     rows: list[Row] = []
     tasks: set[str] = set()
-    for contrast in contrasts:
-        row = _row(contrast)
-        if contrast.agreement and contrast.task not in tasks:
-            row = replace(row, values={**row.values, **_agreement(contrast.agreement)})
-        tasks.add(contrast.task)
+    for duel in duels:
+        row = _row(duel)
+        if duel.agreement and duel.task not in tasks:
+            row = replace(row, values={**row.values, **_agreement(duel.agreement)})
+        tasks.add(duel.task)
         rows.append(row)
     return rows
 
@@ -51,7 +51,7 @@ def columns_of(rows: Sequence[Row], groups: Sequence[Sequence[str]] = GROUPS) ->
 
 
 def rank_rows(contest: Contest) -> list[Row]:
-    """Return a row per model: its range of ranks in each task, and the share of duels it wins."""
+    """Return a row per model: its range of ranks in each task, and the share of records it wins."""
     rows: list[Row] = []
     for model, label in enumerate(contest.labels):
         values: dict[str, str] = {}
@@ -65,34 +65,33 @@ def rank_rows(contest: Contest) -> list[Row]:
     return rows
 
 
-def _row(contrast: Contrast) -> Row:
-    found = contrast.difference
-    baseline, other = contrast.baseline, contrast.other
-    entries = counted(found.entries, "part" if contrast.is_stream else "record")
-    independent = counted(found.resampled, contrast.cluster)
-    detectable = contrast.detectable
+def _row(duel: Duel) -> Row:
+    found = duel.difference
+    baseline, other = duel.baseline, duel.other
+    entries = counted(found.entries, "part" if duel.is_stream else "record")
+    independent = counted(found.resampled, duel.cluster)
     values = {
-        "baseline": value_text(baseline.metric.value, contrast.metric) + marks(baseline.result),
-        "value": value_text(other.metric.value, contrast.metric) + marks(other.result),
-        "change": f"{signed(contrast.change, contrast.change_interval)} {contrast.scale.unit}",
-        "p (Holm)": p_text(contrast.p_adjusted),
-        "verdict": contrast.verdict,
+        "baseline": value_text(baseline.metric.value, duel.metric) + marks(baseline.result),
+        "value": value_text(other.metric.value, duel.metric) + marks(other.result),
+        "change": f"{signed(duel.change, duel.change_interval)} {duel.scale.unit}",
+        "p (Holm)": p_text(duel.p_adjusted),
+        "verdict": duel.verdict,
         "p": p_text(found.p),
         WINS: f"{found.wins:,}/{found.losses:,}/{found.ties:,}",
         "n": entries,
-        "MDE80": "" if detectable is None else f"{amount(detectable)} {contrast.scale.unit}",
+        "MDE80": "" if duel.detectable is None else f"{amount(duel.detectable)} {duel.scale.unit}",
     }
     intervals = {
-        "change": interval_text(contrast.change_interval),
-        "verdict": f"within {contrast.margin}" if contrast.verdict == EQUAL else "",
+        "change": interval_text(duel.change_interval),
+        "verdict": f"within {duel.margin}" if duel.verdict == EQUAL else "",
         "n": "" if independent == entries else f"in {independent}",
     }
-    if contrast.metric in ACCURACIES:
+    if duel.metric in ACCURACIES:
         values["contested"] = f"{found.wins + found.losses:,}"
     else:
         values["nats per unit"] = signed(found.difference, found.interval)
         intervals["nats per unit"] = interval_text(found.interval)
-    return Row(contrast.title, "ours", values, {}, intervals, {})
+    return Row(duel.title, "ours", values, {}, intervals, {})
 
 
 def _agreement(agreement: TokenAgreement) -> dict[str, str]:

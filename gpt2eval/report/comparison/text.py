@@ -6,9 +6,9 @@ from typing import NamedTuple, get_args
 from tabulate import tabulate
 
 from gpt2eval.report.cells import Cells
-from gpt2eval.report.comparison.contrasts import Contest, Contrast
+from gpt2eval.report.comparison.duels import Contest, Duel
 from gpt2eval.report.comparison.facts import csv_text, json_text
-from gpt2eval.report.comparison.rows import columns_of, contrast_rows, rank_rows
+from gpt2eval.report.comparison.rows import columns_of, duel_rows, rank_rows
 from gpt2eval.report.escape import latex, markdown_cell, visible
 from gpt2eval.report.labels import RowName
 from gpt2eval.report.latex import latex_table
@@ -23,7 +23,7 @@ AGREEMENT = (
     "correlation: of the log-probabilities of all tokens; mean |Δp|: how far a token's probability "
     "moves; top-1 agreement: tokens that both models, or neither, hold most likely"
 )
-RANKS = "Ranks that each model may have (share of duels on single records that it wins)"
+RANKS = "Ranks that each model may have (share of records that it wins)"
 
 
 class _Table(NamedTuple):
@@ -47,7 +47,7 @@ def render(
     Args:
         comparison: The contest.
         form: `terminal`, `markdown`, `csv`, `latex` or `json`. csv and json have full model names
-            and full precision; csv has a row per contrast.
+            and full precision; csv has a row per duel.
         signatures: Makes `terminal` print every signature in full.
         width: Width of `terminal` in characters; by default that of the terminal.
 
@@ -77,28 +77,26 @@ def heading_of(contest: Contest, model: int) -> str:
 
 def notes(contest: Contest) -> list[str]:
     """Return how to read the numbers, what is left out, and the footers of marks."""
-    tests = sum(contrast.p_adjusted is not None for contrast in contest.contrasts)
+    tests = sum(duel.p_adjusted is not None for duel in contest.duels)
     lines = [
         "change: of the metric, with its 95 % interval; p: of no difference; Holm: corrected for "
         f"{tests} test{'' if tests == 1 else 's'}; MDE80: smallest change detected with a power "
         "of 80 %"
     ]
-    if any(contrast.agreement for contrast in contest.contrasts):
+    if any(duel.agreement for duel in contest.duels):
         lines.append(AGREEMENT)
     reasons: dict[str, list[str]] = {}
-    for contrast in contest.contrasts:
-        if contrast.why_no_interval:
-            reasons.setdefault(contrast.why_no_interval, []).append(contrast.title)
+    for duel in contest.duels:
+        if duel.why_no_interval:
+            reasons.setdefault(duel.why_no_interval, []).append(duel.title)
     lines += [f"{', '.join(dict.fromkeys(t))}: {reason}" for reason, t in reasons.items()]
     lines += [f"left out: {line}" for line in contest.left_out]
-    return [*lines, *mark_notes(contest.contrasts)]
+    return [*lines, *mark_notes(contest.duels)]
 
 
-def mark_notes(contrasts: Iterable[Contrast]) -> list[str]:
-    """Return the footers of the marks beside the values of contrasts."""
-    results = [
-        cell.result for contrast in contrasts for cell in (contrast.baseline, contrast.other)
-    ]
+def mark_notes(duels: Iterable[Duel]) -> list[str]:
+    """Return the footers of the marks beside the values of duels."""
+    results = [cell.result for duel in duels for cell in (duel.baseline, duel.other)]
     unique = {(result.full_name, result.model.name): result for result in results}
     return marked([*unique.values()])
 
@@ -106,7 +104,7 @@ def mark_notes(contrasts: Iterable[Contrast]) -> list[str]:
 def _tables(contest: Contest) -> list[_Table]:
     tables: list[_Table] = []
     for model in range(1, len(contest.labels)):
-        rows = contrast_rows(contrast for contrast in contest.contrasts if contrast.model == model)
+        rows = duel_rows(duel for duel in contest.duels if duel.model == model)
         if rows:
             tables.append(_Table(heading_of(contest, model), rows, columns_of(rows), "task"))
     if contest.rankings:
@@ -178,8 +176,8 @@ def signature_lines(
 def _cells(contest: Contest) -> tuple[Cells, list[str]]:
     """Return the metrics that are compared, by model and title."""
     cells: Cells = {name: {} for name in contest.models}
-    for contrast in contest.contrasts:
-        for model, cell in ((0, contrast.baseline), (contrast.model, contrast.other)):
-            cells[contest.models[model]][contrast.title] = cell
-    titles = dict.fromkeys(contrast.title for contrast in contest.contrasts)
+    for duel in contest.duels:
+        for model, cell in ((0, duel.baseline), (duel.model, duel.other)):
+            cells[contest.models[model]][duel.title] = cell
+    titles = dict.fromkeys(duel.title for duel in contest.duels)
     return {name: row for name, row in cells.items() if row}, [*titles]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from gpt2eval.report.comparison.contrasts import Contrast
+from gpt2eval.report.comparison.duels import Duel
 from gpt2eval.report.comparison.scale import Limit
 
 Status = Literal["within", "regressed", "investigate"]
@@ -18,16 +18,16 @@ class Worst(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One metric of one task, judged by its limit; the verdict of `contrast` is the status.
+    """One metric of one task, judged by its limit; the verdict of `duel` is the status.
 
     Attributes:
-        contrast: The comparison with the baseline.
+        duel: The comparison with the baseline.
         limit: How much worse the metric may be.
         worst: The record that became worse most; None for an accuracy.
         reason: Why the status is not `within`; "" if it is.
     """
 
-    contrast: Contrast
+    duel: Duel
     limit: Limit
     worst: Worst | None
     reason: str
@@ -52,7 +52,7 @@ class Gate:
     @property
     def status(self) -> Status:
         """The worst status of all checks."""
-        found = {check.contrast.verdict for check in self.checks}
+        found = {check.duel.verdict for check in self.checks}
         if "regressed" in found:
             return "regressed"
         return "investigate" if "investigate" in found else "within"

@@ -14,7 +14,7 @@ from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics.metrics import ACCURACIES, count
 from gpt2eval.metrics.paired import PairedDifference
 from gpt2eval.report.cells import Cell
-from gpt2eval.report.comparison.contrasts import Contrast
+from gpt2eval.report.comparison.duels import Duel
 from gpt2eval.report.comparison.entrants import Entrant
 from gpt2eval.report.comparison.pairs import (
     Tallied,
@@ -121,7 +121,7 @@ def _check(
     if worst and max_record is not None and worst.increase > max_record:
         status = "regressed"
         reason = f"a record's loss grew by more than {max_record:g} nats per unit"
-    contrast = Contrast(
+    duel = Duel(
         Cell(first.result, first.result.metrics[metric]),
         Cell(second.result, second.result.metrics[metric]),
         1,
@@ -133,7 +133,7 @@ def _check(
         "",
         None,
     )
-    return Check(contrast, limit, worst, reason)
+    return Check(duel, limit, worst, reason)
 
 
 def _difference(first: Tallied, second: Tallied, metric: str) -> PairedDifference:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from gpt2eval.report.cells import Cells
 from gpt2eval.report.comparison.facts import fact
-from gpt2eval.report.comparison.rows import columns_of, contrast_rows, signed
+from gpt2eval.report.comparison.rows import columns_of, duel_rows, signed
 from gpt2eval.report.comparison.text import mark_notes, markdown_table, signature_lines
 from gpt2eval.report.escape import markdown_cell, visible
 from gpt2eval.report.gate.checks import Check, Gate
@@ -81,12 +81,12 @@ def _terminal(gate: Gate, head: str, signatures: bool, width: int | None) -> str
 
 def _cells(gate: Gate) -> tuple[Cells, list[str]]:
     """Return the metrics that are judged, by side and title."""
-    contrasts = [check.contrast for check in gate.checks]
+    duels = [check.duel for check in gate.checks]
     cells: Cells = {
-        RowName("baseline"): {contrast.title: contrast.baseline for contrast in contrasts},
-        RowName("now"): {contrast.title: contrast.other for contrast in contrasts},
+        RowName("baseline"): {duel.title: duel.baseline for duel in duels},
+        RowName("now"): {duel.title: duel.other for duel in duels},
     }
-    return cells, [contrast.title for contrast in contrasts]
+    return cells, [duel.title for duel in duels]
 
 
 def _title(gate: Gate) -> str:
@@ -95,7 +95,7 @@ def _title(gate: Gate) -> str:
 
 def _table(gate: Gate) -> tuple[list[Row], list[list[str]]]:
     """Return the rows, and their columns in groups."""
-    rows = contrast_rows(check.contrast for check in gate.checks)
+    rows = duel_rows(check.duel for check in gate.checks)
     rows = [_with_limit(row, check) for row, check in zip(rows, gate.checks, strict=True)]
     return rows, columns_of(rows, GROUPS)
 
@@ -105,14 +105,14 @@ def _with_limit(row: Row, check: Check) -> Row:
     intervals = {**row.intervals}
     if check.worst:
         values[WORST] = signed(check.worst.increase, None)
-        part = "part" if check.contrast.is_stream else "record"
+        part = "part" if check.duel.is_stream else "record"
         intervals[WORST] = f"in {part} {check.worst.number}"
     return replace(row, values=values, intervals=intervals)
 
 
 def _notes(gate: Gate) -> list[str]:
     reasons = [
-        f"{visible(check.contrast.title)}: {check.contrast.verdict}: {check.reason}"
+        f"{visible(check.duel.title)}: {check.duel.verdict}: {check.reason}"
         for check in gate.checks
         if check.reason
     ]
@@ -122,15 +122,15 @@ def _notes(gate: Gate) -> list[str]:
         *new,
         "change: of the metric, with its 95 % interval; worst record: the largest increase of a "
         "record's nats per unit",
-        *mark_notes(check.contrast for check in gate.checks),
+        *mark_notes(check.duel for check in gate.checks),
     ]
 
 
 def _fact(check: Check) -> Mapping[str, object]:
-    contrast = check.contrast
-    names = (contrast.baseline.result.model.name, contrast.other.result.model.name)
+    duel = check.duel
+    names = (duel.baseline.result.model.name, duel.other.result.model.name)
     return {
-        **fact(contrast, *names),
+        **fact(duel, *names),
         "reason": check.reason,
         "limit_of_change": check.limit.amount,
         "limit_unit": check.limit.unit,

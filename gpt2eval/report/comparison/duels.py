@@ -1,4 +1,4 @@
-"""What a comparison holds: contrasts with the baseline, and ranks. Does not compute them."""
+"""What a comparison holds: duels of models with the baseline, and ranks. Does not compute them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from gpt2eval.report.labels import RowName
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class Duel:
     """One metric of one task on the baseline and on another model.
 
     Attributes:
@@ -19,7 +19,7 @@ class Contrast:
         other: Those of the other model.
         model: Position of the other model; the baseline has 0.
         difference: The paired difference, in nats per unit or in shares of records.
-        p_adjusted: Its p after Holm's correction over all contrasts of the comparison.
+        p_adjusted: Its p after Holm's correction over all duels of the comparison.
         verdict: `better`, `worse`, `equal` (within the margin) or `unresolved`.
         cluster: What is resampled and permuted, such as `record`, `article` or `block of 12 lines`.
         why_no_interval: Why the difference has no interval; "" if it has one.
@@ -84,8 +84,8 @@ class Contrast:
 class Ranking(NamedTuple):
     """The models of one task and metric, by rank.
 
-    `ranges` are the best and worst rank that each model may have, `won` the share of its duels on
-    single records that it wins, ties by half; both None for a model that lacks the metric.
+    `ranges` are the best and worst rank that each model may have, `won` the share of records that
+    it wins in its duels with the others, ties by half; both None for a model without the metric.
     """
 
     title: str
@@ -100,13 +100,13 @@ class Contest:
     Attributes:
         models: Names of the models.
         labels: Their short names, all different.
-        contrasts: One per task, metric and model other than the baseline; see `Contrast`.
+        duels: One per task, metric and model other than the baseline; see `Duel` for the numbers.
         rankings: One per task and metric, if there are three models or more.
         left_out: What is not compared, and why.
     """
 
     models: tuple[RowName, ...]
     labels: tuple[str, ...]
-    contrasts: tuple[Contrast, ...]
+    duels: tuple[Duel, ...]
     rankings: tuple[Ranking, ...]
     left_out: tuple[str, ...]
