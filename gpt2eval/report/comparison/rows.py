@@ -51,7 +51,7 @@ def columns_of(rows: Sequence[Row], groups: Sequence[Sequence[str]] = GROUPS) ->
 
 
 def rank_rows(contest: Contest) -> list[Row]:
-    """Return a row per model: its range of ranks in each task, and the share of duels it wins."""
+    """Return a row per model: its range of ranks in each task, and the share of records it wins."""
     rows: list[Row] = []
     for model, label in enumerate(contest.labels):
         values: dict[str, str] = {}

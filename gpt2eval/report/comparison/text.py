@@ -23,7 +23,7 @@ AGREEMENT = (
     "correlation: of the log-probabilities of all tokens; mean |Δp|: how far a token's probability "
     "moves; top-1 agreement: tokens that both models, or neither, hold most likely"
 )
-RANKS = "Ranks that each model may have (share of duels on single records that it wins)"
+RANKS = "Ranks that each model may have (share of records that it wins)"
 
 
 class _Table(NamedTuple):
