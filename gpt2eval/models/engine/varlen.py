@@ -26,7 +26,10 @@ CAUSAL = 2  # torch's number for a causal mask that is aligned at the last query
 
 
 class Attended(NamedTuple):
-    """The output `[queries, heads, size]`, and the log-sum-exp `[queries, heads]`, in float32 or better."""
+    """The output `[queries, heads, size]`, and the log-sum-exp `[queries, heads]`.
+
+    The latter is in float32 or better.
+    """
 
     out: Tensor
     lse: Tensor
