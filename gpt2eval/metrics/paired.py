@@ -99,7 +99,7 @@ def compare_rates(
         >>> found = compare_rates(first, first + random.normal(-1, 4, 200), np.full(200, 10.0))
         >>> bounds = [round(bound, 3) for bound in found.interval]
         >>> round(found.difference, 3), bounds, round(found.p, 4)
-        (-0.082, [-0.14, -0.024], 0.0056)
+        (-0.082, [-0.142, -0.025], 0.0054)
     """
     first, second, units = (np.asarray(values, np.float64) for values in (first, second, units))
     if not first.shape == second.shape == units.shape or not units.sum() > 0:
