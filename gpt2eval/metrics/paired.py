@@ -15,7 +15,7 @@ from gpt2eval.metrics.independent import Independent, independent_units
 from gpt2eval.metrics.intervals import Z80, Z95, normal_score, student
 from gpt2eval.metrics.proportions import mcnemar, tango
 from gpt2eval.metrics.resampling import RateInterval, bootstrap_interval
-from gpt2eval.metrics.sign_flips import PERMUTATIONS, sign_flips
+from gpt2eval.metrics.sign_flips import PERMUTATIONS, SEED, sign_flips
 
 FEWEST_PAIRED = 9  # independent units below which a difference has no interval
 FEWEST_CONTESTED = 6  # below which McNemar's p is above 5 %, even if one model wins all
@@ -178,6 +178,8 @@ def _compared(
     is_short = count < FEWEST_PAIRED
     if is_short and not taken.in_blocks:
         taken = taken._replace(per_cosine=None)  # too few to estimate a correlation
+    if taken.per_cosine is None:
+        taken = taken.shuffled(SEED)
     # The autocorrelation of a short text cannot be measured.
     is_unknown = taken.in_blocks and (is_short or taken.entries < FEWEST)
     if is_unknown:

@@ -61,6 +61,8 @@ def judge(
         UsageError: A task of the baseline is missing, two results cannot be compared, or a metric
             has no limit.
     """
+    if max_record is not None and not (math.isfinite(max_record) and max_record >= 0):
+        raise UsageError(f"--max-record {max_record}: expected nats, 0 or more")
     entrant = Entrant.of(results)
     known = {entry.result.full_name: entry for entry in baseline}
     for task in tasks:
