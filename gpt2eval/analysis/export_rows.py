@@ -114,5 +114,6 @@ def _write(
     for columns in merged(batches):
         file.write(columns)
         done += row_count(columns)
-        progress(Progress(name, 0, 1, min(done, total), total))
+        if done < total:
+            progress(Progress(name, 0, 1, done, total))
     progress(Progress(name, 1, 1, total, total))

@@ -74,8 +74,9 @@ def word_columns(
             corrected = np.full(len(nats), np.nan)
             if boundaries is not None:
                 inside = np.where(high < layout.starts[passage + 1], high, -1)
-                is_first = (words.number[rows] == 0) & (begin == 0)
-                before = np.where(is_first, 0.0, boundaries.at(low))
+                before = boundaries.at(low)
+                # A text may begin with a word that no white space precedes.
+                before[np.isnan(before) & (words.number[rows] == 0)] = 0.0
                 corrected = nats + before - boundaries.at(inside)
                 corrected[end == begin] = np.nan
             yield {
