@@ -1,0 +1,148 @@
+// The table: models beside the published figures. A cell of ours opens its signature.
+
+function tableSection(content) {
+  const table = content.table;
+  let sorted = { column: null, falling: false };
+  const body = el("tbody");
+  const heads = new Map();
+
+  function valueOf(group, column) {
+    return column === "" ? group[0].label : (group[0].cells[column]?.value ?? null);
+  }
+
+  function groups() {
+    if (sorted.column === null) return table.groups;
+    const direction = sorted.falling ? -1 : 1;
+    return [...table.groups].sort((first, second) => {
+      const [a, b] = [valueOf(first, sorted.column), valueOf(second, sorted.column)];
+      if (a === null || b === null) return (a === null) - (b === null); // an empty cell is last
+      return direction * (sorted.column === "" ? a.localeCompare(b) : a - b);
+    });
+  }
+
+  function sortBy(column, higher) {
+    const again = sorted.column === column;
+    const best = column !== "" && higher; // the best first
+    sorted = again && sorted.falling !== best
+      ? { column: null, falling: false }
+      : { column, falling: again ? !sorted.falling : best };
+    show();
+  }
+
+  function show() {
+    for (const [column, head] of heads) {
+      const order = sorted.falling ? "descending" : "ascending";
+      head.setAttribute("aria-sort", sorted.column === column ? order : "none");
+    }
+    body.replaceChildren(...groups().flatMap((group) => group.map((row) => tableRow(row, table))));
+  }
+
+  function head(column, unit, higher) {
+    const better = column === "" ? "" : higher ? "higher is better" : "lower is better";
+    const cell = el(
+      "th",
+      { scope: "col", "aria-sort": "none", class: column === "" ? "label" : "" },
+      button(column || "model", () => sortBy(column, higher), { class: "sort", title: better }),
+      unit ? el("span", { class: "unit" }, unit, el("br"), better) : null,
+    );
+    heads.set(column, cell);
+    return cell;
+  }
+
+  const header = el("tr", {}, head("", "", false), table.columns.map((c) => head(c.title, c.unit, c.higher)));
+  show();
+  return section(
+    "table",
+    "Results",
+    el("div", { class: "bar" },
+      note("Values with 95 % intervals. Click a heading to sort, and a number for its signature."),
+      csvButton("table", () => tableRows(groups(), table.columns))),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of results" },
+      el("table", { class: "results" }, el("thead", {}, header), body)),
+    table.notes.length ? el("ul", { class: "notes" }, table.notes.map((line) => el("li", {}, line))) : null,
+    comparisonTable(table.comparisons),
+  );
+}
+
+function tableRow(row, table) {
+  return el(
+    "tr",
+    { class: row.kind },
+    el("th", { scope: "row", class: "label" }, row.label),
+    table.columns.map((column) => tableCell(row, row.cells[column.title])),
+  );
+}
+
+function tableCell(row, cell) {
+  if (!cell) return el("td");
+  const interval = cell.interval ? el("span", { class: "interval" }, cell.interval) : null;
+  if (!cell.signed) return el("td", {}, el("span", { class: `value ${cell.text.replace(/\W/g, "-")}` }, cell.text));
+  const open = () => openSignature(row.label, cell);
+  return el("td", {}, button(cell.text, open, { class: "value", "aria-haspopup": "dialog" }), interval);
+}
+
+function tableRows(groups, columns) {
+  const head = ["model", "kind", ...columns.flatMap((c) => [c.title, `${c.title} low`, `${c.title} high`, `${c.title} signature`])];
+  const rows = groups.flat().map((row) => [
+    row.label,
+    row.kind,
+    ...columns.flatMap((column) => {
+      const cell = row.cells[column.title];
+      const [low, high] = cell?.signed?.interval ? JSON.parse(cell.signed.interval) : [null, null];
+      return [cell ? (cell.value ?? cell.text) : null, low, high, cell?.signed?.signature ?? null];
+    }),
+  ]);
+  return [head, ...rows];
+}
+
+function comparisonTable(comparisons) {
+  if (!comparisons.length) return null;
+  const names = Object.keys(comparisons[0]);
+  return el(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Verdicts between models" },
+    el("h3", {}, "Verdicts between models on the same text"),
+    el("table", {},
+      el("thead", {}, el("tr", {}, names.map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", {}, comparisons.map((row) => el("tr", {}, names.map((name) => el("td", {}, row[name])))))),
+    csvButton("verdicts", () => [names, ...comparisons.map((row) => names.map((name) => row[name]))]),
+  );
+}
+
+// The dialog with a number's signature, made anew for each number.
+function openSignature(label, cell) {
+  const signed = cell.signed;
+  const signature = el("code", { class: "signature" }, signed.signature);
+  const copied = el("span", { class: "copied", role: "status" });
+  const facts = [
+    ["value", `${signed.value} (${signed.unit})`],
+    ["interval", signed.interval || "none"],
+    ["", signed.resampled],
+  ];
+  const dialog = el(
+    "dialog",
+    { class: "signed", "aria-label": "Signature", on: { close: () => dialog.remove() } },
+    el("h3", {}, `${signed.column}, ${label}`),
+    el("dl", {}, facts.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
+    signature,
+    el("div", { class: "bar" },
+      button("Copy signature", () => copyText(signature, copied), { class: "copy" }),
+      copied,
+      button("Close", () => dialog.close(), { class: "quiet" })),
+  );
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+async function copyText(element, status) {
+  try {
+    await navigator.clipboard.writeText(element.textContent);
+    status.textContent = "Copied.";
+  } catch {
+    getSelection().selectAllChildren(element); // a browser may forbid the clipboard to a file
+    status.textContent = "Selected; copy it with Ctrl+C.";
+  }
+}
