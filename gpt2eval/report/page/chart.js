@@ -34,6 +34,12 @@ function linearTicks(low, high, wanted = 5) {
   return ticks;
 }
 
+// 20000 as "20k"; up to 1e15.
+function tickText(value) {
+  if (Math.abs(value) >= 1e15) return value.toExponential(0);
+  return Math.abs(value) >= 1e4 ? countText(value) : String(Number(value.toPrecision(6)));
+}
+
 function logTicks(low, high) {
   const decades = Math.log10(high / low);
   const factors = decades < 0.6 ? [1, 1.5, 2, 3, 4, 5, 6, 8] : decades < 1.6 ? [1, 2, 5] : [1];
@@ -90,7 +96,7 @@ function frame({ width, height, left, bottom, label, x, y, xLabel, yLabel }) {
 // Points of several series over bins of equal width on the page.
 //
 // `edges` are the texts between the bins; a series has points {bin, value, low, high, faint, title}.
-function binnedChart({ edges, series, label, xLabel, yLabel, most = Infinity, zero = true, percent = false, diagonal = false, rule = null }) {
+function binnedChart({ edges, series, label, xLabel, yLabel, most = Infinity, zero = true, percent = false, diagonal = false, rule = null, dodge = false }) {
   const [width, height, left, bottom] = [560, 300, 58, 44];
   const points = series.flatMap((one) => one.points);
   const values = points.flatMap((p) => [p.value, p.low ?? p.value, p.high ?? p.value]);
@@ -101,12 +107,14 @@ function binnedChart({ edges, series, label, xLabel, yLabel, most = Infinity, ze
   const root = frame({
     width, height, left, bottom, label, xLabel, yLabel,
     x: { ticks: xTicks },
-    y: { ticks: y.ticks.map((tick) => [y.at(tick), percent ? `${Math.round(100 * tick)}` : String(Number(tick.toPrecision(6)))]) },
+    y: { ticks: y.ticks.map((tick) => [y.at(tick), percent ? `${Math.round(100 * tick)}` : tickText(tick)]) },
   });
   if (diagonal) root.append(svg("line", { x1: left, y1: y.at(0), x2: width - 12, y2: y.at(1), class: "reference" }));
   if (rule !== null) root.append(svg("line", { x1: left + rule * step, x2: left + rule * step, y1: 12, y2: height - bottom, class: "reference" }));
-  const middle = (bin) => left + (bin + 0.5) * step;
-  series.forEach(({ colour, shape, points: own }) => {
+  series.forEach(({ colour, shape, points: own }, index) => {
+    // Side by side, so that the bars of several models can be told apart.
+    const aside = dodge ? (index - (series.length - 1) / 2) * Math.min(7, step / (series.length + 1)) : 0;
+    const middle = (bin) => left + (bin + 0.5) * step + aside;
     const line = own.map((p) => `${middle(p.bin).toFixed(1)},${y.at(p.value).toFixed(1)}`).join(" ");
     root.append(svg("polyline", { points: line, class: `line ${colour}` }));
     for (const p of own) {
@@ -131,7 +139,7 @@ function sizePanel(panel, seriesOfLabel) {
     width, height, left, bottom,
     label: `${panel.title}: ${panel.unit} against the number of parameters`,
     x: { ticks: spaced(x.ticks.map((tick) => [x.at(tick), countText(tick)]), 34) },
-    y: { ticks: y.ticks.map((tick) => [y.at(tick), tick >= 1e5 ? tick.toExponential(0) : String(Number(tick.toPrecision(6)))]) },
+    y: { ticks: y.ticks.map((tick) => [y.at(tick), tickText(tick)]) },
     xLabel: "parameters",
     yLabel: panel.unit,
   });
@@ -145,7 +153,7 @@ function sizePanel(panel, seriesOfLabel) {
     if (p.low !== null && p.high !== null) {
       root.append(svg("line", { x1: x.at(p.parameters), x2: x.at(p.parameters), y1: y.at(p.low), y2: y.at(p.high), class: `error ${colour}` }));
     }
-    root.append(marker(shape, x.at(p.parameters), y.at(p.value), 4.2, { class: `mark ${colour}` }, `${p.label}, ${countText(p.parameters)} parameters: ${p.text}`));
+    root.append(marker(shape, x.at(p.parameters), y.at(p.value), 4.2, { class: `mark ${colour}${p.comparable ? "" : " faint"}` }, `${p.label}, ${countText(p.parameters)} parameters: ${p.text}`));
   }
   return root;
 }

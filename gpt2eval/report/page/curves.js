@@ -1,6 +1,7 @@
 // The sections with charts: sizes, losses by position and frequency, and calibration.
 
 const FEW = 100; // tokens of a bin below which its point is hollow
+const FEW_RECORDS = 10;
 
 function sizeSection(content, seriesOfLabel) {
   const { panels, omitted } = content.sizes;
@@ -21,7 +22,8 @@ function sizeSection(content, seriesOfLabel) {
     "sizes",
     "Score against size",
     el("div", { class: "bar" },
-      note("Logarithmic axes for parameters and perplexity; bars are 95 % intervals. The published points stand at the sizes that the paper names."),
+      note("Logarithmic axes for parameters and perplexity; bars are 95 % intervals. The published points stand at the sizes that the paper names. ",
+        panels.some((panel) => panel.ours.some((p) => !p.comparable)) ? "A hollow point is not of the complete published text, so it is not comparable with them." : ""),
       csvButton("sizes", rows)),
     omitted.length ? note(`Not shown, because the number of parameters is unknown: ${omitted.join(", ")}. --parameters MODEL=COUNT states it.`) : null,
     legend(items),
@@ -38,7 +40,7 @@ const LOSSES = {
 function lossSection(content, seriesOfLabel) {
   const tasks = content.losses;
   if (!tasks.length) return null;
-  let task = tasks[0];
+  let task = tasks.find((one) => one.whole) ?? tasks[0];
   let unit = "byte";
   const items = el("div");
   const charts = el("div", { class: "pair" });
@@ -79,7 +81,7 @@ function lossSection(content, seriesOfLabel) {
     "losses",
     "Where the bits are lost",
     el("div", { class: "bar" },
-      select("Task", tasks.map((one, index) => [String(index), one.title]), "0", (value) => { task = tasks[Number(value)]; show(); }),
+      select("Task", tasks.map((one, index) => [String(index), one.title]), String(tasks.indexOf(task)), (value) => { task = tasks[Number(value)]; show(); }),
       select("Loss", Object.entries(LOSSES).map(([key, { name }]) => [key, name]), unit, (value) => { unit = value; show(); }),
       csvButton("losses", rows)),
     note("Bins of doubling width, counted in each model's own tokens. Bits per byte of the published text can be compared between tokenizers, bits per token cannot. ",
@@ -95,6 +97,9 @@ function calibrationSection(content, seriesOfLabel) {
   return section(
     "calibration",
     "Probability and accuracy",
+    tasks.filter((task) => task.kind === "answer").slice(0, 1).map(answerNote),
+    tasks.some((task) => task.kind === "choice") ? choiceNote() : null,
+    note(`Bars are Wilson's 95 % intervals; a hollow point has fewer than ${FEW_RECORDS} records.`),
     el("div", { class: "pair" }, tasks.map((task) => calibrationFigure(task, seriesOfLabel))));
 }
 
@@ -107,6 +112,7 @@ function calibrationFigure(task, seriesOfLabel) {
       value: bin.right / bin.records,
       low: bin.low,
       high: bin.high,
+      faint: bin.records < FEW_RECORDS,
       title: `${model.label}, probability ${task.edges[bin.bin]} to ${task.edges[bin.bin + 1]}: ${bin.right} of ${plural(bin.records, "record")} right, mean probability ${number(bin.mean)}`,
     })),
   }));
@@ -130,12 +136,12 @@ function calibrationFigure(task, seriesOfLabel) {
       yLabel: "right, % of records",
       most: 1,
       percent: true,
+      dodge: true,
       diagonal: !isAnswer,
       rule: isAnswer ? task.edges.indexOf(0.5) : null,
     }) : null,
     el("ul", { class: "notes" }, summary,
       task.omitted.length ? el("li", {}, `Not shown, because the decisions cannot be derived from the token scores: ${task.omitted.join(", ")}`) : null),
-    isAnswer ? answerNote(task) : choiceNote(),
     csvButton(`calibration-${task.name.replace(/\W+/g, "-")}`, rows),
   );
 }
@@ -143,15 +149,17 @@ function calibrationFigure(task, seriesOfLabel) {
 function answerNote(task) {
   const judged = task.filter === "none"
     ? "every token of the answer is the model's most likely one"
-    : `as the column ACC judges it, with the stop-word filter ${task.filter}`;
+    : `as the column ACC judges it, with the stop-word filter ${task.filter} where the model can search for words`;
   return note(
+    el("b", {}, `${task.title}. `),
     "Probability: that the model continues the passage with the published answer, the product over the answer's tokens. ",
     `Right: ${judged}. The journal does not keep the probability of a wrong guess, so this is not a reliability diagram and has no diagonal: `,
-    "it shows how probable an answer has to be to win. Right of the dashed line, above one half, no other word is more probable. Bars are Wilson's 95 % intervals.");
+    "it shows how probable an answer has to be to win. Above one half (dashed line), no other continuation is more probable.");
 }
 
 function choiceNote() {
   return note(
+    el("b", {}, "Questions with choices. "),
     "Probability: of the text with the chosen word, divided by the sum over all choices. Right: the most probable choice is the published one; a tie is wrong. ",
-    "On the dashed diagonal, guesses are right as often as their probability says. Bars are Wilson's 95 % intervals.");
+    "This is a reliability diagram: on the dashed diagonal, guesses are right as often as their probability says.");
 }

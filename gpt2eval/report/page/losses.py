@@ -18,6 +18,7 @@ def loss_section(groups: Sequence[Group]) -> list[dict[str, Any]]:
         {
             "name": group.name,
             "title": group.title,
+            "whole": group.sources[0].source.result.protocol.ask == "everything",
             "models": [
                 {
                     "label": one.label,

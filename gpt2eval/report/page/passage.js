@@ -3,10 +3,11 @@
 function passageHead(passage, task, view) {
   const rates = view.models.map((model) => `${task.models[model]} ${number(rateOf(passage, model))}`);
   const reasons = { surprising: "among the most surprising", gap: "among the largest gaps", sample: "in the even sample" };
+  const why = task.total > task.passages.length ? Object.keys(reasons).filter((key) => passage.why.includes(key)) : [];
   return el("header", {},
-    el("span", { class: "place" }, `Record ${passage.record + 1}, bytes ${passage.begin.toLocaleString("en")} to ${passage.end.toLocaleString("en")}`),
+    el("span", { class: "place" }, `Record ${passage.record}, bytes ${passage.begin.toLocaleString("en")} to ${passage.end.toLocaleString("en")}`),
     el("span", { class: "rates" }, `${rates.join(", ")} bits per byte`),
-    el("span", { class: "why" }, passage.why.map((why) => reasons[why]).join(", ")));
+    el("span", { class: "why" }, why.map((key) => reasons[key]).join(", ")));
 }
 
 // Returns the element of a passage. `tell(passage, units)` is called with the selected units.
@@ -19,6 +20,7 @@ function passageElement(passage, task, view, search, tell) {
     tabindex: "0",
     "aria-label": "Text of the passage. Arrow keys move between tokens; with Shift, they select several.",
   });
+  if (passage.cut) text.append(el("span", { class: "unscored" }, "… "));
   let at = 0;
   const spans = units.map((unit, index) => {
     if (unit.begin > at) text.append(el("span", { class: "unscored" }, readable(passage.text.slice(at, unit.begin))));

@@ -86,7 +86,8 @@ def _cuts(begin: int, ends: Sequence[np.ndarray], text: bytes) -> Iterator[int]:
         near = near[: np.searchsorted(near, begin + LONGEST, "right")]
         lines = [edge for edge in near.tolist() if _ends_line(text, edge)]
         words = [edge for edge in near.tolist() if text[edge : edge + 1].isspace()]
-        later = common[np.searchsorted(common, begin + LONGEST) :].tolist()[:1]
+        after = int(np.searchsorted(common, begin + LONGEST))
+        later = common[after : after + 1].tolist()
         begin = (lines[:1] or words[-1:] or near.tolist()[-1:] or later or [last])[0]
         yield begin
 

@@ -9,7 +9,7 @@ from gpt2eval.config.suite_schema import Suite
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.identity import Sizes
 from gpt2eval.metrics.result import Result
-from gpt2eval.metrics.verdict import is_limited
+from gpt2eval.metrics.verdict import is_complete, is_limited
 from gpt2eval.report.cells import Cell
 from gpt2eval.report.numbers import PERCENT, interval_text, published_text, value_text
 from gpt2eval.report.page.sources import Overview
@@ -83,9 +83,14 @@ def size_section(overview: Overview, suite: Suite, given: Mapping[str, float]) -
         if parameters(one.source.result, one.label, given) is None
     ]
     return {
-        "panels": [panel for panel in panels if panel["ours"] or panel["published"]],
+        "panels": [panel for panel in panels if _is_comparison(panel)],
         "omitted": [*dict.fromkeys(omitted)],
     }
+
+
+def _is_comparison(panel: Mapping[str, Any]) -> bool:
+    """Return whether a panel has a point of ours, and another one to compare it with."""
+    return bool(panel["ours"]) and len(panel["ours"]) + len(panel["published"]) > 1
 
 
 def _panel(
@@ -94,7 +99,11 @@ def _panel(
     cells = {overview.label(n): row[title] for n, row in overview.cells.items() if title in row}
     first = next(iter(cells.values()))
     ours = [
-        {**_point(label, size, cell.metric.value), **_interval(cell)}
+        {
+            **_point(label, size, cell.metric.value),
+            **_interval(cell),
+            "comparable": is_complete(cell.result),
+        }
         for label, cell in cells.items()
         if (size := parameters(cell.result, label, given)) and math.isfinite(cell.metric.value)
     ]

@@ -16,6 +16,10 @@ from gpt2eval.report.measured import Measured, read_measured
 from gpt2eval.scoring.token_table import TokenTable
 
 
+# What the page says; the notice has the path, which is nobody else's business.
+NO_SCORES = "its journal has no scores of tokens; repeat its 'gpt2eval run' with the same --out"
+
+
 class Source(NamedTuple):
     """A result, and its token table; without a table, the reason.
 
@@ -65,7 +69,7 @@ def _read(path: Path) -> Source:
         return Source(result, measured, measured.tokens(), "")
     except UsageError as error:
         notify(f"only its table: {error}")
-        return Source(result, None, None, str(error))
+        return Source(result, None, None, NO_SCORES)
 
 
 def overview(sources: Sequence[Source], suite: Suite) -> Overview:

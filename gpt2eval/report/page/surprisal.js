@@ -7,10 +7,10 @@ const KINDS = { all: "all that the page holds", sample: "the even sample only" }
 function surprisalSection(content) {
   const tasks = content.texts.filter((task) => task.passages.length);
   const missing = content.texts.filter((task) => task.missing);
-  const absent = missing.map((task) => note(`${task.title}: no text. ${task.missing}`));
+  const absent = missing.map((task) => note(`${task.title}: ${task.missing}.`));
   if (!tasks.length) return absent.length ? section("text", "The text, by surprisal", absent) : null;
 
-  const state = { task: tasks[0], first: 0, second: -1, order: "surprise", kind: "all", search: "", page: 0 };
+  const state = { task: tasks.find((one) => one.whole) ?? tasks[0], first: 0, second: -1, order: "surprise", kind: "all", search: "", page: 0 };
   const controls = el("div", { class: "bar controls" });
   const scaleLine = el("div");
   const status = el("p", { class: "note", role: "status" });
@@ -53,14 +53,14 @@ function surprisalSection(content) {
     const orders = Object.entries(ORDERS).filter(([key]) => key !== "gap" || state.second >= 0);
     controls.replaceChildren(...[
       select("Task", tasks.map((one, index) => [String(index), one.title]), String(tasks.indexOf(task)),
-        (value) => set({ task: tasks[Number(value)], first: 0, second: -1 })),
+        (value) => set({ task: tasks[Number(value)], first: 0, second: -1, kind: "all" })),
       select("Model", models, String(state.first), (value) => set({ first: Number(value) })),
       models.length > 1
-        ? select("Difference to", [["-1", "none"], ...models.filter(([index]) => Number(index) !== state.first)], String(state.second),
+        ? select("Compare with", [["-1", "none"], ...models.filter(([index]) => Number(index) !== state.first)], String(state.second),
           (value) => set({ second: Number(value), order: Number(value) < 0 ? "surprise" : "gap" }))
         : null,
       select("Order", orders, state.order, (value) => set({ order: value })),
-      select("Passages", Object.entries(KINDS), state.kind, (value) => set({ kind: value })),
+      task.total > task.passages.length ? select("Passages", Object.entries(KINDS), state.kind, (value) => set({ kind: value })) : null,
     ].filter(Boolean), searchField, csvButton("tokens", () => tokenRows(state.task, view(), shown())));
   }
 
@@ -128,8 +128,8 @@ function gapLegend(task, view) {
     el("span", {}, `bits per byte of ${second} minus ${first}: blue where ${second} is better`),
     names.map((name, index) => el("span", { class: `unit d${index - 3}` }, name)),
     el("span", { class: "text gap" },
-      el("span", { class: "part first" }, `${first} begins a token`), " ",
-      el("span", { class: "part second" }, `${second} begins a token`)));
+      el("span", { class: "part first" }, ` ${first} begins a token `), " ",
+      el("span", { class: "part second" }, ` ${second} begins a token`)));
 }
 
 // What the bar at the bottom says about one or several units.

@@ -21,6 +21,7 @@ from gpt2eval.scoring.token_table import TokenTable, byte_offsets
 
 FindTexts = Callable[[Measured], Texts]
 MODELS = 6  # whose tokens a page holds for one task
+NO_TEXT = "its published text was not at hand; 'gpt2eval report --data {name}=PATH' adds it"
 SURPRISING, GAP, SAMPLE = "surprising", "gap", "sample"
 
 
@@ -44,6 +45,7 @@ def _task(group: Group, find_texts: FindTexts, budget: int) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": group.name,
         "title": group.title,
+        "whole": shown[0].source.result.protocol.ask == "everything",
         "models": [one.label for one in shown],
         "left_out": left_out,
         "total": 0,
@@ -52,13 +54,13 @@ def _task(group: Group, find_texts: FindTexts, budget: int) -> dict[str, Any]:
     }
     measured = shown[0].source.measured
     tables = [one.source.tokens for one in shown if one.source.tokens is not None]
+    if measured is None:
+        return document
     try:
-        if measured is None:
-            raise UsageError(shown[0].source.missing)
         texts = find_texts(measured)
     except UsageError as error:
         notify(f"without the text of {group.name}: {error}")
-        return document | {"missing": str(error)}
+        return document | {"missing": NO_TEXT.format(name=group.name)}
     models = [Passages.of(table) for table in tables]
     found = [piece for piece in pieces(models, texts) if piece.end > piece.begin]
     chosen = _chosen(found, tables, texts, budget - _size(document))
@@ -144,6 +146,7 @@ def _passage(
         "record": piece.record,
         "begin": piece.begin,
         "end": piece.end,
+        "cut": 0 < piece.before < piece.begin,
         "before": int(place(np.array([piece.begin]))[0]),
         "text": text,
         "why": [],

@@ -59,9 +59,35 @@ function tableSection(content) {
       csvButton("table", () => tableRows(groups(), table.columns))),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of results" },
       el("table", { class: "results" }, el("thead", {}, header), body)),
-    table.notes.length ? el("ul", { class: "notes" }, table.notes.map((line) => el("li", {}, line))) : null,
+    tableNotes(table.notes),
+    signatureList(table),
     comparisonTable(table.comparisons),
   );
+}
+
+// What the marks beside numbers mean is always open; the other notes are behind a summary.
+function tableNotes(notes) {
+  const listed = (lines) => el("ul", { class: "notes" }, lines.map((line) => el("li", {}, line)));
+  const isMark = (line) => /^[^\p{L}\p{N}]/u.test(line);
+  const others = notes.filter((line) => !isMark(line));
+  const rest = others.length ? folded(plural(others.length, "more note"), listed(others), others.length <= 4) : null;
+  return [notes.some(isMark) ? listed(notes.filter(isMark)) : null, rest];
+}
+
+// Every signature in one list: for searching, and for paper.
+function signatureList(table) {
+  const lines = table.groups.flat().flatMap((row) => table.columns.flatMap(({ title }) => {
+    const cell = row.cells[title];
+    return cell?.signed ? el("li", {}, el("b", {}, `${title}, ${row.label}: `), el("code", {}, cell.signed.signature)) : [];
+  }));
+  return lines.length ? folded("All signatures", el("ul", { class: "notes signatures" }, lines), false) : null;
+}
+
+// What opens with a click, and on paper.
+function folded(title, content, open) {
+  const details = el("details", { open }, el("summary", {}, title), content);
+  addEventListener("beforeprint", () => { details.open = true; });
+  return details;
 }
 
 function tableRow(row, table) {

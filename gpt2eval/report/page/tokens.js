@@ -45,8 +45,14 @@ function sumOf(passage, tokens) {
   return { bits, bytes, rate: bytes ? bits / bytes : NaN };
 }
 
+const RATES = new WeakMap();
+
+// Bits per byte of a passage; computed once, because sorting asks for it often.
 function rateOf(passage, model) {
-  return sumOf(passage, tokensOf(passage, model)).rate;
+  if (!RATES.has(passage)) RATES.set(passage, []);
+  const rates = RATES.get(passage);
+  rates[model] ??= sumOf(passage, tokensOf(passage, model)).rate;
+  return rates[model];
 }
 
 // Units of one model's view: a unit is a token.
