@@ -7,7 +7,7 @@ from gpt2eval.report.page.calibration import calibration_section
 from gpt2eval.report.page.losses import loss_section
 from gpt2eval.report.page.markup import document
 from gpt2eval.report.page.sizes import size_section
-from gpt2eval.report.page.sources import Source, groups, overview
+from gpt2eval.report.page.sources import NO_SCORES, Group, Source, groups, overview
 from gpt2eval.report.page.surprisal import FindTexts, surprisal_section
 from gpt2eval.report.page.table_section import table_section
 from gpt2eval.version import __version__
@@ -51,9 +51,21 @@ def page(
         "sizes": size_section(shown, suite, parameters or {}),
         "losses": loss_section(tasks),
         "calibration": calibration_section(tasks),
-        "missing": [line for group in tasks for line in group.missing],
+        "missing": _missing(tasks),
         "texts": [],
     }
     used = len(document(title, content).encode())
     content["texts"] = surprisal_section(tasks, find_texts, largest - MARGIN - used)
     return document(title, content)
+
+
+def _missing(tasks: Sequence[Group]) -> list[str]:
+    """Return a line per model with the tasks that the page has in its table only."""
+    titles: dict[str, list[str]] = {}
+    for task in tasks:
+        for label in task.missing:
+            titles.setdefault(label, []).append(task.title)
+    return [
+        f"{label}, in the table only: {', '.join(listed)} ({NO_SCORES})"
+        for label, listed in titles.items()
+    ]

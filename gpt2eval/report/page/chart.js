@@ -2,6 +2,7 @@
 
 const SHAPES = 4; // of marks: circle, square, triangle, diamond
 const COLOURS = 8;
+const RIGHT = 22; // pixels right of the axes, for half of a tick's text
 
 function marker(shape, x, y, size, properties, title) {
   const paths = [
@@ -49,7 +50,8 @@ function logTicks(low, high) {
     if (factors.length === 1 && power % every) continue;
     for (const factor of factors) ticks.push(factor * 10 ** power);
   }
-  return ticks.filter((tick) => tick >= low * 0.9999 && tick <= high * 1.0001);
+  const inside = ticks.filter((tick) => tick >= low * 0.9999 && tick <= high * 1.0001);
+  return inside.length > 1 ? inside : linearTicks(low, high, 3); // the values are close together
 }
 
 // A scale from values to the pixels [from, to], with a margin around the values.
@@ -73,11 +75,10 @@ function scale(values, log, from, to, { zero = false, most = Infinity } = {}) {
 // The frame of a chart with its axes. `x` and `y` have `ticks`: pairs of a place and a text.
 function frame({ width, height, left, bottom, label, x, y, xLabel, yLabel }) {
   const top = 12;
-  const right = 12;
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "chart", role: "img", "aria-label": label });
   for (const [place, text] of y.ticks) {
     root.append(
-      svg("line", { x1: left, x2: width - right, y1: place, y2: place, class: "grid" }),
+      svg("line", { x1: left, x2: width - RIGHT, y1: place, y2: place, class: "grid" }),
       svg("text", { x: left - 6, y: place + 3.5, class: "tick", "text-anchor": "end" }, text));
   }
   for (const [place, text] of x.ticks) {
@@ -86,8 +87,8 @@ function frame({ width, height, left, bottom, label, x, y, xLabel, yLabel }) {
       svg("text", { x: place, y: height - bottom + 16, class: "tick", "text-anchor": "middle" }, text));
   }
   root.append(
-    svg("line", { x1: left, x2: width - right, y1: height - bottom, y2: height - bottom, class: "axis" }),
-    svg("text", { x: (left + width - right) / 2, y: height - 4, class: "name", "text-anchor": "middle" }, xLabel),
+    svg("line", { x1: left, x2: width - RIGHT, y1: height - bottom, y2: height - bottom, class: "axis" }),
+    svg("text", { x: (left + width - RIGHT) / 2, y: height - 4, class: "name", "text-anchor": "middle" }, xLabel),
     svg("text", { x: 11, y: (top + height - bottom) / 2, class: "name", "text-anchor": "middle",
       transform: `rotate(-90 11 ${(top + height - bottom) / 2})` }, yLabel));
   return root;
@@ -101,7 +102,7 @@ function binnedChart({ edges, series, label, xLabel, yLabel, most = Infinity, ze
   const points = series.flatMap((one) => one.points);
   const values = points.flatMap((p) => [p.value, p.low ?? p.value, p.high ?? p.value]);
   const y = scale(most < Infinity ? [0, most] : values, false, height - bottom, 12, { zero, most });
-  const step = (width - 12 - left) / (edges.length - 1);
+  const step = (width - RIGHT - left) / (edges.length - 1);
   const stride = Math.ceil(edges.length / 13);
   const xTicks = edges.map((text, number) => [left + number * step, text]).filter((_, number) => number % stride === 0);
   const root = frame({
@@ -109,7 +110,7 @@ function binnedChart({ edges, series, label, xLabel, yLabel, most = Infinity, ze
     x: { ticks: xTicks },
     y: { ticks: y.ticks.map((tick) => [y.at(tick), percent ? `${Math.round(100 * tick)}` : tickText(tick)]) },
   });
-  if (diagonal) root.append(svg("line", { x1: left, y1: y.at(0), x2: width - 12, y2: y.at(1), class: "reference" }));
+  if (diagonal) root.append(svg("line", { x1: left, y1: y.at(0), x2: width - RIGHT, y2: y.at(1), class: "reference" }));
   if (rule !== null) root.append(svg("line", { x1: left + rule * step, x2: left + rule * step, y1: 12, y2: height - bottom, class: "reference" }));
   series.forEach(({ colour, shape, points: own }, index) => {
     // Side by side, so that the bars of several models can be told apart.
@@ -133,7 +134,7 @@ function sizePanel(panel, seriesOfLabel) {
   const points = [...panel.published, ...panel.ours];
   const values = points.flatMap((p) => [p.value, p.low ?? p.value, p.high ?? p.value]);
   const log = panel.log && Math.min(...values) > 0;
-  const x = scale(points.map((p) => p.parameters), true, left, width - 12);
+  const x = scale(points.map((p) => p.parameters), true, left, width - RIGHT);
   const y = scale(values, log, height - bottom, 12);
   const root = frame({
     width, height, left, bottom,

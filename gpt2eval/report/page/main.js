@@ -29,7 +29,7 @@ function main() {
       el("nav", { "aria-label": "Sections" }, links),
       themeButton()),
     el("main", {}, sections,
-      content.missing.length ? el("ul", { class: "notes" }, content.missing.map((line) => el("li", {}, `In the table only: ${line}`))) : null),
+      content.missing.length ? el("ul", { class: "notes" }, content.missing.map((line) => el("li", {}, line))) : null),
     el("footer", {}, `gpt2eval ${content.version}. ${content.suite}. Every number has a signature; quote it.`));
 }
 

@@ -1,6 +1,7 @@
 """The page as one file: its template, style, script and data, and the policy that confines it."""
 
 import json
+import re
 from base64 import b64encode
 from hashlib import sha256
 from html import escape
@@ -19,8 +20,9 @@ SCRIPTS = (
     "surprisal.js",
     "main.js",
 )
-# What would end a data block, and what is a line's end in older scripts.
-ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+# What would end a data block, what is a line's end in older scripts, and lone surrogates, which
+# stand for undecodable bytes and cannot be written as UTF-8.
+ESCAPED = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
 def embedded(value: object) -> str:
@@ -30,13 +32,7 @@ def embedded(value: object) -> str:
     '"\\u003c/script\\u003e"'
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    if text.isascii():
-        return text.translate(ESCAPES)
-    # An undecodable byte is a lone surrogate, which UTF-8 cannot write.
-    return "".join(
-        f"\\u{ord(character):04x}" if "\ud800" <= character <= "\udfff" else character
-        for character in text.translate(ESCAPES)
-    )
+    return ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def document(title: str, value: object) -> str:

@@ -75,9 +75,13 @@ def _of_record(key: tuple[int, int], models: Sequence[Passages], text: bytes) ->
 def _cuts(begin: int, ends: Sequence[np.ndarray], text: bytes) -> Iterator[int]:
     """Yield where the pieces of a record end; the last one ends with its last token."""
     last = max(int(own[-1]) for own in ends)
-    common = np.unique(ends[0])
+    if last - begin <= LONGEST:
+        yield last
+        return
+    common = ends[0][np.diff(ends[0], prepend=-1) > 0]  # sorted, so equal ends are adjacent
     for own in ends[1:]:
-        common = np.intersect1d(common, own)
+        nearest = np.minimum(np.searchsorted(own, common), len(own) - 1)
+        common = common[own[nearest] == common]
     while begin < last:
         if last - begin <= LONGEST:
             yield last

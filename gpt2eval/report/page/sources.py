@@ -15,9 +15,8 @@ from gpt2eval.report.labels import RowName, short_names
 from gpt2eval.report.measured import Measured, read_measured
 from gpt2eval.scoring.token_table import TokenTable
 
-
 # What the page says; the notice has the path, which is nobody else's business.
-NO_SCORES = "its journal has no scores of tokens; repeat its 'gpt2eval run' with the same --out"
+NO_SCORES = "no scores of tokens in the journal; repeat the 'gpt2eval run' with the same --out"
 
 
 class Source(NamedTuple):
@@ -51,7 +50,7 @@ class Overview(NamedTuple):
 def read_sources(*places: Path | str) -> list[Source]:
     """Read results from files and folders, in the order given.
 
-    A result whose journal has no scores is kept for the table; a notice says so.
+    A result whose journal has no scores is kept for the table; one notice says so.
 
     Raises:
         UsageError: A place has no result, or a result cannot be read.
@@ -59,7 +58,12 @@ def read_sources(*places: Path | str) -> list[Source]:
     paths: dict[Path, None] = {}
     for found in map(Path, places):
         paths |= dict.fromkeys(store.paths_in(found))
-    return [_read(path) for path in paths]
+    sources = [_read(path) for path in paths]
+    incomplete = [path for path, source in zip(paths, sources, strict=True) if source.missing]
+    if incomplete:
+        number = f"{len(incomplete)} result{'' if len(incomplete) == 1 else 's'}"
+        notify(f"{number} in the table only, such as {incomplete[0]}: {NO_SCORES}")
+    return sources
 
 
 def _read(path: Path) -> Source:
@@ -67,8 +71,7 @@ def _read(path: Path) -> Source:
     try:
         (measured,) = read_measured(path)
         return Source(result, measured, measured.tokens(), "")
-    except UsageError as error:
-        notify(f"only its table: {error}")
+    except UsageError:
         return Source(result, None, None, NO_SCORES)
 
 
@@ -92,7 +95,7 @@ def overview(sources: Sequence[Source], suite: Suite) -> Overview:
 
 
 class Group(NamedTuple):
-    """The results of one task on one text, with token tables; `missing` has why others lack one."""
+    """The results of one task on one text: those with token tables, and the labels of others."""
 
     name: str
     title: str
@@ -120,7 +123,7 @@ def groups(sources: Sequence[Labelled], titles: Sequence[str]) -> list[Group]:
                 name,
                 f"{shown} ({note})" if note else shown,
                 [one for one in members if one.source.tokens is not None],
-                [f"{one.label}: {one.source.missing}" for one in members if one.source.missing],
+                [one.label for one in members if one.source.missing],
             )
         )
     return sorted(made, key=lambda group: _rank(group.title, titles))
