@@ -1,11 +1,12 @@
 """The passages of the surprisal view: which of them a page holds, and their tokens.
 
 A page has room for some of the passages of a large task. They are, in turn, the most surprising
-ones, those with the largest gap between models, and a sample spread evenly over the text, until the
-task's share of the page is used up.
+ones of each model, those with the largest gap between models, and a sample spread evenly over the
+text, until the task's share of the page is used up.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ FindTexts = Callable[[Measured], Texts]
 MODELS = 6  # whose tokens a page holds for one task
 NO_TEXT = "its published text was not at hand; 'gpt2eval report --data {name}=PATH' adds it"
 SURPRISING, GAP, SAMPLE = "surprising", "gap", "sample"
+REASONS = 40  # bytes of a comma and a passage's reasons
 
 
 def surprisal_section(
@@ -82,15 +84,17 @@ class Rates(NamedTuple):
             first = np.array([piece.rows[column].start for piece in found], np.int64)
             last = np.array([piece.rows[column].stop for piece in found], np.int64)
             values[:, column] = (bits[last] - bits[first]) / np.maximum(size[last] - size[first], 1)
-        return cls(np.nan_to_num(values, posinf=1e9))
+        # Rounded, so that equal rates stay in text order whatever was summed before them.
+        return cls(np.round(np.nan_to_num(values, posinf=1e9), 6))
 
-    def most_surprising(self) -> list[int]:
-        """Return the pieces by the largest rate of any model, falling."""
-        return np.argsort(-self.values.max(axis=1), kind="stable").tolist()
+    def most_surprising(self) -> Iterator[int]:
+        """Yield the pieces by their rate, falling; in turn for each model."""
+        orders = np.argsort(-self.values, axis=0, kind="stable")
+        yield from orders.ravel().tolist()
 
-    def largest_gaps(self) -> list[int]:
-        """Return the pieces by the difference between the models' rates, falling."""
-        return np.argsort(-np.ptp(self.values, axis=1), kind="stable").tolist()
+    def largest_gaps(self) -> Iterator[int]:
+        """Yield the pieces by the largest difference between two models' rates, falling."""
+        yield from np.argsort(-np.ptp(self.values, axis=1), kind="stable").tolist()
 
 
 def _chosen(
@@ -103,17 +107,20 @@ def _chosen(
     orders = {SURPRISING: rates.most_surprising()}
     if len(tables) > 1:
         orders[GAP] = rates.largest_gaps()
-    orders[SAMPLE] = spread(len(found))
+    orders[SAMPLE] = iter(spread(len(found)))
     passages: dict[int, dict[str, Any]] = {}
-    for turn in range(len(found)):
-        for reason, order in orders.items():
-            number = order[turn]
-            if number not in passages:
-                passage = _passage(found[number], number, tables, texts)
-                budget -= _size(passage) + 20  # a comma, and the reasons
-                if budget < 0:
-                    return [passages[key] for key in sorted(passages)]
-                passages[number] = passage
+    for reason, order in cycle(orders.items()):
+        if len(passages) == len(found):
+            break
+        # The sample is complete when all passages are chosen, so no order ends before that.
+        number = next(order)
+        if number not in passages:
+            passage = _passage(found[number], number, tables, texts)
+            budget -= _size(passage) + REASONS
+            if budget < 0:
+                break
+            passages[number] = passage
+        if reason not in passages[number]["why"]:
             passages[number]["why"].append(reason)
     return [passages[key] for key in sorted(passages)]
 
