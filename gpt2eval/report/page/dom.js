@@ -29,7 +29,7 @@ function button(text, action, properties = {}) {
 function select(label, options, chosen, change) {
   const field = el(
     "select",
-    { on: { change: () => change(field.value) } },
+    { "aria-label": label, on: { change: () => change(field.value) } },
     options.map(([value, text]) => el("option", { value }, text)),
   );
   field.value = chosen;

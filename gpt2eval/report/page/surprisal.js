@@ -66,6 +66,7 @@ function surprisalSection(content) {
 
   const searchInput = el("input", {
     type: "search",
+    "aria-label": "Search",
     on: { input: () => { Object.assign(state, { search: searchInput.value, page: 0 }); show(); } },
   });
   const searchField = el("label", { class: "field" }, el("span", {}, "Search"), searchInput);
@@ -165,7 +166,7 @@ function sideFacts(passage, tokens, isGap) {
 // The journal keeps whether a token is the most likely one, not its rank.
 function rankText(token) {
   if (token.hit) return token.tied ? "1, tied" : "1";
-  return token.tied ? "not chosen (ties at the top)" : "above 1";
+  return token.tied ? "above 1, or tied" : "above 1";
 }
 
 function tokenRows(task, view, passages) {
