@@ -90,6 +90,7 @@ CASES: list[tuple[str, str, int, set[str]]] = [
     ("table", f"{DEMO}", 0, TABLE),
     ("table", f"{DEMO} --format csv", 0, TABLE),
     ("table", f"{DEMO} --format terminal", 0, TABLE | {"rich"}),
+    ("report", f"{DEMO} --html report.html", 0, MODELS | {"tabulate"}),
     ("diff", f"{DEMO}/ptb {DEMO}/ptb", 0, MODELS | {"tabulate"}),
     (
         "overlap",
