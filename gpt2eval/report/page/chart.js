@@ -117,7 +117,7 @@ function binnedChart({ edges, series, label, xLabel, yLabel, most = Infinity, ze
     const aside = dodge ? (index - (series.length - 1) / 2) * Math.min(7, step / (series.length + 1)) : 0;
     const middle = (bin) => left + (bin + 0.5) * step + aside;
     const line = own.map((p) => `${middle(p.bin).toFixed(1)},${y.at(p.value).toFixed(1)}`).join(" ");
-    root.append(svg("polyline", { points: line, class: `line ${colour}` }));
+    root.append(svg("polyline", { points: line, class: `line ${colour}${dodge ? " pale" : ""}` }));
     for (const p of own) {
       if (p.high !== undefined) {
         root.append(svg("line", { x1: middle(p.bin), x2: middle(p.bin), y1: y.at(p.low), y2: y.at(p.high), class: `error ${colour}` }));
