@@ -58,7 +58,7 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "filelock": "data.",
     "pandas": "report.",
     "matplotlib": "report.plots",
-    "yaml": "config.",
+    "yaml": ("config.", "report.hub_card"),
     "tensorflow": "models.formats.openai",
     "peft": "models.formats.adapter",
     "gguf": "models.formats.gguf_reader",

@@ -118,7 +118,8 @@ def _interval(
         return None
     count = len(measured.parts)
     by_part = [
-        np.bincount(parts[chosen], values[chosen], minlength=count) for values in (losses, units)
+        np.bincount(parts[chosen], values[chosen], minlength=count).astype(np.float64)
+        for values in (losses, units)
     ]
     kept = by_part[1] > 0
     numbers = measured.independent.numbers
