@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from gpt2eval.cli import data, inspect, overlap, plot, protocols, report, run, watch
+from gpt2eval.cli import data, export, inspect, overlap, plot, protocols, report, run, watch
 from gpt2eval.cli.command import HELP, Command, Group
 from gpt2eval.cli.output import clean_stdout
 from gpt2eval.cli.session import Session
@@ -65,6 +65,7 @@ COMMANDS = (
     (COMPARE, report.table, "table results --format latex"),
     (COMPARE, plot.plot, "plot results --kind size --out sizes.svg"),
     (COMPARE, protocols.diff, "diff results/gpt2/ptb results/gpt2-large/ptb"),
+    (COMPARE, export.export, "export results/gpt2/ptb --tokens tokens.parquet"),
     (COMPARE, overlap.overlap, "overlap --train corpus/*.txt --tasks ptb,lambada"),
     (TASKS, inspect.ls, "ls"),
     (TASKS, inspect.show, "show lambada --data demo"),

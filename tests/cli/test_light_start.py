@@ -91,6 +91,7 @@ CASES: list[tuple[str, str, int, set[str]]] = [
     ("table", f"{DEMO} --format csv", 0, TABLE),
     ("table", f"{DEMO} --format terminal", 0, TABLE | {"rich"}),
     ("plot", f"{DEMO} --out sizes.svg", 0, RESULTS | {"tabulate", "matplotlib"}),
+    ("export", f"{DEMO} --tokens tokens.csv", 2, TEXTS | {"rich"}),
     ("diff", f"{DEMO}/ptb {DEMO}/ptb", 0, MODELS | {"tabulate"}),
     (
         "overlap",
