@@ -51,15 +51,14 @@ def hub_of(result: Result, include: Sequence[Path] = ()) -> Hub | None:
         return None
 
 
-def one_model(results: Sequence[Result]) -> str:
-    """Return the name of the only model of results. Raises UsageError if there are several."""
+def check_one_model(results: Sequence[Result]) -> None:
+    """Raise UsageError if results are of several models; a model card describes one."""
     names = list(dict.fromkeys(result.model.name for result in results))
-    if len(names) != 1:
+    if len(names) > 1:
         raise UsageError(
             f"a model card describes one model; the results have {len(names)}: "
             f"{', '.join(names[:5])}; expected the results of one"
         )
-    return names[0]
 
 
 def model_index(

@@ -107,7 +107,7 @@ def test_what_is_not_finite_is_left_out(caplog: pytest.LogCaptureFixture) -> Non
 def test_a_card_describes_one_model() -> None:
     other = replace(PTB, model=replace(PTB.model, name="other"))
     with pytest.raises(UsageError, match="the results have 2: smollm2-135m-instruct-q4_1, other"):
-        hub_results.one_model([PTB, other])
+        hub_results.check_one_model([PTB, other])
 
 
 def test_the_eval_results_file_reads_back_with_the_signature() -> None:
