@@ -10,12 +10,14 @@ from gpt2eval.report.escape import latex
 from gpt2eval.report.rows import Row
 
 
-def latex_table(rows: Sequence[Row], columns: Sequence[str], below: Sequence[str] = ()) -> str:
+def latex_table(
+    rows: Sequence[Row], columns: Sequence[str], below: Sequence[str] = (), *, first: str = "model"
+) -> str:
     """Return rows as a LaTeX table that shrinks to the width of the text, and lines below it.
 
-    Numbers that are marked as the best are bold.
+    Numbers that are marked as the best are bold. `first` is the title of the column of labels.
     """
-    head = [r"\textbf{model}", *(_title(title) for title in columns)]
+    head = [rf"\textbf{{{latex(first)}}}", *(_title(title) for title in columns)]
     lines = [
         r"% \usepackage{booktabs, adjustbox}",
         r"\begin{adjustbox}{max width=\textwidth}",

@@ -78,7 +78,7 @@ def interval_text(metric: MetricValue, places: int | None = None) -> str:
     half = (high - low) / 2
     if not math.isfinite(half) or (high >= WHOLE and places is None):
         return f"[{value_text(low)}, {value_text(high)}]"
-    places = _half_decimals(half) if places is None else places
+    places = interval_decimals(half) if places is None else places
     below = round(metric.value - low, places)
     above = round(high - metric.value, places)
     if below == above:
@@ -86,8 +86,8 @@ def interval_text(metric: MetricValue, places: int | None = None) -> str:
     return f"[{low:,.{places}f}, {high:,.{places}f}]"
 
 
-def _half_decimals(half: float) -> int:
-    """Return the decimals that show two digits of a half-width."""
+def interval_decimals(half: float, most: int = HALF_DECIMALS) -> int:
+    """Return the decimals that show two digits of a half-width, at most `most`."""
     if half <= 0:
         return DECIMALS
-    return min(max(1 - math.floor(math.log10(half)), 0), HALF_DECIMALS)
+    return min(max(1 - math.floor(math.log10(half)), 0), most)

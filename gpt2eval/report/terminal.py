@@ -18,7 +18,12 @@ from gpt2eval.report.signature_lines import Line
 PADDING = 2  # between two columns: a space, and the box's empty divider
 NARROW = 40  # the minimum width of a table
 RULES = Box("    \n    \n ── \n    \n ── \n    \n    \n    \n")
-STYLES = {"within": "green", "outside": "bold red", "no target": "dim"}
+STYLES = {
+    **dict.fromkeys(("within", "better"), "green"),
+    **dict.fromkeys(("outside", "worse", "regressed"), "bold red"),
+    **dict.fromkeys(("no target", "unresolved"), "dim"),
+    "investigate": "yellow",
+}
 HEADING = "Signatures, abbreviated; --signatures prints them in full:"
 
 
