@@ -26,6 +26,8 @@ lint: .venv/.stamp
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(MYPY) tests/typing
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
 
 # the tests of what a user meets, against the built wheel instead of the sources
 wheel: .venv/.stamp

@@ -140,12 +140,28 @@ def settings() -> Iterator[Setting]:
 
 def samples(setting: Setting, random: Generator, rows: int) -> Iterator[tuple[Values, Values]]:
     """Yield nats and units of `rows` samples."""
+    noise = deviations(setting, random, rows)
+    units = sizes(setting, random, rows)
+    yield from zip(units * (RATE + noise), units, strict=True)
+
+
+def deviations(setting: Setting, random: Generator, rows: int) -> Values:
+    """Draw the deviations of `rows` samples from the rate, article effects included."""
     noise = setting.noise(random, rows, setting.size)
     if setting.articles:
         effects = random.normal(size=(rows, setting.size // setting.articles))
         noise += setting.effect * np.repeat(effects, setting.articles, axis=1)
-    units = np.ceil(20 * random.lognormal(0, setting.spread, noise.shape))
-    yield from zip(units * (RATE + noise), units, strict=True)
+    return noise
+
+
+def sizes(setting: Setting, random: Generator, rows: int) -> Values:
+    """Draw the units of `rows` samples."""
+    return np.ceil(20 * random.lognormal(0, setting.spread, (rows, setting.size)))
+
+
+def clusters_of(setting: Setting) -> NDArray[np.int64] | None:
+    """Return the article of each entry; None without articles."""
+    return np.arange(setting.size) // setting.articles if setting.articles else None
 
 
 def measure(setting: Setting, reps: int) -> str:
@@ -153,7 +169,7 @@ def measure(setting: Setting, reps: int) -> str:
     if setting.size >= 1000 and not setting.serial and not setting.articles:
         reps = -(-reps // 4)
     random = np.random.default_rng([SEED, *setting.name.encode()])
-    clusters = np.arange(setting.size) // setting.articles if setting.articles else None
+    clusters = clusters_of(setting)
     given: list[tuple[float, float]] = []
     resampled: list[int] = []
     for first in range(0, reps, AT_ONCE):

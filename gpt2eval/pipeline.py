@@ -108,7 +108,7 @@ def evaluate(
     jobs = load_jobs(chosen, files, texts, settings, include)
     backend = load_backend(model, options, name, out)
 
-    def measured(backend: Model) -> list[Result]:
+    def measured(backend: Model) -> list[tuple[Result, Path | None]]:
         identity = identified.identity_of(backend)
         writer = None if out is None else ResultWriter(Path(out), identity, chosen=bool(name))
         if writer:
@@ -117,13 +117,14 @@ def evaluate(
         results = [run.result(number) for number in range(len(jobs))]
         if wait() and None in results:
             results = [done or run.result(number) for number, done in enumerate(results)]
-        return [result for result in results if result]
+        return [(done, run.path(number)) for number, done in enumerate(results) if done]
 
     try:
         finished = measured(backend)
     except OutdatedMemoryError as outdated:
         finished = measured(filed(outdated.model, name))
-    return Results(finished, suite=suite_of(tasks, include), include=include)
+    results, paths = zip(*finished, strict=True) if finished else ((), ())
+    return Results(results, paths=paths, suite=suite_of(tasks, include), include=include)
 
 
 class _Run:
@@ -167,6 +168,10 @@ class _Run:
         if measurement and self._writer:
             self._writer.write(task, *measurement, start)
         return measurement.result if measurement else None
+
+    def path(self, number: int) -> Path | None:
+        """Return the file of a task's result; None without an output folder."""
+        return self._writer and self._writer.path(self._jobs[number].task)
 
     def _reporter(self, number: int) -> Callable[[Progress], None]:
         """Return what reports the progress of a task, with the tokens of those that follow."""

@@ -1,8 +1,8 @@
 """The command line: its commands and exit statuses.
 
 stdout holds data, stderr holds notices and progress. The exit status is 0 for success, 2 for an
-error that the user can fix, 1 for a defect (`diff`: numbers that may not be compared), and 130
-after Ctrl-C.
+error that the user can fix, 1 for a defect (`diff`: numbers that may not be compared; `gate`: a
+regression), and 130 after Ctrl-C.
 """
 
 import os
@@ -12,7 +12,20 @@ from typing import Annotated
 
 import typer
 
-from gpt2eval.cli import data, inspect, overlap, protocols, report, report_page, run, watch
+from gpt2eval.cli import (
+    compare,
+    data,
+    export,
+    gate,
+    inspect,
+    overlap,
+    plot,
+    protocols,
+    report,
+    report_page,
+    run,
+    watch,
+)
 from gpt2eval.cli.command import HELP, Command, Group
 from gpt2eval.cli.output import clean_stdout
 from gpt2eval.cli.session import Session
@@ -64,7 +77,11 @@ COMMANDS = (
     (SCORE, protocols.explain, "explain --model gpt2 --task wikitext103"),
     (COMPARE, report.table, "table results --format latex"),
     (COMPARE, report_page.report, "report results --html report.html"),
+    (COMPARE, plot.plot, "plot results --kind size --out sizes.svg"),
+    (COMPARE, compare.compare, "compare results/gpt2 results/gpt2-large"),
+    (COMPARE, gate.gate, "gate results/gpt2 --baseline baseline.json --max 2%"),
     (COMPARE, protocols.diff, "diff results/gpt2/ptb results/gpt2-large/ptb"),
+    (COMPARE, export.export, "export results/gpt2/ptb --tokens tokens.parquet"),
     (COMPARE, overlap.overlap, "overlap --train corpus/*.txt --tasks ptb,lambada"),
     (TASKS, inspect.ls, "ls"),
     (TASKS, inspect.show, "show lambada --data demo"),

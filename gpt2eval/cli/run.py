@@ -35,7 +35,15 @@ from gpt2eval.cli.options import (
     StrictData,
     TokenizerOption,
 )
-from gpt2eval.cli.report import FormatName, print_table
+from gpt2eval.cli.report import (
+    Decimals,
+    FormatName,
+    ScoreOnly,
+    Short,
+    check_decimals,
+    check_one_number,
+    print_table,
+)
 from gpt2eval.cli.run_options import (
     AllowLossy,
     ContextSize,
@@ -95,6 +103,9 @@ def run(
     out: Out = Path("results"),
     form: FormatName = None,
     signatures: Signatures = False,
+    short: Short = False,
+    score_only: ScoreOnly = False,
+    width: Decimals = None,
     dry_run: DryRun = False,
     flops: CountFlops = False,
 ) -> None:
@@ -107,6 +118,7 @@ def run(
     texts = own_texts(text, unit, detokenizer, folders, size(max_size))
     if flops and not dry_run:
         raise UsageError("--flops: counts the operations of a plan; expected --dry-run with it")
+    check_decimals(width)
     from gpt2eval import pipeline
     from gpt2eval.cli.incomplete import report_incomplete
     from gpt2eval.cli.progress import bars
@@ -123,6 +135,8 @@ def run(
     for each, called in models:
         check_names(each, called)  # of the last model, too, before the first one is scored
     requested = jobs.listed(tasks, texts)
+    if score_only:
+        check_one_number(models, requested, texts, folders)
     arguments: dict[str, Any] = {
         "texts": texts,
         "data": files,
@@ -163,6 +177,9 @@ def run(
             form=form,
             mixed=True,
             signatures=signatures,
+            short=short,
+            score_only=score_only,
+            places=width,
         )
     text_tasks = [text_task.task.full_name for text_task in texts]
     names = [called or shown_name(each).removeprefix("hf:") for each, called in models]

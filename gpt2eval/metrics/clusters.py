@@ -81,3 +81,13 @@ def block_name(by: Clusters, parts: Sequence[Tally], blocks: int) -> str:
         name, number = next((key, whole) for key, whole in wholes.items() if whole)
     each = max(round(number / blocks), 1)
     return f"block of {each} {name}{'' if each == 1 else 's'}"
+
+
+def counted(number: int, name: str) -> str:
+    """Return a number of independent units with their name.
+
+    >>> counted(1, "article"), counted(36, "block of 12 lines")
+    ('1 article', '36 blocks of 12 lines')
+    """
+    first, space, rest = name.partition(" ")
+    return f"{number:,} {first}{'' if number == 1 else 's'}{space}{rest}"

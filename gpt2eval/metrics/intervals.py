@@ -3,18 +3,19 @@
 import math
 
 Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
+Z80 = 0.8416212335729143  # 80 % quantile
 
 
-def student(freedom: float) -> float:
-    """Return the 97.5 % quantile of Student's t distribution.
+def student(freedom: float, z: float = Z95) -> float:
+    """Return a quantile of Student's t distribution, by default that of 97.5 %.
 
+    `z` is the same quantile of the standard normal distribution.
     Its expansion in 1 / freedom, correct to 1 % from 3 degrees of freedom, to 0.01 % from 8.
     Source: Abramowitz and Stegun 1964, 26.7.5.
 
     >>> round(student(10), 3)
     2.228
     """
-    z = Z95
     return (
         z
         + (z**3 + z) / (4 * freedom)
@@ -40,3 +41,14 @@ def wilson(correct: float, total: float) -> tuple[float, float]:
     high = (centre + half) / (1 + z2)
     # Rounding must not exclude the proportion itself.
     return max(0.0, min(low, share)), min(1.0, max(high, share))
+
+
+def normal_score(t: float, freedom: float) -> float:
+    """Return about the normal quantile of the level at which Student's is t > 0.
+
+    Source: Wallace 1959, Annals of Mathematical Statistics 30, 1121-1130.
+
+    >>> round(normal_score(2.228, 10), 2)
+    1.96
+    """
+    return (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t**2 / freedom))

@@ -10,13 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2eval.metrics.dependence import (
-    FEWEST,
-    Values,
-    clearly_dependent,
-    independent_blocks,
-    merged,
-)
+from gpt2eval.metrics.dependence import FEWEST, Values
+from gpt2eval.metrics.independent import Independent, independent_units, negligible
 from gpt2eval.metrics.intervals import student
 
 RESAMPLES = 999
@@ -26,8 +21,6 @@ MOST_DRAWN = 2_000_000  # above this there are fewer resamples
 MOST_UNITS = 5000  # above this adjacent independent units are drawn together
 FEWEST_EQUAL = 10  # units of equal size that are worth as much as those of unequal size
 DOMINANT = 0.9  # share of the squared residuals with which one unit decides alone
-BLOCKS_PER_COSINE = 6
-CLUSTERS_PER_COSINE = 3  # neighbouring articles are nearly independent
 
 
 class RateInterval(NamedTuple):
@@ -57,8 +50,10 @@ def rate_interval(
 ) -> RateInterval:
     """Return the interval of sum(nats) / sum(units).
 
+    No bound is closer than that of Student's t.
+
     Args:
-        nats: Nats of each entry, or differences of nats, in text order.
+        nats: Nats of each entry, in text order.
         units: Count of the denominator in each entry.
         clusters: Non-decreasing number of each entry's cluster (an article); entries of one
             cluster are resampled together, and neighbouring clusters may be weakly correlated. By
@@ -78,61 +73,38 @@ def rate_interval(
         >>> found.resampled, [round(bound, 2) for bound in found.interval]
         (400, [2.81, 3.04])
     """
-    if clusters is not None and len(clusters):
-        starts = np.flatnonzero(np.diff(clusters, prepend=clusters[0] - 1))
-        nats, units = (np.add.reduceat(values, starts) for values in (nats, units))
-    rate = math.fsum(nats) / math.fsum(units)
-    residuals = nats - rate * units
-    if _negligible(residuals, nats):
-        residuals = np.zeros_like(residuals)
-    # The variance grows about as the units: scaled so, long and short entries look alike.
-    scaled = residuals / np.sqrt(np.maximum(units, units.mean() / 10))
-    if serial is None:
-        serial = len(nats) >= FEWEST and clearly_dependent(scaled)
-    if not serial:
-        waves = None if clusters is None else cosines(len(nats), CLUSTERS_PER_COSINE)
-        return _interval(nats, units, rate, waves, in_blocks=False)
-    blocks = independent_blocks(scaled)
-    waves = cosines(blocks, BLOCKS_PER_COSINE)
-    return _interval(merged(nats, blocks), merged(units, blocks), rate, waves, in_blocks=True)
+    taken = independent_units(nats, units, clusters, serial=serial)
+    return bootstrap_interval(taken, FEWEST, student(taken.freedom))
 
 
-def _interval(
-    nats: Values, units: Values, rate: float, waves: Values | None, *, in_blocks: bool
-) -> RateInterval:
-    count = len(nats)
-    none = RateInterval(rate, None, None, count, in_blocks)
-    if count < FEWEST:
-        return none
-    residuals = nats - rate * units
-    squares = residuals**2
-    total = math.fsum(squares)
-    if _negligible(residuals, nats):
-        return RateInterval(rate, 0.0, (rate, rate), count, in_blocks)
-    worth = math.fsum(units) ** 2 / math.fsum(units**2)
-    if worth < FEWEST_EQUAL or squares.max() > DOMINANT * total:
-        return none
-    error = float(_errors(residuals[None], waves)[0]) / math.fsum(units)
-    low, high = _quantiles(residuals, units, waves)
-    return RateInterval(rate, error, (rate - high * error, rate - low * error), count, in_blocks)
+def bootstrap_interval(taken: Independent, fewest: int, closest: float = 0.0) -> RateInterval:
+    """Return the interval of the rate of independent units.
 
-
-def _negligible(residuals: Values, nats: Values) -> bool:
-    """Return whether residuals are no more than rounding errors."""
-    return math.sqrt(math.fsum(residuals**2)) <= 1e-12 * math.fsum(abs(nats))
-
-
-def cosines(count: int, share: int) -> Values:
-    """Return the lowest cosines on `count` points, orthonormal, as columns; one per `share` points.
-
-    The mean square of a sequence's coefficients on them estimates its long-run variance.
+    Args:
+        taken: The units.
+        fewest: Number of units below which there is no interval.
+        closest: Number of standard errors that no bound is closer than.
     """
-    numbers = np.arange(1, max(round(count / share), 5) + 1)
-    angles = np.outer(np.arange(count) + 0.5, numbers) * np.pi / count
-    return math.sqrt(2 / count) * np.cos(angles)
+    count = len(taken.nats)
+    none = RateInterval(taken.rate, None, None, count, taken.in_blocks)
+    if count < fewest:
+        return none
+    residuals = taken.residuals
+    squares = residuals**2
+    if negligible(residuals, taken.nats):
+        return none._replace(error=0.0, interval=(taken.rate, taken.rate))
+    worth = math.fsum(taken.units) ** 2 / math.fsum(taken.units**2)
+    if worth < min(FEWEST_EQUAL, count / 3) or squares.max() > DOMINANT * math.fsum(squares):
+        return none
+    error = float(sum_errors(residuals[None], taken.waves)[0]) / math.fsum(taken.units)
+    low, high = _quantiles(taken)
+    low, high = min(low, -closest), max(high, closest)
+    return none._replace(
+        error=error, interval=(taken.rate - high * error, taken.rate - low * error)
+    )
 
 
-def _errors(residuals: Values, waves: Values | None) -> Values:
+def sum_errors(residuals: Values, waves: Values | None) -> Values:
     """Return the standard error of the sum of each row of residuals.
 
     Without cosines the residuals are independent; with all count - 1 cosines the result would be
@@ -144,32 +116,32 @@ def _errors(residuals: Values, waves: Values | None) -> Values:
     return np.sqrt(((residuals @ waves) ** 2).mean(1) * count)
 
 
-def _quantiles(residuals: Values, units: Values, waves: Values | None) -> tuple[float, float]:
+def _quantiles(taken: Independent) -> tuple[float, float]:
     """Return the 2.5 % and 97.5 % quantiles of the studentized rate.
 
-    They are the bootstrap's, extended where the residuals have heavy tails, and never closer to
-    zero than Student's. The bootstrap cannot draw a residual larger than the largest, so its tails
-    are too short for heavy-tailed residuals, by about the factors that are applied here: Student's
-    quantile at the degrees of freedom of the estimated variance (Satterthwaite, by the fourth
-    moment), and a third of the standardized skewness of the sum on the side of the short tail.
+    They are the bootstrap's, extended where the residuals have heavy tails. The bootstrap cannot
+    draw a residual larger than the largest, so its tails are too short for heavy-tailed residuals,
+    by about the factors that are applied here: Student's quantile at the degrees of freedom of the
+    estimated variance (Satterthwaite, by the fourth moment), and a third of the standardized
+    skewness of the sum on the side of the short tail.
     """
+    residuals = taken.residuals
     count = len(residuals)
-    low, high = np.quantile(_studentized(residuals, units, waves), [0.025, 0.975])
+    low, high = np.quantile(_studentized(taken.at_most(MOST_UNITS)), [0.025, 0.975])
     second, third, fourth = (math.fsum(residuals**power) / count for power in (2, 3, 4))
     kurtosis = fourth / second**2
     freedom = min(max(2 * count / max(kurtosis - 1, 1e-9), 3), count - 1)
     tails = student(freedom) / student(count - 1)
     skewness = third / second**1.5 / math.sqrt(count)
-    floor = student(count - 1 if waves is None else waves.shape[1])
     low *= tails * (1 + max(skewness, 0) / 3)
     high *= tails * (1 + max(-skewness, 0) / 3)
-    return min(float(low), -floor), max(float(high), floor)
+    return float(low), float(high)
 
 
-def _studentized(residuals: Values, units: Values, waves: Values | None) -> Values:
+def _studentized(taken: Independent) -> Values:
     """Return (rate* - rate) / error* of each bootstrap sample."""
-    count = min(len(residuals), MOST_UNITS)
-    residuals, units = merged(residuals, count), merged(units, count)
+    residuals, waves = taken.residuals, taken.waves
+    count = len(residuals)
     random = np.random.default_rng(SEED)
     resamples = min(RESAMPLES, MOST_DRAWN // count)
     result: list[Values] = []
@@ -177,7 +149,7 @@ def _studentized(residuals: Values, units: Values, waves: Values | None) -> Valu
     for first in range(0, resamples, rows):
         shape = (min(rows, resamples - first), count)
         drawn = random.integers(count, size=shape, dtype=np.int32)
-        total, errors = _sums(residuals, units, drawn, waves)
+        total, errors = _sums(residuals, taken.units, drawn, waves)
         # A sample of one unit, drawn again and again, has no error; it says nothing.
         result.append(np.divide(total, errors, out=np.zeros_like(errors), where=errors > 0))
     return np.concatenate(result)
@@ -191,7 +163,7 @@ def _sums(
         sampled, sampled_units = residuals[drawn], units[drawn]
         total = sampled.sum(1)
         rates = total / sampled_units.sum(1)
-        return total, _errors(sampled - rates[:, None] * sampled_units, waves)
+        return total, sum_errors(sampled - rates[:, None] * sampled_units, waves)
     rows, count = drawn.shape
     # How often each unit is in each sample; then the sums are a matrix product.
     cells = drawn + count * np.arange(rows)[:, None]

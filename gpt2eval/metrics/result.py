@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpt2eval.errors import unknown
+from gpt2eval.metrics.clusters import counted
 from gpt2eval.metrics.dependence import FEWEST
 from gpt2eval.metrics.protocol import ProtocolFields
 from gpt2eval.types import ModelIdentity, Tally
@@ -68,11 +69,10 @@ class MetricValue:
         """The reason why there is no interval; "" if there is one, or if it is unknown."""
         if self.interval is not None or not self.resampled:
             return ""
-        first, space, rest = self.resampled.partition(" ")
-        plural = f"{first}{'' if self.resampled_units == 1 else 's'}{space}{rest}"
+        units = counted(self.resampled_units, self.resampled)
         if self.resampled_units < FEWEST:
-            return f"{self.resampled_units} {plural}; no interval can be trusted below {FEWEST}"
-        return f"a few of {self.resampled_units} {plural} outweigh all others; no interval"
+            return f"{units}; no interval can be trusted below {FEWEST}"
+        return f"a few of {units} outweigh all others; no interval"
 
 
 @dataclass(frozen=True, slots=True)

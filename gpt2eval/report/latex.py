@@ -10,9 +10,14 @@ from gpt2eval.report.escape import latex
 from gpt2eval.report.rows import Row
 
 
-def latex_table(rows: Sequence[Row], columns: Sequence[str], below: Sequence[str] = ()) -> str:
-    """Return rows as a LaTeX table that shrinks to the width of the text, and lines below it."""
-    head = [r"\textbf{model}", *(_title(title) for title in columns)]
+def latex_table(
+    rows: Sequence[Row], columns: Sequence[str], below: Sequence[str] = (), *, first: str = "model"
+) -> str:
+    """Return rows as a LaTeX table that shrinks to the width of the text, and lines below it.
+
+    Numbers that are marked as the best are bold. `first` is the title of the column of labels.
+    """
+    head = [rf"\textbf{{{latex(first)}}}", *(_title(title) for title in columns)]
     lines = [
         r"% \usepackage{booktabs, adjustbox}",
         r"\begin{adjustbox}{max width=\textwidth}",
@@ -23,15 +28,16 @@ def latex_table(rows: Sequence[Row], columns: Sequence[str], below: Sequence[str
     ]
     for row, following in pairwise([*rows, None]):
         assert row is not None
-        lines.append(_line([latex(text) for text in _texts(row, columns)]))
+        lines.append(_line([latex(row.label), *(_number(row, title) for title in columns)]))
         if following is not None and (row.kind == "ours") != (following.kind == "ours"):
             lines.append(r"\midrule")
     notes = [rf"\par{{\footnotesize {latex(line)}\par}}" for line in below]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}", *notes])
 
 
-def _texts(row: Row, columns: Sequence[str]) -> list[str]:
-    return [row.label, *(row.values.get(title, "") for title in columns)]
+def _number(row: Row, title: str) -> str:
+    text = latex(row.values.get(title, ""))
+    return rf"\textbf{{{text}}}" if title in row.best else text
 
 
 def _title(title: str) -> str:

@@ -56,12 +56,16 @@ def marks(result: Result) -> str:
 
 def footers(results: Sequence[Result]) -> list[str]:
     """Return a line for each mark that occurs, then those for ties, kept lines and intervals."""
-    lines = [
+    return [*marked(results), *_ties(results), *_kept(results), *_without_interval(results)]
+
+
+def marked(results: Sequence[Result]) -> list[str]:
+    """Return a line for each mark that occurs: its symbol, its meaning, and where it occurs."""
+    return [
         f"{mark.symbol} {mark.meaning}: {listed}"
         for mark in MARKS
         if (listed := _listed(mark.item(r) for r in results if mark.applies(r)))
     ]
-    return [*lines, *_ties(results), *_kept(results), *_without_interval(results)]
 
 
 def _listed(items: Iterable[str]) -> str:

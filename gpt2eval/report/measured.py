@@ -11,7 +11,7 @@ from pathlib import Path
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.clusters import Clusters
 from gpt2eval.metrics.result import Result
-from gpt2eval.report import store
+from gpt2eval.report.result_file import paths_in, read_result
 from gpt2eval.scoring import journal
 from gpt2eval.scoring.run_files import RunFiles
 from gpt2eval.scoring.token_table import TokenTable
@@ -60,12 +60,12 @@ def read_measured(*places: Path | str) -> list[Measured]:
     """
     paths: dict[Path, None] = {}
     for place in map(Path, places):
-        paths |= dict.fromkeys(store.paths_in(place))
+        paths |= dict.fromkeys(paths_in(place))
     return [_measured(path) for path in paths]
 
 
 def _measured(path: Path) -> Measured:
-    result = store.read_result(path)
+    result = read_result(path)
     run_journal = journal.of_folder(path.parent / "journal")
     parts = tallies(path, result)
     arrays = run_journal.files.read_clusters() if run_journal else None

@@ -13,6 +13,9 @@ from gpt2eval.report.escape import visible
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gpt2eval.report.comparison.compare import Comparison
+    from gpt2eval.report.measured import Measured
+
 
 class Results(Sequence[Result]):
     """Results in the order of measurement: a sequence that task names index too.
@@ -27,10 +30,23 @@ class Results(Sequence[Result]):
     """
 
     def __init__(
-        self, results: Iterable[Result], *, suite: str = PAPER, include: Sequence[Path] = ()
+        self,
+        results: Iterable[Result],
+        *,
+        paths: Sequence[Path | None] = (),
+        suite: str = PAPER,
+        include: Sequence[Path] = (),
     ) -> None:
-        """Store results; `suite` sets the table's columns, `include` adds folders with suites."""
+        """Store results.
+
+        Args:
+            results: The results.
+            paths: The file of each result, None for one that has none; by default none has.
+            suite: Suite whose columns the table has.
+            include: Folders with your own suites.
+        """
         self._results = tuple(results)
+        self._paths = tuple(paths) or (None,) * len(self._results)
         self._suite = suite
         self._include = tuple(include)
 
@@ -47,7 +63,12 @@ class Results(Sequence[Result]):
         Raises UsageError for a task that was not measured, and for one measured on several models.
         """
         if isinstance(key, slice):
-            return Results(self._results[key], suite=self._suite, include=self._include)
+            return Results(
+                self._results[key],
+                paths=self._paths[key],
+                suite=self._suite,
+                include=self._include,
+            )
         if isinstance(key, int):
             return self._results[key]
         matches = [result for result in self if result.full_name == key]
@@ -65,6 +86,65 @@ class Results(Sequence[Result]):
         return isinstance(other, Results) and self._results == other._results
 
     __hash__ = None  # type: ignore[assignment]
+
+    def measured(self) -> "list[Measured]":
+        """Return each result with what the journal beside its file keeps of its records.
+
+        Raises:
+            UsageError: A result is not from a file, or its journal is absent.
+        """
+        from gpt2eval.report.measured import read_measured
+
+        found: list[Measured] = []
+        for result, path in zip(self, self.paths, strict=True):
+            if path is None:
+                raise UsageError(
+                    f"{result.full_name}, {result.model.name}: its records are not on disk; "
+                    "expected results of read_results(FOLDER), or of evaluate(..., out=FOLDER)"
+                )
+            found += read_measured(path)
+        return found
+
+    def compare(
+        self,
+        *others: "Results",
+        margin: str | None = None,
+        tasks: Sequence[str] = (),
+        metrics: Sequence[str] = (),
+    ) -> "Comparison":
+        """Compare other models with this one, the baseline, record by record on the same text.
+
+        Needs the files that a run writes beside its results. No model runs.
+
+        Args:
+            others: Results of one other model each.
+            margin: Largest difference without importance, such as `1%` or `1%,0.5pt`.
+            tasks: Only these tasks; by default all that the models have in common.
+            metrics: Only these metrics; by default a task's first and its first accuracy.
+
+        Raises:
+            UsageError: The protocols or the data of two results differ, there is no task in
+                common, or the records of a result are not on disk.
+
+        Examples:
+            >>> import tempfile
+            >>> from gpt2eval import demo, evaluate
+            >>> with tempfile.TemporaryDirectory() as out:
+            ...     bytes_, letters = (
+            ...         evaluate(f"toy:{name}", "text8", data=demo.data(), out=out)
+            ...         for name in ("uniform-bytes", "unigram")
+            ...     )
+            ...     bytes_.compare(letters).duels[0].verdict
+            'better'
+        """
+        from gpt2eval.report.comparison.compare import compare
+
+        return compare([self, *others], margin=margin, tasks=tasks, metrics=metrics)
+
+    @property
+    def paths(self) -> tuple[Path | None, ...]:
+        """The file of each result; None for a result that is not on disk."""
+        return self._paths
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a tidy pandas table: one row per model, task and metric."""

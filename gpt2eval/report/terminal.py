@@ -18,7 +18,12 @@ from gpt2eval.report.signature_lines import Line
 PADDING = 2  # between two columns: a space, and the box's empty divider
 NARROW = 40  # the minimum width of a table
 RULES = Box("    \n    \n ── \n    \n ── \n    \n    \n    \n")
-STYLES = {"within": "green", "outside": "bold red", "no target": "dim"}
+STYLES = {
+    **dict.fromkeys(("within", "better"), "green"),
+    **dict.fromkeys(("outside", "worse", "regressed"), "bold red"),
+    **dict.fromkeys(("no target", "unresolved"), "dim"),
+    "investigate": "yellow",
+}
 HEADING = "Signatures, abbreviated; --signatures prints them in full:"
 
 
@@ -119,7 +124,7 @@ def _ends_section(row: Row, following: Row | None) -> bool:
 
 def _styled(row: Row, title: str, *, beside: bool) -> Text:
     value, *interval = _cell(row, title, beside=False)
-    text = Text(value, style=STYLES.get(value, ""))
+    text = Text(value, style="bold" if title in row.best else STYLES.get(value, ""))
     if interval:
         text.append((" " if beside else "\n") + interval[0], style="dim")
     return text

@@ -28,6 +28,10 @@ class ResultWriter:
         """Return the folder of a task."""
         return store.result_folder(self._out, self._model.name, task.full_name)
 
+    def path(self, task: Task) -> Path:
+        """Return the file of a task's result."""
+        return self.folder(task) / folders.RESULT
+
     def journal(self, task: Task) -> Path:
         """Return the folder of a task's journal."""
         return self.folder(task) / "journal"
@@ -39,7 +43,7 @@ class ResultWriter:
     def check_name(self, tasks: Iterable[Task]) -> None:
         """Raise UsageError if a name that the user chose has a result of another model here."""
         for task in tasks if self._chosen else ():
-            path = self.folder(task) / folders.RESULT
+            path = self.path(task)
             if not path.exists():
                 continue
             found = store.read_result(path).model

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from gpt2eval import demo, evaluate
 from gpt2eval.cli.main import app
+from gpt2eval.report.gate.baseline import write_baseline
+from gpt2eval.report.measured import read_measured
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "results" / "demo"
@@ -79,6 +82,7 @@ def run(*lines: list[str], cache: Path, **variables: str) -> tuple[int, set[str]
     return status, libraries() & set(imported)
 
 
+# RUNS is a folder with results of two models and a baseline, with their records.
 # Words of a command, its arguments, its exit status, and the libraries that it may import. The
 # commands that score have a mistake, which they report before they load a library for scoring.
 CASES: list[tuple[str, str, int, set[str]]] = [
@@ -91,6 +95,13 @@ CASES: list[tuple[str, str, int, set[str]]] = [
     ("table", f"{DEMO} --format csv", 0, TABLE),
     ("table", f"{DEMO} --format terminal", 0, TABLE | {"rich"}),
     ("report", f"{DEMO} --html report.html", 0, MODELS | {"tabulate"}),
+    ("plot", f"{DEMO} --out sizes.svg", 0, RESULTS | {"tabulate", "matplotlib"}),
+    ("export", f"{DEMO} --tokens tokens.csv", 2, TEXTS | {"rich"}),
+    ("compare", "RUNS/unigram RUNS/uniform-bytes", 0, TABLE),
+    ("compare", "RUNS/unigram RUNS/uniform-bytes --format latex", 0, TABLE),
+    ("compare", "RUNS/unigram RUNS/uniform-bytes --format terminal", 0, TABLE | {"rich"}),
+    ("gate", "RUNS/unigram --baseline baseline.json --update", 0, TABLE),
+    ("gate", "RUNS/unigram --baseline RUNS/baseline.json --summary summary.md", 0, TABLE),
     ("diff", f"{DEMO}/ptb {DEMO}/ptb", 0, MODELS | {"tabulate"}),
     (
         "overlap",
@@ -113,6 +124,16 @@ CASES: list[tuple[str, str, int, set[str]]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of two models, and a baseline."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("unigram", "uniform-bytes"):
+        evaluate(f"toy:{name}", "text8", data=demo.data(), out=folder / name)
+    write_baseline(folder / "baseline.json", read_measured(folder / "unigram"))
+    return folder
+
+
 def test_every_command_has_a_case() -> None:
     assert {words for words, *_ in CASES} == {
         " ".join(words) for words in commands(get_command(app))
@@ -125,8 +146,9 @@ def test_every_command_has_a_case() -> None:
     ids=[f"{words} {arguments}".replace(str(DEMO), "demo") for words, arguments, *_ in CASES],
 )
 def test_command_imports_only_what_it_uses(
-    tmp_path: Path, words: str, arguments: str, status: int, allowed: set[str]
+    tmp_path: Path, runs: Path, words: str, arguments: str, status: int, allowed: set[str]
 ) -> None:
+    arguments = arguments.replace("RUNS", str(runs))
     (tmp_path / "text.txt").write_text("A text of a few words .\n" * 20)
     ended, imported = run([*words.split(), *arguments.split()], cache=tmp_path)
     assert ended == status

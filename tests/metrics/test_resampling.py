@@ -14,9 +14,10 @@ from gpt2eval.metrics.dependence import (
     independent_blocks,
     merged,
 )
+from gpt2eval.metrics.independent import cosines
 from gpt2eval.metrics.intervals import student
 from gpt2eval.metrics.metrics import measure
-from gpt2eval.metrics.resampling import cosines, rate_interval
+from gpt2eval.metrics.resampling import rate_interval
 from gpt2eval.metrics.result import MetricValue
 from gpt2eval.types import Tally, Units
 

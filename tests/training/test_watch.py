@@ -30,7 +30,7 @@ from gpt2eval.models import identified, registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.toy import ByteModel
 from gpt2eval.pipeline import Settings
-from gpt2eval.report import plots
+from gpt2eval.report.plots import curves
 from gpt2eval.training import checkpoints, history
 from gpt2eval.training.watch import ScoredCheckpoint, watch
 from gpt2eval.types import ModelIdentity
@@ -343,7 +343,7 @@ def test_checkpoints_are_scored_once_in_order_of_steps(
     monkeypatch.setattr(pipeline, "evaluate", counting)
     drawn: list[list[int]] = []
     monkeypatch.setattr(
-        plots, "svg", lambda points: drawn.append([point.step for point in points]) or b""
+        curves, "svg", lambda points: drawn.append([point.step for point in points]) or b""
     )
     order = [
         "RUN/checkpoint-20",

@@ -1,0 +1,219 @@
+"""Where one model loses bits to another: by document, kind of segment, and literal.
+
+The tokens of both models are spread over the same published bytes, so that their tokenizers may
+differ. No model runs.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2eval.analysis.gap_rows import BITS, Both, GapPlace, GapReport, GapRow
+from gpt2eval.analysis.gap_table import GapTable
+from gpt2eval.analysis.published_texts import Texts
+from gpt2eval.errors import UsageError
+from gpt2eval.metrics.clusters import Clusters, block_name
+from gpt2eval.metrics.dependence import FEWEST, merged
+from gpt2eval.metrics.resampling import RateInterval, rate_interval
+from gpt2eval.metrics.signature import protocol_differences
+from gpt2eval.report.measured import Measured
+from gpt2eval.text.segments import NAMES
+
+TOP = 20  # entries of each list
+AROUND = 40  # bytes shown before and after a segment
+BEGINNING = 80  # bytes shown of a document
+
+
+def gap_report(first: Measured, second: Measured, texts: Texts, top: int = TOP) -> GapReport:
+    """Return where the second of two results on the same text loses bits to the first.
+
+    A token's nats are spread over its published bytes in equal parts (`scoring.byte_nats`), and
+    segments tile the published text (`text.segments`). So the rows of all kinds, and of all
+    documents, add up to the nats of the results. An interval is that of `run`: the studentized
+    bootstrap over documents or blocks of a text, of the difference of nats.
+
+    Args:
+        first: The baseline.
+        second: The model compared with it.
+        texts: Published text by record and choice, as `published_texts` returns it.
+        top: Entries of each list.
+
+    Raises:
+        UsageError: The results are of different protocols or texts.
+    """
+    check_alike(first, second)
+    table = GapTable.of(first, second, texts)
+    return _Builder(first, second, table, top).report()
+
+
+def check_alike(first: Measured, second: Measured) -> None:
+    """Raise UsageError, naming the fields, unless two results have one protocol and one text."""
+    fields = [
+        one.result.protocol.stated() | {"tok": one.result.model.tokenizer}
+        for one in (first, second)
+    ]
+    differing = protocol_differences(fields[0], fields[1])
+    if differing:
+        details = "; ".join(f"{key}: {a or '(none)'}, {b or '(none)'}" for key, a, b in differing)
+        raise UsageError(
+            f"{first.path} and {second.path}: different protocols: {details}; expected one"
+        )
+    if first.result.data.sha256 != second.result.data.sha256:
+        raise UsageError(f"{first.path} and {second.path}: different texts; expected the same")
+
+
+class _Builder:
+    """Turns the arrays of a gap into the rows of a report."""
+
+    def __init__(self, first: Measured, second: Measured, table: GapTable, top: int) -> None:
+        self._first = first
+        self._second = second
+        self._table = table
+        self._top = top
+        self._nats = float(table.difference.sum())
+
+    def report(self) -> GapReport:
+        table, by = self._table, self._first.independent
+        total, found = self._row("all bytes", np.arange(len(table.kinds)))
+        kinds = [
+            self._row(name, chosen)[0]
+            for kind, name in enumerate(NAMES)
+            if len(chosen := np.flatnonzero(table.kinds == kind))
+        ]
+        blocks = block_name(by, self._first.parts, found.resampled) if found.in_blocks else by.name
+        first_lost, second_lost = (spread.without_bytes * BITS for spread in table.spread)
+        return GapReport(
+            task=self._first.result.full_name,
+            models=(self._first.result.model.name, self._second.result.model.name),
+            signatures=(self._first.result.signature, self._second.result.signature),
+            total=total,
+            kinds=tuple(sorted(kinds, key=lambda row: -abs(row.bits))),
+            group=table.documents.name,
+            groups=len(table.documents.bounds) - 1,
+            documents=self._documents(),
+            segments=_both(table.difference, self._segment, self._top),
+            literals=self._literals(),
+            resampled=blocks,
+            resampled_units=found.resampled,
+            without_bytes=(first_lost, second_lost),
+        )
+
+    def _row(self, name: str, chosen: NDArray[np.int64]) -> tuple[GapRow, RateInterval]:
+        """Return the row of some segments, and their difference in nats per byte."""
+        by = self._first.independent
+        sums = self._table.by_entry(chosen)
+        difference = sums.second - sums.first
+        found = rate_interval(difference, sums.bytes, by.numbers, serial=by.serial)
+        interval = found.interval and (found.interval[0] * BITS, found.interval[1] * BITS)
+        if not _is_spread(sums.bytes, by, found):
+            interval = None
+        totals = float(sums.first.sum()), float(sums.second.sum())
+        return self._sums(name, len(chosen), int(sums.bytes.sum()), *totals, interval), found
+
+    def _sums(
+        self,
+        name: str,
+        count: int,
+        size: int,
+        first: float,
+        second: float,
+        interval: tuple[float, float] | None = None,
+    ) -> GapRow:
+        """Return a row with the given sums of nats."""
+        share = (second - first) / self._nats if self._nats else None
+        return GapRow(name, count, size, first * BITS, second * BITS, share, interval)
+
+    def _documents(self) -> Both:
+        table = self._table
+        bounds = table.documents.bounds
+        first, second = (np.diff(spread.before(bounds)) for spread in table.spread)
+        begins = np.searchsorted(table.bounds, bounds)
+
+        def place(number: int) -> GapPlace:
+            begin, end = int(bounds[number]), int(bounds[number + 1])
+            record, offset = table.position(begin)
+            row = self._sums(
+                f"{table.documents.name} {number}",
+                int(begins[number + 1] - begins[number]),
+                end - begin,
+                float(first[number]),
+                float(second[number]),
+            )
+            return GapPlace(row, "", record, offset, _decoded(table.scored[begin:end][:BEGINNING]))
+
+        return _both(second - first, place, self._top)
+
+    def _segment(self, number: int) -> GapPlace:
+        """Return a segment with its surroundings."""
+        table = self._table
+        begin, end = int(table.bounds[number]), int(table.bounds[number + 1])
+        text = _decoded(table.text(number))
+        first, second = float(table.first[number]), float(table.second[number])
+        return self._place(number, self._sums(text, 1, end - begin, first, second))
+
+    def _place(self, number: int, row: GapRow) -> GapPlace:
+        """Return a row with the surroundings of a segment."""
+        table = self._table
+        begin, end = int(table.bounds[number]), int(table.bounds[number + 1])
+        record, offset = table.position(begin)
+        passage = int(np.searchsorted(table.layout.starts, begin, "right")) - 1
+        low, high = table.layout.starts[passage : passage + 2].tolist()
+        first, second = (
+            tuple(
+                _decoded(table.scored[a:b])
+                for a, b in zip(spread.begin[rows].tolist(), spread.end[rows].tolist(), strict=True)
+            )
+            for spread in table.spread
+            for rows in [spread.tokens(begin, end)]
+        )
+        return GapPlace(
+            row,
+            NAMES[table.kinds[number]],
+            record,
+            offset,
+            _decoded(table.text(number)),
+            _decoded(table.scored[max(begin - AROUND, low) : begin]),
+            _decoded(table.scored[end : min(end + AROUND, high)]),
+            first,
+            second,
+        )
+
+    def _literals(self) -> Both:
+        table = self._table
+        numbers = table.literals()
+        counts = np.bincount(numbers)
+        differences = np.bincount(numbers, table.difference).astype(np.float64)
+        differences[counts < 2] = 0.0
+
+        def place(number: int) -> GapPlace:
+            chosen = np.flatnonzero(numbers == number)
+            example = chosen[np.argmax(table.difference[chosen] * np.sign(differences[number]))]
+            return self._place(int(example), self._row(_decoded(table.text(example)), chosen)[0])
+
+        return _both(differences, place, self._top)
+
+
+def _is_spread(sizes: NDArray[np.float64], by: Clusters, found: RateInterval) -> bool:
+    """Return whether bytes of a kind are in enough of the units that an interval resamples.
+
+    Units without such bytes say nothing about them; with a few others, no residual would be left.
+    """
+    if by.numbers is not None:
+        sizes = np.add.reduceat(sizes, np.flatnonzero(np.diff(by.numbers, prepend=-1)))
+    if found.in_blocks:
+        sizes = merged(sizes, found.resampled)
+    return bool(np.count_nonzero(sizes) >= FEWEST)
+
+
+def _both(differences: NDArray[np.float64], place: Callable[[int], GapPlace], top: int) -> Both:
+    """Return the places of the largest and of the smallest differences."""
+    order = np.argsort(differences, kind="stable").tolist()
+    losses = [number for number in order[::-1][:top] if differences[number] > 0]
+    gains = [number for number in order[:top] if differences[number] < 0]
+    return Both(tuple(map(place, losses)), tuple(map(place, gains)))
+
+
+def _decoded(content: bytes) -> str:
+    """Return bytes as text; bytes of no character, or of a part of one, become escapes."""
+    return content.decode("utf-8", "backslashreplace")

@@ -1,0 +1,75 @@
+"""The command `gpt2eval compare`: models against a baseline, record by record."""
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from gpt2eval.cli.options import DATA, OUTPUT, Signatures, option
+from gpt2eval.cli.output import print_styled
+from gpt2eval.cli.report import FormatName
+
+Operands = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RESULTS",
+        help="Two models or more, the baseline first: each a folder with results of one model, or "
+        "a result.json.",
+    ),
+]
+Margin = Annotated[
+    Optional[str],
+    option(
+        OUTPUT,
+        metavar="LIMITS",
+        text="Largest change without importance, such as 1%, or 1%,0.5pt (points of an accuracy); "
+        "a change surely within it is 'equal'.",
+    ),
+]
+OnlyTasks = Annotated[
+    Optional[str],
+    option(DATA, "--tasks", metavar="TASKS", text="Only these tasks, separated by commas."),
+]
+OnlyMetrics = Annotated[
+    Optional[str],
+    option(
+        DATA,
+        "--metrics",
+        metavar="NAMES",
+        text="Only these metrics, separated by commas; default: a task's first, and its first "
+        "accuracy.",
+    ),
+]
+
+
+def compare(
+    models: Operands,
+    tasks: OnlyTasks = None,
+    metrics: OnlyMetrics = None,
+    margin: Margin = None,
+    form: FormatName = None,
+    signatures: Signatures = False,
+) -> None:
+    """Compare models on the same text, record by record.
+
+    Reads what the runs keep of their records; no model runs. The tokenizers may differ.
+    """
+    from gpt2eval.report.comparison.text import render
+    from gpt2eval.report.store import read_results
+    from gpt2eval.report.table import default_format
+
+    baseline, *others = map(read_results, models)
+    comparison = baseline.compare(
+        *others, margin=margin, tasks=names(tasks), metrics=names(metrics)
+    )
+    form = form or default_format()
+    text = render(comparison, form, signatures=signatures)
+    if form == "terminal":
+        print_styled(text)
+    else:
+        print(text)
+
+
+def names(text: str | None) -> list[str]:
+    """Return the names of a list that is separated by commas."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]

@@ -1,0 +1,1 @@
+"""Whether a model is worse than a committed baseline."""

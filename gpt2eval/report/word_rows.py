@@ -1,0 +1,96 @@
+"""The surprisal of words: the nats of tokens, spread over the words of the published text."""
+
+import re
+from array import array
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2eval.report.measured import Measured
+from gpt2eval.report.row_files import ROWS, Columns
+from gpt2eval.report.token_rows import BITS
+from gpt2eval.scoring.byte_nats import ByteNats, Layout, Places
+from gpt2eval.scoring.token_table import TokenTable, byte_offsets
+
+WORD = re.compile(r"\S+")
+
+
+def word_columns(
+    measured: Measured, tokens: TokenTable, texts: Mapping[tuple[int, int], bytes]
+) -> Iterator[Columns]:
+    """Yield a row per scored word of the published text, some rows at a time.
+
+    Words are split at white space, as the words of perplexities are. A word's surprisal is that of
+    its bytes and of the white space before it, because the tokens of most vocabularies begin with
+    their space:
+
+        nats(word) = sum of -ln p over the bytes from the end of the word before to the word's end
+
+    A token that belongs to two words is spread over its bytes in equal parts (`scoring.byte_nats`).
+    The rows of a text add up to its nats: the white space after the last word is a row without a
+    word. A question has the words of its right choice.
+
+    Columns: `model`, `task`, `record`, `number` (of the word in its published text), `word`,
+    `begin` and `end` (byte offsets of the word in that text), `tokens` (that have bytes of the word
+    or of the white space before it), `is_whole` (no token is shared with another word, and every
+    byte is scored), `nats` and `bits`.
+    """
+    tokens = tokens.select(tokens.is_right)
+    layout = Layout.of([tokens])
+    spread = ByteNats.of(tokens, layout)
+    records, choices = layout.record.tolist(), layout.choice.tolist()
+    for passage, key in enumerate(zip(records, choices, strict=True)):
+        words = _Words(texts[key], layout, passage)
+        for first in range(0, len(words.end), ROWS):
+            rows = slice(first, first + ROWS)
+            low, high = words.low[rows], words.high[rows]
+            nats = spread.before(high) - spread.before(low)
+            begin, end = words.begin[rows], words.end[rows]
+            count = np.searchsorted(spread.begin, high) - np.searchsorted(spread.end, low, "right")
+            edges = _is_among(low, spread.begin) & _is_among(high, spread.end)
+            yield {
+                "model": measured.result.model.name,
+                "task": measured.result.full_name,
+                "record": np.full(len(begin), key[0]),
+                "number": words.number[rows],
+                "word": [
+                    texts[key][a:b].decode("utf-8", "backslashreplace")
+                    for a, b in zip(begin.tolist(), end.tolist(), strict=True)
+                ],
+                "begin": begin,
+                "end": end,
+                "tokens": count,
+                "is_whole": edges & words.is_inside[rows],
+                "nats": nats,
+                "bits": nats * BITS,
+            }
+
+
+def _is_among(places: Places, sorted_places: Places) -> NDArray[np.bool_]:
+    row = np.searchsorted(sorted_places, places)
+    return np.append(sorted_places, -1)[row] == places
+
+
+class _Words:
+    """The words of a text that have a scored byte, and the white space after the last one."""
+
+    def __init__(self, content: bytes, layout: Layout, passage: int) -> None:
+        text = content.decode("utf-8", "surrogateescape")
+        bounds = array("q")
+        for match in WORD.finditer(text):
+            bounds.extend(match.span())
+        begin, end = byte_offsets(text)[np.array(bounds, np.int64)].reshape(-1, 2).T
+        if not len(end) or end[-1] < len(content):
+            begin, end = (np.append(column, len(content)) for column in (begin, end))
+        low = np.concatenate([[0], end[:-1]])
+        first = int(layout.begins[passage])
+        last = first + int(layout.sizes[passage])
+        is_scored = (end > first) & (low < last)
+        self.number: NDArray[np.int64] = np.flatnonzero(is_scored)
+        self.begin, self.end, low = begin[is_scored], end[is_scored], low[is_scored]
+        self.is_inside = (low >= first) & (self.end <= last)
+        # Places of the layout: where the word's bytes, with the white space before it, are scored.
+        shift = int(layout.starts[passage]) - first
+        self.low = np.maximum(low, first) + shift
+        self.high = np.minimum(self.end, last) + shift
