@@ -38,11 +38,13 @@ def make(folder: Path) -> Made:
     lines = folder / "lines.txt"
     lines.write_text("".join(f"{line}\n" for line in LINES), encoding="utf-8")
     data = {**demo.data(), "lm1b": lines}
-    tasks = ["lambada", "cbt_ne", "ptb", "lm1b"]
-    evaluate("toy:unigram", tasks, data=data, out=folder / "out", allow_kept=True)
-    evaluate("toy:uniform-bytes", tasks, data=data, out=folder / "out", allow_kept=True)
-    evaluate("demo", ["ptb", "lm1b"], data=data, out=folder / "out", allow_kept=True)
-    return Made(folder / "out", data, html_of(folder / "out", data))
+    out = folder / "out"
+    for model in ("toy:unigram", "toy:uniform-bytes"):
+        evaluate(model, ["lambada", "cbt_ne", "ptb"], data=data, out=out)
+        # with the context of the demo model, so that the three can be compared
+        evaluate(model, ["lm1b"], data=data, out=out, allow_kept=True, context=512)
+    evaluate("demo", ["ptb", "lm1b"], data=data, out=out, allow_kept=True)
+    return Made(out, data, html_of(out, data))
 
 
 def html_of(place: Path, data: dict[str, Path], largest: int = LARGEST) -> str:

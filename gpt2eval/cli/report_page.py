@@ -18,14 +18,14 @@ Html = Annotated[
     option(OUTPUT, "--html", metavar="FILE", text="The page to write.", default=False),
 ]
 Title = Annotated[str, option(OUTPUT, metavar="TEXT", text="Title of the page.")]
-Parameters = Annotated[
+Sizes = Annotated[
     Optional[list[str]],
     option(
-        OUTPUT,
-        "--parameters",
-        metavar="MODEL=COUNT",
-        text="Number of a model's parameters, such as 135M, for the size curves; by default it "
-        "follows from a GPT-2's shape. Repeatable.",
+        DATA,
+        "--size",
+        metavar="MODEL=N",
+        text="Weights of a model for the size curves, such as gpt2=124M; default: from a GPT-2's "
+        "shape, or from the name. Repeatable.",
     ),
 ]
 SuiteName = Annotated[
@@ -46,7 +46,7 @@ def report(
     results: Places,
     html: Html,
     title: Title = "gpt2eval report",
-    parameters: Parameters = None,
+    sizes: Sizes = None,
     suite: SuiteName = PAPER,
     data: Data = None,
     text: OwnTexts = None,
@@ -63,9 +63,9 @@ def report(
     from gpt2eval.config.loader import load_suite
     from gpt2eval.files import write_atomic
     from gpt2eval.report.measured import Measured
+    from gpt2eval.report.model_sizes import parse_sizes
     from gpt2eval.report.page.builder import page
     from gpt2eval.report.page.pieces import Texts
-    from gpt2eval.report.page.sizes import parse_parameters
     from gpt2eval.report.page.sources import read_sources
 
     folders = include or ()
@@ -81,7 +81,7 @@ def report(
         read_sources(*results),
         load_suite(suite, folders),
         find_texts,
-        parameters=parse_parameters(parameters or ()),
+        sizes=parse_sizes(sizes or ()),
         title=title,
     )
     write_atomic(html, made.encode())

@@ -21,10 +21,12 @@ from page_results import LINES, SUITE, Made, html_of, make
 from gpt2eval import UsageError, demo, evaluate
 from gpt2eval.analysis.published_texts import published_texts
 from gpt2eval.report.measured import Measured, read_measured
-from gpt2eval.report.page import losses, markup, sizes, surprisal
+from gpt2eval.report.page import markup, surprisal
 from gpt2eval.report.page.builder import LARGEST, page
 from gpt2eval.report.page.pieces import BEFORE, LONGEST, Passages, Texts, pieces
 from gpt2eval.report.page.sources import read_sources
+from gpt2eval.report.profiles import by_frequency, by_position
+from gpt2eval.report.store import read_results
 from gpt2eval.scoring.token_table import TokenTable
 
 LN2 = math.log(2)
@@ -163,71 +165,73 @@ def test_verdicts_stand_with_the_model_they_are_about(made: Made) -> None:
     assert group[-1]["cells"]["PTB"]["text"] == "outside"
 
 
+def test_models_are_compared_with_the_first_one(made: Made) -> None:
+    table = content(made.html)["table"]
+    found = table["comparisons"]
+    assert found["baseline"] == table["groups"][0][0]["label"] == "demo"
+    folders = ["demo", "toy-unigram", "toy-uniform-bytes"]
+    first, *others = (read_results(made.results / folder / "lm1b") for folder in folders)
+    expected = first.compare(*others)
+    assert {
+        (row["title"], row["model"]): row["cells"]["verdict"]["text"] for row in found["rows"]
+    } == {(duel.title, expected.labels[duel.model]): duel.verdict for duel in expected.duels}
+    for duel in expected.duels:
+        assert found["verdicts"][duel.other.metric.signature] == duel.verdict
+    # the context of the demo model is shorter, so its other columns are of another protocol
+    assert any(line.startswith("ptb, toy:unigram: another protocol") for line in found["left_out"])
+
+
+def test_nothing_comparable_is_said(made: Made) -> None:
+    sources = [one for one in read_sources(made.results) if one.result.full_name == "ptb"]
+    found = content(page(sources, SUITE, lambda one: {}))["table"]["comparisons"]
+    assert (found["rows"], len(found["left_out"])) == ([], 2)
+    alone = [one for one in sources if one.result.model.name == "demo"]
+    assert content(page(alone, SUITE, lambda one: {}))["table"]["comparisons"] is None
+
+
 # -- sizes -----------------------------------------------------------------------------------------
 
 
 def test_a_size_follows_from_the_shape_or_is_given_or_is_unknown(made: Made) -> None:
     values = content(made.html)["sizes"]
     panel = next(panel for panel in values["panels"] if panel["title"] == "PTB")
-    assert [point["parameters"] for point in panel["published"]] == [117e6, 345e6, 762e6, 1542e6]
+    assert [point["parameters"] for point in panel["published"]] == [
+        *(124439808, 354823168, 774030080, 1557611200)
+    ]
     # 4 blocks of width 256: 12 d^2 weights and 13 d in vectors; 2560 words, 1024 positions
     expected = 4 * (12 * 256**2 + 13 * 256) + 2 * 256 + (2560 + 1024) * 256
     assert [(p["label"], p["parameters"]) for p in panel["ours"]] == [("demo", expected)]
     assert set(values["omitted"]) == {"toy:unigram", "toy:uniform-bytes"}
     sources = read_sources(made.results)
-    given = page(sources, SUITE, lambda one: {}, parameters={"toy:unigram": 1e6})
-    panels = content(given)["sizes"]["panels"]
+    stated = page(sources, SUITE, lambda one: {}, sizes={"toy:unigram": 1e6})
+    panels = content(stated)["sizes"]["panels"]
     assert {p["label"] for panel in panels for p in panel["ours"]} == {"demo", "toy:unigram"}
     with pytest.raises(UsageError, match="nobody"):
-        page(sources, SUITE, lambda one: {}, parameters={"nobody": 1e6})
-
-
-@pytest.mark.parametrize("argument", ["gpt2", "gpt2=", "gpt2=large", "=124M", "gpt2=0", "gpt2=-1M"])
-def test_a_size_that_is_none_is_an_error(argument: str) -> None:
-    with pytest.raises(UsageError, match="expected MODEL=COUNT"):
-        sizes.parse_parameters([argument])
+        page(sources, SUITE, lambda one: {}, sizes={"nobody": 1e6})
 
 
 def test_no_published_point_stands_beside_a_part_of_the_data(tmp_path: Path) -> None:
     evaluate("toy:unigram", ["ptb"], data=demo.data(), out=tmp_path, limit=5)
     sources = read_sources(tmp_path)
-    made_page = page(sources, SUITE, lambda one: {}, parameters={"toy:unigram": 9})
+    made_page = page(sources, SUITE, lambda one: {}, sizes={"toy:unigram": 9})
     assert content(made_page)["sizes"]["panels"] == []
 
 
 # -- losses and calibration ------------------------------------------------------------------------
 
 
-def test_the_bins_add_up_to_the_result(made: Made) -> None:
+def test_the_bins_are_the_profiles_and_add_up_to_the_result(made: Made) -> None:
     values = content(made.html)
     for (label, name), one in measured(made).items():
         models = {model["label"]: model for model in task(values, "losses", name)["models"]}
         tally = one.result.tally
-        for kind in ("position", "frequency"):
+        for kind, profile in (("position", by_position), ("frequency", by_frequency)):
             bins = models[label][kind]
-            assert sum(b["bits"] for b in bins) == pytest.approx(tally.nats / LN2, rel=1e-5)
-            assert sum(b["tokens"] for b in bins) == tally.tokens
-
-
-def test_bins_are_what_a_loop_over_tokens_finds(made: Made) -> None:
-    tokens = measured(made)["demo", "ptb"].tokens()
-    counts: dict[int, int] = defaultdict(int)
-    for token in tokens.id.tolist():
-        counts[token] += 1
-    for found, numbers in (
-        (losses.by_position(tokens), tokens.context.tolist()),
-        (losses.by_frequency(tokens), [counts[token] for token in tokens.id.tolist()]),
-    ):
-        bits: dict[int, float] = defaultdict(float)
-        size: dict[int, int] = defaultdict(int)
-        for row, number in enumerate(numbers):
-            low = 1
-            while 2 * low <= number:
-                low *= 2
-            bits[low] -= float(tokens.logprob[row]) / LN2
-            size[low] += int(tokens.end[row] - tokens.begin[row])
-        assert {b["low"]: b["bytes"] for b in found} == size
-        assert {b["low"]: b["bits"] for b in found} == pytest.approx(bits, abs=0.01)
+            assert sum(found["tokens"] for found in bins) == tally.tokens
+            expected = [(b.first, b.last, b.tokens, b.value) for b in profile(one)]
+            assert [(b["first"], b["last"], b["tokens"], b["value"]) for b in bins] == expected
+        nats = sum(b["value"] * b["tokens"] for b in models[label]["frequency"])
+        assert nats == pytest.approx(tally.nats, rel=1e-5)
 
 
 def test_calibration_has_the_results_decisions(made: Made) -> None:

@@ -152,6 +152,16 @@ def test_the_table_is_saved_as_shown(opened: Open, made: Made) -> None:
     assert demo[head.index("PTB signature")] == stored["metrics"]["ppl"]["signature"]
 
 
+def test_a_verdict_stands_below_its_number_and_in_a_table(opened: Open, made: Made) -> None:
+    page = opened()
+    found = data(made)["table"]["comparisons"]
+    shown = page.locator("table.results .verdict").all_inner_texts()
+    assert sorted(shown) == sorted(found["verdicts"].values())
+    rows = page.locator("table.duels tbody tr")
+    assert rows.count() == len(found["rows"])
+    assert found["rows"][0]["cells"]["verdict"]["text"] in rows.first.inner_text()
+
+
 # -- the charts ------------------------------------------------------------------------------------
 
 
@@ -164,20 +174,20 @@ def test_the_charts_have_every_point(opened: Open, made: Made) -> None:
     assert "toy:unigram" in page.locator("#sizes").inner_text()
     choose(page, "losses", "Task", "PTB")
     task = next(task for task in values["losses"] if task["name"] == "ptb")
-    bins = [bin for model in task["models"] for bin in model["position"] if bin["bytes"]]
+    bins = [found for model in task["models"] for found in model["position"]]
     assert page.locator("#losses .chart").first.locator(".mark").count() == len(bins)
     places = page.locator("svg .mark").evaluate_all("marks => marks.map(m => m.getAttribute('d'))")
     assert not [place for place in places if "NaN" in place or "Infinity" in place]
 
 
-def test_the_losses_change_their_unit(opened: Open) -> None:
+def test_the_losses_have_their_unit(opened: Open) -> None:
     page = opened()
     choose(page, "losses", "Task", "PTB")
-    choose(page, "losses", "Loss", "bits per token")
-    titles = page.locator("#losses .chart .mark title").all_text_contents()
-    own = [title for title in titles if title.startswith("toy:uniform-bytes")]
-    assert own
-    assert all("8.00 bits per token" in title for title in own)
+    for number, unit in ((0, "bits per byte"), (1, "5.55 nats per token")):
+        titles = page.locator("#losses .chart").nth(number).locator("title").all_text_contents()
+        own = [title for title in titles if title.startswith("toy:uniform-bytes")]
+        assert own
+        assert unit in own[0]
 
 
 def test_calibration_says_what_it_is_not(opened: Open) -> None:
@@ -214,7 +224,8 @@ def test_hovering_tells_the_token(opened: Open) -> None:
     units = page.locator("#text p.text").first.locator(".unit")
     units.nth(1).hover()
     assert detail(page) == (
-        "␣ toy:uniform-bytes bits 8.00 byte 1 bits per byte 8.00 probability 0.0039 rank above 1, or tied"
+        "␣ toy:uniform-bytes bits 8.00 byte 1 bits per byte 8.00 probability 0.0039 "
+        "rank above 1, or tied"
     )
     assert "s7" in (units.nth(1).get_attribute("class") or "")
 

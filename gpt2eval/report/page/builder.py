@@ -21,7 +21,7 @@ def page(
     suite: Suite,
     find_texts: FindTexts,
     *,
-    parameters: Mapping[str, float] | None = None,
+    sizes: Mapping[str, float] | None = None,
     title: str = "gpt2eval report",
     largest: int = LARGEST,
 ) -> str:
@@ -36,7 +36,8 @@ def page(
         suite: The columns of the table, and the published figures.
         find_texts: Returns the published text of a result by record and choice; where it raises
             UsageError, the page lacks the text of that task and shows the error instead.
-        parameters: Numbers of parameters by model, for models whose shape does not tell it.
+        sizes: Numbers of weights by the names of models, for models whose shape and name do not
+            tell it.
         title: Title of the page.
         largest: Most bytes of the page, if it has room for the other sections.
     """
@@ -48,7 +49,7 @@ def page(
         "suite": suite.title,
         "models": [*dict.fromkeys(one.label for one in shown.sources)],
         "table": table_section(shown, suite),
-        "sizes": size_section(shown, suite, parameters or {}),
+        "sizes": size_section(shown, suite, sizes or {}),
         "losses": loss_section(tasks),
         "calibration": calibration_section(tasks),
         "missing": _missing(tasks),

@@ -9,7 +9,7 @@ function sizeSection(content, seriesOfLabel) {
   const shown = [...new Set(panels.flatMap((panel) => panel.ours.map((p) => p.label)))];
   const items = shown.map((label) => ({ label, ...seriesOfLabel(label) }));
   if (panels.some((panel) => panel.published.length)) {
-    items.push({ label: "published GPT-2, named sizes", colour: "published", shape: 0 });
+    items.push({ label: "published GPT-2", colour: "published", shape: 0 });
   }
   const rows = () => [
     ["column", "unit", "model", "kind", "parameters", "value", "low", "high"],
@@ -22,59 +22,60 @@ function sizeSection(content, seriesOfLabel) {
     "sizes",
     "Score against size",
     el("div", { class: "bar" },
-      note("Logarithmic axes for parameters and perplexity; bars are 95 % intervals. The published points stand at the sizes that the paper names. ",
+      note("Logarithmic axes for parameters and perplexity; bars are 95 % intervals. The published points stand at the sizes of the released models, 124M for what the paper calls 117M. ",
         panels.some((panel) => panel.ours.some((p) => !p.comparable)) ? "A hollow point is not of the complete published text, so it is not comparable with them." : ""),
       csvButton("sizes", rows)),
-    omitted.length ? note(`Not shown, because the number of parameters is unknown: ${omitted.join(", ")}. --parameters MODEL=COUNT states it.`) : null,
+    omitted.length ? note(`Not shown, because the number of parameters is unknown: ${omitted.join(", ")}. --size MODEL=N states it.`) : null,
     legend(items),
     el("div", { class: "panels" }, panels.map((panel) =>
       el("figure", {}, el("figcaption", {}, panel.title, el("span", { class: "unit" }, panel.higher ? "higher is better" : "lower is better")), sizePanel(panel, seriesOfLabel)))),
   );
 }
 
-const LOSSES = {
-  byte: { name: "bits per byte", of: (bin) => bin.bits / bin.bytes, has: (bin) => bin.bytes > 0 },
-  token: { name: "bits per token", of: (bin) => bin.bits / bin.tokens, has: () => true },
-};
-
 function lossSection(content, seriesOfLabel) {
   const tasks = content.losses;
   if (!tasks.length) return null;
   let task = tasks.find((one) => one.whole) ?? tasks[0];
-  let unit = "byte";
   const items = el("div");
   const charts = el("div", { class: "pair" });
 
-  function chart(kind, title, xLabel) {
-    const loss = LOSSES[unit];
-    const usable = (bin) => bin.bits !== null && loss.has(bin);
-    const last = Math.max(...task.models.flatMap((model) => model[kind].map((bin) => bin.high)));
+  // Bins double in width; the one without context is the first.
+  const place = (bin) => (bin.first ? Math.round(Math.log2(bin.first)) + 1 : 0);
+
+  function chart(kind, title, xLabel, yLabel) {
+    const bins = task.models.flatMap((model) => model[kind]);
+    const usable = (bin) => Number.isFinite(bin.value);
+    if (!bins.some(usable)) return el("figure", {}, el("figcaption", {}, title), note("No scored tokens."));
+    const low = Math.min(...bins.map(place));
+    const high = Math.max(...bins.map(place));
     const edges = [];
-    for (let edge = 1; edge <= last + 1; edge *= 2) edges.push(edge.toLocaleString("en"));
+    for (let edge = low; edge <= high + 1; edge++) edges.push((edge ? 2 ** (edge - 1) : 0).toLocaleString("en"));
     const series = task.models.map((model) => ({
       ...seriesOfLabel(model.label),
       points: model[kind].filter(usable).map((bin) => ({
-        bin: Math.round(Math.log2(bin.low)),
-        value: loss.of(bin),
+        bin: place(bin) - low,
+        value: bin.value,
+        low: bin.low ?? undefined,
+        high: bin.high ?? undefined,
         faint: bin.tokens < FEW,
-        title: `${model.label}, ${bin.low.toLocaleString("en")} to ${bin.high.toLocaleString("en")}: ${number(loss.of(bin))} ${loss.name}, ${plural(bin.tokens, "token")}`,
+        title: `${model.label}, ${bin.first.toLocaleString("en")} to ${bin.last.toLocaleString("en")}: ${number(bin.value)} ${yLabel}, ${plural(bin.tokens, "token")}`,
       })),
     })).filter((one) => one.points.length);
-    const drawn = series.length ? binnedChart({ edges, series, label: `${task.title}: ${title}`, xLabel, yLabel: loss.name }) : note("No scored tokens.");
-    return el("figure", {}, el("figcaption", {}, title), drawn);
+    return el("figure", {}, el("figcaption", {}, title),
+      binnedChart({ edges, series, label: `${task.title}: ${title}`, xLabel, yLabel }));
   }
 
   function show() {
     items.replaceChildren(legend(task.models.map(({ label }) => ({ label, ...seriesOfLabel(label) }))));
     charts.replaceChildren(
-      chart("position", "By position in the context", "tokens that the model saw before"),
-      chart("frequency", "By frequency of the token", "occurrences of the token in the scored text"));
+      chart("position", "By position in the context", "tokens that the model saw before", "bits per byte"),
+      chart("frequency", "By frequency of the token", "occurrences of the token in the scored text", "nats per token"));
   }
 
   const rows = () => [
-    ["task", "model", "by", "from", "to", "tokens", "bytes", "bits"],
-    ...task.models.flatMap((model) => ["position", "frequency"].flatMap((kind) =>
-      model[kind].map((bin) => [task.name, model.label, kind, bin.low, bin.high, bin.tokens, bin.bytes, bin.bits]))),
+    ["task", "model", "by", "unit", "from", "to", "tokens", "value", "low", "high"],
+    ...task.models.flatMap((model) => [["position", "bits per byte"], ["frequency", "nats per token"]].flatMap(([kind, unit]) =>
+      model[kind].map((bin) => [task.name, model.label, kind, unit, bin.first, bin.last, bin.tokens, bin.value, bin.low, bin.high]))),
   ];
   show();
   return section(
@@ -82,10 +83,9 @@ function lossSection(content, seriesOfLabel) {
     "Where the bits are lost",
     el("div", { class: "bar" },
       select("Task", tasks.map((one, index) => [String(index), one.title]), String(tasks.indexOf(task)), (value) => { task = tasks[Number(value)]; show(); }),
-      select("Loss", Object.entries(LOSSES).map(([key, { name }]) => [key, name]), unit, (value) => { unit = value; show(); }),
       csvButton("losses", rows)),
-    note("Bins of doubling width, counted in each model's own tokens. Bits per byte of the published text can be compared between tokenizers, bits per token cannot. ",
-      `A hollow point has fewer than ${FEW} tokens. Of a question, only the right choice counts.`),
+    note("Bins of doubling width, counted in each model's own tokens. Bits per byte of the published text can be compared between tokenizers, nats per token cannot. ",
+      `Bars are 95 % intervals, as in the table. A hollow point has fewer than ${FEW} tokens. Of a question, only the right choice counts.`),
     items,
     charts,
   );

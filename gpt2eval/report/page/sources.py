@@ -102,6 +102,11 @@ class Group(NamedTuple):
     sources: Sequence[Labelled]
     missing: Sequence[str]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the complete text is scored, and not only an answer or a choice."""
+        return self.sources[0].source.result.protocol.ask == "everything"
+
 
 def groups(sources: Sequence[Labelled], titles: Sequence[str]) -> list[Group]:
     """Return the results of each task and text, in the order of the table's columns."""

@@ -14,13 +14,13 @@ import numpy as np
 from gpt2eval.errors import UsageError
 from gpt2eval.notices import notify
 from gpt2eval.report.measured import Measured
-from gpt2eval.report.page.losses import LN2
 from gpt2eval.report.page.markup import embedded
 from gpt2eval.report.page.pieces import Passages, Piece, Texts, pieces
 from gpt2eval.report.page.sources import Group
 from gpt2eval.scoring.token_table import TokenTable, byte_offsets
 
 FindTexts = Callable[[Measured], Texts]
+LN2 = float(np.log(2.0))
 MODELS = 6  # whose tokens a page holds for one task
 NO_TEXT = "its published text was not at hand; 'gpt2eval report --data {name}=PATH' adds it"
 SURPRISING, GAP, SAMPLE = "surprising", "gap", "sample"
@@ -47,7 +47,7 @@ def _task(group: Group, find_texts: FindTexts, budget: int) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": group.name,
         "title": group.title,
-        "whole": shown[0].source.result.protocol.ask == "everything",
+        "whole": group.is_whole,
         "models": [one.label for one in shown],
         "left_out": left_out,
         "total": 0,

@@ -55,7 +55,8 @@ function tableSection(content) {
     "table",
     "Results",
     el("div", { class: "bar" },
-      note("Values with 95 % intervals. Click a heading to sort, and a number for its signature."),
+      note("Values with 95 % intervals. Click a heading to sort, and a number for its signature.",
+        table.comparisons?.rows.length ? ` Below a number: its verdict against ${table.comparisons.baseline}.` : ""),
       csvButton("table", () => tableRows(groups(), table.columns))),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of results" },
       el("table", { class: "results" }, el("thead", {}, header), body)),
@@ -95,16 +96,18 @@ function tableRow(row, table) {
     "tr",
     { class: row.kind },
     el("th", { scope: "row", class: "label" }, row.label),
-    table.columns.map((column) => tableCell(row, row.cells[column.title])),
+    table.columns.map((column) => tableCell(row, row.cells[column.title], table)),
   );
 }
 
-function tableCell(row, cell) {
+function tableCell(row, cell, table) {
   if (!cell) return el("td");
   const interval = cell.interval ? el("span", { class: "interval" }, cell.interval) : null;
   if (!cell.signed) return el("td", {}, el("span", { class: `value ${cell.text.replace(/\W/g, "-")}` }, cell.text));
   const open = () => openSignature(row.label, cell);
-  return el("td", {}, button(cell.text, open, { class: "value", "aria-haspopup": "dialog" }), interval);
+  const verdict = table.comparisons?.verdicts[cell.signed.signature];
+  const judged = verdict ? el("span", { class: `verdict ${verdict}`, title: `than ${table.comparisons.baseline}` }, verdict) : null;
+  return el("td", {}, button(cell.text, open, { class: "value", "aria-haspopup": "dialog" }), interval, judged);
 }
 
 function tableRows(groups, columns) {
@@ -121,18 +124,53 @@ function tableRows(groups, columns) {
   return [head, ...rows];
 }
 
-function comparisonTable(comparisons) {
-  if (!comparisons.length) return null;
-  const names = Object.keys(comparisons[0]);
-  return el(
-    "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Verdicts between models" },
-    el("h3", {}, "Verdicts between models on the same text"),
-    el("table", {},
-      el("thead", {}, el("tr", {}, names.map((name) => el("th", { scope: "col" }, name)))),
-      el("tbody", {}, comparisons.map((row) => el("tr", {}, names.map((name) => el("td", {}, row[name])))))),
-    csvButton("verdicts", () => [names, ...comparisons.map((row) => names.map((name) => row[name]))]),
-  );
+// The duels of all models with the first one, and the ranks of three or more.
+function comparisonTable(content) {
+  if (!content) return null;
+  const leftOut = content.left_out.map((line) => el("li", {}, line));
+  const others = leftOut.length
+    ? folded(`${plural(leftOut.length, "number")} not compared with ${content.baseline}`, el("ul", { class: "notes" }, leftOut), leftOut.length <= 4)
+    : null;
+  if (!content.rows.length) return others;
+  const head = ["task and metric", "model", ...content.columns];
+  const duels = el("table", { class: "duels" },
+    el("thead", {}, el("tr", {}, head.map((name, index) => el("th", { scope: "col", class: index < 2 ? "label" : "" }, name)))),
+    el("tbody", {}, content.rows.map((row) => el("tr", {},
+      el("th", { scope: "row", class: "label" }, row.title),
+      el("td", { class: "label" }, row.model),
+      content.columns.map((column) => duelCell(column, row.cells[column]))))));
+  const rows = () => [
+    [...head.slice(0, 2), "baseline model", ...content.columns.flatMap((column) => [column, `${column} interval`])],
+    ...content.rows.map((row) => [row.title, row.model, content.baseline,
+      ...content.columns.flatMap((column) => [row.cells[column]?.text, row.cells[column]?.interval])]),
+  ];
+  return el("div", { id: "verdicts" },
+    el("h3", {}, `Verdicts: every model against ${content.baseline}, on the same text`),
+    el("div", { class: "bar" },
+      note("Paired, record by record: the change of the metric with its 95 % interval, p by permutation, corrected over all rows (Holm). 'unresolved': the data do not tell."),
+      csvButton("verdicts", rows)),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Verdicts between models" }, duels),
+    content.ranks.length ? rankTable(content) : null,
+    others);
+}
+
+function duelCell(column, cell) {
+  if (!cell) return el("td");
+  const kind = column === "verdict" ? `value ${cell.text}` : "";
+  return el("td", {}, el("span", { class: kind }, cell.text), cell.interval ? el("span", { class: "interval" }, cell.interval) : null);
+}
+
+function rankTable(content) {
+  return [
+    el("h3", {}, "Ranks"),
+    note("The range of ranks that each model may have, and in brackets the share of its duels on single records that it wins."),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Ranks of the models" },
+      el("table", {},
+        el("thead", {}, el("tr", {}, ["model", ...content.ranked].map((name, index) => el("th", { scope: "col", class: index ? "" : "label" }, name)))),
+        el("tbody", {}, content.ranks.map((row) => el("tr", {},
+          el("th", { scope: "row", class: "label" }, row.model),
+          content.ranked.map((title) => el("td", {}, row.cells[title] ?? ""))))))),
+  ];
 }
 
 // The dialog with a number's signature, made anew for each number.

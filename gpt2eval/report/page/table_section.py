@@ -1,7 +1,6 @@
 """The table of the page: rows, intervals, signatures, and verdicts."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from gpt2eval.config.suite_schema import Suite
@@ -9,7 +8,8 @@ from gpt2eval.metrics.result import Result
 from gpt2eval.report.cells import Cell
 from gpt2eval.report.notes import notes, reasons
 from gpt2eval.report.numbers import PERCENT
-from gpt2eval.report.page.sources import Labelled, Overview
+from gpt2eval.report.page.comparisons import comparisons
+from gpt2eval.report.page.sources import Overview
 from gpt2eval.report.rows import Row, table_rows
 
 UNITS = {
@@ -43,16 +43,6 @@ def table_section(overview: Overview, suite: Suite) -> dict[str, Any]:
         "notes": [*notes(results), *reasons(overview.cells, suite, overview.label)],
         "comparisons": comparisons(overview.sources),
     }
-
-
-def comparisons(sources: Sequence[Labelled]) -> list[dict[str, str]]:
-    """Return the verdicts between models that share a task, as rows of a table.
-
-    Each row maps a column's heading to its text. No rows: the page has the verdicts against the
-    published figures only.
-    """
-    del sources
-    return []
 
 
 def _has_verdict(overview: Overview) -> bool:
