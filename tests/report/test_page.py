@@ -178,13 +178,13 @@ def test_models_are_compared_with_the_first_one(made: Made) -> None:
     for duel in expected.duels:
         assert found["verdicts"][duel.other.metric.signature] == duel.verdict
     # the context of the demo model is shorter, so its other columns are of another protocol
-    assert any(line.startswith("ptb, toy:unigram: another protocol") for line in found["left_out"])
+    assert any(line.startswith("ptb, toy:unigram: the baseline has none") for line in found["left_out"])
 
 
 def test_nothing_comparable_is_said(made: Made) -> None:
     sources = [one for one in read_sources(made.results) if one.result.full_name == "ptb"]
     found = content(page(sources, SUITE, lambda one: {}))["table"]["comparisons"]
-    assert (found["rows"], len(found["left_out"])) == ([], 2)
+    assert (found["rows"], len(found["left_out"])) == ([], 2), "another context"
     alone = [one for one in sources if one.result.model.name == "demo"]
     assert content(page(alone, SUITE, lambda one: {}))["table"]["comparisons"] is None
 

@@ -414,7 +414,8 @@ def test_paper_is_white_and_has_the_signatures(opened: Open) -> None:
     page = opened(color_scheme="dark")
     page.emulate_media(media="print")
     assert luminance(page.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.9
-    assert not page.locator("#text .controls").is_visible()
+    assert not page.get_by_label("Search").is_visible()
+    assert not page.get_by_role("button", name="CSV of what is shown").first.is_visible()
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator(".signatures").is_visible()
 

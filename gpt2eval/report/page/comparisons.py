@@ -12,7 +12,7 @@ from gpt2eval.report.measured import Measured
 from gpt2eval.report.page.sources import Labelled
 from gpt2eval.report.results import Results
 
-INCOMPARABLE = "another protocol, version or division of the text than the baseline"
+INCOMPARABLE = "the baseline has none of the same protocol, version and text"
 
 
 def comparisons(sources: Sequence[Labelled]) -> dict[str, Any] | None:
@@ -32,13 +32,14 @@ def comparisons(sources: Sequence[Labelled]) -> dict[str, Any] | None:
         for name, one in models[label].items():
             if _is_comparable(models[baseline], one):
                 operands[label][name] = one
-            elif name in models[baseline]:
+            else:
                 left_out.append(f"{name}, {label}: {INCOMPARABLE}")
     operands = {label: operand for label, operand in operands.items() if operand}
     contest = Contest((), (), (), (), ())
     if len(operands) > 1:
         contest = compare([_results(operand) for operand in operands.values()])
-        left_out += map(_without_paths(operands), contest.left_out)
+        known = [line for line in contest.left_out if ": only on " not in line]
+        left_out += map(_without_paths(operands), known)
     return _document(contest, [*operands], left_out)
 
 
