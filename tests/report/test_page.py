@@ -178,7 +178,31 @@ def test_models_are_compared_with_the_first_one(made: Made) -> None:
     for duel in expected.duels:
         assert found["verdicts"][duel.other.metric.signature] == duel.verdict
     # the context of the demo model is shorter, so its other columns are of another protocol
-    assert any(line.startswith("ptb, toy:unigram: the baseline has none") for line in found["left_out"])
+    assert any(
+        line.startswith("ptb, toy:unigram: the baseline has none") for line in found["left_out"]
+    )
+
+
+def test_an_infinite_loss_leaves_the_page_whole(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source,) = read_sources(made.results / "toy-unigram" / "ptb")
+    assert source.tokens
+    logprob = source.tokens.logprob.copy()
+    logprob[3] = -np.inf
+    tokens = replace(source.tokens, logprob=logprob)
+    monkeypatch.setattr(Measured, "tokens", lambda self: tokens)
+    found = content(
+        page(
+            [source._replace(tokens=tokens)],
+            SUITE,
+            lambda one: published_texts(one, made.data),
+        )
+    )
+    (model,) = task(found, "losses", "ptb")["models"]
+    assert None in [one["value"] for one in model["position"]]
+    bits = [b for p in task(found, "texts", "ptb")["passages"] for b in p["models"][0]["bits"]]
+    assert [place for place, value in enumerate(bits) if value is None] == [3]
 
 
 def test_nothing_comparable_is_said(made: Made) -> None:

@@ -160,6 +160,10 @@ def test_a_verdict_stands_below_its_number_and_in_a_table(opened: Open, made: Ma
     rows = page.locator("table.duels tbody tr")
     assert rows.count() == len(found["rows"])
     assert found["rows"][0]["cells"]["verdict"]["text"] in rows.first.inner_text()
+    head, *duels = saved(page, "verdicts")
+    for duel, expected in zip(duels, found["facts"], strict=True):
+        assert float(duel[head.index("p")]) == expected["p"]
+        assert duel[head.index("signature")] == expected["signature"]
 
 
 # -- the charts ------------------------------------------------------------------------------------

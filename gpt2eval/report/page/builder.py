@@ -1,6 +1,7 @@
 """The page about results: what each section shows, and the budget of bytes."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gpt2eval.config.suite_schema import Suite
 from gpt2eval.report.page.calibration import calibration_section
@@ -10,6 +11,7 @@ from gpt2eval.report.page.sizes import size_section
 from gpt2eval.report.page.sources import NO_SCORES, Group, Source, groups, overview
 from gpt2eval.report.page.surprisal import FindTexts, surprisal_section
 from gpt2eval.report.page.table_section import table_section
+from gpt2eval.report.strict_json import finite
 from gpt2eval.version import __version__
 
 LARGEST = 5_000_000  # bytes of a page
@@ -43,7 +45,7 @@ def page(
     """
     shown = overview(sources, suite)
     tasks = groups(shown.sources, shown.titles)
-    content = {
+    content: dict[str, Any] = {
         "title": title,
         "version": __version__,
         "suite": suite.title,
@@ -55,6 +57,7 @@ def page(
         "missing": _missing(tasks),
         "texts": [],
     }
+    content = finite(content)
     used = len(document(title, content).encode())
     content["texts"] = surprisal_section(tasks, find_texts, largest - MARGIN - used)
     return document(title, content)

@@ -6,6 +6,7 @@ from typing import Any
 from gpt2eval.errors import UsageError
 from gpt2eval.report.comparison.compare import compare
 from gpt2eval.report.comparison.duels import Contest
+from gpt2eval.report.comparison.facts import fact
 from gpt2eval.report.comparison.pairs import check_pair
 from gpt2eval.report.comparison.rows import columns_of, duel_rows, rank_rows
 from gpt2eval.report.measured import Measured
@@ -19,7 +20,7 @@ def comparisons(sources: Sequence[Labelled]) -> dict[str, Any] | None:
     """Return the duels of all models with the first one, their ranks, and what is left out.
 
     None for fewer than two models with scores of records. `verdicts` has the verdict of each number
-    by its signature, for the cells of the table.
+    by its signature, for the cells of the table, and `facts` every number in full precision.
     """
     models = _models(sources)
     if len(models) < 2:
@@ -100,6 +101,7 @@ def _document(contest: Contest, labels: Sequence[str], left_out: Sequence[str]) 
             }
             for duel, row in zip(contest.duels, rows, strict=True)
         ],
+        "facts": [fact(duel, labels[0], labels[duel.model]) for duel in contest.duels],
         "ranked": [ranking.title for ranking in contest.rankings],
         "ranks": [
             {"model": label, "cells": dict(row.values)}

@@ -68,6 +68,7 @@ function probabilityText(bits) {
 // A cell that no spreadsheet takes for a formula.
 function csvCell(value) {
   if (value === null || value === undefined) return "";
+  if (typeof value === "boolean") return String(value);
   if (typeof value === "number") return Number.isFinite(value) ? String(value) : "";
   const shown = value.replace(/\n/g, "\\n").replace(/\r/g, "\\r").replace(/\t/g, "\\t").replace(UNSEEN, escaped);
   const safe = FORMULA.test(value) ? `'${shown}` : shown;

@@ -122,7 +122,8 @@ def groups(sources: Sequence[Labelled], titles: Sequence[str]) -> list[Group]:
         note = ", ".join(part for part in parts if part)
         title = members[0].source.result.title
         variant = members[0].source.result.variant
-        shown = f"{title} /{variant}" if variant else title
+        # The variant of a text of one's own begins with its title.
+        shown = title if variant.startswith(title) or not variant else f"{title} /{variant}"
         made.append(
             Group(
                 name,

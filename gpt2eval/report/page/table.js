@@ -139,16 +139,15 @@ function comparisonTable(content) {
       el("th", { scope: "row", class: "label" }, row.title),
       el("td", { class: "label" }, row.model),
       content.columns.map((column) => duelCell(column, row.cells[column]))))));
-  const rows = () => [
-    [...head.slice(0, 2), "baseline model", ...content.columns.flatMap((column) => [column, `${column} interval`])],
-    ...content.rows.map((row) => [row.title, row.model, content.baseline,
-      ...content.columns.flatMap((column) => [row.cells[column]?.text, row.cells[column]?.interval])]),
-  ];
+  const facts = () => {
+    const names = Object.keys(content.facts[0]);
+    return [names, ...content.facts.map((duel) => names.map((name) => duel[name]))];
+  };
   return el("div", { id: "verdicts" },
     el("h3", {}, `Verdicts: every model against ${content.baseline}, on the same text`),
     el("div", { class: "bar" },
       note("Paired, record by record: the change of the metric with its 95 % interval, p by permutation, corrected over all rows (Holm). 'unresolved': the data do not tell."),
-      csvButton("verdicts", rows)),
+      csvButton("verdicts", facts)),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Verdicts between models" }, duels),
     content.ranks.length ? rankTable(content) : null,
     others);
