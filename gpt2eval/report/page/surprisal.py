@@ -24,6 +24,7 @@ LN2 = float(np.log(2.0))
 MODELS = 6  # whose tokens a page holds for one task
 NO_TEXT = "its published text was not at hand; 'gpt2eval report --data {name}=PATH' adds it"
 SURPRISING, GAP, SAMPLE = "surprising", "gap", "sample"
+IMPOSSIBLE = 1e6  # bits of a token of probability 0, for the order of passages
 REASONS = 40  # bytes of a comma and a passage's reasons
 
 
@@ -79,13 +80,14 @@ class Rates(NamedTuple):
         """Compute the rates; a piece without scored bytes has 0."""
         values = np.zeros((len(found), len(tables)))
         for column, table in enumerate(tables):
-            bits = np.concatenate([[0.0], np.cumsum(-table.logprob.astype(np.float64) / LN2)])
+            losses = np.minimum(-table.logprob.astype(np.float64) / LN2, IMPOSSIBLE)
+            bits = np.concatenate([[0.0], np.cumsum(losses)])
             size = np.concatenate([[0], np.cumsum(table.end - table.begin)])
             first = np.array([piece.rows[column].start for piece in found], np.int64)
             last = np.array([piece.rows[column].stop for piece in found], np.int64)
             values[:, column] = (bits[last] - bits[first]) / np.maximum(size[last] - size[first], 1)
         # Rounded, so that equal rates stay in text order whatever was summed before them.
-        return cls(np.round(np.nan_to_num(values, posinf=1e9), 6))
+        return cls(np.round(values, 6))
 
     def most_surprising(self) -> Iterator[int]:
         """Yield the pieces by their rate, falling; in turn for each model."""
