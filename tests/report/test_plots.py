@@ -14,11 +14,12 @@ from gpt2eval.errors import UsageError
 from gpt2eval.metrics.resampling import rate_interval
 from gpt2eval.metrics.result import Result
 from gpt2eval.report import profiles, score_by_size
+from gpt2eval.report.comparison.compare import compare
 from gpt2eval.report.measured import Measured, read_measured
 from gpt2eval.report.model_sizes import parse_size, parse_sizes, weights_of
-from gpt2eval.report.plots import canvas, kinds, sizes
+from gpt2eval.report.plots import canvas, forest, kinds, sizes
 from gpt2eval.report.plots import profiles as profile_plots
-from gpt2eval.report.store import read_result
+from gpt2eval.report.store import read_result, read_results
 from gpt2eval.settings import Settings
 from gpt2eval.types import ModelIdentity
 
@@ -241,3 +242,27 @@ def test_long_labels_fit_their_figure() -> None:
 
 def test_looks_differ() -> None:
     assert len({canvas.look(number) for number in range(88)}) == 88
+
+
+def test_differences_are_drawn_with_intervals_and_verdicts(out: Path) -> None:
+    contest = compare([read_results(out / "toy-unigram"), read_results(out / "toy-uniform-bytes")])
+    shown = forest.panels(contest)
+    assert [panel.unit for panel in shown] == ["%", "pt"]
+    assert [*shown[0].rows] == ["lm1b ppl", "ptb ppl"]
+    wide, points = forest.draw(contest).axes
+    assert [label.get_text() for label in wide.get_yticklabels()] == [*shown[0].rows]
+    assert wide.get_xlabel().startswith("multiple of the baseline's value; less is better")
+    assert points.get_xlabel() == "change in points; more is better (baseline: toy:unigram)"
+    duels = [duel for row in shown[0].rows.values() for duel in row]
+    dots = [line for line in wide.get_lines() if line.get_marker() != "None"]
+    assert [np.asarray(dot.get_xdata()).tolist() for dot in dots] == [[d.change] for d in duels]
+    hollow = [dot.get_markerfacecolor() == "white" for dot in dots]
+    assert hollow == [duel.verdict not in ("better", "worse") for duel in duels]
+    intervals = [duel.change_interval for duel in duels if duel.change_interval]
+    bars = [np.asarray(bar.get_segments())[0][:, 0] for bar in wide.collections]  # type: ignore[attr-defined]
+    assert [tuple(bar.tolist()) for bar in bars] == intervals
+
+
+def test_one_model_is_not_compared(out: Path) -> None:
+    with pytest.raises(UsageError, match="models to compare: 1; expected two or more"):
+        kinds.drawing("compare", [out / "toy-unigram"])
