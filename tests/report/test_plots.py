@@ -125,6 +125,14 @@ def test_a_model_of_unknown_size_is_named(caplog: pytest.LogCaptureFixture) -> N
         score_by_size.columns_by_size(results[:1], PAPER)
 
 
+def test_a_stated_size_names_a_model_of_the_results() -> None:
+    results = [named("runs/mine", 50)]
+    (column,) = score_by_size.columns_by_size(results, PAPER, sizes={"runs/mine": 5e6})
+    assert [spot.weights for spot in column.spots["mine"]] == [5e6]
+    with pytest.raises(UsageError, match="unknown model of --size 'run/mine'; did you mean"):
+        score_by_size.columns_by_size(results, PAPER, sizes={"run/mine": 5e6})
+
+
 def test_a_size_plot_has_our_points_intervals_and_the_papers() -> None:
     columns = score_by_size.columns_by_size([named("pythia-70m", 50)], PAPER)
     (axes,) = sizes.draw(columns).axes
