@@ -34,6 +34,7 @@ from gpt2eval.cli.options import (
     Signatures,
     StrictData,
     TokenizerOption,
+    Track,
 )
 from gpt2eval.cli.report import (
     Decimals,
@@ -106,6 +107,7 @@ def run(
     short: Short = False,
     score_only: ScoreOnly = False,
     width: Decimals = None,
+    track: Track = None,
     dry_run: DryRun = False,
     flops: CountFlops = False,
 ) -> None:
@@ -125,6 +127,7 @@ def run(
     from gpt2eval.models.memory.recall import check_names
     from gpt2eval.models.server.address import shown_name
     from gpt2eval.planning import jobs
+    from gpt2eval.report.trackers import Trackers
     from gpt2eval.scoring import workers
     from gpt2eval.settings import Worker
 
@@ -156,17 +159,20 @@ def run(
         print_plans(plans, form)
         return
     results = []
-    for each, called in models:
-        LOGGER.info("scoring %s; results go to %s", shown_name(each), out)
-        with bars(hidden=not is_first) as show_progress:
-            results += pipeline.evaluate(
-                each,
-                requested,
-                name=called,
-                progress=show_progress,
-                wait=(lambda: False) if shard or tp else workers.wait_for_workers,
-                **arguments,
-            )
+    with Trackers(track or () if is_first else ()) as trackers:
+        for each, called in models:
+            LOGGER.info("scoring %s; results go to %s", shown_name(each), out)
+            with bars(hidden=not is_first) as show_progress:
+                measured = pipeline.evaluate(
+                    each,
+                    requested,
+                    name=called,
+                    progress=show_progress,
+                    wait=(lambda: False) if shard or tp else workers.wait_for_workers,
+                    **arguments,
+                )
+            trackers.log(measured)
+            results += measured
     if not is_first:
         return
     if results:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gpt2eval.config.suite_schema import Suite
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics.result import Interval, Result
 from gpt2eval.metrics.verdict import is_complete, is_limited
 from gpt2eval.notices import notify
@@ -61,11 +61,16 @@ def columns_by_size(
         mixed: Allows numbers of different protocols in one column.
 
     Raises:
-        UsageError: No number can be drawn, or a column has numbers of two protocols.
+        UsageError: No number can be drawn, a column has numbers of two protocols, or `sizes` names
+            a model that has no result.
     """
     cells, titles = choose(place(results, suite), columns, suite)
     if not mixed:
         check_one_protocol(cells)
+    models = {result.model.name for result in results}
+    for name in sizes or {}:
+        if name not in models:
+            raise unknown("model of --size", name, models)
     weights = {result.model: weights_of(result.model, sizes or {}) for result in results}
     for name in dict.fromkeys(model.name for model, count in weights.items() if count is None):
         notify(f"{name}: number of weights unknown; left out; --size '{name}=135M' states it")

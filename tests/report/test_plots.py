@@ -14,11 +14,12 @@ from gpt2eval.errors import UsageError
 from gpt2eval.metrics.resampling import rate_interval
 from gpt2eval.metrics.result import Result
 from gpt2eval.report import profiles, score_by_size
+from gpt2eval.report.comparison.compare import compare
 from gpt2eval.report.measured import Measured, read_measured
 from gpt2eval.report.model_sizes import parse_size, parse_sizes, weights_of
-from gpt2eval.report.plots import canvas, kinds, sizes
+from gpt2eval.report.plots import canvas, forest, kinds, sizes
 from gpt2eval.report.plots import profiles as profile_plots
-from gpt2eval.report.store import read_result
+from gpt2eval.report.store import read_result, read_results
 from gpt2eval.settings import Settings
 from gpt2eval.types import ModelIdentity
 
@@ -122,6 +123,14 @@ def test_a_model_of_unknown_size_is_named(caplog: pytest.LogCaptureFixture) -> N
     assert "runs/mine: number of weights unknown" in caplog.text
     with pytest.raises(UsageError, match="expected --size MODEL=135M"):
         score_by_size.columns_by_size(results[:1], PAPER)
+
+
+def test_a_stated_size_names_a_model_of_the_results() -> None:
+    results = [named("runs/mine", 50)]
+    (column,) = score_by_size.columns_by_size(results, PAPER, sizes={"runs/mine": 5e6})
+    assert [spot.weights for spot in column.spots["mine"]] == [5e6]
+    with pytest.raises(UsageError, match="unknown model of --size 'run/mine'; did you mean"):
+        score_by_size.columns_by_size(results, PAPER, sizes={"run/mine": 5e6})
 
 
 def test_a_size_plot_has_our_points_intervals_and_the_papers() -> None:
@@ -241,3 +250,27 @@ def test_long_labels_fit_their_figure() -> None:
 
 def test_looks_differ() -> None:
     assert len({canvas.look(number) for number in range(88)}) == 88
+
+
+def test_differences_are_drawn_with_intervals_and_verdicts(out: Path) -> None:
+    contest = compare([read_results(out / "toy-unigram"), read_results(out / "toy-uniform-bytes")])
+    shown = forest.panels(contest)
+    assert [panel.unit for panel in shown] == ["%", "pt"]
+    assert [*shown[0].rows] == ["lm1b ppl", "ptb ppl"]
+    wide, points = forest.draw(contest).axes
+    assert [label.get_text() for label in wide.get_yticklabels()] == [*shown[0].rows]
+    assert wide.get_xlabel().startswith("multiple of the baseline's value; less is better")
+    assert points.get_xlabel() == "change in points; more is better (baseline: toy:unigram)"
+    duels = [duel for row in shown[0].rows.values() for duel in row]
+    dots = [line for line in wide.get_lines() if line.get_marker() != "None"]
+    assert [np.asarray(dot.get_xdata()).tolist() for dot in dots] == [[d.change] for d in duels]
+    hollow = [dot.get_markerfacecolor() == "white" for dot in dots]
+    assert hollow == [duel.verdict not in ("better", "worse") for duel in duels]
+    intervals = [duel.change_interval for duel in duels if duel.change_interval]
+    bars = [np.asarray(bar.get_segments())[0][:, 0] for bar in wide.collections]  # type: ignore[attr-defined]
+    assert [tuple(bar.tolist()) for bar in bars] == intervals
+
+
+def test_one_model_is_not_compared(out: Path) -> None:
+    with pytest.raises(UsageError, match="models to compare: 1; expected two or more"):
+        kinds.drawing("compare", [out / "toy-unigram"])

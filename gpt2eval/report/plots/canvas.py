@@ -75,7 +75,7 @@ def panels(count: int, *, legend: Sequence[str] = ()) -> "tuple[Figure, list[Axe
     across = max(1, min(COLUMNS, count))
     down = max(1, math.ceil(count / across))
     width, height = ALONE if count == 1 else (WIDTH * across, HEIGHT * down)
-    height += LEGEND_ROW * math.ceil(len(legend) / _legend_columns(legend, width))
+    height += legend_height(legend, width)
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = [figure.add_subplot(down, across, number) for number in range(1, count + 1)]
     for axis in axes:
@@ -99,6 +99,11 @@ def add_legend(figure: "Figure", handles: Sequence[Any], labels: Sequence[str]) 
         ncols=columns,
         frameon=False,
     )
+
+
+def legend_height(labels: Sequence[str], width: float) -> float:
+    """Return the height of a legend below a figure of a width, in inches."""
+    return LEGEND_ROW * math.ceil(len(labels) / _legend_columns(labels, width))
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:

@@ -11,7 +11,7 @@ from gpt2eval.metrics.signature import protocol_of
 from gpt2eval.report.escape import visible
 from gpt2eval.report.labels import differing_fields
 from gpt2eval.report.plots import canvas
-from gpt2eval.report.steps import run_of, step_of
+from gpt2eval.report.steps import natural, run_of, step_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,7 +106,7 @@ def svg(points: Iterable[Point]) -> bytes:
 def draw(points: Iterable[Point]) -> "Figure":
     """Return the panels as a figure of matplotlib."""
     shown = {panel: series for panel, series in lines(points).items() if _values(series)}
-    labels = sorted({label for series in shown.values() for label in series})
+    labels = sorted({label for series in shown.values() for label in series}, key=natural)
     figure, axes = canvas.panels(len(shown), legend=labels)
     for one, (panel, series) in zip(axes, shown.items(), strict=True):
         _draw(one, panel, series, labels)

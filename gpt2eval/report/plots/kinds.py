@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 from gpt2eval.config.catalog import PAPER
 from gpt2eval.config.loader import load_suite
 from gpt2eval.errors import UsageError, unknown
+from gpt2eval.report.comparison.compare import compare
 from gpt2eval.report.measured import read_measured
 from gpt2eval.report.model_sizes import parse_sizes
-from gpt2eval.report.plots import curves, profiles, sizes
+from gpt2eval.report.plots import curves, forest, profiles, sizes
 from gpt2eval.report.score_by_size import columns_by_size
 from gpt2eval.report.store import read_results
 
@@ -34,7 +35,8 @@ def drawing(
 
     Args:
         kind: size, position, frequency, curve or compare.
-        places: result.json files, or folders with such files at any depth.
+        places: result.json files, or folders with such files at any depth; for `compare` one for
+            each model, the baseline first.
         suite: The suite with the columns and published rows of `size`.
         include: Folders with suites of your own.
         columns: Columns of `size`, or tasks of the other kinds; by default all.
@@ -57,6 +59,10 @@ def drawing(
         return lambda: sizes.draw(shown)
     if kind == "curve":
         return _curves(places, columns)
+    if kind == "compare":
+        contest = compare([read_results(place) for place in places], tasks=columns)
+        forest.panels(contest)  # so that nothing to draw is an error now
+        return lambda: forest.draw(contest)
     return _profiles(kind, places, columns)
 
 

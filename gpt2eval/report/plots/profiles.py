@@ -12,6 +12,7 @@ from gpt2eval.report.labels import RowName, differing_fields, qualifier, short_n
 from gpt2eval.report.measured import Measured
 from gpt2eval.report.plots import canvas
 from gpt2eval.report.profiles import Bin
+from gpt2eval.report.steps import natural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +72,7 @@ def _labels(measured: Sequence[Measured]) -> list[str]:
 
 def draw(shown: Panels, profile: Profile) -> "Figure":
     """Return the panels as a figure; intervals are bands."""
-    labels = sorted({label for lines in shown.values() for label in lines})
+    labels = sorted({label for lines in shown.values() for label in lines}, key=natural)
     looks = {label: canvas.look(number) for number, label in enumerate(labels)}
     figure, axes = canvas.panels(len(shown), legend=labels)
     for one, (task, lines) in zip(axes, shown.items(), strict=True):

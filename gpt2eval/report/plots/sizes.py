@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gpt2eval.report.escape import visible
 from gpt2eval.report.plots import canvas
 from gpt2eval.report.score_by_size import Column, Spot
+from gpt2eval.report.steps import natural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ HOLLOW = "hollow: limited or unpublished data"
 
 def draw(shown: Sequence[Column]) -> "Figure":
     """Return panels as a figure; intervals are vertical lines."""
-    labels = sorted({name for column in shown for name in column.spots})
+    labels = sorted({name for column in shown for name in column.spots}, key=natural)
     looks = {label: canvas.look(number) for number, label in enumerate(labels)}
     handles = [canvas.handle(looks[label]) for label in labels]
     legend = list(labels)
