@@ -1,9 +1,19 @@
-"""The command `gpt2eval export`: records, tokens and words of results for other programs."""
+"""The command `gpt2eval export`: results, records, tokens and words for other programs."""
 
 from pathlib import Path
 from typing import Annotated, Optional
 
 from gpt2eval.cli.arguments import data_files, size
+from gpt2eval.cli.export_formats import (
+    EveryEvalEver,
+    Formats,
+    HubCard,
+    HubResults,
+    ModelId,
+    Organization,
+    Relationship,
+    write_formats,
+)
 from gpt2eval.cli.gap import MeasuredText
 from gpt2eval.cli.options import OUTPUT, Cache, Data, Include, MaxSize, option
 from gpt2eval.cli.report import Places
@@ -43,24 +53,39 @@ def export(
     records: Records = None,
     tokens: Tokens = None,
     words: Words = None,
+    hub_card: HubCard = None,
+    hub_results: HubResults = None,
+    every_eval_ever: EveryEvalEver = None,
+    model_id: ModelId = None,
+    organization: Organization = "unknown",
+    relationship: Relationship = "other",
     data: Data = None,
     text: MeasuredText = None,
     cache: Cache = None,
     max_size: MaxSize = None,
     include: Include = None,
 ) -> None:
-    """Write the records, tokens and words of results to files.
+    """Write results, or their records, tokens and words, to files for other programs.
 
-    Reads what the runs keep of their tokens; no model runs, and nothing is downloaded. The text of
-    a task is found as for run: demo data, --data, --text, or the cache.
+    No model runs, and nothing is downloaded. Records, tokens and words come from what the runs keep
+    of their tokens. The text of a task is found as for run: demo data, --data, --text, or the
+    cache.
     """
     from gpt2eval.analysis.export_rows import RowFiles, export_rows
     from gpt2eval.cli.progress import bars
     from gpt2eval.report.measured import read_measured
 
     files = RowFiles(records, tokens, words)
+    formats = Formats(hub_card, hub_results, every_eval_ever, model_id, organization, relationship)
+    if not any(files) and not formats.requested:
+        raise UsageError(
+            "export: nothing to write; expected --records, --tokens, --words, --hub-card, "
+            "--hub-results or --every-eval-ever"
+        )
+    if formats.requested:
+        write_formats(results, formats, include or ())
     if not any(files):
-        raise UsageError("export: nothing to write; expected --records, --tokens or --words FILE")
+        return
     with bars(unit="rows", items="tables") as show_progress:
         export_rows(
             read_measured(*results),

@@ -164,3 +164,12 @@ Signatures = Annotated[
     bool,
     flag(OUTPUT, "signatures", "Print every signature in full below the table."),
 ]
+Track = Annotated[
+    Optional[list[str]],
+    option(
+        OUTPUT,
+        "--track",
+        metavar="PLACE",
+        text="Log the numbers to tensorboard:DIR, mlflow, mlflow:URI or wandb:PROJECT. Repeatable.",
+    ),
+]

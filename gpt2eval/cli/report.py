@@ -9,6 +9,7 @@ import typer
 from gpt2eval.cli.options import DATA, OUTPUT, Include, Signatures, option
 from gpt2eval.cli.output import print_styled
 from gpt2eval.config.catalog import PAPER
+from gpt2eval.errors import UsageError
 from gpt2eval.notices import notify
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ FormatName = Annotated[
         OUTPUT,
         "--format",
         metavar="FORMAT",
-        text="terminal, markdown, csv, latex or json; default: terminal, or markdown if piped.",
+        text="terminal, markdown, csv (a row per model), csv-tidy (a row per number), latex or "
+        "json; default: terminal, or markdown if piped.",
     ),
 ]
 Columns = Annotated[
@@ -48,6 +50,26 @@ Intervals = Annotated[
         "always have them.",
     ),
 ]
+ScoreOnly = Annotated[
+    bool,
+    option(OUTPUT, "-b", "--score-only", text="Print the bare number of the only result."),
+]
+Decimals = Annotated[
+    Optional[int],
+    option(
+        OUTPUT,
+        "-w",
+        "--width",
+        metavar="N",
+        text="Decimals of the numbers; default: as many as show four digits.",
+    ),
+]
+Short = Annotated[bool, option(OUTPUT, "--short", text="Print every signature in its short form.")]
+Best = Annotated[
+    bool,
+    option(OUTPUT, "--best", text="Make the best of the models' numbers in each column bold."),
+]
+MOST_DECIMALS = 15
 SuiteName = Annotated[
     str, option(DATA, metavar="SUITE", text="Suite whose columns and published rows to use.")
 ]
@@ -61,7 +83,11 @@ def table(
     columns: Columns = None,
     mixed: Mixed = False,
     intervals: Intervals = False,
+    best: Best = False,
     signatures: Signatures = False,
+    short: Short = False,
+    score_only: ScoreOnly = False,
+    width: Decimals = None,
 ) -> None:
     """Print results beside the published figures, with signatures below."""
     from gpt2eval.report.store import read_results
@@ -77,7 +103,11 @@ def table(
         columns=columns.split(",") if columns else (),
         mixed=mixed,
         intervals=intervals,
+        best=best,
         signatures=signatures,
+        short=short,
+        score_only=score_only,
+        places=width,
     )
 
 
@@ -98,12 +128,27 @@ def print_table(
     columns: Sequence[str] = (),
     mixed: bool = False,
     intervals: bool = False,
+    best: bool = False,
     signatures: bool = False,
+    short: bool = False,
+    score_only: bool = False,
+    places: int | None = None,
 ) -> None:
-    """Print the table of results with the columns and published rows of a suite."""
+    """Print the table of results with the columns and published rows of a suite.
+
+    `score_only` prints the only number instead.
+    """
     from gpt2eval.config.loader import load_suite
     from gpt2eval.report.table import default_format, render
 
+    check_decimals(places)
+    if score_only:
+        from gpt2eval.report.bare import bare_number
+
+        if form:
+            raise UsageError(f"--format {form}: expected no format with --score-only")
+        print(bare_number(results, load_suite(suite, include), columns=columns, places=places))
+        return
     form = form or default_format()
     table = render(
         results,
@@ -112,9 +157,32 @@ def print_table(
         columns=columns,
         mixed=mixed,
         intervals=intervals,
+        best=best,
         signatures=signatures,
+        short=short,
+        places=places,
     )
     if form == "terminal":
         print_styled(table)
     else:
         print(table)
+
+
+def check_decimals(places: int | None) -> None:
+    """Raise UsageError for a number of decimals that cannot be printed."""
+    if places is not None and not 0 <= places <= MOST_DECIMALS:
+        raise UsageError(f"--width {places}: expected 0 to {MOST_DECIMALS} decimals")
+
+
+def check_one_number(
+    models: Sequence[object],
+    tasks: str | Sequence[str],
+    texts: Sequence[object],
+    include: Sequence[Path],
+) -> None:
+    """Raise UsageError, before anything is scored, if --score-only would find several results."""
+    from gpt2eval.config.loader import select_tasks
+
+    count = len(models) * (len(select_tasks(tasks, include)) + len(texts))
+    if count != 1:
+        raise UsageError(f"--score-only: {count} results; expected one model and one task")

@@ -21,6 +21,7 @@ from gpt2eval.cli.options import (
     Out,
     Tasks,
     TokenizerOption,
+    Track,
     option,
 )
 from gpt2eval.config.catalog import PAPER
@@ -63,6 +64,7 @@ def watch(
     every: Every = 10.0,
     once: Once = False,
     out: Out = Path("results"),
+    track: Track = None,
 ) -> None:
     """Score each checkpoint of a training run as it appears.
 
@@ -71,6 +73,7 @@ def watch(
     interval. Ctrl-C stops the command; the same command resumes.
     """
     from gpt2eval.cli.progress import bars
+    from gpt2eval.report.trackers import Trackers
     from gpt2eval.training import watch as watching
 
     scored = watching.watch(
@@ -85,8 +88,10 @@ def watch(
         once=once,
         bars=lambda _: bars(),  # the tasks in its reports are named after the checkpoint
     )
-    for model, step, results in scored:
-        print_lines("" if step is None else str(step), model, results)
+    with Trackers(track or ()) as trackers:
+        for model, step, results in scored:
+            print_lines("" if step is None else str(step), model, results)
+            trackers.log(results, step)
 
 
 def print_lines(step: str, checkpoint: str, results: "Iterable[Result]") -> None:

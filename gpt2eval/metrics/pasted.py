@@ -5,7 +5,8 @@ import re
 # "|", but not the one in a token such as <|endoftext|>.
 SEPARATOR = re.compile(r"(?<!<)\|(?!>)")
 KEY = re.compile(rf"{SEPARATOR.pattern}[a-z]+:")
-SIGNATURE = re.compile(r"(?<![A-Za-z0-9.%/-])task:[^\s'\"`]+")
+# A signature, or its short form.
+SIGNATURE = re.compile(r"(?<![A-Za-z0-9.%/-])(?:task:|t:[^\s'\"`]+?\|d:)[^\s'\"`]+")
 WRAPPED = re.compile(r"\|[^\S\n]*\n\s*(?=[a-z]+:)")  # a line break after a separator
 # How Markdown and HTML sources write a separator and the brackets of a token such as <bos>.
 ESCAPES = {"\\|": "|", "&#124;": "|", "&lt;": "<", "&gt;": ">"}

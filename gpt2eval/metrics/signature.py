@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.pasted import CLOSING_TAG, SEPARATOR, find, without_punctuation
+from gpt2eval.metrics.short_form import expanded, shortened
 from gpt2eval.types import ModelIdentity
 
 MODEL = ("model", "peft", "code", "tok", "dtype", "quant", "attn", "gemm", "map", "batch", "v")
@@ -79,12 +80,21 @@ def written(fields: Mapping[str, str]) -> str:
     return kept + "".join(f"%{byte:02X}" for byte in line[len(kept) :].encode())
 
 
+def short(line: str) -> str:
+    """Return the short form of a signature.
+
+    >>> short("task:ptb|data:dd65dff3|ask:everything|detok:ptb.1|ctx:512|model:m@1|attn:sdpa|v:1")
+    't:ptb|d:dd65dff3|dt:ptb.1|c:512|m:m@1|v:1'
+    """
+    return written(shortened(read(line)))
+
+
 def _encoded(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match[0].encode())
 
 
 def read(line: str) -> dict[str, str]:
-    """Parse a signature into its fields, in order; ignores text around it.
+    """Parse a signature, or its short form, into its fields, in order; ignores text around it.
 
     The line may come from a Markdown table, in quotes or backticks, and may be wrapped after a `|`.
     Raises UsageError for text that is not a signature.
@@ -107,6 +117,7 @@ def read(line: str) -> dict[str, str]:
             raise UsageError(
                 f"signature: field {pair!r:.60}: its percent-encoded bytes are not UTF-8"
             ) from None
+    fields = expanded(fields)
     if "quant" in fields:
         fields["quant"] = ENUM_MEMBER.sub(lambda member: _method(member[1]), fields["quant"])
     return fields

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from gpt2eval.metrics.signature import read
+from gpt2eval.report.escape import visible
 from gpt2eval.types import ModelIdentity
 
 DISTINGUISHING = ("revision", "dtype", "attn", "quant", "peft")  # in a label's order
@@ -37,6 +39,22 @@ def qualifier(model: ModelIdentity, models: Iterable[ModelIdentity]) -> str:
     ]
     facts = [getattr(model, key) or f"no {key}" for key in differing]
     return f"@{' '.join(facts)}" if "revision" in differing else " ".join(facts)
+
+
+def differing_fields(signature: str, signatures: Iterable[str]) -> str:
+    """Return the fields of a signature, or of its protocol, that differ between signatures.
+
+    >>> differing_fields("task:ptb|ctx:512", ["task:ptb|ctx:512", "task:ptb|ctx:1024"])
+    'ctx:512'
+    """
+    fields = read(signature)
+    others = [read(other) for other in signatures]
+    keys = dict.fromkeys(key for other in others for key in other)
+    return " ".join(
+        visible(f"{key}:{fields.get(key, '-')}")
+        for key in keys
+        if len({other.get(key) for other in others}) > 1
+    )
 
 
 def short_names(models: Sequence[ModelIdentity]) -> dict[str, str]:

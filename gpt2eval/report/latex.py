@@ -15,7 +15,7 @@ def latex_table(
 ) -> str:
     """Return rows as a LaTeX table that shrinks to the width of the text, and lines below it.
 
-    `first` is the title of the column of labels.
+    Numbers that are marked as the best are bold. `first` is the title of the column of labels.
     """
     head = [rf"\textbf{{{latex(first)}}}", *(_title(title) for title in columns)]
     lines = [
@@ -28,15 +28,16 @@ def latex_table(
     ]
     for row, following in pairwise([*rows, None]):
         assert row is not None
-        lines.append(_line([latex(text) for text in _texts(row, columns)]))
+        lines.append(_line([latex(row.label), *(_number(row, title) for title in columns)]))
         if following is not None and (row.kind == "ours") != (following.kind == "ours"):
             lines.append(r"\midrule")
     notes = [rf"\par{{\footnotesize {latex(line)}\par}}" for line in below]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}", *notes])
 
 
-def _texts(row: Row, columns: Sequence[str]) -> list[str]:
-    return [row.label, *(row.values.get(title, "") for title in columns)]
+def _number(row: Row, title: str) -> str:
+    text = latex(row.values.get(title, ""))
+    return rf"\textbf{{{text}}}" if title in row.best else text
 
 
 def _title(title: str) -> str:

@@ -17,15 +17,19 @@ HALF_DECIMALS = 4  # of an interval, at most
 PERCENT = ("acc", "acc_unfiltered")
 
 
-def value_text(value: float, metric: str = "") -> str:
+def value_text(value: float, metric: str = "", places: int | None = None) -> str:
     """Return a value with two decimals and at least four digits; an accuracy with two decimals.
+
+    `places` sets the number of decimals instead.
 
     >>> value_text(23.1149), value_text(0.93124), value_text(1940430.4), value_text(2.8596e16)
     ('23.11', '0.9312', '1,940,430', '2.860e+16')
-    >>> value_text(5.0, "acc"), value_text(5.0), value_text(-0.0)
-    ('5.00', '5.000', '0.00')
+    >>> value_text(5.0, "acc"), value_text(5.0), value_text(-0.0), value_text(1234.56, places=1)
+    ('5.00', '5.000', '0.00', '1,234.6')
     """
     value += 0.0  # not -0.0
+    if places is not None and math.isfinite(value):
+        return f"{value:,.{places}f}"
     if metric in PERCENT:
         return f"{value:.{DECIMALS}f}"
     if not math.isfinite(value):
@@ -55,10 +59,11 @@ def published_text(value: float) -> str:
     return digits if len(digits.partition(".")[2]) >= DECIMALS else f"{value:.{DECIMALS}f}"
 
 
-def interval_text(metric: MetricValue) -> str:
+def interval_text(metric: MetricValue, places: int | None = None) -> str:
     """Return a 95 % interval: `± 0.41` if it is symmetric after rounding, else `[22.7, 23.9]`.
 
-    The number of decimals shows two digits of its half-width. Without an interval, returns "".
+    The number of decimals shows two digits of its half-width; `places` sets it instead. Without an
+    interval, returns "".
 
     >>> interval_text(MetricValue("ppl", 23.11, (22.70, 23.52), "word", 9, ""))
     '± 0.41'
@@ -71,14 +76,14 @@ def interval_text(metric: MetricValue) -> str:
         return ""
     low, high = metric.interval
     half = (high - low) / 2
-    if not math.isfinite(half) or high >= WHOLE:
+    if not math.isfinite(half) or (high >= WHOLE and places is None):
         return f"[{value_text(low)}, {value_text(high)}]"
-    places = interval_decimals(half)
+    places = interval_decimals(half) if places is None else places
     below = round(metric.value - low, places)
     above = round(high - metric.value, places)
     if below == above:
-        return f"± {above:.{places}f}"
-    return f"[{low:.{places}f}, {high:.{places}f}]"
+        return f"± {above:,.{places}f}"
+    return f"[{low:,.{places}f}, {high:,.{places}f}]"
 
 
 def interval_decimals(half: float, most: int = HALF_DECIMALS) -> int:

@@ -3,6 +3,7 @@
 It records everything that differs between runs of equal work, so that `result.json` is equal.
 """
 
+import json
 import os
 import platform
 import shlex
@@ -37,6 +38,21 @@ def write_run(folder: Path, start: str, call: str) -> None:
         "versions": _versions(),
     }
     write_atomic(folder / "run.json", f"{dumps(record)}\n".encode())
+
+
+def date_of(path: Path) -> str:
+    """Return when a result was measured, as the `run.json` beside it says; "" if it does not.
+
+    Args:
+        path: The result's file.
+    """
+    try:
+        record = json.loads(path.with_name("run.json").read_bytes())
+        date = str(record["end"])
+        datetime.fromisoformat(date)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return date
 
 
 def _command() -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from gpt2eval.metrics.result import MetricValue
-from gpt2eval.metrics.signature import MODEL, read, written
+from gpt2eval.metrics.signature import MODEL, read, short, written
 from gpt2eval.report.cells import Cells
 from gpt2eval.report.escape import visible
 from gpt2eval.report.labels import RowName
@@ -21,21 +21,27 @@ class Line(NamedTuple):
     fields: str
 
 
-def full_lines(cells: Cells, label: Callable[[RowName], str]) -> dict[str, dict[str, str]]:
-    """Return value, interval and signature in one line, by row and column."""
+def full_lines(
+    cells: Cells, label: Callable[[RowName], str], *, in_short: bool = False
+) -> dict[str, dict[str, str]]:
+    """Return value, interval and signature in one line, by row and column.
+
+    `in_short` puts the short form of the signature instead.
+    """
     return {
-        label(name): {title: _line(cell.metric) for title, cell in row.items()}
+        label(name): {title: _line(cell.metric, in_short) for title, cell in row.items()}
         for name, row in cells.items()
     }
 
 
-def _line(metric: MetricValue) -> str:
+def _line(metric: MetricValue, in_short: bool) -> str:
     interval = ""
     if metric.interval:
         low, high = metric.interval
         interval = f" [{value_text(low)}, {value_text(high)}]"
     value = value_text(metric.value) if not abs(metric.value) < POWERS else f"{metric.value:.4f}"
-    return f"{value}{interval} {metric.signature}"
+    signature = short(metric.signature) if in_short else metric.signature
+    return f"{value}{interval} {signature}"
 
 
 def abbreviated(

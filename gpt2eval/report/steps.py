@@ -64,7 +64,7 @@ def in_order(items: Sequence[tuple[Item, ModelIdentity]]) -> list[Item]:
     first: dict[str, int] = {}
     keys: dict[Item, tuple[int, float, float, int]] = {}
     for index, (item, model) in enumerate(items):
-        place = first.setdefault(_run(model), index)
+        place = first.setdefault(run_of(model), index)
         step = step_of(model)
         epoch = EPOCH.search(model.name)
         keys[item] = (
@@ -76,8 +76,13 @@ def in_order(items: Sequence[tuple[Item, ModelIdentity]]) -> list[Item]:
     return sorted(keys, key=keys.__getitem__)
 
 
-def _run(model: ModelIdentity) -> str:
-    """Return a model's name without its step, its epoch, and the revision that follows a step."""
+def run_of(model: ModelIdentity) -> str:
+    """Return a model's name without its step, its epoch, and the revision that follows a step.
+
+    >>> from gpt2eval.types import ModelIdentity
+    >>> run_of(ModelIdentity("runs/a/checkpoint-500", "1", "2", "float32", "packed", "cpu"))
+    'runs/a/*'
+    """
     path, _, revision = model.name.partition("@")
     run = EPOCH.sub("*", STEP.sub("*", path))
     if run != path or model.step:

@@ -2,12 +2,13 @@
 
 import html
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 from tabulate import tabulate
 
 from gpt2eval.config.suite_schema import Suite
+from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.cells import Cells, check_one_protocol, choose, place
 from gpt2eval.report.data_table import csv_table, json_table
@@ -16,11 +17,13 @@ from gpt2eval.report.labels import RowName, short_names
 from gpt2eval.report.latex import latex_table
 from gpt2eval.report.notes import notes, reasons
 from gpt2eval.report.render import check_format
-from gpt2eval.report.rows import Row, table_rows, with_intervals
+from gpt2eval.report.rows import Row, table_rows, with_best, with_intervals
 from gpt2eval.report.signature_lines import abbreviated, full_lines
+from gpt2eval.report.tidy import tidy_row, tidy_rows, to_csv
 
-TableFormat = Literal["terminal", "markdown", "csv", "latex", "json"]
+TableFormat = Literal["terminal", "markdown", "csv", "csv-tidy", "latex", "json"]
 FORMATS: tuple[str, ...] = get_args(TableFormat)
+PROGRAMS = ("csv", "csv-tidy", "json")
 Label = Callable[[RowName], str]
 
 
@@ -39,6 +42,9 @@ def render(
     signatures: bool = False,
     intervals: bool = False,
     width: int | None = None,
+    places: int | None = None,
+    best: bool = False,
+    short: bool = False,
 ) -> str:
     """Return the table: models as rows, the suite's columns, then others; published rows below.
 
@@ -47,35 +53,63 @@ def render(
     stands beside numbers of limited data. Unseen characters in text from files are escaped.
 
     Args:
-        form: `terminal`, `markdown`, `csv`, `latex` or `json`. csv and json have full
-            model names and numbers in full precision, the others short names and at least four
-            digits, with marks. All include signatures; `terminal` abbreviates them.
+        form: `terminal`, `markdown`, `csv` (a row per model), `csv-tidy` (a row per number, and
+            no published rows), `latex` or `json`. Those for programs have full model names and
+            numbers in full precision, the others short names and at least four digits, with marks.
+            All include signatures; `terminal` abbreviates them.
         columns: titles or tasks to show, in this order; all by default.
         mixed: allows numbers of different protocols in one column.
         signatures: makes `terminal` print every signature in full.
         intervals: puts intervals beside the numbers of `markdown` and `latex`; `terminal` and
             `json` always have them.
         width: the width of `terminal` in characters; by default that of the terminal.
+        places: the decimals of our numbers, for people.
+        best: makes the best of our numbers in each column bold, for people.
+        short: prints every signature in its short form, for people.
 
     Raises:
-        UsageError: for an unknown format or column, and for a column of two protocols unless
-        `mixed`.
+        UsageError: for an unknown format or column, for a column of two protocols unless
+        `mixed`, and for `places`, `best` or `short` with a format for programs.
     """
     check_format(form, FORMATS)
-    if form in ("csv", "json"):
+    if form in PROGRAMS:
+        _check_no_style(form, {"--width": places is not None, "--best": best, "--short": short})
+    if form == "csv-tidy":
+        return _tidy(list(results), suite, columns)
+    if form in PROGRAMS:
         cells, titles = _placed(list(results), suite, columns, mixed=mixed)
         return (csv_table if form == "csv" else json_table)(cells, titles, suite)
-    content = _content(list(results), suite, columns, mixed=mixed)
+    content = _content(list(results), suite, columns, mixed=mixed, places=places)
+    if best:
+        content = content._replace(rows=with_best(content.rows, content.titles))
     if form == "terminal":
-        return _terminal(content, signatures, width)
+        return _terminal(content, width, in_full=signatures or short, in_short=short)
     if intervals:
         content = content._replace(rows=[*map(with_intervals, content.rows)])
-    lines = _flat(content)
+    lines = _flat(content, in_short=short)
     if form == "latex":
         table = latex_table(content.rows, content.titles, content.below)
         return "\n".join([table, *(f"% {line}" for line in lines)])
     below = ["", *content.below] if content.below else []
     return "\n".join([_markdown(content), "", *lines, *below])
+
+
+def _check_no_style(form: str, styles: Mapping[str, bool]) -> None:
+    for option, given in styles.items():
+        if given:
+            raise UsageError(
+                f"{option}: {form} is for programs, with full precision and full signatures; "
+                "expected terminal, markdown or latex"
+            )
+
+
+def _tidy(results: Sequence[Result], suite: Suite, columns: Sequence[str]) -> str:
+    """Return a row per number: all of the results, or those of some columns."""
+    rows = [row for result in results for row in tidy_rows(result)]
+    if columns:
+        cells, titles = choose(place(results, suite), columns, suite)
+        rows = [tidy_row(*row[title]) for row in cells.values() for title in titles if title in row]
+    return to_csv(rows).decode().rstrip("\n")
 
 
 def page(results: Iterable[Result], suite: Suite) -> str:
@@ -99,7 +133,12 @@ class _Content(NamedTuple):
 
 
 def _content(
-    results: Sequence[Result], suite: Suite, columns: Sequence[str], *, mixed: bool
+    results: Sequence[Result],
+    suite: Suite,
+    columns: Sequence[str],
+    *,
+    mixed: bool,
+    places: int | None = None,
 ) -> _Content:
     """Return a table whose text is visible: escapes instead of unseen characters."""
     shown = visible_in(results)
@@ -111,7 +150,7 @@ def _content(
     def short(name: RowName) -> str:
         return name.text(names)
 
-    rows = table_rows(cells, titles, suite, short)
+    rows = table_rows(cells, titles, suite, short, places)
     below = [*notes(shown), *reasons(cells, suite, short)]
     return _Content(rows, cells, titles, short, below)
 
@@ -126,39 +165,46 @@ def _placed(
 
 
 def _markdown(content: _Content) -> str:
-    head, *rows = [[*map(markdown_cell, texts)] for texts in _texts(content)]
+    head = [*map(markdown_cell, ["model", *content.titles])]
+    rows = [
+        [markdown_cell(row.label), *(_markdown_number(row, title) for title in content.titles)]
+        for row in content.rows
+    ]
     return tabulate(rows, head, "pipe", disable_numparse=True)
+
+
+def _markdown_number(row: Row, title: str) -> str:
+    text = markdown_cell(row.values[title])
+    return f"**{text}**" if title in row.best else text
 
 
 def _html(content: _Content) -> str:
     import pandas as pd
 
-    head, *rows = _texts(content)
+    rows = [[row.label, *(row.values[title] for title in content.titles)] for row in content.rows]
+    head = ["model", *content.titles]
     return pd.DataFrame(rows, columns=head).to_html(index=False, justify="left")
 
 
-def _texts(content: _Content) -> list[list[str]]:
-    """Return the texts of a table, its head first."""
-    rows = ([row.label, *(row.values[title] for title in content.titles)] for row in content.rows)
-    return [["model", *content.titles], *rows]
-
-
-def _flat(content: _Content) -> list[str]:
-    """Return every signature in full, each after its column and its model."""
+def _flat(content: _Content, *, in_short: bool = False) -> list[str]:
+    """Return every signature, each after its column and its model."""
     return [
         f"{title}, {model}: {line}"
-        for model, row in full_lines(content.cells, content.label).items()
+        for model, row in full_lines(content.cells, content.label, in_short=in_short).items()
         for title, line in row.items()
     ]
 
 
-def _terminal(content: _Content, signatures: bool, width: int | None) -> str:
-    """Return the table for people; full signatures are not wrapped, so that they can be copied."""
+def _terminal(content: _Content, width: int | None, *, in_full: bool, in_short: bool) -> str:
+    """Return the table for people; signatures are not wrapped, so that they can be copied.
+
+    By default they are abbreviated to what differs between columns.
+    """
     from gpt2eval.report import terminal
 
     rows, cells, titles, label, below = content
-    if signatures:
-        signed = "\n".join(_flat(content))
+    if in_full:
+        signed = "\n".join(_flat(content, in_short=in_short))
     else:
         signed = terminal.terminal_signatures(abbreviated(cells, titles, label), width)
     parts = [terminal.terminal_table(rows, titles, width), signed]

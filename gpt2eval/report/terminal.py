@@ -124,7 +124,7 @@ def _ends_section(row: Row, following: Row | None) -> bool:
 
 def _styled(row: Row, title: str, *, beside: bool) -> Text:
     value, *interval = _cell(row, title, beside=False)
-    text = Text(value, style=STYLES.get(value, ""))
+    text = Text(value, style="bold" if title in row.best else STYLES.get(value, ""))
     if interval:
         text.append((" " if beside else "\n") + interval[0], style="dim")
     return text

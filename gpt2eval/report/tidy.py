@@ -42,7 +42,7 @@ def _encodable(row: Row) -> Row:
 
 def tidy_rows(result: Result) -> list[Row]:
     """Return the rows of one result."""
-    return [_tidy_row(result, metric) for metric in result.metrics.values()]
+    return [tidy_row(result, metric) for metric in result.metrics.values()]
 
 
 def to_csv(rows: Sequence[Row], columns: Sequence[str] = ()) -> bytes:
@@ -59,7 +59,8 @@ def to_csv(rows: Sequence[Row], columns: Sequence[str] = ()) -> bytes:
     return content.getvalue().encode()
 
 
-def _tidy_row(result: Result, metric: MetricValue) -> Row:
+def tidy_row(result: Result, metric: MetricValue) -> Row:
+    """Return the row of one number."""
     tally = result.tally
     low, high = metric.interval or (None, None)
     published, source = (None, "")

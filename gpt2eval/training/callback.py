@@ -19,6 +19,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.pipeline import evaluate
 from gpt2eval.report.results import Results
+from gpt2eval.report.trackers import Trackers, places_of
 from gpt2eval.settings import Settings
 from gpt2eval.training import live_module
 from gpt2eval.training.live_module import LogitsFunction
@@ -108,6 +109,7 @@ class EvaluateCallback(TrainerCallback):
         include: Sequence[Path] = (),
         context: int | None = None,
         logits: LogitsFunction | None = None,
+        track: str | Sequence[str] | None = None,
     ) -> None:
         """Prepare the callback.
 
@@ -116,9 +118,12 @@ class EvaluateCallback(TrainerCallback):
             tasks: as for `evaluate_module`; so are the arguments that are not listed here.
             every: the number of training steps between two evaluations.
             tokenizer: by default the Trainer's `processing_class`.
+            track: where to log besides the Trainer, with intervals and signatures: one or several
+                of `tensorboard:DIR`, `mlflow`, `mlflow:URI`, `wandb:PROJECT`.
 
         Raises:
-            UsageError: if `every` is below 1, or if there is no tokenizer.
+            UsageError: if `every` is below 1, if there is no tokenizer, or if a tracker cannot be
+                opened.
         """
         if every < 1:
             raise UsageError(f"every={every}: expected a number of steps of 1 or more")
@@ -139,6 +144,7 @@ class EvaluateCallback(TrainerCallback):
             "logits": logits,
         }
         self._last_step = -1
+        self._trackers = Trackers(places_of(track) if trainer.is_world_process_zero() else ())
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -150,8 +156,9 @@ class EvaluateCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Measure the last step unless it is already measured."""
+        """Measure the last step unless it is already measured, and close the trackers."""
         self._measure(state)
+        self._trackers.close()
 
     def _measure(self, state: TrainerState) -> None:
         if state.global_step == self._last_step or not state.is_world_process_zero:
@@ -167,6 +174,7 @@ class EvaluateCallback(TrainerCallback):
             **self._arguments,
         )
         self._trainer.log(figures(results))
+        self._trackers.log(results, state.global_step)
 
 
 def _device_type(module: nn.Module) -> str:

@@ -21,7 +21,8 @@ from gpt2eval.files import write_atomic
 from gpt2eval.models import identified, registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.notices import notify
-from gpt2eval.report import plots, store
+from gpt2eval.report import store
+from gpt2eval.report.plots import curves
 from gpt2eval.report.results import Results
 from gpt2eval.settings import Settings
 from gpt2eval.training import checkpoints, history
@@ -219,10 +220,10 @@ def _labelled(
 def _draw_curves(out: Path) -> None:
     """Rewrite `curves.svg` with every scored checkpoint whose step is known."""
     points = [
-        plots.Point(entry.series, entry.step, result)
+        curves.Point(entry.series, entry.step, result)
         for entry in history.read_history(out)
         if entry.step is not None
         for result in history.read_model_results(out, entry.model)
     ]
     if points:
-        write_atomic(out / "curves.svg", plots.svg(points))
+        write_atomic(out / "curves.svg", curves.svg(points))

@@ -18,8 +18,9 @@ from gpt2eval.analysis.reproduce import diff
 from gpt2eval.cli.watch import print_lines
 from gpt2eval.config.loader import load_suite
 from gpt2eval.config.suite_schema import Column
-from gpt2eval.report import escape, plots, store, tidy
-from gpt2eval.report.plots import Point
+from gpt2eval.report import escape, store, tidy
+from gpt2eval.report.plots import curves
+from gpt2eval.report.plots.curves import Point
 from gpt2eval.report.render import render_rows
 from gpt2eval.report.results import Results
 from gpt2eval.report.table import page, render
@@ -180,7 +181,7 @@ def test_curves_of_a_run_with_an_odd_name(plain: Result, text: str) -> None:
     import xml.etree.ElementTree as ET
 
     points = [Point(f"/runs/{name}/checkpoint-*", 1, plain) for name in (text, "other")]
-    picture = plots.svg(points)
+    picture = curves.svg(points)
     root = ET.fromstring(picture)
     texts = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert any(escape.visible(text) in shown for shown in texts)

@@ -1,6 +1,7 @@
 """Evaluation inside a training loop: equal to a saved checkpoint's, without effect on training."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,7 @@ def train(folder: Path, tokenizer: Any, every: int | None) -> tuple[Any, Trainer
                 data=demo.data(),
                 out=folder / "out",
                 settings=SETTINGS,
+                track=f"tensorboard:{folder / 'logs'}" if find_spec("tensorboard") else None,
             )
         )
     trainer.train()
@@ -284,6 +286,13 @@ def test_callback_logs_and_does_not_change_training(tokenizer: Any, tmp_path: Pa
     ]
     last = evaluate_module(model, tokenizer, ["text8"], data=demo.data(), settings=SETTINGS)
     assert figures(last)["gpt2eval/text8/bpc"] == logged[-1]["gpt2eval/text8/bpc"]
+    if find_spec("tensorboard"):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        reader = EventAccumulator(str(tmp_path / "watched" / "logs" / "GPT2LMHeadModel"))
+        reader.Reload()
+        events = {event.step: event.value for event in reader.Scalars("gpt2eval/text8/bpc")}
+        assert events == {e["step"]: pytest.approx(e["gpt2eval/text8/bpc"]) for e in logged}
     assert {path.name for path in (tmp_path / "watched" / "out").glob("*@step*")} == {
         f"GPT2LMHeadModel@step{step}" for step in (2, 4, 5)
     }

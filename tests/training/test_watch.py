@@ -30,7 +30,9 @@ from gpt2eval.models import identified, registry
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.toy import ByteModel
 from gpt2eval.pipeline import Settings
-from gpt2eval.report import plots
+from gpt2eval.report import trackers
+from gpt2eval.report.logged import Logged
+from gpt2eval.report.plots import curves
 from gpt2eval.training import checkpoints, history
 from gpt2eval.training.watch import ScoredCheckpoint, watch
 from gpt2eval.types import ModelIdentity
@@ -343,7 +345,7 @@ def test_checkpoints_are_scored_once_in_order_of_steps(
     monkeypatch.setattr(pipeline, "evaluate", counting)
     drawn: list[list[int]] = []
     monkeypatch.setattr(
-        plots, "svg", lambda points: drawn.append([point.step for point in points]) or b""
+        curves, "svg", lambda points: drawn.append([point.step for point in points]) or b""
     )
     order = [
         "RUN/checkpoint-20",
@@ -509,6 +511,30 @@ def run_watch(
         main.main()
     printed = capsys.readouterr()
     return caught.value.code or 0, printed.out, printed.err
+
+
+def test_command_logs_every_checkpoint_to_a_tracker(
+    run: Path,
+    loaded: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logged: list[tuple[str, int, list[str]]] = []
+
+    class Listener:
+        def log(self, run: str, found: Logged) -> None:
+            logged.append((run, found.step, [*found.numbers]))
+
+        def close(self) -> None:
+            logged.append(("closed", 0, []))
+
+    monkeypatch.setattr(trackers, "KINDS", {"wandb": lambda project: Listener()})
+    save(run, 20)
+    save(run, 1000, b"other")
+    status, _, _ = run_watch(monkeypatch, capsys, "RUN", "--once", "--track=wandb:mine")
+    assert status == 0
+    assert [(name, step) for name, step, _ in logged] == [("RUN", 20), ("RUN", 1000), ("closed", 0)]
+    assert logged[0][2] == ["gpt2eval/ptb/ppl", "gpt2eval/ptb/nats_per_token"]
 
 
 def test_command_prints_one_line_per_metric(

@@ -1,0 +1,120 @@
+"""Plot loss by position in the context, and by token frequency: a panel per task."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from gpt2eval.errors import UsageError
+from gpt2eval.metrics.signature import protocol_of
+from gpt2eval.report import profiles
+from gpt2eval.report.escape import visible
+from gpt2eval.report.labels import RowName, differing_fields, qualifier, short_names
+from gpt2eval.report.measured import Measured
+from gpt2eval.report.plots import canvas
+from gpt2eval.report.profiles import Bin
+from gpt2eval.report.steps import natural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+class Profile(NamedTuple):
+    """A kind of profile: its bins, and the labels of its axes."""
+
+    bins: Callable[[Measured], Sequence[Bin]]
+    across: str
+    up: str
+
+
+POSITION = Profile(
+    profiles.by_position, "tokens of context before the token", "bits per byte of published text"
+)
+FREQUENCY = Profile(
+    profiles.by_frequency,
+    "occurrences of the token in the scored text",
+    "nats per token of the model's tokenizer",
+)
+
+Panels = Mapping[str, Mapping[str, Sequence[Bin]]]
+
+
+def panels(measured: Sequence[Measured], profile: Profile) -> dict[str, dict[str, Sequence[Bin]]]:
+    """Return the bins of each task and model. Raises UsageError if there is no finite loss."""
+    labels = _labels(measured)
+    shown: dict[str, dict[str, Sequence[Bin]]] = {}
+    for one, label in zip(measured, labels, strict=True):
+        bins = [found for found in profile.bins(one) if math.isfinite(found.value)]
+        if bins:
+            shown.setdefault(one.result.full_name, {})[label] = bins
+    if not shown:
+        raise UsageError("no finite loss to draw; expected results with finite log-probabilities")
+    return shown
+
+
+def _labels(measured: Sequence[Measured]) -> list[str]:
+    """Return the label of each line: its model, and what differs between a task's protocols."""
+    models = [one.result.model for one in measured]
+    names = short_names(models)
+    labels: list[str] = []
+    for one in measured:
+        namesakes = [
+            protocol_of(other.result.signature)
+            for other in measured
+            if (other.result.full_name, other.result.model)
+            == (one.result.full_name, one.result.model)
+        ]
+        row = RowName(one.result.model.name, qualifier(one.result.model, models))
+        fields = differing_fields(protocol_of(one.result.signature), namesakes)
+        labels.append(f"{row.text(names)} ({fields})" if fields else row.text(names))
+    return labels
+
+
+def draw(shown: Panels, profile: Profile) -> "Figure":
+    """Return the panels as a figure; intervals are bands."""
+    labels = sorted({label for lines in shown.values() for label in lines}, key=natural)
+    looks = {label: canvas.look(number) for number, label in enumerate(labels)}
+    figure, axes = canvas.panels(len(shown), legend=labels)
+    for one, (task, lines) in zip(axes, shown.items(), strict=True):
+        for label, bins in lines.items():
+            _draw_line(one, bins, looks[label])
+        one.set_xscale("log", base=2)
+        _power_ticks(one)
+        one.set_ylim(bottom=0)
+        one.set_title(visible(task))
+        one.set_xlabel(profile.across)
+        one.set_ylabel(profile.up)
+    canvas.add_legend(figure, [canvas.handle(looks[label]) for label in labels], labels)
+    return figure
+
+
+def _draw_line(axes: "Axes", bins: Sequence[Bin], look: canvas.Look) -> None:
+    axes.plot(
+        [one.middle for one in bins],
+        [one.value for one in bins],
+        color=look.colour,
+        marker=look.marker,
+        markersize=3.5,
+        linewidth=1.2,
+    )
+    # a break where a bin has no interval, so that no band is drawn across it
+    low, high = zip(*(one.interval or (math.nan, math.nan) for one in bins), strict=True)
+    middles = [one.middle for one in bins]
+    axes.fill_between(middles, low, high, color=look.colour, alpha=0.18, linewidth=0)
+    for one in bins:
+        if one.interval:  # a band between two breaks has no width
+            axes.vlines(one.middle, *one.interval, color=look.colour, linewidth=0.9)
+
+
+def _power_ticks(axes: "Axes") -> None:
+    """Label the axis with plain whole numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.xaxis.set_major_locator(LogLocator(base=2, numticks=9))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: _place_text(place)))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _place_text(place: float) -> str:
+    """Return a place on the axis; what lies below 1 stands for none."""
+    return f"{place:,.0f}" if place >= 1 else ("0" if place >= 0.5 else "")
