@@ -74,7 +74,7 @@ def rate_interval(
         (400, [2.81, 3.04])
     """
     taken = independent_units(nats, units, clusters, serial=serial)
-    return bootstrap_interval(taken, FEWEST, student(taken.freedom))
+    return bootstrap_interval(taken, FEWEST, student(max(taken.freedom, 1)))
 
 
 def bootstrap_interval(taken: Independent, fewest: int, closest: float = 0.0) -> RateInterval:
