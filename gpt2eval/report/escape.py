@@ -29,6 +29,7 @@ LATEX = {
     "]": "{]}",
     "±": r"$\pm$",
     "‡": r"\ddag{}",
+    "Δ": r"$\Delta$",
 } | {character: f"\\{character}" for character in "&%$#_{}"}
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,6 +138,15 @@ def test_ranks_contain_the_order_of_the_values(several: Comparison) -> None:
     text8 = several.rankings[3].ranges
     assert text8[several.labels.index("words")] == (1, 1), "far better than any unigram"
     assert text8[several.labels.index("better")] == (2, 2)
+
+
+def test_a_model_without_a_task_has_no_rank_there(out: Path, baseline: Results) -> None:
+    found = baseline.compare(read_results(out / "better"), read_results(out / "words")[:2])
+    text8 = next(ranking for ranking in found.rankings if ranking.title == "text8 bpc")
+    assert (text8.ranges[2], text8.won[2]) == (None, None)
+    assert found.left_out == ("text8: only on toy:unigram, better",)
+    (row,) = (line for line in render(found).splitlines() if line.startswith("| words"))
+    assert row.split("|")[-2].strip() == ""
 
 
 def test_one_tokenizer_adds_the_agreement_of_tokens(several: Comparison) -> None:
@@ -303,6 +313,18 @@ def test_signatures_are_below(compared: Comparison) -> None:
                 assert line.removeprefix("% ").startswith(f"{duel.title}, {model}: ")
     full = render(compared, "terminal", signatures=True, width=80)
     assert all(duel.other.metric.signature in full for duel in compared.duels)
+
+
+def test_latex_compiles(several: Comparison, tmp_path: Path) -> None:
+    program = shutil.which("pdflatex")
+    if program is None:
+        pytest.skip("pdflatex is not installed")
+    body = render(several, "latex")
+    head = r"\documentclass{article}\usepackage{booktabs,adjustbox}\begin{document}"
+    (tmp_path / "a.tex").write_text(f"{head}\n{body}\n\\end{{document}}\n", encoding="utf-8")
+    command = [program, "-interaction=nonstopmode", "-halt-on-error", "a.tex"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
 
 
 def test_csv_and_json_have_full_precision(several: Comparison) -> None:
