@@ -74,7 +74,8 @@ def rate_interval(
         (400, [2.81, 3.04])
     """
     taken = independent_units(nats, units, clusters, serial=serial)
-    return bootstrap_interval(taken, FEWEST, student(max(taken.freedom, 1)))
+    closest = student(taken.freedom) if taken.freedom > 0 else 0.0  # one unit has no interval
+    return bootstrap_interval(taken, FEWEST, closest)
 
 
 def bootstrap_interval(taken: Independent, fewest: int, closest: float = 0.0) -> RateInterval:
