@@ -75,7 +75,7 @@ def compare_rates(
     contains every difference that the sign-flip test does not reject. The p is the larger one of
     that test's and of the level at which the bootstrap's interval would just exclude 0; so p <= 5 %
     where the interval excludes 0, and only there. For units whose neighbours may be correlated,
-    both tests are studentized, and Student's quantile takes the place of the extension.
+    both are studentized, and no bound is closer than the sign-flip test's critical value.
 
     Args:
         first: The baseline's nats of each entry, in text order.
@@ -99,7 +99,7 @@ def compare_rates(
         >>> found = compare_rates(first, first + random.normal(-1, 4, 200), np.full(200, 10.0))
         >>> bounds = [round(bound, 3) for bound in found.interval]
         >>> round(found.difference, 3), bounds, round(found.p, 4)
-        (-0.082, [-0.14, -0.024], 0.0056)
+        (-0.082, [-0.142, -0.025], 0.0054)
     """
     first, second, units = (np.asarray(values, np.float64) for values in (first, second, units))
     if not first.shape == second.shape == units.shape or not units.sum() > 0:
