@@ -75,7 +75,7 @@ def compare_rates(
     contains every difference that the sign-flip test does not reject. The p is the larger one of
     that test's and of the level at which the bootstrap's interval would just exclude 0; so p <= 5 %
     where the interval excludes 0, and only there. For units whose neighbours may be correlated,
-    both tests are studentized, and Student's quantile takes the place of the extension.
+    both are studentized, and no bound is closer than the sign-flip test's critical value.
 
     Args:
         first: The baseline's nats of each entry, in text order.
