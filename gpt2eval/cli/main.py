@@ -22,6 +22,7 @@ from gpt2eval.cli import (
     plot,
     protocols,
     report,
+    report_page,
     run,
     watch,
 )
@@ -75,6 +76,7 @@ COMMANDS = (
     (SCORE, protocols.rerun, "rerun 'task:ptb|data:dd65dff3|...' --model gpt2-large"),
     (SCORE, protocols.explain, "explain --model gpt2 --task wikitext103"),
     (COMPARE, report.table, "table results --format latex"),
+    (COMPARE, report_page.report, "report results --html report.html"),
     (COMPARE, plot.plot, "plot results --kind size --out sizes.svg"),
     (COMPARE, compare.compare, "compare results/gpt2 results/gpt2-large"),
     (COMPARE, gate.gate, "gate results/gpt2 --baseline baseline.json --max 2%"),

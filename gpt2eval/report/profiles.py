@@ -114,7 +114,7 @@ def _interval(
     units: NDArray[np.float64],
 ) -> Interval | None:
     """Return the interval of a bin's loss over the clusters that have tokens in it."""
-    if parts is None:
+    if parts is None or not np.isfinite(losses[chosen]).all():
         return None
     count = len(measured.parts)
     by_part = [

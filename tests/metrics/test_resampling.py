@@ -258,3 +258,8 @@ def test_ten_thousand_parts_take_little_time() -> None:
         begin = time.process_time()
         rate_interval(nats, units, serial=serial)
         assert time.process_time() - begin < 0.5
+
+
+def test_one_unit_has_no_interval() -> None:
+    found = rate_interval(np.array([3.0]), np.array([2.0]))
+    assert (found.rate, found.interval) == (1.5, None)

@@ -1,0 +1,88 @@
+"""The command `gpt2eval report`: one HTML page about results."""
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from gpt2eval.cli.arguments import data_files, size
+from gpt2eval.cli.options import DATA, OUTPUT, Cache, Data, Include, MaxSize, option
+from gpt2eval.config.catalog import PAPER
+
+Places = Annotated[
+    list[Path],
+    typer.Argument(metavar="RESULTS", help="result.json files, or folders that hold them."),
+]
+Html = Annotated[
+    Path,
+    option(OUTPUT, "--html", metavar="FILE", text="The page to write.", default=False),
+]
+Title = Annotated[str, option(OUTPUT, metavar="TEXT", text="Title of the page.")]
+Sizes = Annotated[
+    Optional[list[str]],
+    option(
+        DATA,
+        "--size",
+        metavar="MODEL=N",
+        text="Weights of a model for the size curves, such as gpt2=124M; default: from a GPT-2's "
+        "shape, or from the name. Repeatable.",
+    ),
+]
+SuiteName = Annotated[
+    str, option(DATA, metavar="SUITE", text="Suite whose columns and published rows to use.")
+]
+OwnTexts = Annotated[
+    Optional[list[str]],
+    option(
+        DATA,
+        "--text",
+        metavar="PLACE",
+        text="Your own text that a result was measured on, as in 'run'. Repeatable.",
+    ),
+]
+
+
+def report(
+    results: Places,
+    html: Html,
+    title: Title = "gpt2eval report",
+    sizes: Sizes = None,
+    suite: SuiteName = PAPER,
+    data: Data = None,
+    text: OwnTexts = None,
+    cache: Cache = None,
+    max_size: MaxSize = None,
+    include: Include = None,
+) -> None:
+    """Write one HTML page: the table, size curves, losses, and the text coloured by surprisal.
+
+    The page needs no network. The text comes from --data, --text or the cache, as in 'run';
+    nothing is downloaded, and no model runs.
+    """
+    from gpt2eval.analysis.published_texts import published_texts
+    from gpt2eval.config.loader import load_suite
+    from gpt2eval.files import write_atomic
+    from gpt2eval.report.measured import Measured
+    from gpt2eval.report.model_sizes import parse_sizes
+    from gpt2eval.report.page.builder import page
+    from gpt2eval.report.page.pieces import Texts
+    from gpt2eval.report.page.sources import read_sources
+
+    folders = include or ()
+    files = data_files(data, folders)
+    largest = size(max_size)
+
+    def find_texts(measured: Measured) -> Texts:
+        return published_texts(
+            measured, files, folders, texts=text or (), cache=cache, max_size=largest
+        )
+
+    made = page(
+        read_sources(*results),
+        load_suite(suite, folders),
+        find_texts,
+        sizes=parse_sizes(sizes or ()),
+        title=title,
+    )
+    write_atomic(html, made.encode())
+    print(html)
