@@ -5,7 +5,7 @@ function passageHead(passage, task, view) {
   const reasons = { surprising: "among the most surprising", gap: "among the largest gaps", sample: "in the even sample" };
   const why = task.total > task.passages.length ? Object.keys(reasons).filter((key) => passage.why.includes(key)) : [];
   return el("header", {},
-    el("span", { class: "place" }, `Record ${passage.record}, bytes ${passage.begin.toLocaleString("en")} to ${passage.end.toLocaleString("en")}`),
+    el("span", { class: "place" }, `Record ${passage.record}, bytes ${grouped(passage.begin)} to ${grouped(passage.end)}`),
     el("span", { class: "rates" }, `${rates.join(", ")} bits per byte`),
     el("span", { class: "why" }, why.map((key) => reasons[key]).join(", ")));
 }
