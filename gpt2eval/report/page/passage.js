@@ -108,7 +108,7 @@ function selectable(text, spans, tell) {
     if (!move || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     choose(Math.min(move(), spans.length - 1), event.shiftKey);
-    spans[active]?.scrollIntoView({ block: "nearest" });
+    spans[active]?.scrollIntoView({ block: "nearest", behavior: "instant" });
   });
   text.addEventListener("focus", () => { if (active < 0 && !text.matches(":active")) choose(0, false); });
   text.addEventListener("pointerover", (event) => {

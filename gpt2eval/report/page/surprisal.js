@@ -90,7 +90,7 @@ function surprisalSection(content) {
   function turn(by) {
     state.page += by;
     show();
-    controls.scrollIntoView({ block: "start" });
+    controls.scrollIntoView({ block: "start", behavior: "instant" });
   }
 
   showControls();
