@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import machine
+import ratios
 import speed_report
 from arguments import HERE, ROOT, SHAPE, TASKS, parse_arguments
 
@@ -64,18 +65,18 @@ def prepare(args: argparse.Namespace, model: Path) -> dict[str, int]:
 
 def sides_of(task: str, args: argparse.Namespace, peers: str) -> Iterator[Side]:
     """Yield the sides that perform a task, in the order of a round."""
-    yield Side(speed_report.OURS, "run_ours.py", sys.executable, args.dtype)
+    yield Side(ratios.OURS, "run_ours.py", sys.executable, args.dtype)
     if "lm_eval" in args.against:
         for batch in (GPU_BATCHES if args.gpu else BATCHES)[task]:
             yield Side(
-                f"{speed_report.LM_EVAL}, batch {batch}",
+                f"{ratios.LM_EVAL}, batch {batch}",
                 "run_lm_eval.py",
                 peers,
                 args.peer_dtype,
                 batch,
             )
     if "hf" in args.against and task in STREAMS:
-        yield Side(speed_report.HF, "run_hf.py", sys.executable, args.peer_dtype)
+        yield Side(ratios.HF, "run_hf.py", sys.executable, args.peer_dtype)
 
 
 def run(side: Side, task: str, args: argparse.Namespace, model: Path) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def faults(
 
     Our side scored a different number of tokens, or the totals of two sides differ.
     """
-    scored = {task: sides[speed_report.OURS][-1]["score"][1] for task, sides in runs.items()}
+    scored = {task: sides[ratios.OURS][-1]["score"][1] for task, sides in runs.items()}
     expected = {task: counted[task]["scored"] for task in runs}
     problems = [
         f"{task}: {scored[task]} tokens scored, expected {n}"
@@ -160,7 +161,7 @@ def faults(
     ]
     if args.dtype == args.peer_dtype == "float32":
         differences = {
-            task: speed_report.disagreement(sides)
+            task: ratios.disagreement(sides)
             for task, sides in runs.items()
             if not counted[task]["besides"]
         }
@@ -185,10 +186,8 @@ def main() -> int:
     versions = {
         side: measured[0]["versions"] for sides in runs.values() for side, measured in sides.items()
     }
-    harness = [side for side in versions if side.startswith(speed_report.LM_EVAL)]
-    described = machine.describe(
-        versions[speed_report.OURS], versions[harness[0]] if harness else {}
-    )
+    harness = [side for side in versions if side.startswith(ratios.LM_EVAL)]
+    described = machine.describe(versions[ratios.OURS], versions[harness[0]] if harness else {})
     unusual = "" if args.model or args.shape == SHAPE else args.shape
     setting = speed_report.Setting(
         command_line(), described, args.dtype, args.peer_dtype, args.gpu, args.threads, unusual

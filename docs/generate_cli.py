@@ -25,8 +25,8 @@ progress.
 
 | Exit status | Meaning |
 |---|---|
-| 0 | success; of `diff`, the numbers may be compared |
-| 1 | a defect; of `diff`, the numbers may not be compared |
+| 0 | success; of `diff`, the numbers may be compared; of `gate`, no metric has regressed |
+| 1 | a defect; of `diff`, the numbers may not be compared; of `gate`, a metric has regressed |
 | 2 | an error that you can fix, in one line |
 | 130 | interrupted; the same command resumes |
 

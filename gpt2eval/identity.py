@@ -100,6 +100,19 @@ class FindsBestWords(Protocol):
 
 
 @runtime_checkable
+class ScoresWordStarts(Protocol):
+    """A backend that knows which tokens begin a word, and how likely one of them is."""
+
+    def score_starts(self, batch: "Sequence[Request]") -> "TokenScores":
+        """Score a batch as `score` does, with `log_starts` and `starts_word` for each token.
+
+        The tokens that begin a word are those whose text begins with white space, and the special
+        tokens, which end a text.
+        """
+        ...
+
+
+@runtime_checkable
 class Launches(Protocol):
     """A backend that computes a batch while the host prepares the next one."""
 

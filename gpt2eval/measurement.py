@@ -18,7 +18,7 @@ from gpt2eval.planning.task_plan import TaskPlan, plan_task
 from gpt2eval.scoring.execute import Outcome, TaskWork
 from gpt2eval.scoring.run_files import RunFiles
 from gpt2eval.scoring.start_check import StartCheck
-from gpt2eval.scoring.token_table import token_table
+from gpt2eval.scoring.token_table import token_table, word_start_rows
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress, Tally
 from gpt2eval.version import __version__
@@ -91,6 +91,8 @@ def _keep(
     files.write_clusters(independent.arrays())
     if not files.path("tokens").exists():
         files.write_tokens(token_table(work.encoded, work.ranges, outcome.sheet))
+    if work.starts and not files.path("starts").exists():
+        files.write_word_starts(word_start_rows(work.ranges, outcome.sheet))
 
 
 def _result(

@@ -40,6 +40,8 @@ class Settings:
             a small file.
         allow_kept: Accept a text of which the detokenizer keeps more than 5 % of the lines as they
             are; the signature then gives their number.
+        word_starts: Also keep, for each token, the probability that a word begins in its place, for
+            the surprisal of words. The numbers are the same; another run is scored for it.
 
     Examples:
         >>> from dataclasses import replace
@@ -59,6 +61,7 @@ class Settings:
     cache: Path | None = None
     max_size: int | None = None
     allow_kept: bool = False
+    word_starts: bool = False
 
     def budget(self, context: int, device: str) -> int:
         """Return the number of tokens in a forward pass."""
@@ -107,3 +110,4 @@ class SettingsKeywords(TypedDict, total=False):
     cache: Path | None
     max_size: int | None
     allow_kept: bool
+    word_starts: bool

@@ -7,7 +7,7 @@ Positions count characters of a text, and units published text. Logarithms are n
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ from gpt2eval.identity import EncodesSpecials as EncodesSpecials
 from gpt2eval.identity import FindsBestWords as FindsBestWords
 from gpt2eval.identity import ModelIdentity as ModelIdentity
 from gpt2eval.identity import NamesTokens as NamesTokens
+from gpt2eval.identity import ScoresWordStarts as ScoresWordStarts
 
 Ids = NDArray[np.int32]
 
@@ -130,7 +131,8 @@ class TokenScores(NamedTuple):
     `logprobs` are float32 or better. `is_greedy`: the token is the argmax, the lowest of equal ids.
     `is_tied`: several ids share the highest logit; empty if unknown. With a stop-word filter, for
     each request: `is_best_word`: the answer is the best word outside the list; `is_undecided`: the
-    search for that word stopped at its limit.
+    search for that word stopped at its limit. With `--word-starts`, for each token: `log_starts`:
+    the log-probability, in its place, of all tokens that begin a word; `starts_word`: it is one.
     """
 
     logprobs: NDArray[np.floating]
@@ -138,6 +140,13 @@ class TokenScores(NamedTuple):
     is_best_word: NDArray[np.bool_] = np.zeros(0, np.bool_)
     is_tied: NDArray[np.bool_] = np.zeros(0, np.bool_)
     is_undecided: NDArray[np.bool_] = np.zeros(0, np.bool_)
+    log_starts: NDArray[np.floating] = np.zeros(0, np.float32)
+    starts_word: NDArray[np.bool_] = np.zeros(0, np.bool_)
+
+    @classmethod
+    def joined(cls, parts: "Iterable[TokenScores]") -> "TokenScores":
+        """Return the scores of several batches, at least one, as those of one batch, in order."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 class Model(Protocol):

@@ -48,7 +48,9 @@ PURE = (
     *("text.passages", "text.schemes", "text.detokenizer", "text.roundtrip", "text.segments"),
     *("scoring.windows", "scoring.plan", "scoring.sheet", "scoring.flops", "scoring.byte_nats"),
     *("metrics.metrics", "metrics.intervals", "metrics.signature", "metrics.verdict"),
-    *("metrics.clusters", "metrics.dependence", "metrics.resampling"),
+    *("metrics.clusters", "metrics.dependence", "metrics.resampling", "metrics.independent"),
+    *("metrics.paired", "metrics.sign_flips", "metrics.proportions", "metrics.decisions"),
+    "metrics.agreement",
 )
 OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "torch": ("models.", "training.", "scoring.workers"),

@@ -82,7 +82,8 @@ def plan_run(
     Writes nothing into `out`. Data that is not at hand is downloaded. `count_flops` counts FLOPs.
 
     Raises:
-        UsageError: As `evaluate` does before it scores, and where FLOPs cannot be counted.
+        UsageError: As `evaluate` does before it scores, but for an `out` that is missing or cannot
+            be written; and where FLOPs cannot be counted.
     """
     settings.check()
     chosen = select_tasks(listed(tasks, texts), include)

@@ -82,13 +82,15 @@ def export_rows(
                 continue
             table = one.tokens()
             text = texts_of(one) if words else _texts_if_any(one, texts_of)
+            starts = one.word_starts()
             shown = f"{one.result.model.name} {one.result.full_name}"
             if tokens:
-                rows = token_columns(one, table, text)
+                rows = token_columns(one, table, text, starts)
                 _write(tokens, rows, f"{shown} tokens", len(table), progress)
             if words and text is not None:
                 count = one.result.tally.units.words
-                _write(words, word_columns(one, table, text), f"{shown} words", count, progress)
+                rows = word_columns(one, table, text, starts)
+                _write(words, rows, f"{shown} words", count, progress)
 
 
 def _texts_if_any(one: Measured, texts_of: Callable[[Measured], Texts]) -> Texts | None:
@@ -112,5 +114,6 @@ def _write(
     for columns in merged(batches):
         file.write(columns)
         done += row_count(columns)
-        progress(Progress(name, 0, 1, min(done, total), total))
+        if done < total:
+            progress(Progress(name, 0, 1, done, total))
     progress(Progress(name, 1, 1, total, total))

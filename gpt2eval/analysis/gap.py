@@ -5,6 +5,7 @@ differ. No model runs.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,9 @@ from gpt2eval.analysis.gap_table import GapTable
 from gpt2eval.analysis.published_texts import Texts
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.clusters import Clusters, block_name
-from gpt2eval.metrics.dependence import FEWEST, merged
-from gpt2eval.metrics.resampling import RateInterval, rate_interval
+from gpt2eval.metrics.decisions import holm
+from gpt2eval.metrics.dependence import merged
+from gpt2eval.metrics.paired import FEWEST_PAIRED, PairedDifference, compare_rates
 from gpt2eval.metrics.signature import protocol_differences
 from gpt2eval.report.measured import Measured
 from gpt2eval.text.segments import NAMES
@@ -30,8 +32,9 @@ def gap_report(first: Measured, second: Measured, texts: Texts, top: int = TOP) 
 
     A token's nats are spread over its published bytes in equal parts (`scoring.byte_nats`), and
     segments tile the published text (`text.segments`). So the rows of all kinds, and of all
-    documents, add up to the nats of the results. An interval is that of `run`: the studentized
-    bootstrap over documents or blocks of a text, of the difference of nats.
+    documents, add up to the nats of the results. Intervals and p are those of
+    `paired.compare_rates`, over documents or blocks of a text, of the bytes of a row. A row that
+    occurs in fewer than 9 of them has none.
 
     Args:
         first: The baseline.
@@ -81,6 +84,8 @@ class _Builder:
             for kind, name in enumerate(NAMES)
             if len(chosen := np.flatnonzero(table.kinds == kind))
         ]
+        ps = holm([row.p for row in kinds])
+        kinds = [replace(row, p=p) for row, p in zip(kinds, ps, strict=True)]
         blocks = block_name(by, self._first.parts, found.resampled) if found.in_blocks else by.name
         first_lost, second_lost = (spread.without_bytes * BITS for spread in table.spread)
         return GapReport(
@@ -99,17 +104,22 @@ class _Builder:
             without_bytes=(first_lost, second_lost),
         )
 
-    def _row(self, name: str, chosen: NDArray[np.int64]) -> tuple[GapRow, RateInterval]:
+    def _row(self, name: str, chosen: NDArray[np.int64]) -> tuple[GapRow, PairedDifference]:
         """Return the row of some segments, and their difference in nats per byte."""
         by = self._first.independent
         sums = self._table.by_entry(chosen)
-        difference = sums.second - sums.first
-        found = rate_interval(difference, sums.bytes, by.numbers, serial=by.serial)
-        interval = found.interval and (found.interval[0] * BITS, found.interval[1] * BITS)
-        if not _is_spread(sums.bytes, by, found):
-            interval = None
-        totals = float(sums.first.sum()), float(sums.second.sum())
-        return self._sums(name, len(chosen), int(sums.bytes.sum()), *totals, interval), found
+        found = compare_rates(sums.first, sums.second, sums.bytes, by.numbers, serial=by.serial)
+        row = self._sums(
+            name,
+            len(chosen),
+            int(sums.bytes.sum()),
+            float(sums.first.sum()),
+            float(sums.second.sum()),
+        )
+        if found.interval and _is_spread(sums.bytes, by, found):
+            low, high = found.interval
+            row = replace(row, interval=(low * BITS, high * BITS), p=found.p)
+        return row, found
 
     def _sums(
         self,
@@ -118,11 +128,10 @@ class _Builder:
         size: int,
         first: float,
         second: float,
-        interval: tuple[float, float] | None = None,
     ) -> GapRow:
         """Return a row with the given sums of nats."""
         share = (second - first) / self._nats if self._nats else None
-        return GapRow(name, count, size, first * BITS, second * BITS, share, interval)
+        return GapRow(name, count, size, first * BITS, second * BITS, share)
 
     def _documents(self) -> Both:
         table = self._table
@@ -194,7 +203,7 @@ class _Builder:
         return _both(differences, place, self._top)
 
 
-def _is_spread(sizes: NDArray[np.float64], by: Clusters, found: RateInterval) -> bool:
+def _is_spread(sizes: NDArray[np.float64], by: Clusters, found: PairedDifference) -> bool:
     """Return whether bytes of a kind are in enough of the units that an interval resamples.
 
     Units without such bytes say nothing about them; with a few others, no residual would be left.
@@ -203,7 +212,7 @@ def _is_spread(sizes: NDArray[np.float64], by: Clusters, found: RateInterval) ->
         sizes = np.add.reduceat(sizes, np.flatnonzero(np.diff(by.numbers, prepend=-1)))
     if found.in_blocks:
         sizes = merged(sizes, found.resampled)
-    return bool(np.count_nonzero(sizes) >= FEWEST)
+    return bool(np.count_nonzero(sizes) >= FEWEST_PAIRED)
 
 
 def _both(differences: NDArray[np.float64], place: Callable[[int], GapPlace], top: int) -> Both:

@@ -80,6 +80,7 @@ def _row_fields(row: GapRow) -> dict[str, Any]:
         "difference_bits_per_byte": row.per_byte(row.bits),
         "low": low,
         "high": high,
+        "p": row.p,
         "share": row.share,
     }
 

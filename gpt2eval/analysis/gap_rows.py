@@ -18,6 +18,8 @@ class GapRow:
         second_bits: Bits of the second model.
         share: Share of the difference of all bytes; None if that is zero.
         interval: 95 % interval of the difference in bits per byte; None if none can be trusted.
+        p: Two-sided p of no difference, of kinds adjusted for their number (Holm); None without an
+            interval.
     """
 
     name: str
@@ -27,6 +29,7 @@ class GapRow:
     second_bits: float
     share: float | None
     interval: tuple[float, float] | None = None
+    p: float | None = None
 
     @property
     def bits(self) -> float:

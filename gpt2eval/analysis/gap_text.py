@@ -1,13 +1,16 @@
 """Gap reports as text for people: terminal and Markdown."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from gpt2eval.analysis.gap_data import edges, with_blanks
 from gpt2eval.analysis.gap_rows import GapPlace, GapReport, GapRow
-from gpt2eval.report.plain_table import plain_table
+from gpt2eval.report.escape import visible
 from gpt2eval.report.render import render_rows
+from gpt2eval.report.rows import Row
 
 Cells = Mapping[str, object]
+DIFFERENCE, INTERVAL = "difference", "95 %"
 LONGEST = 48  # characters of a text
 NOTES = (
     "first, second, difference: bits per byte. bits: those of the second model minus those of the "
@@ -17,40 +20,63 @@ NOTES = (
 )
 
 
-def gap_text(reports: Sequence[GapReport], form: str) -> str:
-    """Return gap reports for people, as `terminal` or `markdown`."""
+def gap_text(reports: Sequence[GapReport], form: str, width: int | None = None) -> str:
+    """Return gap reports for people, as `terminal` or `markdown`.
+
+    `width` is that of `terminal` in characters; by default the terminal's.
+    """
+    style = _Style(render_rows, "## {}", str)
     if form == "terminal":
-        parts = [_parts(report, plain_table, "{}") for report in reports]
-    else:
-        parts = [_parts(report, render_rows, "## {}") for report in reports]
-    return "\n\n".join(text for report in parts for text in report)
+        from gpt2eval.report.terminal import terminal_notes
+
+        style = _Style(
+            lambda rows: _terminal_table(rows, width),
+            "{}",
+            lambda note: terminal_notes([note], width),
+        )
+    return "\n\n".join(text for report in reports for text in _parts(report, style))
 
 
-def _parts(
-    report: GapReport,
-    table: Callable[[Sequence[Cells]], str],
-    heading: str,
-) -> Iterator[str]:
+class _Style(NamedTuple):
+    """How the parts of a report are written."""
+
+    table: Callable[[Sequence[Cells]], str]
+    heading: str
+    note: Callable[[str], str]
+
+
+def _terminal_table(rows: Sequence[Cells], width: int | None) -> str:
+    """Return rows as a table that fits a terminal; an interval stands beside its difference."""
+    from gpt2eval.report.terminal import terminal_table
+
+    first, *columns = (name for name in rows[0] if name != INTERVAL)
+    shown = [{name: visible(str(text)) for name, text in row.items()} for row in rows]
+    lines = [
+        Row(texts[first], "ours", texts, {}, {DIFFERENCE: texts.get(INTERVAL, "")}, {})
+        for texts in shown
+    ]
+    return terminal_table(lines, columns, width, first=first)
+
+
+def _parts(report: GapReport, style: _Style) -> Iterator[str]:
     first, second = report.models
-    yield heading.format(f"{report.task}: where {second} (second) differs from {first} (first)")
-    yield table([_row_cells(row, report) for row in (report.total, *report.kinds)])
-    yield f"{NOTES[0]} {_intervals(report)}"
+    title = f"{report.task}: where {second} (second) differs from {first} (first)"
+    yield style.heading.format(title)
+    yield style.table([_row_cells(row, report) for row in (report.total, *report.kinds)])
+    yield style.note(f"{NOTES[0]} {_intervals(report)}")
     for name, both, cells in (
         (f"{report.group}s", report.documents, _document_cells),
         ("literals", report.literals, _literal_cells),
         ("segments", report.segments, _segment_cells),
     ):
-        for title, places in (
-            (f"Largest losses of the second model: {name}", both.losses),
-            (f"Largest gains of the second model: {name}", both.gains),
-        ):
+        for change, places in (("losses", both.losses), ("gains", both.gains)):
             if places:
-                yield heading.format(title)
-                yield table([cells(place) for place in places])
+                yield style.heading.format(f"Largest {change} of the second model: {name}")
+                yield style.table([cells(place) for place in places])
     if any(report.without_bytes):
         lost = ", ".join(f"{bits:.1f}" for bits in report.without_bytes)
-        yield f"Bits of passages without published bytes, in no row: {lost}."
-    yield NOTES[1]
+        yield style.note(f"Bits of passages without published bytes, in no row: {lost}.")
+    yield style.note(NOTES[1])
     yield "\n".join(
         f"{name}: {line}" for name, line in zip(report.models, report.signatures, strict=True)
     )
@@ -60,7 +86,7 @@ def _intervals(report: GapReport) -> str:
     units = f"{report.resampled_units} x {report.resampled}"
     if report.total.interval is None:
         return f"No 95 % interval can be trusted: {units}."
-    return f"95 % intervals of the difference per byte resample {units}."
+    return f"95 %, p: of the difference, over {units}; the p of kinds are adjusted (Holm)."
 
 
 def _row_cells(row: GapRow, report: GapReport) -> Cells:
@@ -71,8 +97,9 @@ def _row_cells(row: GapRow, report: GapReport) -> Cells:
         "bytes %": _percent(row.bytes / max(report.total.bytes, 1)),
         "first": _number(row.per_byte(row.first_bits)),
         "second": _number(row.per_byte(row.second_bits)),
-        "difference": _number(row.per_byte(row.bits), sign=True),
-        "95 %": _interval(row.interval),
+        DIFFERENCE: _number(row.per_byte(row.bits), sign=True),
+        INTERVAL: _interval(row.interval),
+        "p": "" if row.p is None else f"{row.p:.4f}",
         "bits": _bits(row),
         "gap %": _percent(row.share),
     }
@@ -85,7 +112,7 @@ def _document_cells(place: GapPlace) -> Cells:
         "bytes": f"{row.bytes:,}",
         "first": _number(row.per_byte(row.first_bits)),
         "second": _number(row.per_byte(row.second_bits)),
-        "difference": _number(row.per_byte(row.bits), sign=True),
+        DIFFERENCE: _number(row.per_byte(row.bits), sign=True),
         "bits": _bits(row),
         "gap %": _percent(row.share),
         "begins": _short(place.text),
@@ -98,8 +125,8 @@ def _literal_cells(place: GapPlace) -> Cells:
         "literal": with_blanks(_short(place.text)),
         "kind": place.kind,
         "count": f"{row.count:,}",
-        "difference": _number(row.per_byte(row.bits), sign=True),
-        "95 %": _interval(row.interval),
+        DIFFERENCE: _number(row.per_byte(row.bits), sign=True),
+        INTERVAL: _interval(row.interval),
         "bits": _bits(row),
         "gap %": _percent(row.share),
         "first tokens": edges(place.first_tokens),

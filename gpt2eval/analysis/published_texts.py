@@ -97,10 +97,10 @@ def _own_text(
         if found.sha256 == result.data.sha256:
             return text.task, found
         others.append(f"{text.location} ({found.sha256[:8]})")
-    reason = f"not {', '.join(others)}" if others else "of your own"
+    reason = f"its text is not {', '.join(others)}" if others else "its text is one of your own"
     raise UsageError(
-        f"{result.full_name}: its text is {reason}; expected --text with the text that was "
-        f"measured, {result.data.origin} (sha256 {result.data.sha256[:8]})"
+        f"{result.full_name}: {reason}; expected --text with the text that was measured, "
+        f"{result.data.origin} (sha256 {result.data.sha256[:8]})"
     )
 
 

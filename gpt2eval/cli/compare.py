@@ -5,7 +5,17 @@ from typing import Annotated, Optional
 
 import typer
 
-from gpt2eval.cli.options import DATA, OUTPUT, Signatures, option
+from gpt2eval.cli.gap import Gap, MeasuredText, Top, print_gap
+from gpt2eval.cli.options import (
+    DATA,
+    OUTPUT,
+    Cache,
+    Data,
+    Include,
+    MaxSize,
+    Signatures,
+    option,
+)
 from gpt2eval.cli.output import print_styled
 from gpt2eval.cli.report import FormatName
 
@@ -47,13 +57,34 @@ def compare(
     tasks: OnlyTasks = None,
     metrics: OnlyMetrics = None,
     margin: Margin = None,
+    gap: Gap = False,
+    top: Top = 20,
+    data: Data = None,
+    text: MeasuredText = None,
+    cache: Cache = None,
+    max_size: MaxSize = None,
+    include: Include = None,
     form: FormatName = None,
     signatures: Signatures = False,
 ) -> None:
-    """Compare models on the same text, record by record.
+    """Compare models on the same text, record by record; with --gap byte by byte.
 
-    Reads what the runs keep of their records; no model runs. The tokenizers may differ.
+    Reads what the runs keep of their records; no model runs. The tokenizers may differ. --gap also
+    reads the text, found as for run: demo data, --data, --text, or the cache.
     """
+    if gap:
+        print_gap(
+            models,
+            form,
+            tasks=names(tasks),
+            top=top,
+            data=data,
+            text=text,
+            cache=cache,
+            max_size=max_size,
+            include=include,
+        )
+        return
     from gpt2eval.report.comparison.text import render
     from gpt2eval.report.store import read_results
     from gpt2eval.report.table import default_format
@@ -63,11 +94,11 @@ def compare(
         *others, margin=margin, tasks=names(tasks), metrics=names(metrics)
     )
     form = form or default_format()
-    text = render(comparison, form, signatures=signatures)
+    table = render(comparison, form, signatures=signatures)
     if form == "terminal":
-        print_styled(text)
+        print_styled(table)
     else:
-        print(text)
+        print(table)
 
 
 def names(text: str | None) -> list[str]:

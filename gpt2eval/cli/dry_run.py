@@ -14,30 +14,39 @@ TOTAL = "total"
 
 def print_plans(plans: "Sequence[RunPlan]", form: str | None) -> None:
     """Print plans in a format of `gpt2eval table`."""
-    print_styled(plan_text(plans, form))
+    from gpt2eval.report.table import default_format
+
+    form = form or default_format()
+    text = plan_text(plans, form)
+    if form == "terminal":
+        print_styled(text)
+    else:
+        print(text)
 
 
-def plan_text(plans: "Sequence[RunPlan]", form: str | None) -> str:
+def plan_text(plans: "Sequence[RunPlan]", form: str) -> str:
     """Return plans in a format of `gpt2eval table`; json and csv hold plain numbers.
 
     Raises:
         UsageError: The format is unknown.
     """
     from gpt2eval.report.render import check_format, render_rows
-    from gpt2eval.report.table import default_format
+    from gpt2eval.report.table import FORMATS
 
-    form = form or default_format()
-    check_format(form, ("terminal", "markdown", "csv", "latex", "json"))
+    check_format(form, FORMATS)
     if form in ("csv", "json"):
         return render_rows([row for plan in plans for row in _plain_rows(plan)], form)
     return "\n\n".join(_plan_text(plan, form) for plan in plans)
 
 
 def _plan_text(plan: "RunPlan", form: str) -> str:
+    """Return one plan for people, with unseen characters of its names as escapes."""
+    from gpt2eval.report.escape import visible_in
     from gpt2eval.report.render import render_rows
     from gpt2eval.report.rows import Row
     from gpt2eval.report.terminal import terminal_notes, terminal_table
 
+    plan = visible_in(plan)
     rows = [_texts(row) for row in _plain_rows(plan)]
     if form != "terminal":
         return "\n\n".join([_title(plan), render_rows(rows, form), *_notes(plan)])

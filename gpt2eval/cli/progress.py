@@ -113,7 +113,7 @@ class TerminalBars:
         )
         self._tasks: dict[str, TaskID] = {}
         self._all: TaskID | None = None
-        self._before = 0  # tokens of the tasks before this one
+        self._finished: dict[str, int] = {}  # tokens of each task; one may be shown again
 
     def show(self) -> None:
         """Draw the bars as the last report says."""
@@ -134,8 +134,10 @@ class TerminalBars:
             left=_time(pace.task_seconds() if pace.is_done() else pace.task_left()),
         )
         if self._all is not None:
-            done = self._before + progress.tokens
-            total = self._before + progress.of_tokens + progress.later
+            others = self._finished | {progress.task: 0}
+            before = sum(others.values())
+            done = before + progress.tokens
+            total = before + progress.of_tokens + progress.later
             is_done = pace.is_done() and not progress.later
             self._bars.update(
                 self._all,
@@ -145,7 +147,7 @@ class TerminalBars:
                 left=_time(pace.seconds() if is_done else pace.total_left()),
             )
         if pace.is_done():
-            self._before += progress.of_tokens
+            self._finished[progress.task] = progress.of_tokens
 
     def _add(self, name: str, *, is_last: bool) -> None:
         """Add the bar of a task; the bar of all tasks stays the last one."""

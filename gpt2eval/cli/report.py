@@ -111,6 +111,14 @@ def table(
     )
 
 
+def check_table_format(form: str) -> None:
+    """Raise UsageError for a format that `print_table` does not know."""
+    from gpt2eval.report.render import check_format
+    from gpt2eval.report.table import FORMATS
+
+    check_format(form, FORMATS)
+
+
 def print_table(
     results: "Sequence[Result]",
     suite: str,

@@ -1,7 +1,6 @@
 """The command `gpt2eval run`."""
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -43,6 +42,7 @@ from gpt2eval.cli.report import (
     Short,
     check_decimals,
     check_one_number,
+    check_table_format,
     print_table,
 )
 from gpt2eval.cli.run_options import (
@@ -62,9 +62,10 @@ from gpt2eval.cli.run_options import (
     TensorParallel,
     TrustRemoteCode,
     UnitName,
+    WordStarts,
 )
+from gpt2eval.cli.run_work import Share, Work
 from gpt2eval.errors import UsageError
-from gpt2eval.notices import LOGGER
 
 
 def run(
@@ -94,6 +95,7 @@ def run(
     stride: StrideSize = None,
     allow_lossy: AllowLossy = False,
     allow_kept: AllowKept = False,
+    word_starts: WordStarts = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
     attn: Attn = None,
@@ -115,65 +117,37 @@ def run(
 
     Without arguments, the command scores the embedded demo model on the embedded records.
     """
-    folders = include or ()
-    files = data_files(data, folders)
-    texts = own_texts(text, unit, detokenizer, folders, size(max_size))
     if flops and not dry_run:
         raise UsageError("--flops: counts the operations of a plan; expected --dry-run with it")
+    if form is not None:
+        check_table_format(form)
     check_decimals(width)
     from gpt2eval import pipeline
-    from gpt2eval.cli.incomplete import report_incomplete
-    from gpt2eval.cli.progress import bars
-    from gpt2eval.models.memory.recall import check_names
-    from gpt2eval.models.server.address import shown_name
-    from gpt2eval.planning import jobs
-    from gpt2eval.report.trackers import Trackers
-    from gpt2eval.scoring import workers
-    from gpt2eval.settings import Worker
+    from gpt2eval.planning.jobs import listed
 
-    launched = workers.worker_of_launcher()
-    worker = workers.worker_of_shard(shard) if shard else Worker() if tp else launched
-    is_first = launched.rank == 0 or bool(shard and not tp)
-    models = each_model(model or ["demo"], name, revisions)
-    for each, called in models:
-        check_names(each, called)  # of the last model, too, before the first one is scored
-    requested = jobs.listed(tasks, texts)
+    folders = include or ()
+    texts = own_texts(text, unit, detokenizer, folders, size(max_size))
+    share = Share.of(shard, tp)
+    work = Work(
+        each_model(model or ["demo"], name, revisions),
+        listed(tasks, texts),
+        {
+            "texts": texts,
+            "data": data_files(data, folders),
+            "out": out,
+            "settings": settings(ctx.params, worker=share.worker),
+            "options": load_options(ctx.params),
+            "include": folders,
+        },
+    )
+    work.check_names()
     if score_only:
-        check_one_number(models, requested, texts, folders)
-    arguments: dict[str, Any] = {
-        "texts": texts,
-        "data": files,
-        "out": out,
-        "settings": settings(ctx.params, worker=worker),
-        "options": load_options(ctx.params),
-        "include": folders,
-    }
+        check_one_number(work.models, work.tasks, texts, folders)
     if dry_run:
-        from gpt2eval.analysis.dry_run import plan_run
-        from gpt2eval.cli.dry_run import print_plans
-
-        plans = [
-            plan_run(each, requested, name=called, count_flops=flops, **arguments)
-            for each, called in models
-        ]
-        print_plans(plans, form)
+        work.print_plans(form, count_flops=flops)
         return
-    results = []
-    with Trackers(track or () if is_first else ()) as trackers:
-        for each, called in models:
-            LOGGER.info("scoring %s; results go to %s", shown_name(each), out)
-            with bars(hidden=not is_first) as show_progress:
-                measured = pipeline.evaluate(
-                    each,
-                    requested,
-                    name=called,
-                    progress=show_progress,
-                    wait=(lambda: False) if shard or tp else workers.wait_for_workers,
-                    **arguments,
-                )
-            trackers.log(measured)
-            results += measured
-    if not is_first:
+    results = work.score(share, track or ())
+    if not share.prints:
         return
     if results:
         print_table(
@@ -187,6 +161,4 @@ def run(
             score_only=score_only,
             places=width,
         )
-    text_tasks = [text_task.task.full_name for text_task in texts]
-    names = [called or shown_name(each).removeprefix("hf:") for each, called in models]
-    report_incomplete(out, names, requested, text_tasks, folders, shard)
+    work.report_incomplete(shard)

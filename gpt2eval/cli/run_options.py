@@ -2,7 +2,7 @@
 
 from typing import Annotated, Optional
 
-from gpt2eval.cli.options import COMPUTE, DATA, MODEL, PROTOCOL, TASKS, flag, option
+from gpt2eval.cli.options import COMPUTE, DATA, MODEL, OUTPUT, PROTOCOL, TASKS, flag, option
 from gpt2eval.config.catalog import PAPER
 
 Models = Annotated[
@@ -101,4 +101,12 @@ DryRun = Annotated[
 ]
 CountFlops = Annotated[
     bool, flag(COMPUTE, "flops", "With --dry-run: count floating-point operations, too.")
+]
+WordStarts = Annotated[
+    bool,
+    flag(
+        OUTPUT,
+        "word-starts",
+        "Also keep the probability that a word begins at each token, for 'export --words'.",
+    ),
 ]

@@ -54,9 +54,18 @@ class Independent(NamedTuple):
 
     @property
     def freedom(self) -> int:
-        """The degrees of freedom of the standard error."""
+        """The degrees of freedom of the standard error, at least 1."""
         count = len(self.nats)
-        return count - 1 if self.per_cosine is None else cosine_count(count, self.per_cosine)
+        if self.per_cosine is None:
+            return max(count - 1, 1)
+        return cosine_count(count, self.per_cosine)
+
+    def shuffled(self, seed: int) -> "Independent":
+        """Return the units in an order that does not depend on theirs, nor on the nats' sign."""
+        order = np.lexsort((self.units, abs(self.nats)))
+        # Not in order of size, because adjacent ones may be drawn together.
+        order = np.random.default_rng(seed).permutation(order)
+        return self._replace(nats=self.nats[order], units=self.units[order])
 
     def at_most(self, count: int) -> "Independent":
         """Return at most `count` units, each the sum of adjacent ones."""

@@ -15,7 +15,7 @@ from gpt2eval.metrics.independent import Independent, independent_units
 from gpt2eval.metrics.intervals import Z80, Z95, normal_score, student
 from gpt2eval.metrics.proportions import mcnemar, tango
 from gpt2eval.metrics.resampling import RateInterval, bootstrap_interval
-from gpt2eval.metrics.sign_flips import PERMUTATIONS, sign_flips
+from gpt2eval.metrics.sign_flips import PERMUTATIONS, SEED, sign_flips
 
 FEWEST_PAIRED = 9  # independent units below which a difference has no interval
 FEWEST_CONTESTED = 6  # below which McNemar's p is above 5 %, even if one model wins all
@@ -99,7 +99,7 @@ def compare_rates(
         >>> found = compare_rates(first, first + random.normal(-1, 4, 200), np.full(200, 10.0))
         >>> bounds = [round(bound, 3) for bound in found.interval]
         >>> round(found.difference, 3), bounds, round(found.p, 4)
-        (-0.082, [-0.14, -0.024], 0.0056)
+        (-0.082, [-0.142, -0.025], 0.0054)
     """
     first, second, units = (np.asarray(values, np.float64) for values in (first, second, units))
     if not first.shape == second.shape == units.shape or not units.sum() > 0:
@@ -178,6 +178,8 @@ def _compared(
     is_short = count < FEWEST_PAIRED
     if is_short and not taken.in_blocks:
         taken = taken._replace(per_cosine=None)  # too few to estimate a correlation
+    if taken.per_cosine is None:
+        taken = taken.shuffled(SEED)
     # The autocorrelation of a short text cannot be measured.
     is_unknown = taken.in_blocks and (is_short or taken.entries < FEWEST)
     if is_unknown:

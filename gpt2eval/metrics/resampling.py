@@ -124,7 +124,8 @@ def _quantiles(taken: Independent) -> tuple[float, float]:
     draw a residual larger than the largest, so its tails are too short for heavy-tailed residuals,
     by about the factors that are applied here: Student's quantile at the degrees of freedom of the
     estimated variance (Satterthwaite, by the fourth moment), and a third of the standardized
-    skewness of the sum on the side of the short tail.
+    skewness of the sum on the side of the short tail. Fewer than 30 residuals show so little of
+    their skewness that all of it is taken.
     """
     residuals = taken.residuals
     count = len(residuals)
@@ -134,8 +135,9 @@ def _quantiles(taken: Independent) -> tuple[float, float]:
     freedom = min(max(2 * count / max(kurtosis - 1, 1e-9), 3), count - 1)
     tails = student(freedom) / student(count - 1)
     skewness = third / second**1.5 / math.sqrt(count)
-    low *= tails * (1 + max(skewness, 0) / 3)
-    high *= tails * (1 + max(-skewness, 0) / 3)
+    part = 3 if count >= FEWEST else 1
+    low *= tails * (1 + max(skewness, 0) / part)
+    high *= tails * (1 + max(-skewness, 0) / part)
     return float(low), float(high)
 
 

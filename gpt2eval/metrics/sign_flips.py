@@ -49,7 +49,7 @@ def sign_flips(taken: Independent, permutations: int = PERMUTATIONS) -> SignFlip
     The statistic is the absolute sum of the nats. Where neighbours may be correlated, it is divided
     by its standard error with those signs (studentized), which contains the correlation.
 
-    If there are at most `permutations` choices of signs besides the observed one, all are tried, and
+    If there are at most `permutations` choices of signs besides the observed one, all are tried and
     the p is exact. A choice and its opposite count once.
 
     The interval: a rate r is rejected if flips of nats - r * units give p <= 5 %. The bounds are
@@ -126,7 +126,7 @@ def _share(others: Values, observed: float) -> float:
 
 
 def _picks(count: int, permutations: int) -> Iterator[Values]:
-    """Yield rows of 0 and 1, the units to flip: all choices but for the last unit, or random ones."""
+    """Yield rows of 0 and 1, the units to flip: all choices of all but the last, or random ones."""
     every = 2 ** (count - 1) - 1 if count < 64 else math.inf
     if every <= permutations:
         yield (np.arange(1, int(every) + 1)[:, None] >> np.arange(count) & 1).astype(np.float64)

@@ -48,6 +48,14 @@ class ByteModel:
         is_tied = np.full(len(ids), self._is_tied)
         return TokenScores(self._logprobs[ids], ids == self._best, is_tied=is_tied)
 
+    def score_starts(self, batch: Sequence[Request]) -> TokenScores:
+        """Score a batch; a byte of white space begins a word."""
+        scores = self.score(batch)
+        ids = np.concatenate([branch for request in batch for branch in request.branches])
+        starts = np.array([chr(byte).isspace() for byte in range(128)] + [False] * 128)
+        mass = np.logaddexp.reduce(self._logprobs[starts])
+        return scores._replace(log_starts=np.full(len(ids), mass), starts_word=starts[ids])
+
     def identity(self) -> ModelIdentity:
         revision = sha256(self._logprobs.tobytes()).hexdigest()[:8]
         return ModelIdentity(

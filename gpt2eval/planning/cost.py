@@ -12,13 +12,16 @@ from gpt2eval.scoring.plan import Batch, Chunk, tokens_fed
 from gpt2eval.types import Model
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
-JOURNAL_ROW = 14  # bytes of a scored token: log-probability, two flags, end and record
-JOURNAL_FILE = 600  # bytes of a chunk's header, about
+# Bytes of a scored token: 14 in its chunk (log-probability, two flags, end and record), and its row
+# of the token table.
+JOURNAL_ROW = 14 + 33
+JOURNAL_FILE = 600  # bytes of a header of a chunk or a token table, about
 # Vectors of the model's width per token, in the largest step of a block: the states, their
 # residual, and the feed-forward block's four times as wide inputs and outputs.
 STATES = 10
 HEAD_ROWS = {"cpu": 64, "cuda": 4096}  # rows of logits at once
 HEAD_COPIES = 2  # of the logits, in float32
+LONG_TRIAL = 5.0  # seconds from which a trial is not repeated
 
 
 def work_counts(chunks: Sequence[Chunk]) -> Counts:
@@ -29,7 +32,7 @@ def work_counts(chunks: Sequence[Chunk]) -> Counts:
 
 def journal_bytes(counts: Counts, chunks: int) -> int:
     """Return about how many bytes the journal of some chunks takes."""
-    return JOURNAL_ROW * counts.scored + JOURNAL_FILE * chunks
+    return JOURNAL_ROW * counts.scored + JOURNAL_FILE * (chunks + (chunks > 0))
 
 
 class Memory(NamedTuple):
@@ -94,12 +97,19 @@ class Trial:
         return sum(map(_fed, batches)) / self._speeds[kind]
 
     def _measured(self, plan: TaskPlan, batch: Batch) -> float:
-        """Return tokens per second. The first trial of all is repeated: it also prepares."""
-        passes = 1 if self._speeds else 2
-        elapsed = 0.0
-        for _ in range(passes):
-            start = self._clock()
-            plan.work.trial(self._model, batch, plan.words)
-            elapsed = max(self._clock() - start, 1e-9)
-            self.seconds += elapsed
+        """Return tokens per second. The first trial of all is repeated: it also prepares.
+
+        A trial that takes long is not, because preparing is a small part of it.
+        """
+        elapsed = self._timed(plan, batch)
+        is_first = not self._speeds
+        if is_first and elapsed < LONG_TRIAL:
+            elapsed = self._timed(plan, batch)
         return _fed(batch) / elapsed
+
+    def _timed(self, plan: TaskPlan, batch: Batch) -> float:
+        start = self._clock()
+        plan.work.trial(self._model, batch, plan.words)
+        elapsed = max(self._clock() - start, 1e-9)
+        self.seconds += elapsed
+        return elapsed

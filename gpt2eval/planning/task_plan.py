@@ -34,6 +34,7 @@ from gpt2eval.types import (
     ModelIdentity,
     Passage,
     Record,
+    ScoresWordStarts,
 )
 from gpt2eval.version import __version__
 
@@ -71,6 +72,7 @@ class TaskPlan:
             loaded = model.pop("label", name)
             model["scheme"] = loaded.rpartition(":")[0] if self.is_own else loaded
         inputs: dict[str, object] = {
+            **({"word_starts": True} if self.work.starts else {}),
             "task": self.task.full_name,
             "plan": self.work.digest(),
             "words": self.words and self.words.sha256,
@@ -136,6 +138,9 @@ def plan_task(
         lossy=lossy,
         kept=kept,
     )
+    work = TaskWork.for_task(task, encoded, window, budget, identity.device)
+    if settings.word_starts:
+        work = _with_starts(model, work, identity.name, filtered=words is not None)
     if settings.expected is not None:
         protocols.check(task, protocol, settings.expected, identity.tokenizer)
     return TaskPlan(
@@ -147,9 +152,23 @@ def plan_task(
         replace(identity, batch=str(budget)),
         words,
         report,
-        TaskWork.for_task(task, encoded, window, budget, identity.device),
+        work,
         identified.is_own(model),
     )
+
+
+def _with_starts(model: Model, work: TaskWork, name: str, *, filtered: bool) -> TaskWork:
+    """Return work that scores word starts, too; with a stop-word filter they are not scored.
+
+    Raises:
+        UsageError: The model does not know which tokens begin a word.
+    """
+    if not isinstance(model, ScoresWordStarts):
+        raise UsageError(
+            f"--word-starts: model {name} does not tell which of its tokens begin a word; expected "
+            "a checkpoint whose tokenizer states the bytes of its tokens"
+        )
+    return work if filtered else replace(work, starts=True)
 
 
 def prepare(

@@ -29,6 +29,7 @@ LATEX = {
     "]": "{]}",
     "±": r"$\pm$",
     "‡": r"\ddag{}",
+    "Δ": r"$\Delta$",
 } | {character: f"\\{character}" for character in "&%$#_{}"}
 
 
@@ -64,7 +65,8 @@ def _visible_in(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_visible_in(key): _visible_in(entry) for key, entry in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)(_visible_in(entry) for entry in value)
+        make = getattr(value, "_make", type(value))  # a named tuple takes its entries one by one
+        return make(_visible_in(entry) for entry in value)
     return value
 
 

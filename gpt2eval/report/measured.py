@@ -4,9 +4,11 @@ Everything that compares, exports or shows results in more detail than a table b
 runs, and no text is read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.clusters import Clusters
@@ -39,6 +41,14 @@ class Measured:
         if table is None:
             raise UsageError(f"{self.path}: no token table in its journal; {REMEDY}")
         return table
+
+    def word_starts(self) -> Mapping[str, np.ndarray] | None:
+        """Return `log_starts` and `starts_word` of each token, if the run kept them.
+
+        `log_starts` is the log-probability, in the token's place, of all tokens that begin a word;
+        `starts_word` is whether the token is one of them.
+        """
+        return self.files.read_word_starts()
 
 
 def tallies(path: Path, result: Result) -> list[Tally] | None:

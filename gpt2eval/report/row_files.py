@@ -139,7 +139,8 @@ def _arrow(column: Column, count: int) -> "pa.Array":
     if isinstance(column, str):
         return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), [column])
     if isinstance(column, np.ndarray):
-        return pa.array(column, from_pandas=True)  # not a number becomes null
+        missing = np.isnan(column) if column.dtype.kind == "f" else None
+        return pa.array(column, mask=missing)
     return pa.array(column, pa.string())
 
 

@@ -22,6 +22,7 @@ from gpt2eval.report.signature_lines import abbreviated, full_lines
 from gpt2eval.report.tidy import tidy_row, tidy_rows, to_csv
 
 TableFormat = Literal["terminal", "markdown", "csv", "csv-tidy", "latex", "json"]
+FORMATS: tuple[str, ...] = get_args(TableFormat)
 PROGRAMS = ("csv", "csv-tidy", "json")
 Label = Callable[[RowName], str]
 
@@ -70,7 +71,7 @@ def render(
         UsageError: for an unknown format or column, for a column of two protocols unless
         `mixed`, and for `places`, `best` or `short` with a format for programs.
     """
-    check_format(form, get_args(TableFormat))
+    check_format(form, FORMATS)
     if form in PROGRAMS:
         _check_no_style(form, {"--width": places is not None, "--best": best, "--short": short})
     if form == "csv-tidy":

@@ -57,7 +57,10 @@ def record_columns(measured: Measured) -> Columns:
 
 
 def token_columns(
-    measured: Measured, tokens: TokenTable, texts: Mapping[tuple[int, int], bytes] | None = None
+    measured: Measured,
+    tokens: TokenTable,
+    texts: Mapping[tuple[int, int], bytes] | None = None,
+    starts: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[Columns]:
     """Yield a row per scored token, some rows at a time.
 
@@ -65,9 +68,13 @@ def token_columns(
     token in its passage), `id`, `begin` and `end` (byte offsets in the published text), `text`
     (the published bytes from begin to end; empty without `texts`), `logprob` (natural), `nats` and
     `bits` (what the token adds to the result, its weight included), `is_greedy`, `is_tied`,
-    `context` and `weight`.
+    `context`, `weight`, and from a run with `--word-starts`, else empty, `log_starts` (the
+    log-probability, in the token's place, of all tokens that begin a word).
     """
     number = _numbers(tokens)
+    log_starts = np.full(len(tokens), np.nan)
+    if starts is not None:
+        log_starts = starts["log_starts"].astype(np.float64)
     for first in range(0, len(tokens), ROWS):
         rows = tokens.select(slice(first, first + ROWS))
         logprob = rows.logprob.astype(np.float64)
@@ -90,6 +97,7 @@ def token_columns(
             "is_tied": rows.is_tied,
             "context": rows.context,
             "weight": rows.weight.astype(np.float64),
+            "log_starts": log_starts[first : first + ROWS],
         }
 
 

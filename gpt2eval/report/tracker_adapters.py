@@ -69,8 +69,8 @@ class MLflow:
     """Runs of the experiment `gpt2eval` at a tracking URI, by default MLflow's own."""
 
     def __init__(self, uri: str) -> None:
-        from mlflow import MlflowClient
-        from mlflow.entities import Metric, RunTag
+        from mlflow import MlflowClient  # pyright: ignore[reportMissingImports] - an extra
+        from mlflow.entities import Metric, RunTag  # pyright: ignore[reportMissingImports]
 
         self._client = MlflowClient(tracking_uri=uri or None)
         self._metric = Metric
@@ -104,7 +104,7 @@ class WeightsAndBiases:
     """Runs of a project; `WANDB_MODE` and the other variables of wandb apply."""
 
     def __init__(self, project: str) -> None:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports] - an extra
 
         self._wandb: Any = wandb
         self._project = project

@@ -17,7 +17,10 @@ WORD = re.compile(r"\S+")
 
 
 def word_columns(
-    measured: Measured, tokens: TokenTable, texts: Mapping[tuple[int, int], bytes]
+    measured: Measured,
+    tokens: TokenTable,
+    texts: Mapping[tuple[int, int], bytes],
+    starts: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[Columns]:
     """Yield a row per scored word of the published text, some rows at a time.
 
@@ -31,14 +34,33 @@ def word_columns(
     The rows of a text add up to its nats: the white space after the last word is a row without a
     word. A question has the words of its right choice.
 
+    Such a sum is not the probability of the word: it leaves out that the word ends, and includes
+    that the word before it ended. The corrected surprisal is that of the word,
+
+        corrected(word) = nats(word) + ln B(before the word) - ln B(after the word)
+
+    where B is the probability of all tokens that begin with white space or end the text. Sources:
+    Pimentel and Meister 2024, EMNLP, 18358-18375; Oh and Schuler 2024, EMNLP, 3464-3472.
+
+    Args:
+        measured: The result.
+        tokens: Its tokens.
+        texts: Its published text, from `published_texts`.
+        starts: B of each token, from a run with `--word-starts`; without it, or where a word and
+            its tokens have different bounds, there is no corrected surprisal.
+
     Columns: `model`, `task`, `record`, `number` (of the word in its published text), `word`,
     `begin` and `end` (byte offsets of the word in that text), `tokens` (that have bytes of the word
     or of the white space before it), `is_whole` (no token is shared with another word, and every
-    byte is scored), `nats` and `bits`.
+    byte is scored), `nats`, `bits`, `corrected_nats` and `corrected_bits`.
     """
-    tokens = tokens.select(tokens.is_right)
+    right = np.flatnonzero(tokens.is_right)
+    tokens = tokens.select(right)
     layout = Layout.of([tokens])
     spread = ByteNats.of(tokens, layout)
+    has_bytes = spread.end > spread.begin
+    token_begin, token_end = spread.begin[has_bytes], spread.end[has_bytes]
+    boundaries = None if starts is None else _Boundaries(starts, right[has_bytes], token_begin)
     records, choices = layout.record.tolist(), layout.choice.tolist()
     for passage, key in enumerate(zip(records, choices, strict=True)):
         words = _Words(texts[key], layout, passage)
@@ -47,8 +69,16 @@ def word_columns(
             low, high = words.low[rows], words.high[rows]
             nats = spread.before(high) - spread.before(low)
             begin, end = words.begin[rows], words.end[rows]
-            count = np.searchsorted(spread.begin, high) - np.searchsorted(spread.end, low, "right")
-            edges = _is_among(low, spread.begin) & _is_among(high, spread.end)
+            count = np.searchsorted(token_begin, high) - np.searchsorted(token_end, low, "right")
+            edges = _is_among(low, token_begin) & _is_among(high, token_end)
+            corrected = np.full(len(nats), np.nan)
+            if boundaries is not None:
+                inside = np.where(high < layout.starts[passage + 1], high, -1)
+                before = boundaries.at(low)
+                # A text may begin with a word that no white space precedes.
+                before[np.isnan(before) & (words.number[rows] == 0)] = 0.0
+                corrected = nats + before - boundaries.at(inside)
+                corrected[end == begin] = np.nan
             yield {
                 "model": measured.result.model.name,
                 "task": measured.result.full_name,
@@ -64,7 +94,24 @@ def word_columns(
                 "is_whole": edges & words.is_inside[rows],
                 "nats": nats,
                 "bits": nats * BITS,
+                "corrected_nats": corrected,
+                "corrected_bits": corrected * BITS,
             }
+
+
+class _Boundaries:
+    """The log-probability that a word begins, at the places where one does."""
+
+    def __init__(self, starts: Mapping[str, np.ndarray], rows: Places, begins: Places) -> None:
+        log_starts = starts["log_starts"][rows].astype(np.float64)
+        values = np.where(starts["starts_word"][rows], log_starts, np.nan)
+        self._begins = np.append(begins, -2)
+        self._values = np.append(values, np.nan)
+
+    def at(self, places: Places) -> NDArray[np.float64]:
+        """Return it at each place; not a number where no token begins that begins a word."""
+        row = np.searchsorted(self._begins[:-1], places)
+        return np.where(self._begins[row] == places, self._values[row], np.nan)
 
 
 def _is_among(places: Places, sorted_places: Places) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """Ask a backend about batches, and name the record that does not fit into memory."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -15,20 +16,30 @@ from gpt2eval.types import (
     FindsBestWords,
     Model,
     Request,
+    ScoresWordStarts,
     TokenScores,
     WordRequest,
 )
 
 
 def scores(
-    model: Model, batch: Sequence[PlannedRequest], task: str, encoded: Sequence[Encoded]
+    model: Model,
+    batch: Sequence[PlannedRequest],
+    task: str,
+    encoded: Sequence[Encoded],
+    *,
+    starts: bool = False,
 ) -> Callable[[], TokenScores]:
     """Start a batch of `task`, whose requests refer to passages in `encoded`.
 
-    The returned function waits for the scores. It raises UsageError if a record does not fit into
-    memory or a score is not finite.
+    The returned function waits for the scores, and with `starts` for those of word starts. It
+    raises UsageError if a record does not fit into memory or a score is not finite.
     """
-    wait = _launched(model, [item.request for item in batch])
+    requests = [item.request for item in batch]
+    if starts and isinstance(model, ScoresWordStarts):
+        wait = partial(model.score_starts, requests)
+    else:
+        wait = _launched(model, requests)
 
     def checked() -> TokenScores:
         try:

@@ -68,9 +68,10 @@ def _keys(table: TokenTable) -> Places:
 class ByteNats:
     """The nats of the bytes before any place of a layout.
 
-    A token's nats are spread over its published bytes in equal parts. A token without bytes, which
-    spells only what a detokenizer inserts, gives its nats to the next token of its passage that has
-    bytes, or if there is none to the last one before it.
+    A token's nats are spread over its published bytes in equal parts. A token without bytes goes on
+    with a character that the token before it begins, or spells only what a detokenizer inserts. It
+    gives its nats to the last token before it in its passage that has bytes, or if there is none to
+    the next one.
 
     Attributes:
         begin: Place of each token's first byte, in the order of the table.
@@ -93,8 +94,8 @@ class ByteNats:
         Examples:
             >>> import numpy as np
             >>> arrays = {"record": [0, 0, 0], "choice": [0, 0, 0], "is_right": [True] * 3}
-            >>> arrays |= {"id": [1, 2, 3], "begin": [0, 0, 2], "end": [0, 2, 6]}
-            >>> arrays |= {"logprob": [-1.0, -2.0, -4.0], "is_greedy": [False] * 3}
+            >>> arrays |= {"id": [1, 2, 3], "begin": [0, 2, 2], "end": [2, 2, 6]}
+            >>> arrays |= {"logprob": [-2.0, -1.0, -4.0], "is_greedy": [False] * 3}
             >>> arrays |= {"is_tied": [False] * 3, "context": [1, 2, 3], "weight": [1.0] * 3}
             >>> table = TokenTable.of({name: np.array(column) for name, column in arrays.items()})
             >>> spread = ByteNats.of(table, Layout.of([table]))
@@ -136,6 +137,6 @@ def _nearest_with_bytes(passage: Places, has_bytes: NDArray[np.bool_]) -> Places
     rows = np.arange(len(passage))
     previous = np.maximum.accumulate(np.where(has_bytes, rows, -1))
     following = np.minimum.accumulate(np.where(has_bytes, rows, len(rows))[::-1])[::-1]
-    is_here = np.append(passage, -1)[following] == passage
     is_before = (previous >= 0) & (passage[previous] == passage)
-    return np.where(is_here, following, np.where(is_before, previous, -1))
+    is_behind = np.append(passage, -1)[following] == passage
+    return np.where(is_before, previous, np.where(is_behind, following, -1))

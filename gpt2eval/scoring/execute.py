@@ -1,7 +1,7 @@
 """Score one task: cut its requests into chunks, score or resume each chunk, fold the scores.
 
-The chunks follow from the task, the model's tokens and the token budget alone, so any
-worker may score any chunk.
+The chunks follow from the task, the model's tokens, the token budget and the kind of device alone,
+so any worker may score any chunk.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,13 +48,17 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TaskWork:
-    """The work of a task: its chunks, and the scored token range of each passage."""
+    """The work of a task: its chunks, and the scored token range of each passage.
+
+    `starts` says that the mass of the tokens that begin a word is scored, too.
+    """
 
     name: str
     encoded: Sequence[Encoded]
     ranges: Sequence[range]
     chunks: Sequence[Chunk]
     chunk_tokens: int = plan.CHUNK_TOKENS
+    starts: bool = False
 
     @classmethod
     def for_task(
@@ -170,7 +174,7 @@ class TaskWork:
                 yield Started(number, [batch], self._start(model, batch))
 
     def _start(self, model: Model, batch: Batch) -> Callable[[], Sequence[TokenScores]]:
-        wait = ask.scores(model, batch, self.name, self.encoded)
+        wait = ask.scores(model, batch, self.name, self.encoded, starts=self.starts)
         return lambda: [wait()]
 
     def _token_places(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:

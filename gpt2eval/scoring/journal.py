@@ -1,8 +1,9 @@
 """Finished chunks on disk: each complete or absent, and specific to one run.
 
-A chunk is a series of batches of about 64k tokens in total. A key over everything its numbers
-depend on (data, protocol, model, tokenizer, batches) is part of its file's name. The file is
-written under a temporary name, synced and renamed, and contains a checksum of its content.
+A chunk is a series of batches: about 64k tokens in total, on a GPU 64 full batches. A key over
+everything its numbers depend on (data, protocol, model, tokenizer, batches) is part of its file's
+name. The file is written under a temporary name, synced and renamed, and contains a checksum of its
+content.
 """
 
 import json

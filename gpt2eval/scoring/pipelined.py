@@ -7,8 +7,6 @@ its scores are waited for, so the order is the same.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-import numpy as np
-
 from gpt2eval.scoring.plan import Batch, PlannedRequest
 from gpt2eval.types import TokenScores
 
@@ -42,7 +40,7 @@ def completed(
         parts += current.wait()
         advance([item for batch in current.batches for item in batch])
         if following is None or following.chunk != current.chunk:
-            yield current, TokenScores(*map(np.concatenate, zip(*parts, strict=True)))
+            yield current, TokenScores.joined(parts)
             parts = []
 
 

@@ -23,7 +23,7 @@ class RunFiles:
     key: str
 
     def path(self, kind: str) -> Path:
-        """Return the path of a file: `tallies`, `clusters`, `tokens` or `start`."""
+        """Return the path of a file: `tallies`, `clusters`, `tokens`, `starts` or `start`."""
         return self.folder / f"{self.key}.{kind}"
 
     def write_tallies(self, tallies: Sequence[Tally]) -> None:
@@ -51,6 +51,14 @@ class RunFiles:
         """Return the token table, or None if it is absent, corrupt or incomplete."""
         arrays = read_arrays(self.path("tokens"))
         return None if arrays is None else TokenTable.of(arrays)
+
+    def write_word_starts(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write, for each row of the token table, the mass of the tokens that begin a word."""
+        write_arrays(self.path("starts"), arrays)
+
+    def read_word_starts(self) -> Mapping[str, np.ndarray] | None:
+        """Return what `write_word_starts` wrote, or None if it is absent or corrupt."""
+        return read_arrays(self.path("starts"))
 
     def write_start_loss(self, loss: float) -> None:
         """Write the nats per token that the model loses without its start token."""

@@ -33,7 +33,8 @@ class Sheet:
     """The token scores of all passages, laid end to end in arrays of shape `[tokens]`.
 
     Passage i occupies `starts[i]:starts[i + 1]`. `weights` is how often a token counts, 0 if it is
-    not scored; `context` counts the tokens that the model sees before it.
+    not scored; `context` counts the tokens that the model sees before it. `log_starts` is not a
+    number where it was not asked for.
     """
 
     def __init__(self, lengths: Sequence[int]) -> None:
@@ -44,6 +45,8 @@ class Sheet:
         self.scored = np.zeros(self.starts[-1], np.bool_)
         self.weights = np.zeros(self.starts[-1])
         self.context = np.zeros(self.starts[-1], np.int32)
+        self.log_starts = np.full(self.starts[-1], np.nan)
+        self.starts_word = np.zeros(self.starts[-1], np.bool_)
         self.is_best_word: dict[int, bool] = {}
         self.is_undecided: dict[int, bool] = {}
 
@@ -64,6 +67,9 @@ class Sheet:
                 self.is_greedy[place] = scores.is_greedy[source]
                 if len(scores.is_tied):
                     self.is_tied[place] = scores.is_tied[source]
+                if len(scores.log_starts):
+                    self.log_starts[place] = scores.log_starts[source]
+                    self.starts_word[place] = scores.starts_word[source]
                 self.scored[place] = True
                 self.weights[place] = item.weight
                 seen = len(item.request.prefix)

@@ -37,11 +37,11 @@ class TokenTable:
     """
 
     record: NDArray[np.int32]
-    choice: NDArray[np.int32]
+    choice: NDArray[np.int16]
     is_right: NDArray[np.bool_]
     id: Ids
-    begin: NDArray[np.int64]
-    end: NDArray[np.int64]
+    begin: NDArray[np.integer]
+    end: NDArray[np.integer]
     logprob: NDArray[np.float32]
     is_greedy: NDArray[np.bool_]
     is_tied: NDArray[np.bool_]
@@ -86,6 +86,21 @@ def token_table(encoded: Sequence[Encoded], ranges: Sequence[range], sheet: Shee
     return TokenTable(**columns).select(columns["weight"] > 0)
 
 
+def word_start_rows(ranges: Sequence[range], sheet: Sheet) -> dict[str, np.ndarray]:
+    """Return `log_starts` and `starts_word` of the rows of `token_table`."""
+    rows = np.concatenate(
+        [
+            sheet.starts[number] + np.arange(tokens.start, tokens.stop)
+            for number, tokens in enumerate(ranges)
+        ]
+    )
+    rows = rows[sheet.weights[rows] > 0]
+    return {
+        "log_starts": sheet.log_starts[rows].astype(np.float32),
+        "starts_word": sheet.starts_word[rows],
+    }
+
+
 def _passage_rows(
     number: int, encoded: Encoded, tokens: range, sheet: Sheet
 ) -> dict[str, np.ndarray]:
@@ -103,12 +118,13 @@ def _passage_rows(
             positions[0] = 0
         if tokens.stop == len(encoded.ends) and len(tokens):
             positions[-1] = len(published)
-    bounds = byte_offsets(published)[positions]
+    offsets = byte_offsets(published)
+    bounds = offsets[positions].astype(np.int32 if offsets[-1] < 1 << 31 else np.int64)
     count = len(tokens)
     place = slice(sheet.starts[number] + tokens.start, sheet.starts[number] + tokens.stop)
     return {
         "record": np.full(count, passage.record, np.int32),
-        "choice": np.full(count, passage.choice, np.int32),
+        "choice": np.full(count, passage.choice, np.int16),
         "is_right": np.full(count, passage.right),
         "id": np.asarray(encoded.ids[tokens.start : tokens.stop], np.int32),
         "begin": bounds[:-1][:count],

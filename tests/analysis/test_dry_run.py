@@ -59,14 +59,15 @@ def test_a_plan_has_the_numbers_of_the_run(tmp_path: Path) -> None:
         assert task.records == (1 if task.task in ("ptb", "text8") else tally.records)
         if task.task != "cbt_cn":  # whose tally has the right choice only
             assert task.scored == tally.tokens
-        files = [
-            path
-            for path in (tmp_path / "out").rglob("*.safetensors")
+        sizes = {
+            path: path.stat().st_size
+            for kind in ("safetensors", "tokens")
+            for path in (tmp_path / "out").rglob(f"*.{kind}")
             if path.parents[1].name == task.task
-        ]
+        }
         # The toy's log-probabilities are float64, 4 bytes more than float32.
-        written = sum(path.stat().st_size for path in files) - 4 * task.scored
-        assert len(files) == task.chunks
+        written = sum(sizes.values()) - 4 * task.scored
+        assert len(sizes) == task.chunks + 1
         assert written * 0.8 < task.journal < written * 1.2
     assert {(task.missing, task.seconds, task.journal) for task in after.tasks} == {(0, 0.0, 0)}
     assert after.trial == 0
@@ -105,9 +106,11 @@ def test_one_trial_serves_all_tasks_of_a_kind() -> None:
     assert model.calls == 2 + 1, "the first trial of all is repeated"
 
 
-def test_the_time_is_that_of_a_batch_times_the_missing_tokens() -> None:
+@pytest.mark.parametrize(("each", "trials"), [(3, 2), (7, 1)])
+def test_the_time_is_that_of_a_batch_times_the_missing_tokens(each: int, trials: int) -> None:
+    """A trial that takes 5 seconds or more is not repeated."""
     model = registry.load_model(UNIGRAM)
-    times = iter(range(0, 1000, 3))  # each pass takes 3 seconds
+    times = iter(range(0, 1000, each))
     trial = Trial(model, clock=lambda: float(next(times)))
     task = load_task("text8")
     plan = plan_task(
@@ -115,8 +118,8 @@ def test_the_time_is_that_of_a_batch_times_the_missing_tokens() -> None:
     )
     assert len(plan.work.chunks) == 1
     seconds = trial.seconds_for(plan, plan.work.chunks)
-    assert seconds == pytest.approx(3.0 * 40_000 / 1000, rel=0.01)
-    assert trial.seconds == 6.0
+    assert seconds == pytest.approx(each * 40_000 / 1000, rel=0.01)
+    assert trial.seconds == each * trials
 
 
 def test_a_shape_counts_without_weights(real_models: Path) -> None:
@@ -188,6 +191,30 @@ def test_the_command_prints_the_plan(gpt2eval: Run, tmp_path: Path) -> None:
         ended = gpt2eval(*run, *arguments)
         assert ended.code == 2
         assert message in ended.err.splitlines()[-1]
+
+
+def test_a_wrong_format_is_refused_before_anything_is_measured(
+    gpt2eval: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run = ("run", "--model", UNIGRAM, "--tasks", "ptb", "--data", "demo", "--out", out)
+    for more in ((), ("--dry-run",)):
+        ended = gpt2eval(*run, "--format", "yaml", *more)
+        assert (ended.code, ended.out, out.exists()) == (2, "", False)
+        assert ended.err.startswith("gpt2eval: unknown format 'yaml'; expected one of: ")
+        assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex"])
+def test_a_name_cannot_command_the_terminal(form: str) -> None:
+    plan = planned(None)
+    model = replace(plan.model, name="a\x1b[31mb")
+    tasks = tuple(replace(task, task="text/c\x1b[2Jd") for task in plan.tasks)
+    text = plan_text([replace(plan, model=model, tasks=tasks, problem="e\x07")], form)
+    assert "\x1b[31m" not in text
+    assert "\x1b[2J" not in text
+    assert "\x07" not in text
+    assert "a\\x1b[31mb" in text
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 200])

@@ -17,6 +17,7 @@ from gpt2eval.analysis.gap_rows import Both, GapReport
 from gpt2eval.analysis.published_texts import Texts, published_texts
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.clusters import Clusters
+from gpt2eval.metrics.paired import compare_rates
 from gpt2eval.report.measured import Measured, read_measured
 from gpt2eval.scoring.token_table import TokenTable
 from gpt2eval.text.segments import NAMES, segments
@@ -57,16 +58,15 @@ def per_byte(tokens: TokenTable) -> dict[tuple[int, int, int], float]:
         for row in range(len(passage)):
             bits = -float(passage.logprob[row]) * float(passage.weight[row]) * BITS
             begin, end = int(passage.begin[row]), int(passage.end[row])
-            if begin == end:
+            key = (int(passage.record[row]), int(passage.choice[row]))
+            if begin == end and not last:
                 held += bits
                 continue
-            key = (int(passage.record[row]), int(passage.choice[row]))
-            last = [(*key, byte) for byte in range(begin, end)]
+            if begin < end:
+                last = [(*key, byte) for byte in range(begin, end)]
             for byte in last:
                 found[byte] += (bits + held) / len(last)
             held = 0.0
-        for byte in last:
-            found[byte] += held / len(last)
     return found
 
 
@@ -76,7 +76,7 @@ def naive_kinds(
     """Return bits and bytes of each kind, by a loop over segments and bytes."""
     tables = [table.select(table.is_right) for table in (first.tokens(), second.tokens())]
     bits = [per_byte(table) for table in tables]
-    found = dict.fromkeys(NAMES, (0.0, 0.0, 0))
+    found: dict[str, tuple[float, float, int]] = dict.fromkeys(NAMES, (0.0, 0.0, 0))
     for (record, choice), content in texts.items():
         text = content.decode("utf-8", "surrogateescape")
         ends, kinds = segments([text])
@@ -153,7 +153,7 @@ def test_a_report_of_a_result_with_itself_is_zero(
     assert report.total.share is None
     assert report.documents == report.segments == report.literals == Both((), ())
     assert report.total.interval == (0, 0)
-    assert "% interval" in render_gap([report], "terminal")
+    assert "block of 1 line" in render_gap([report], "terminal")
 
 
 def test_swapped_models_swap_losses_and_gains(
@@ -218,16 +218,15 @@ def test_few_places_have_no_interval(byte_pair: dict[str, tuple[Measured, Measur
 def test_the_interval_of_the_total_is_that_of_the_difference_of_results(
     byte_pair: dict[str, tuple[Measured, Measured]],
 ) -> None:
-    from gpt2eval.metrics.resampling import rate_interval
-
     first, second = byte_pair["lm1b"]
-    nats = np.array([b.nats - a.nats for a, b in zip(first.parts, second.parts, strict=True)])
+    ours, theirs = (np.array([part.nats for part in one.parts]) for one in (first, second))
     sizes = np.array([part.units.bytes for part in first.parts], np.float64)
-    found = rate_interval(nats, sizes, serial=False)
+    found = compare_rates(ours, theirs, sizes, serial=False)
     report = gap_report(first, second, published_texts(first))
     assert found.interval is not None
     expected = tuple(bound * BITS for bound in found.interval)
     assert report.total.interval == pytest.approx(expected, rel=1e-4)
+    assert report.total.p == found.p
     assert (report.resampled, report.resampled_units) == ("record", 60)
 
 
@@ -327,4 +326,9 @@ def test_clusters_of_results_decide(byte_pair: dict[str, tuple[Measured, Measure
     grouped = Measured(first.result, first.parts, clusters, first.path, first.files)
     report = gap_report(grouped, second, published_texts(first))
     assert report.resampled == "pair"
-    assert report.total.interval is None  # 20 of them
+    assert report.resampled_units == 20
+    clusters = Clusters("dozen", np.arange(60) // 12)
+    grouped = Measured(first.result, first.parts, clusters, first.path, first.files)
+    report = gap_report(grouped, second, published_texts(first))
+    assert report.total.interval is None
+    assert "No 95 % interval can be trusted: 5 x dozen." in render_gap([report])

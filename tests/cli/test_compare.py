@@ -1,6 +1,8 @@
 """`gpt2eval compare` as a user meets it."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from conftest import Run
 from planted import plant, worse
 
 from gpt2eval import demo, evaluate
+from gpt2eval.report import store
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +78,20 @@ def test_user_errors_are_one_line(out: Path, tmp_path: Path, gpt2eval: Run) -> N
 
 def test_text_from_files_is_harmless(out: Path, tmp_path: Path, gpt2eval: Run) -> None:
     plant(out / "first" / "toy-unigram" / "lm1b", tmp_path, "\x1b[31m=1|<b>", worse(0.05, 0.01))
+    tasks: list[Path] = []
+    for place in (out / "first", out / "second"):
+        (source,) = place.rglob("lm1b/result.json")
+        result = replace(store.read_result(source), variant="\x1b[31m")
+        folder = tmp_path / f"task{len(tasks)}"
+        shutil.copytree(source.parent, folder)
+        store.write_result(folder, result)
+        tasks.append(folder)
     for form in ("terminal", "markdown", "csv", "json", "latex"):
-        ended = gpt2eval("compare", out / "first", tmp_path, "--format", form)
+        ended = gpt2eval("compare", out / "first", tmp_path / "\x1b[31m=1|<b>", "--format", form)
         assert ended.code == 0
         assert "\x1b[31m" not in ended.out
-    assert "=1|<b>" not in gpt2eval("compare", out / "first", tmp_path).out.partition("| task")[0]
+        ended = gpt2eval("compare", *tasks, "--format", form)
+        assert ended.code == 0
+        assert "\x1b[31m" not in ended.out
+    ended = gpt2eval("compare", out / "first", tmp_path / "\x1b[31m=1|<b>")
+    assert "=1|<b>" not in ended.out.partition("| task")[0]

@@ -94,6 +94,8 @@ CASES: list[tuple[str, str, int, set[str]]] = [
     ("table", f"{DEMO}", 0, TABLE),
     ("table", f"{DEMO} --format csv", 0, TABLE),
     ("table", f"{DEMO} --format terminal", 0, TABLE | {"rich"}),
+    ("export", "RUNS/unigram --records r.csv --words w.csv", 0, TEXTS | {"rich"}),
+    ("export", "RUNS/unigram --tokens tokens.parquet", 0, TEXTS | {"rich", "pyarrow", "pandas"}),
     ("report", f"{DEMO} --html report.html", 0, MODELS | {"tabulate"}),
     ("plot", f"{DEMO} --out sizes.svg", 0, RESULTS | {"tabulate", "matplotlib"}),
     ("export", f"{DEMO} --tokens tokens.csv", 2, TEXTS | {"rich"}),
@@ -102,6 +104,7 @@ CASES: list[tuple[str, str, int, set[str]]] = [
     ("compare", "RUNS/unigram RUNS/uniform-bytes --format terminal", 0, TABLE | {"rich"}),
     ("gate", "RUNS/unigram --baseline baseline.json --update", 0, TABLE),
     ("gate", "RUNS/unigram --baseline RUNS/baseline.json --summary summary.md", 0, TABLE),
+    ("compare", "RUNS/unigram RUNS/uniform-bytes --gap", 0, TEXTS | {"tabulate", "regex"}),
     ("diff", f"{DEMO}/ptb {DEMO}/ptb", 0, MODELS | {"tabulate"}),
     (
         "overlap",

@@ -1,10 +1,13 @@
 """The time left of a run: from the tokens that it computed, on a clock of the test's own."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from gpt2eval.cli.amounts import amount, duration
 from gpt2eval.cli.pace import Pace
-from gpt2eval.cli.progress import EVERY, Lines, LongRunNotice
+from gpt2eval.cli.progress import EVERY, Lines, LongRunNotice, TerminalBars
 from gpt2eval.types import Progress
 
 
@@ -95,6 +98,19 @@ def test_a_task_that_is_measured_again_starts_anew() -> None:
         pace.update(report("wikitext2", total, total))
     assert pace.line("tokens") == "wikitext2: 20 tokens in 5 s"
     assert pace.seconds() == pytest.approx(10)
+
+
+def test_a_task_that_is_shown_again_counts_once() -> None:
+    """A worker that waited for others looks for their chunks, so its tasks are reported again."""
+    pace = Pace(Clock())
+    shown = TerminalBars(Console(file=io.StringIO(), force_terminal=True), pace, "tokens", "items")
+    for task, later in (("ptb", 20), ("lm1b", 0), ("lm1b", 0)):
+        for tokens in (0, 20):
+            pace.update(report(task, tokens, 20)._replace(later=later))
+            shown.show()
+    shown.stop()
+    whole = shown._bars.tasks[-1]
+    assert (whole.description, whole.completed, whole.total) == ("all tasks", 40, 40)
 
 
 @pytest.mark.parametrize(

@@ -34,27 +34,32 @@ from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.plan import Window
 from gpt2eval.types import Encoded, Model, Part, Passage, Request, Units
 
-COMMON: dict[str, Any] = {
-    "hidden_size": 32,
-    "vocab_size": 300,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-}
+COMMON: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 SWIGLU: dict[str, Any] = COMMON | {"num_key_value_heads": 2, "intermediate_size": 64}
-MODELS: dict[str, Callable[[], Any]] = {
-    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**COMMON)),
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SWIGLU)),
-    "mistral": lambda: MistralForCausalLM(MistralConfig(**SWIGLU, sliding_window=8)),
-    "bloom": lambda: BloomForCausalLM(BloomConfig(**COMMON)),
+# By kind: a function of the size of the vocabulary.
+MODELS: dict[str, Callable[[int], Any]] = {
+    "gpt2": lambda size: GPT2LMHeadModel(GPT2Config(**COMMON, vocab_size=size)),
+    "llama": lambda size: LlamaForCausalLM(LlamaConfig(**SWIGLU, vocab_size=size)),
+    "mistral": lambda size: MistralForCausalLM(
+        MistralConfig(**SWIGLU, vocab_size=size, sliding_window=8)
+    ),
+    "bloom": lambda size: BloomForCausalLM(BloomConfig(**COMMON, vocab_size=size)),
 }
 
 
-def random_model(kind: str, dtype: torch.dtype = torch.float32) -> Any:
+def random_model(
+    kind: str,
+    dtype: torch.dtype = torch.float32,
+    *,
+    vocabulary: int = 300,
+    seed: int = 1,
+    noise: float = 0.1,
+) -> Any:
     """Return a causal LM with random weights, large enough that scores differ between tokens."""
-    torch.manual_seed(1)
-    model = MODELS[kind]().eval()
+    torch.manual_seed(seed)
+    model = MODELS[kind](vocabulary).eval()
     for parameter in model.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
+        parameter.data += noise * torch.randn_like(parameter)
     return model.to(dtype)
 
 

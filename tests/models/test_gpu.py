@@ -96,8 +96,10 @@ def test_kernels_equal_the_reference(
     tokens = int(row.spans.bounds[-1])
     torch.manual_seed(0)
     query, key, value = (torch.randn(tokens, n, 64, device=GPU) for n in (4, heads, heads))
-    exact = varlen.reference(query.double(), key.double(), value.double(), *spans(row), True, 0.3)
-    own = kernel(query.to(dtype), key.to(dtype), value.to(dtype), *spans(row), True, 0.3)
+    inputs = varlen.Inputs(query.double(), key.double(), value.double(), *spans(row), True, 0.3)
+    exact = varlen.reference(inputs)
+    rounded = query.to(dtype), key.to(dtype), value.to(dtype)
+    own = kernel(varlen.Inputs(*rounded, *spans(row), True, 0.3))
     atol = 0.03 if dtype in HALF else 1e-4
     torch.testing.assert_close(own.lse.double(), exact.lse, atol=atol * 2, rtol=0.01)
     torch.testing.assert_close(own.out.double(), exact.out, atol=atol, rtol=0)

@@ -247,6 +247,27 @@ def test_another_environment_is_loaded(
     assert loads == ["demo"] * 2
 
 
+def test_another_accelerator_is_other_hardware(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same driver and the same number of devices, but another model of GPU."""
+    monkeypatch.setattr(machine, "SYSTEM", (tmp_path / "proc", tmp_path / "sys"))
+    found = [machine.hardware.__wrapped__()]
+    for model, target in (("NVIDIA A100", 90010), ("NVIDIA H100", 90010), ("NVIDIA H100", 90402)):
+        gpu = tmp_path / "proc/driver/nvidia/gpus/0000:01:00.0/information"
+        node = tmp_path / "sys/class/kfd/kfd/topology/nodes/1/properties"
+        for path, text in (
+            (gpu, f"Model: \t\t {model}\nIRQ:   \t\t 42\n"),
+            (node, f"simd_count 304\ngfx_target_version {target}\n"),
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        found.append(machine.hardware.__wrapped__())
+    assert found[0]["accelerators"] == []
+    assert found[1]["accelerators"] == ["Model: \t\t NVIDIA A100", "gfx_target_version 90010"]
+    assert all(one not in found[:number] for number, one in enumerate(found))
+
+
 def test_a_relative_name_is_another_model_in_another_folder(
     tmp_path: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,6 +379,24 @@ def test_a_memory_that_cannot_be_written_is_a_notice(
     (tmp_path / recall.FOLDER).write_text("a file")
     assert measured("demo", tmp_path) == measured("demo", None)
     assert "the next run loads the model again" in caplog.text
+
+
+def test_a_memory_of_another_user_that_cannot_be_read_is_loaded(
+    tmp_path: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    first = measured("demo", tmp_path)
+    private = [*(tmp_path / recall.FOLDER).iterdir()]
+    read_bytes = Path.read_bytes
+
+    def refusing(path: Path) -> bytes:
+        if path in private:
+            raise PermissionError(13, "Permission denied")
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refusing)
+    assert measured("demo", tmp_path) == first
+    assert loads == ["demo"] * 2
+    assert "Permission denied" in caplog.text
 
 
 def test_a_file_that_cannot_be_read_is_not_remembered(

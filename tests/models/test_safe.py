@@ -206,6 +206,28 @@ def test_a_gguf_that_claims_more_than_it_has(tmp_path: Path, field: str) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        # Tables that no computer holds: each number is possible alone.
+        ("context_length", 200_000_000, "imply 3,200,.* parameters; the file has"),
+        ("attention.head_count", 0, "its metadata: .*; expected values that transformers accepts"),
+        ("attention.head_count", 3, "must be divisible by num_heads"),
+    ],
+)
+def test_a_gguf_whose_sizes_do_not_fit_each_other(
+    tmp_path: Path, field: str, value: int, message: str
+) -> None:
+    from test_formats import gguf
+
+    config = GPT2Config(vocab_size=512, n_positions=32, n_embd=16, n_layer=1, n_head=2)
+    raw = gguf(GPT2LMHeadModel(config), DEMO / "model", tmp_path / "whole.gguf").read_bytes()
+    offset = raw.index(f"gpt2.{field}".encode()) + len(f"gpt2.{field}") + 4
+    path = tmp_path / "more.gguf"
+    path.write_bytes(raw[:offset] + value.to_bytes(4, "little") + raw[offset + 4 :])
+    check_rejected(f"gguf:{path}", f"^model gguf:{path}: .*{message}", tokenizer=WORDS)
+
+
 def test_a_damaged_gguf(tmp_path: Path) -> None:
     from test_formats import gguf
 

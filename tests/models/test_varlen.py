@@ -161,9 +161,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls: list[Any] = []
     kernel = varlen.reference
 
-    def counting(*arguments: Any) -> Any:
-        calls.append(arguments)
-        return kernel(*arguments)
+    def counting(inputs: varlen.Inputs) -> varlen.Attended:
+        calls.append(inputs)
+        return kernel(inputs)
 
     monkeypatch.setattr(varlen, "reference", counting)
     return calls
@@ -213,7 +213,8 @@ def like_efficient(*arguments: Any, scale: float) -> tuple[Any, ...]:
     assert (bias, rest[0], rest[2]) == (None, 0.0, True)
     spans = Spans(query_bounds, longest_query), Spans(key_bounds, longest_key)
     assert query.shape[2] == key.shape[2], "this kernel has no grouped heads"
-    out, lse = REFERENCE(query[0], key[0], value[0], *spans, rest[1] == varlen.CAUSAL, scale)
+    causal = rest[1] == varlen.CAUSAL
+    out, lse = REFERENCE(varlen.Inputs(query[0], key[0], value[0], *spans, causal, scale))
     parts = lse.split(query_bounds.diff().tolist())
     padded = torch.full((len(parts), query.shape[2], -(-longest_query // 32) * 32), torch.inf)
     for row, part in zip(padded, parts, strict=True):
@@ -229,7 +230,7 @@ def like_flash(*arguments: Any, **options: Any) -> tuple[Tensor, Tensor]:
     assert options["enable_gqa"] == (query.shape[1] != key.shape[1])
     causal = {(-1, 0): True, (-1, -1): False}[options["window_size"]]
     spans = Spans(query_bounds, longest_query), Spans(key_bounds, longest_key)
-    out, lse = REFERENCE(query, key, value, *spans, causal, options["scale"])
+    out, lse = REFERENCE(varlen.Inputs(query, key, value, *spans, causal, options["scale"]))
     return out, lse.t()
 
 
@@ -293,3 +294,15 @@ def test_kernel_by_dtype_and_size(
     query: Any = OnGpu(size, dtype)
     value: Any = OnGpu(value_size, dtype)
     assert varlen.kernel_for(query, value) is expected
+
+
+@pytest.mark.parametrize(
+    ("built", "capability", "expected"),
+    [(True, (8, 0), True), (True, (7, 5), False), (False, (9, 0), False)],
+)
+def test_flash_attention_needs_a_build_and_a_gpu(
+    built: bool, capability: tuple[int, int], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: built)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert varlen._has_flash.__wrapped__(torch.device("cuda")) is expected

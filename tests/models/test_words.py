@@ -8,19 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import test_engine
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import (
-    BloomConfig,
-    BloomForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-)
 
 from gpt2eval import demo, evaluate
 from gpt2eval.config import catalog
@@ -267,29 +258,12 @@ def test_no_piece_is_lost_where_an_opening_is_repeated(monkeypatch: pytest.Monke
 
 # -- engines ---------------------------------------------------------------------------------------
 
-COMMON: dict[str, Any] = {
-    "hidden_size": 32,
-    "vocab_size": len(PIECES) + 5,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-}
-SWIGLU: dict[str, Any] = COMMON | {"num_key_value_heads": 2, "intermediate_size": 64}
-MODELS: dict[str, Callable[[], Any]] = {
-    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**COMMON)),
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SWIGLU)),
-    "mistral": lambda: MistralForCausalLM(MistralConfig(**SWIGLU, sliding_window=8)),
-    "bloom": lambda: BloomForCausalLM(BloomConfig(**COMMON)),
-}
-SIZE = COMMON["vocab_size"]
+SIZE = len(PIECES) + 5
 
 
 def random_lm(kind: str, seed: int) -> Any:
     """Return a causal LM with random weights, whose distributions are far from flat."""
-    torch.manual_seed(seed)
-    model = MODELS[kind]().eval()
-    for parameter in model.parameters():
-        parameter.data += 0.15 * torch.randn_like(parameter)
-    return model
+    return test_engine.random_model(kind, vocabulary=SIZE, seed=seed, noise=0.15)
 
 
 def engine_of(kind: str, seed: int) -> PackedEngine | PaddedEngine:
@@ -324,7 +298,7 @@ def brute_force(
     return sorted(found, reverse=True)
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", test_engine.MODELS)
 @pytest.mark.parametrize("seed", range(3))
 def test_engines_decide_as_a_search_by_plain_forward_passes(
     kind: str, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -362,7 +336,7 @@ def test_engines_decide_as_a_search_by_plain_forward_passes(
         assert result.is_greedy.tolist() == alone.is_greedy.tolist()
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", test_engine.MODELS)
 def test_openings_have_the_logits_of_a_plain_forward_pass(kind: str) -> None:
     """Also several of one prefix in a call, long ones, and those that follow earlier ones."""
     engine: Any = engine_of(kind, 0)

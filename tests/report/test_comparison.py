@@ -5,6 +5,7 @@ import io
 import json
 import math
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,20 +117,36 @@ def test_the_articles_of_a_text_are_its_clusters(tmp_path: Path) -> None:
     (duel,) = read_results(tmp_path / "a").compare(read_results(tmp_path / "other")).duels
     assert (duel.cluster, duel.difference.resampled) == ("article", 4)
     assert duel.verdict == "unresolved"
-    assert duel.why_no_interval == "4 articles; no interval can be trusted below 30"
+    assert duel.why_no_interval == "4 articles; no interval can be trusted below 9"
 
 
 def test_ranks_contain_the_order_of_the_values(several: Comparison) -> None:
     assert [ranking.title for ranking in several.rankings] == [
         *("lambada/no_filter ppl", "lambada/no_filter acc", "lm1b ppl", "text8 bpc")
     ]
-    text8 = several.rankings[3]
-    first = text8.ranges[several.labels.index("words")]
-    assert first == (1, 1), "far better than any unigram"
-    assert text8.ranges[several.labels.index("better")] == (2, 2)
-    assert text8.ranges[0] == text8.ranges[several.labels.index("alike")] == (3, 4)
-    assert all(won is not None and 0 <= won <= 1 for won in text8.won)
-    assert math.fsum(won or 0 for won in text8.won) == pytest.approx(2.0)
+    for ranking in several.rankings:
+        duels = [duel for duel in several.duels if duel.title == ranking.title]
+        values = [duels[0].baseline.metric.value, *(duel.other.metric.value for duel in duels)]
+        sign = -1 if duels[0].metric == "acc" else 1
+        for model, value in enumerate(values):
+            better = sum(sign * other < sign * value for other in values)
+            as_good = sum(other == value for other in values)
+            low, high = ranking.ranges[model] or (0, 0)
+            assert low <= better + as_good
+            assert better + 1 <= high
+        assert math.fsum(won or 0 for won in ranking.won) == pytest.approx(2.0)
+    text8 = several.rankings[3].ranges
+    assert text8[several.labels.index("words")] == (1, 1), "far better than any unigram"
+    assert text8[several.labels.index("better")] == (2, 2)
+
+
+def test_a_model_without_a_task_has_no_rank_there(out: Path, baseline: Results) -> None:
+    found = baseline.compare(read_results(out / "better"), read_results(out / "words")[:2])
+    text8 = next(ranking for ranking in found.rankings if ranking.title == "text8 bpc")
+    assert (text8.ranges[2], text8.won[2]) == (None, None)
+    assert found.left_out == ("text8: only on toy:unigram, better",)
+    (row,) = (line for line in render(found).splitlines() if line.startswith("| words"))
+    assert row.split("|")[-2].strip() == ""
 
 
 def test_one_tokenizer_adds_the_agreement_of_tokens(several: Comparison) -> None:
@@ -296,6 +313,18 @@ def test_signatures_are_below(compared: Comparison) -> None:
                 assert line.removeprefix("% ").startswith(f"{duel.title}, {model}: ")
     full = render(compared, "terminal", signatures=True, width=80)
     assert all(duel.other.metric.signature in full for duel in compared.duels)
+
+
+def test_latex_compiles(several: Comparison, tmp_path: Path) -> None:
+    program = shutil.which("pdflatex")
+    if program is None:
+        pytest.skip("pdflatex is not installed")
+    body = render(several, "latex")
+    head = r"\documentclass{article}\usepackage{booktabs,adjustbox}\begin{document}"
+    (tmp_path / "a.tex").write_text(f"{head}\n{body}\n\\end{{document}}\n", encoding="utf-8")
+    command = [program, "-interaction=nonstopmode", "-halt-on-error", "a.tex"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
 
 
 def test_csv_and_json_have_full_precision(several: Comparison) -> None:

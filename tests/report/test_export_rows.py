@@ -128,15 +128,18 @@ def test_words_are_those_of_the_published_text(
         bits: dict[tuple[int, int], float] = {}
         holders: dict[tuple[int, int], int] = {}
         held, record = 0.0, -1
+        last: list[tuple[int, int]] = []
         for row in range(len(tokens)):
             if tokens.record[row] != record:
-                held, record = 0.0, int(tokens.record[row])
+                held, record, last = 0.0, int(tokens.record[row]), []
             begin, end = int(tokens.begin[row]), int(tokens.end[row])
             held += -float(tokens.logprob[row]) * float(tokens.weight[row]) / LN2
-            for byte in range(begin, end):
-                bits[record, byte] = held / (end - begin)
-                holders[record, byte] = row
-            held *= begin == end
+            if begin < end:
+                last = [(record, byte) for byte in range(begin, end)]
+                holders.update(dict.fromkeys(last, row))
+            for byte in last:
+                bits[byte] = bits.get(byte, 0.0) + held / len(last)
+            held *= not last
         choices = dict(zip(tokens.record.tolist(), tokens.choice.tolist(), strict=True))
         rows = of(tables["jsonl"]["words"], one)
         assert rows

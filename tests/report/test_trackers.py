@@ -5,7 +5,6 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,9 @@ EXPECTED = {
 }
 
 
+ACCUMULATOR = "tensorboard.backend.event_processing.event_accumulator"
 BLOCK = 32768
 FULL, LAST = 1, 4  # kinds of chunks that end a record
-
-
-def needs(package: str) -> None:
-    if find_spec(package) is None:
-        pytest.skip(f"needs the package {package}")
 
 
 def test_what_is_logged_of_a_result() -> None:
@@ -75,14 +70,12 @@ def test_checkpoints_of_one_run_share_its_name(name: str, run: str) -> None:
 
 
 def test_tensorboard_reads_its_files_back(tmp_path: Path) -> None:
-    needs("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    accumulator = pytest.importorskip(ACCUMULATOR, reason="needs the package tensorboard")
     with Trackers([f"tensorboard:{tmp_path}"]) as opened:
         opened.log(CHECKPOINTS)
     (folder,) = tmp_path.iterdir()
     assert folder.name == "runs--mine"
-    reader = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
+    reader = accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
     reader.Reload()
     found = {
         tag: {event.step: event.value for event in reader.Scalars(tag)}
@@ -95,16 +88,14 @@ def test_tensorboard_reads_its_files_back(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # raised by MLflow's dependencies
 def test_mlflow_reads_its_store_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    needs("mlflow")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
-
+    mlflow = pytest.importorskip("mlflow", reason="needs the package mlflow")
     uri = f"sqlite:///{tmp_path / 'store.db'}"
     for _ in range(2):  # the second time the experiment exists
         with Trackers([f"mlflow:{uri}"]) as opened:
             opened.log(CHECKPOINTS)
-    client = MlflowClient(tracking_uri=uri)
+    client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("gpt2eval")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
@@ -138,12 +129,12 @@ def leveldb_records(content: bytes) -> Iterator[bytes]:
 
 
 def test_wandb_reads_its_offline_run_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    needs("wandb")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    from wandb.proto import wandb_internal_pb2
-
+    messages = pytest.importorskip(
+        "wandb.proto.wandb_internal_pb2", reason="needs the package wandb"
+    )
     with Trackers(["wandb:mine"]) as opened:
         opened.log(CHECKPOINTS)
     (path,) = tmp_path.rglob("*.wandb")
@@ -151,7 +142,7 @@ def test_wandb_reads_its_offline_run_back(tmp_path: Path, monkeypatch: pytest.Mo
     summary: dict[str, Any] = {}
     names: set[str] = set()
     for data in leveldb_records(path.read_bytes()):
-        record = wandb_internal_pb2.Record()
+        record = messages.Record()
         record.ParseFromString(data)
         if record.run.project:
             names.add(f"{record.run.project}: {record.run.display_name}")
@@ -215,16 +206,14 @@ def test_places() -> None:
 
 
 def test_run_logs_to_a_tracker(gpt2eval: Run, tmp_path: Path) -> None:
-    needs("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    accumulator = pytest.importorskip(ACCUMULATOR, reason="needs the package tensorboard")
     logs = tmp_path / "logs"
     ended = gpt2eval(
         *("run", "--model", "toy:uniform-bytes", "--tasks", "text8", "--data", "demo"),
         *("--limit", "2", "--out", str(tmp_path / "out"), "--track", f"tensorboard:{logs}"),
     )
     assert ended.code == 0, ended.err
-    reader = EventAccumulator(str(logs / "toy-uniform-bytes"))
+    reader = accumulator.EventAccumulator(str(logs / "toy-uniform-bytes"))
     reader.Reload()
     (event,) = reader.Scalars("gpt2eval/text8/bpc")
     assert (event.step, round(event.value, 6)) == (0, 8.0)

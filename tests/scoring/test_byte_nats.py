@@ -64,12 +64,12 @@ def naive(tokens: Sequence[Token]) -> tuple[dict[tuple[int, int], float], float]
         nats = token.nats * token.weight
         same = [n for n, other in enumerate(tokens) if other.record == token.record]
         full = [n for n in same if tokens[n].end > tokens[n].begin]
-        after = [n for n in full if n >= number]
-        before = [n for n in full if n < number]
+        before = [n for n in full if n <= number]
+        after = [n for n in full if n > number]
         if not full:
             lost += nats
             continue
-        holder = tokens[after[0] if after else before[-1]]
+        holder = tokens[before[-1] if before else after[0]]
         for byte in range(holder.begin, holder.end):
             key = (token.record, byte)
             per_byte[key] = per_byte.get(key, 0.0) + nats / (holder.end - holder.begin)
@@ -114,7 +114,7 @@ def test_smaller_pieces_with_the_same_nats_per_byte_change_nothing(
     layout = Layout.of([table_of(tokens)])
     places = np.arange(layout.starts[-1] + 1)
     coarse, fine = (ByteNats.of(table_of(each), layout) for each in (tokens, pieces))
-    # An empty token's nats go to the next token, which is smaller now: compare without them.
+    # An empty token's nats go to the token before it, which is smaller now: compare without them.
     if all(token.end > token.begin or not token.nats for token in tokens):
         assert fine.before(places) == pytest.approx(coarse.before(places), abs=1e-5)
     assert fine.before(places)[-1:] == pytest.approx(coarse.before(places)[-1:], abs=1e-5)

@@ -1,6 +1,7 @@
 """Evaluation inside a training loop: equal to a saved checkpoint's, without effect on training."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -287,9 +288,10 @@ def test_callback_logs_and_does_not_change_training(tokenizer: Any, tmp_path: Pa
     last = evaluate_module(model, tokenizer, ["text8"], data=demo.data(), settings=SETTINGS)
     assert figures(last)["gpt2eval/text8/bpc"] == logged[-1]["gpt2eval/text8/bpc"]
     if find_spec("tensorboard"):
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-        reader = EventAccumulator(str(tmp_path / "watched" / "logs" / "GPT2LMHeadModel"))
+        accumulator = import_module("tensorboard.backend.event_processing.event_accumulator")
+        reader = accumulator.EventAccumulator(
+            str(tmp_path / "watched" / "logs" / "GPT2LMHeadModel")
+        )
         reader.Reload()
         events = {event.step: event.value for event in reader.Scalars("gpt2eval/text8/bpc")}
         assert events == {e["step"]: pytest.approx(e["gpt2eval/text8/bpc"]) for e in logged}

@@ -20,7 +20,7 @@ from gpt2eval.models.engine.probe import Probe, spread_ids, tolerance
 from gpt2eval.models.engine.scores import Pending
 from gpt2eval.models.engine.sizes import fits, sizes_of
 from gpt2eval.models.engine.structure import selects_positions
-from gpt2eval.models.engine.vocabulary import Vocabulary
+from gpt2eval.models.engine.vocabulary import Vocabulary, word_starts
 from gpt2eval.models.engine.word_scores import WordScorer
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.loaded import LoadedTokenizer
@@ -78,6 +78,19 @@ class BestWordModel(CausalModel):
         vocabulary = self._vocabulary
         scorer = WordScorer(self._engine, vocabulary, self.context, self.added, banned)
         return scorer.score(batches)
+
+    def score_starts(self, batch: Sequence[Request]) -> TokenScores:
+        """Score a batch, with the log-probability of all tokens that begin a word."""
+        starts = self._starts
+        scores = self._engine.score(batch, np.flatnonzero(starts).astype(np.int32))
+        ids = np.concatenate([branch for request in batch for branch in request.branches])
+        return scores._replace(starts_word=starts[ids])
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        tokenizer = self.tokenizer
+        pieces = tokenizer.tokens.pieces or {}
+        return word_starts(pieces, tokenizer.specials, self.sizes().vocabulary)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:

@@ -86,22 +86,25 @@ class PackedEngine:
         model.set_attn_implementation(original_attention)
         return None
 
-    def score(self, batch: Sequence[Request]) -> TokenScores:
-        """Score a batch; if it does not fit into memory, score its halves."""
-        return self.launch(batch)()
+    def score(self, batch: Sequence[Request], starts: Ids | None = None) -> TokenScores:
+        """Score a batch; if it does not fit into memory, score its halves.
+
+        With the ids `starts`, also returns the log-probability of all of them as `log_starts`.
+        """
+        return halving(partial(self._launch, starts=starts), batch)()
 
     def launch(self, batch: Sequence[Request]) -> Pending:
         """Start scoring a batch; on a GPU the host does not wait."""
         return halving(self._launch, batch)
 
     @torch.inference_mode()
-    def _launch(self, batch: Sequence[Request]) -> Pending:
+    def _launch(self, batch: Sequence[Request], starts: Ids | None = None) -> Pending:
         layout = lay_out(batch, self.model.device)
-        return self._scores(self._hidden(layout, layout.distinct), layout)
+        return self._scores(self._hidden(layout, layout.distinct), layout, starts)
 
-    def _scores(self, hidden: Tensor, layout: Layout) -> Pending:
+    def _scores(self, hidden: Tensor, layout: Layout, starts: Ids | None = None) -> Pending:
         return score_positions(
-            lambda positions: self._head(hidden[positions]), layout.read, layout.targets
+            lambda positions: self._head(hidden[positions]), layout.read, layout.targets, starts
         )
 
     @torch.inference_mode()

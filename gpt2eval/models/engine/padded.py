@@ -6,6 +6,7 @@ for the packed engine.
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from inspect import signature
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
@@ -75,14 +76,18 @@ class PaddedEngine:
         self._takes_positions = "logits_to_keep" in signature(model.forward).parameters
         self._alone = alone
 
-    def score(self, batch: Sequence[Request]) -> TokenScores:
-        """Score a batch in passes that `LIMITS` bounds, or smaller ones where memory runs out."""
-        return self.launch(batch)()
+    def score(self, batch: Sequence[Request], starts: Ids | None = None) -> TokenScores:
+        """Score a batch in passes that `LIMITS` bounds, or smaller ones where memory runs out.
 
-    def launch(self, batch: Sequence[Request]) -> Pending:
+        With the ids `starts`, also returns the log-probability of all of them as `log_starts`.
+        """
+        return self.launch(batch, starts)()
+
+    def launch(self, batch: Sequence[Request], starts: Ids | None = None) -> Pending:
         """Start scoring a batch; on a GPU the host does not wait."""
         rows = [Request(prefix, (branch,)) for prefix, branches in batch for branch in branches]
-        return joined([halving(self._launch, part) for part in self._passes(rows, _of_request)])
+        start = partial(self._launch, starts=starts)
+        return joined([halving(start, part) for part in self._passes(rows, _of_request)])
 
     def _passes(
         self, rows: Sequence[Item], inputs: Callable[[Item], tuple[int, int]]
@@ -110,7 +115,7 @@ class PaddedEngine:
         yield part
 
     @torch.inference_mode()
-    def _launch(self, batch: Sequence[Request]) -> Pending:
+    def _launch(self, batch: Sequence[Request], starts: Ids | None = None) -> Pending:
         rows = [(prefix, branch) for prefix, (branch,) in batch]
         inputs = self._inputs([np.concatenate(row)[:-1] for row in rows])
         # The earliest position that predicts a target in any row: earlier logits are not needed.
@@ -124,7 +129,7 @@ class PaddedEngine:
         parts = [np.concatenate(read), np.concatenate([branch for _, branch in rows])]
         positions, targets = to_device(parts, logits.device)
         every = logits.flatten(0, 1)
-        return score_positions(lambda some: every[some], positions, targets)
+        return score_positions(lambda some: every[some], positions, targets, starts)
 
     def score_and_keep(self, batch: Sequence[Request]) -> tuple[TokenScores, list[Ids]]:
         """Score a batch; return its prefixes, too."""

@@ -27,11 +27,15 @@ Pending = Callable[[], TokenScores]
 
 
 class TargetScores(NamedTuple):
-    """The scores of targets, each `[tokens]`; see `types.TokenScores`."""
+    """The scores of targets, each `[tokens]`; see `types.TokenScores`.
+
+    `log_starts` is empty unless it is asked for.
+    """
 
     logprobs: Tensor
     is_greedy: Tensor
     is_tied: Tensor
+    log_starts: Tensor = torch.zeros(0)
 
 
 def halving(start: Callable[[Sequence[Request]], Pending], batch: Sequence[Request]) -> Pending:
@@ -148,23 +152,46 @@ def _fused(
     return score_rows
 
 
+def log_mass(logits: Tensor, ids: Tensor) -> Tensor:
+    """Return the log-probability of any of some ids, in float32 or better, `[tokens]`.
+
+    log sum exp(z_i) over the ids, minus log sum exp(z) over the vocabulary.
+    """
+    if len(logits) == 1 and logits.device.type == "cpu":  # as in `score_targets`
+        return log_mass(logits.repeat(2, 1), ids)[:1]
+    wide = logits.float() if logits.dtype != torch.float64 else logits
+    return wide[:, ids].logsumexp(1) - wide.logsumexp(1)
+
+
 def score_positions(
-    logits_at: Callable[[Tensor], Tensor], read: Tensor, targets: Tensor
+    logits_at: Callable[[Tensor], Tensor],
+    read: Tensor,
+    targets: Tensor,
+    starts: np.ndarray | None = None,
 ) -> Pending:
     """Start scoring targets, a few hundred rows of the vocabulary projection at a time.
 
     `logits_at` returns the logits `[n, vocabulary]` at n of the positions `read`, which may then be
-    overwritten. `read` and `targets` have shape `[tokens]`.
+    overwritten. `read` and `targets` have shape `[tokens]`. With the ids `starts`, their mass is
+    scored, too.
     """
     rows = ROWS.get(read.device.type, 64)
     parts = zip(read.split(rows), targets.split(rows), strict=True)
-    return collect([score_targets(logits_at(some), those) for some, those in parts])
+    if starts is None:
+        return collect([score_targets(logits_at(some), those) for some, those in parts])
+    ids = torch.from_numpy(starts).to(read.device)
+    return collect([_with_mass(logits_at(some), those, ids) for some, those in parts])
+
+
+def _with_mass(logits: Tensor, targets: Tensor, ids: Tensor) -> TargetScores:
+    mass = log_mass(logits, ids.to(logits.device))  # before the logits are overwritten
+    return score_targets(logits, targets)._replace(log_starts=mass)
 
 
 def collect(scores: Sequence[TargetScores]) -> Pending:
     """Start the transfer of a batch's scores from their device."""
     columns = [torch.cat(column) for column in zip(*scores, strict=True)]
-    device = columns[0].device
+    device = columns[0].device  # of the last, where it is empty, the CPU
     on_gpu = device.type == "cuda"
     # On a GPU torch chooses pinned memory for the copies, and the host need not wait for them here.
     copies = [column.to("cpu", non_blocking=on_gpu) for column in columns]
@@ -173,17 +200,12 @@ def collect(scores: Sequence[TargetScores]) -> Pending:
     def wait() -> TokenScores:
         if copied:
             copied.synchronize()
-        logprobs, is_greedy, is_tied = (column.numpy() for column in copies)
-        return TokenScores(logprobs, is_greedy, is_tied=is_tied)
+        logprobs, is_greedy, is_tied, log_starts = (column.numpy() for column in copies)
+        return TokenScores(logprobs, is_greedy, is_tied=is_tied, log_starts=log_starts)
 
     return wait
 
 
 def joined(parts: Sequence[Pending]) -> Pending:
     """Join the parts of a batch, in order."""
-    return lambda: concatenate([part() for part in parts])
-
-
-def concatenate(scores: Sequence[TokenScores]) -> TokenScores:
-    """Join the scores of several batches, in order."""
-    return TokenScores(*(np.concatenate(column) for column in zip(*scores, strict=True)))
+    return lambda: TokenScores.joined(part() for part in parts)

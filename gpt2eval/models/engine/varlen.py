@@ -2,7 +2,7 @@
 
 The first call lets every segment of the row attend to itself, causally. The second lets the
 branches of all forks attend to their prefixes. Both results are combined by their log-sum-exp, so
-no key is repeated:
+no prefix is repeated for its branches:
 
     out = (out_1 exp(lse_1) + out_2 exp(lse_2)) / (exp(lse_1) + exp(lse_2))
 
@@ -26,15 +26,40 @@ CAUSAL = 2  # torch's number for a causal mask that is aligned at the last query
 
 
 class Attended(NamedTuple):
-    """The output `[queries, heads, size]`, and the log-sum-exp `[queries, heads]` in float32."""
+    """The output `[queries, heads, size]`, and the log-sum-exp `[queries, heads]`.
+
+    The latter is in float32 or better.
+    """
 
     out: Tensor
     lse: Tensor
 
 
-# query, key and value `[tokens, heads, size]`, the spans of queries and of keys, whether attention
-# is causal, and the scale. Span i of the queries attends to span i of the keys.
-Kernel = Callable[[Tensor, Tensor, Tensor, Spans, Spans, bool, float], Attended]
+class Inputs(NamedTuple):
+    """What a kernel takes: span i of the queries attends to span i of the keys.
+
+    `query`, `key` and `value` have shape `[tokens, heads, size]`; `key` and `value` may have fewer
+    heads. `queries` and `keys` are the spans; `causal` attention is aligned at their ends.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    queries: Spans
+    keys: Spans
+    causal: bool
+    scale: float
+
+    def with_equal_heads(self) -> "Inputs":
+        """Return inputs in which every head of the queries has keys and values of its own."""
+        groups = self.query.shape[1] // self.key.shape[1]
+        if groups == 1:
+            return self
+        key, value = (x.repeat_interleave(groups, 1) for x in (self.key, self.value))
+        return self._replace(key=key, value=value)
+
+
+Kernel = Callable[[Inputs], Attended]
 
 
 def attend(
@@ -48,11 +73,12 @@ def attend(
     row = row.to(query.device)
     kernel = kernel_for(query, value)
     scale = query.shape[2] ** -0.5 if scaling is None else scaling
-    own = kernel(query, key, value, row.spans, row.spans, True, scale)
+    own = kernel(Inputs(query, key, value, row.spans, row.spans, causal=True, scale=scale))
     if row.branches is None:
         return own.out
     queries, keys, query_spans, key_spans = row.branches
-    prefix = kernel(query[queries], key[keys], value[keys], query_spans, key_spans, False, scale)
+    rows = query[queries], key[keys], value[keys]
+    prefix = kernel(Inputs(*rows, query_spans, key_spans, causal=False, scale=scale))
     # exp(lse_1) / (exp(lse_1) + exp(lse_2)), which cannot overflow
     share = (own.lse[queries] - prefix.lse).sigmoid()[..., None]
     out = own.out
@@ -75,28 +101,22 @@ def kernel_for(query: Tensor, value: Tensor) -> Kernel:
 
 @cache
 def _has_flash(device: torch.device) -> bool:
-    """Return whether torch and a GPU have flash attention over spans."""
+    """Return whether torch, its build and a GPU have flash attention over spans."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:  # an older torch
         return False
     if not signature(varlen_attn).parameters.keys() >= VARLEN_OPTIONS:
         return False
-    return torch.cuda.get_device_capability(device) >= (8, 0)
+    is_built = torch.backends.cuda.is_flash_attention_available()
+    return is_built and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def flash(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    queries: Spans,
-    keys: Spans,
-    causal: bool,
-    scale: float,
-) -> Attended:
+def flash(inputs: Inputs) -> Attended:
     """Call flash attention, which supports half precision only."""
     from torch.nn.attention.varlen import AuxRequest, varlen_attn
 
+    query, key, value, queries, keys, causal, scale = inputs
     out, lse = varlen_attn(
         query,
         key,
@@ -114,19 +134,9 @@ def flash(
     return Attended(out, lse.t())
 
 
-def efficient(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    queries: Spans,
-    keys: Spans,
-    causal: bool,
-    scale: float,
-) -> Attended:
+def efficient(inputs: Inputs) -> Attended:
     """Call memory-efficient attention, which supports float32; torch has no public function."""
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
+    query, key, value, queries, keys, causal, scale = inputs.with_equal_heads()
     out, lse, *_ = torch.ops.aten._efficient_attention_forward(
         query[None],
         key[None],
@@ -148,18 +158,9 @@ def efficient(
     return Attended(out[0], lse[span, :, position - bounds[span]])
 
 
-def reference(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    queries: Spans,
-    keys: Spans,
-    causal: bool,
-    scale: float,
-) -> Attended:
+def reference(inputs: Inputs) -> Attended:
     """Compute spans one by one with plain operations, for dtypes that no kernel supports."""
-    groups = query.shape[1] // key.shape[1]
-    key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
+    query, key, value, queries, keys, causal, scale = inputs.with_equal_heads()
     outs: list[Tensor] = []
     lses: list[Tensor] = []
     lengths = [spans.bounds.diff().tolist() for spans in (queries, keys)]

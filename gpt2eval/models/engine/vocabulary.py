@@ -22,13 +22,14 @@ class Vocabulary:
         self, pieces: Mapping[int, bytes], specials: Sequence[int], size: int, device: torch.device
     ) -> None:
         self.pieces = pieces
+        textless = {id_ for id_ in specials if id_ < size}
         masks = np.zeros((3, size), np.bool_)
         starts, continues, ends = masks
         # The pieces of words, by their letters; those of first pieces follow the space.
         self._first: dict[bytes, list[int]] = {}
         self._further: dict[bytes, list[int]] = {}
         for id_, piece in pieces.items():
-            if id_ < size and id_ not in specials and piece:
+            if id_ < size and id_ not in textless and piece:
                 is_boundary = _begins_with_boundary(piece)
                 # A lone space may start a word whose letters follow in the next piece.
                 starts[id_] = piece[:1] == b" " and (
@@ -40,7 +41,7 @@ class Vocabulary:
                     self._first.setdefault(piece[1:].rstrip(b" "), []).append(id_)
                 if continues[id_]:
                     self._further.setdefault(piece.rstrip(b" "), []).append(id_)
-        ends[[id_ for id_ in specials if id_ < size]] = True
+        ends[[*textless]] = True
         self.starts, self.continues, self.ends = torch.from_numpy(masks).to(device)
 
     def word(self, pieces: Sequence[int]) -> str:
@@ -77,6 +78,19 @@ class Vocabulary:
             # Spaces may follow the last letter, and a lone space may precede the first one.
             if stop in (0, len(rest)) or not self.pieces[id_].endswith(b" ")
         ]
+
+
+def word_starts(pieces: Mapping[int, bytes], specials: Sequence[int], size: int) -> np.ndarray:
+    """Return the mask `[size]` of the pieces that begin with white space, and of special tokens.
+
+    A word of white-space separated text ends where one of them follows.
+    """
+    mask = np.zeros(size, np.bool_)
+    for id_, piece in pieces.items():
+        if id_ < size:
+            mask[id_] = piece[:4].decode("utf-8", "ignore")[:1].isspace()
+    mask[[id_ for id_ in specials if id_ < size]] = True
+    return mask
 
 
 def _begins_with_boundary(piece: bytes) -> bool:

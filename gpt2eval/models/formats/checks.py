@@ -53,22 +53,41 @@ def check_size(name: str, config: Any, options: LoadOptions) -> None:
     has_code = options.trust_remote_code and getattr(config, "auto_map", None)
     if not Path(name).is_dir() or stored_quantization(config) or has_code:
         return
-    with (
-        expected_errors(
-            f"model {name}: config.json",
-            Exception,  # building a model from wrong values may raise anything
-            expectation="values that transformers accepts",
-        ),
-        torch.device("meta"),
-    ):
-        model = AutoModelForCausalLM.from_config(config)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = _implied_parameters(f"model {name}: config.json", config)
     size = sum(path.stat().st_size for path in weight_files(Path(name)))
     if 0 < size < parameters:
         raise UsageError(
             f"model {name}: its config implies {parameters} parameters; "
             f"its weight files have {size} bytes; expected at least one per parameter"
         )
+
+
+def check_gguf_size(name: str, config: Any, path: Path) -> None:
+    """Raise UsageError if the metadata imply more parameters than a GGUF file has bits.
+
+    Each size may be possible alone: a GPT-2 allocates a row of its width per position.
+    """
+    parameters = _implied_parameters(f"model {name}: its metadata", config)
+    size = path.stat().st_size
+    if parameters > 8 * size:  # no type of llama.cpp takes less than a bit
+        raise UsageError(
+            f"model {name}: its metadata imply {parameters:,} parameters; the file has {size:,} "
+            "bytes; expected at least one bit per parameter"
+        )
+
+
+def _implied_parameters(subject: str, config: Any) -> int:
+    """Count the parameters of the model that a config describes, without allocating them."""
+    with (
+        expected_errors(
+            subject,
+            Exception,  # building a model from wrong values may raise anything
+            expectation="values that transformers accepts",
+        ),
+        torch.device("meta"),
+    ):
+        model = AutoModelForCausalLM.from_config(config)
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def check_tokens(name: str, tokenizer: LoadedTokenizer, config: Any) -> None:

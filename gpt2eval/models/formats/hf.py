@@ -23,6 +23,7 @@ from gpt2eval.models.formats import files
 from gpt2eval.models.formats.adapter import merge_adapter
 from gpt2eval.models.formats.checks import (
     check_config,
+    check_gguf_size,
     check_loaded_weights,
     check_size,
     check_tokens,
@@ -81,13 +82,13 @@ def load(
     with hub_access(f"model {name}", name, options.peft), reading:
         config = _load_config(name, options, gguf)
         tokenizer = _load_tokenizer(name, options, gguf)
-        check_tokens(name, tokenizer, config)
+        check_tokens(_subject(name, gguf), tokenizer, config)
         arguments = {"dtype": dtype, **placement}
         if gguf:
             arguments["gguf_file"] = gguf
             if getattr(config, "n_ctx", None):
                 arguments["config"] = config  # with the context that `_load_config` corrected
-        model = _load_weights(name, options, arguments)
+        model = _load_weights(name, options, gguf, arguments)
         identity = _model_fields(name, model, options, gguf) | _option_fields(options, model)
         if options.peft is not None:
             model, identity["peft"] = merge_adapter(model, options.peft)
@@ -107,8 +108,9 @@ def load_demo(_: str, options: LoadOptions) -> CausalModel:
 
 def _load_config(name: str, options: LoadOptions, gguf: str | None) -> Any:
     """Load a model's config and check it, before memory is allocated for its weights."""
+    subject = _subject(name, gguf)
     with expected_errors(
-        f"model {name}", OSError, ValueError, StrictDataclassError, expectation=EXPECTATION
+        f"model {subject}", OSError, ValueError, StrictDataclassError, expectation=EXPECTATION
     ):
         config = AutoConfig.from_pretrained(
             name, **_source(options), **({"gguf_file": gguf} if gguf else {})
@@ -116,8 +118,10 @@ def _load_config(name: str, options: LoadOptions, gguf: str | None) -> Any:
         # transformers' GGUF reader stores the context of a GPT-2 under another key
         if gguf and getattr(config, "n_ctx", None):
             config.n_positions = config.n_ctx
-        check_config(name, config, options)
-        if not gguf:
+        check_config(subject, config, options)
+        if gguf:
+            check_gguf_size(subject, config, Path(name) / gguf)
+        else:
             check_size(name, config, options)
     return config
 
@@ -126,7 +130,7 @@ def _load_tokenizer(name: str, options: LoadOptions, gguf: str | None) -> Loaded
     """Load the tokenizer that `--tokenizer` names, or the model's own."""
     place = str(Path(name) / gguf) if gguf else name
     with expected_errors(
-        f"model {name}",
+        f"model {_subject(name, gguf)}",
         Exception,  # the libraries raise all kinds for a damaged file
         expectation="a tokenizer beside the model, or --tokenizer",
     ):
@@ -135,11 +139,14 @@ def _load_tokenizer(name: str, options: LoadOptions, gguf: str | None) -> Loaded
         )
 
 
-def _load_weights(name: str, options: LoadOptions, arguments: Mapping[str, Any]) -> Any:
+def _load_weights(
+    name: str, options: LoadOptions, gguf: str | None, arguments: Mapping[str, Any]
+) -> Any:
     """Load a model's weights and check that all were loaded."""
+    subject = _subject(name, gguf)
     attention = None if options.attn == "packed" else options.attn
     with expected_errors(
-        f"model {name}, --attn {attention}" if attention else f"model {name}",
+        f"model {subject}, --attn {attention}" if attention else f"model {subject}",
         *(OSError, ValueError, ImportError, SafetensorError, pickle.UnpicklingError),
         expectation="complete weights, and options that the model supports",
     ):
@@ -152,8 +159,13 @@ def _load_weights(name: str, options: LoadOptions, arguments: Mapping[str, Any])
             **_source(options),
         )
     model, report = loaded
-    check_loaded_weights(name, report, model)
+    check_loaded_weights(subject, report, model)
     return model
+
+
+def _subject(name: str, gguf: str | None) -> str:
+    """Return what a message calls a model: its name, or its file in llama.cpp's format."""
+    return f"gguf:{Path(name) / gguf}" if gguf else name
 
 
 def _source(options: LoadOptions) -> dict[str, Any]:
@@ -165,7 +177,7 @@ def _model_fields(name: str, model: Any, options: LoadOptions, gguf: str | None)
     path = Path(name)
     if gguf:
         weights = files.sha256_of_files([path / gguf])
-        fields = {"name": f"gguf:{path / gguf}", "label": local_label(path / gguf, "gguf")}
+        fields = {"name": _subject(name, gguf), "label": local_label(path / gguf, "gguf")}
     elif path.is_dir():
         weights = files.sha256_of_files(files.transformers_files(path))
         fields = {"name": name, "label": local_label(path)}

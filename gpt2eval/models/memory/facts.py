@@ -86,11 +86,14 @@ def _capabilities(kind: type) -> tuple[str, ...]:
 
 
 def write_facts(path: Path, facts: Facts, sources: Mapping[str, str]) -> None:
-    """Write facts, and the hashes of what they follow from."""
+    """Write facts, and the hashes of what they follow from.
+
+    Raises UsageError if the disk is full or read-only.
+    """
     text = facts.text.encode()
     digest = sha256(text).hexdigest()
     text_path = _text_path(path, digest)
-    if not text_path.exists() or text_path.read_bytes() != text:
+    if not _holds(text_path, text):
         write_atomic(text_path, text)
     stated = asdict(replace(facts, text=digest)) | {"identity": facts.identity.stated()}
     content = {"format": FORMAT, "sources": sources, "facts": stated}
@@ -137,6 +140,13 @@ def _facts(path: Path, stated: dict[str, Any]) -> Facts:
     if sha256(text).hexdigest() != stated["text"]:
         raise ValueError("its tokenizer has another checksum")
     return TypeAdapter(Facts).validate_python({**stated, "text": text.decode()})
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except OSError:  # absent, or unreadable; writing it says why it cannot be replaced
+        return False
 
 
 def _text_path(path: Path, digest: str) -> Path:

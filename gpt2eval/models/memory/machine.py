@@ -1,11 +1,12 @@
 """What decides, besides a model's files and options, what loading finds out about it.
 
-That is the software, the instructions of the processor, whether there is an accelerator, and the
+That is the software, the instructions of the processor, which accelerators there are, and the
 variables of the environment that choose other kernels. No library is imported to find out.
 """
 
 import os
 import platform
+import re
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +24,10 @@ CPU_LINES = ("model name", "flags", "Features", "CPU implementer", "CPU part")
 # The files of the drivers of NVIDIA's and of AMD's accelerators.
 DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/sys/module/amdgpu/version"))
 DEVICES = ("nvidia*", "kfd", "dri/renderD*", "accel*")
+# Their files about each accelerator, and the lines with its model or its instructions.
+ACCELERATORS = ("driver/nvidia/gpus/*/information", "class/kfd/kfd/topology/nodes/*/properties")
+ACCELERATOR_LINE = re.compile(r"^(?:Model:|gfx_target_version).*", re.MULTILINE)
+SYSTEM = (Path("/proc"), Path("/sys"))
 # Variables that hide accelerators, or change the instructions and precision of torch's kernels.
 VARIABLES = (
     *("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
@@ -53,6 +58,7 @@ def hardware() -> dict[str, object]:
         "processor": _processor(),
         "drivers": [_content(path) for path in DRIVERS],
         "devices": sorted(str(path) for name in DEVICES for path in Path("/dev").glob(name)),
+        "accelerators": _accelerators(),
         "variables": [os.environ.get(name) for name in VARIABLES],
     }
 
@@ -61,6 +67,19 @@ def _processor() -> list[str]:
     """Return the lines about one processor; the speed in the others changes all the time."""
     lines = _content(CPUINFO).partition("\n\n")[0].splitlines()
     return [line for line in lines if line.partition(":")[0].strip() in CPU_LINES]
+
+
+def _accelerators() -> list[str]:
+    """Return the lines that name each accelerator or its instructions, where a driver states them.
+
+    Another model may decide differently, for instance because it has no flash attention.
+    """
+    files = [
+        path
+        for place, pattern in zip(SYSTEM, ACCELERATORS, strict=True)
+        for path in sorted(place.glob(pattern))
+    ]
+    return [line for path in files for line in ACCELERATOR_LINE.findall(_content(path))]
 
 
 def _content(path: Path) -> str:

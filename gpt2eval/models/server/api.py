@@ -80,7 +80,7 @@ class ApiModel:
         rows = [(prefix, branch) for prefix, branches in batch for branch in branches]
         with ThreadPoolExecutor(CONCURRENT_PROMPTS) as pool:
             scores = list(pool.map(lambda row: self.score_branch(*row), rows))
-        return TokenScores(*(np.concatenate(column) for column in zip(*scores, strict=True)))
+        return TokenScores.joined(scores)
 
     def score_branch(self, prefix: Ids, branch: Ids) -> TokenScores:
         """Score a branch after its prefix by one echo."""

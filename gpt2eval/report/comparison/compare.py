@@ -105,7 +105,7 @@ def _duel(event: Event, model: int, p: float | None, limit: Limit | None) -> Due
         p,
         verdict,
         cluster(first, found),
-        why_no_interval(first, event.metric, found),
+        why_no_interval(first, found),
         str(limit or ""),
         event.agreements.get(model),
     )

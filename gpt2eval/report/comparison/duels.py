@@ -84,8 +84,8 @@ class Duel:
 class Ranking(NamedTuple):
     """The models of one task and metric, by rank.
 
-    `ranges` are the best and worst rank that each model may have, `won` the share of its duels on
-    single records that it wins, ties by half; both None for a model that lacks the metric.
+    `ranges` are the best and worst rank that each model may have, `won` the share of records that
+    it wins in its duels with the others, ties by half; both None for a model without the metric.
     """
 
     title: str

@@ -5,7 +5,6 @@ make a difference of two numbers meaningless is an error that names it.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,9 +13,14 @@ import numpy as np
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import signature
 from gpt2eval.metrics.agreement import TokenAgreement, token_agreement
-from gpt2eval.metrics.clusters import Clusters, block_name
+from gpt2eval.metrics.clusters import Clusters, block_name, counted
 from gpt2eval.metrics.metrics import ACCURACIES, by_record, count
-from gpt2eval.metrics.paired import PairedDifference, compare_rates, compare_shares
+from gpt2eval.metrics.paired import (
+    FEWEST_PAIRED,
+    PairedDifference,
+    compare_rates,
+    compare_shares,
+)
 from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.report.measured import Measured
 from gpt2eval.types import Tally
@@ -151,15 +155,16 @@ def cluster(pair: Tallied, found: PairedDifference) -> str:
     return block_name(by, pair.parts, found.resampled) if found.in_blocks else by.name
 
 
-def why_no_interval(pair: Tallied, metric: str, found: PairedDifference) -> str:
+def why_no_interval(pair: Tallied, found: PairedDifference) -> str:
     """Return why a difference has no interval; "" if it has one."""
-    value = replace(
-        pair.result.metrics[metric],
-        interval=found.interval,
-        resampled=cluster(pair, found),
-        resampled_units=found.resampled,
-    )
-    return value.why_no_interval
+    if found.interval is not None:
+        return ""
+    units = counted(found.resampled, cluster(pair, found))
+    if found.resampled < FEWEST_PAIRED:
+        return f"{units}; no interval can be trusted below {FEWEST_PAIRED}"
+    if found.p is None:
+        return f"{found.entries} parts; too few to tell how they depend on each other; no interval"
+    return f"a few of {units} outweigh all others; no interval"
 
 
 def agreement(first: Measured, second: Measured) -> TokenAgreement:

@@ -8,6 +8,7 @@ from gpt2eval.metrics.agreement import TokenAgreement
 from gpt2eval.metrics.clusters import counted
 from gpt2eval.metrics.metrics import ACCURACIES
 from gpt2eval.report.comparison.duels import Contest, Duel
+from gpt2eval.report.escape import visible
 from gpt2eval.report.marks import marks
 from gpt2eval.report.numbers import (
     MOST_DECIMALS,
@@ -51,7 +52,7 @@ def columns_of(rows: Sequence[Row], groups: Sequence[Sequence[str]] = GROUPS) ->
 
 
 def rank_rows(contest: Contest) -> list[Row]:
-    """Return a row per model: its range of ranks in each task, and the share of duels it wins."""
+    """Return a row per model: its range of ranks in each task, and the share of records it wins."""
     rows: list[Row] = []
     for model, label in enumerate(contest.labels):
         values: dict[str, str] = {}
@@ -60,7 +61,7 @@ def rank_rows(contest: Contest) -> list[Row]:
             if ranks is not None and won is not None:
                 low, high = ranks
                 ranked = f"{low}" if low == high else f"{low} to {high}"
-                values[ranking.title] = f"{ranked} ({100 * won:.0f} %)"
+                values[visible(ranking.title)] = f"{ranked} ({100 * won:.0f} %)"
         rows.append(Row(label, "ours", values, {}, {}, {}))
     return rows
 
@@ -91,7 +92,7 @@ def _row(duel: Duel) -> Row:
     else:
         values["nats per unit"] = signed(found.difference, found.interval)
         intervals["nats per unit"] = interval_text(found.interval)
-    return Row(duel.title, "ours", values, {}, intervals, {})
+    return Row(visible(duel.title), "ours", values, {}, intervals, {})
 
 
 def _agreement(agreement: TokenAgreement) -> dict[str, str]:

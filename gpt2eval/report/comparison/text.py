@@ -23,7 +23,7 @@ AGREEMENT = (
     "correlation: of the log-probabilities of all tokens; mean |Δp|: how far a token's probability "
     "moves; top-1 agreement: tokens that both models, or neither, hold most likely"
 )
-RANKS = "Ranks that each model may have (share of duels on single records that it wins)"
+RANKS = "Ranks that each model may have (share of records that it wins)"
 
 
 class _Table(NamedTuple):
@@ -45,7 +45,7 @@ def render(
     """Return a comparison as text.
 
     Args:
-        comparison: The contest.
+        contest: The comparison.
         form: `terminal`, `markdown`, `csv`, `latex` or `json`. csv and json have full model names
             and full precision; csv has a row per duel.
         signatures: Makes `terminal` print every signature in full.
@@ -91,7 +91,7 @@ def notes(contest: Contest) -> list[str]:
             reasons.setdefault(duel.why_no_interval, []).append(duel.title)
     lines += [f"{', '.join(dict.fromkeys(t))}: {reason}" for reason, t in reasons.items()]
     lines += [f"left out: {line}" for line in contest.left_out]
-    return [*lines, *mark_notes(contest.duels)]
+    return [visible(line) for line in (*lines, *mark_notes(contest.duels))]
 
 
 def mark_notes(duels: Iterable[Duel]) -> list[str]:
@@ -108,7 +108,7 @@ def _tables(contest: Contest) -> list[_Table]:
         if rows:
             tables.append(_Table(heading_of(contest, model), rows, columns_of(rows), "task"))
     if contest.rankings:
-        titles = [ranking.title for ranking in contest.rankings]
+        titles = [visible(ranking.title) for ranking in contest.rankings]
         tables.append(_Table(RANKS, rank_rows(contest), [titles], "model"))
     return tables
 
@@ -178,6 +178,6 @@ def _cells(contest: Contest) -> tuple[Cells, list[str]]:
     cells: Cells = {name: {} for name in contest.models}
     for duel in contest.duels:
         for model, cell in ((0, duel.baseline), (duel.model, duel.other)):
-            cells[contest.models[model]][duel.title] = cell
-    titles = dict.fromkeys(duel.title for duel in contest.duels)
+            cells[contest.models[model]][visible(duel.title)] = cell
+    titles = dict.fromkeys(visible(duel.title) for duel in contest.duels)
     return {name: row for name, row in cells.items() if row}, [*titles]

@@ -61,6 +61,8 @@ def judge(
         UsageError: A task of the baseline is missing, two results cannot be compared, or a metric
             has no limit.
     """
+    if max_record is not None and not (math.isfinite(max_record) and max_record >= 0):
+        raise UsageError(f"--max-record {max_record}: expected nats, 0 or more")
     entrant = Entrant.of(results)
     known = {entry.result.full_name: entry for entry in baseline}
     for task in tasks:
@@ -113,7 +115,7 @@ def _check(
     found = _difference(first, second, metric)
     worst = None if metric in ACCURACIES else _worst(first, second, metric)
     status, reason = _status(found, Scale(metric, found.first), limit)
-    no_interval = why_no_interval(first, metric, found) if math.isfinite(found.second) else ""
+    no_interval = why_no_interval(first, found) if math.isfinite(found.second) else ""
     if status == "investigate" and no_interval:
         reason = no_interval
     if worst and max_record is not None and worst.increase > max_record:

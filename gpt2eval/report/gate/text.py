@@ -81,12 +81,12 @@ def _terminal(gate: Gate, head: str, signatures: bool, width: int | None) -> str
 
 def _cells(gate: Gate) -> tuple[Cells, list[str]]:
     """Return the metrics that are judged, by side and title."""
-    duels = [check.duel for check in gate.checks]
+    duels = {visible(check.duel.title): check.duel for check in gate.checks}
     cells: Cells = {
-        RowName("baseline"): {duel.title: duel.baseline for duel in duels},
-        RowName("now"): {duel.title: duel.other for duel in duels},
+        RowName("baseline"): {title: duel.baseline for title, duel in duels.items()},
+        RowName("now"): {title: duel.other for title, duel in duels.items()},
     }
-    return cells, [duel.title for duel in duels]
+    return cells, [*duels]
 
 
 def _title(gate: Gate) -> str:
@@ -111,19 +111,18 @@ def _with_limit(row: Row, check: Check) -> Row:
 
 
 def _notes(gate: Gate) -> list[str]:
-    reasons = [
-        f"{visible(check.duel.title)}: {check.duel.verdict}: {check.reason}"
-        for check in gate.checks
-        if check.reason
-    ]
-    new = [f"{visible(task)}: not in the baseline, not judged" for task in gate.not_judged]
-    return [
-        *reasons,
-        *new,
+    lines = [
+        *(
+            f"{check.duel.title}: {check.duel.verdict}: {check.reason}"
+            for check in gate.checks
+            if check.reason
+        ),
+        *(f"{task}: not in the baseline, not judged" for task in gate.not_judged),
         "change: of the metric, with its 95 % interval; worst record: the largest increase of a "
         "record's nats per unit",
         *mark_notes(check.duel for check in gate.checks),
     ]
+    return [*map(visible, lines)]
 
 
 def _fact(check: Check) -> Mapping[str, object]:
