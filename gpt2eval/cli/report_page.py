@@ -8,6 +8,7 @@ import typer
 from gpt2eval.cli.arguments import data_files, size
 from gpt2eval.cli.options import DATA, OUTPUT, Cache, Data, Include, MaxSize, option
 from gpt2eval.config.catalog import PAPER
+from gpt2eval.notices import notify
 
 Places = Annotated[
     list[Path],
@@ -67,7 +68,10 @@ def report(
     from gpt2eval.report.page.builder import page
     from gpt2eval.report.page.pieces import Texts
     from gpt2eval.report.page.sources import read_sources
+    from gpt2eval.scoring.journal import incomplete
 
+    for line in incomplete(results):
+        notify(line)
     folders = include or ()
     files = data_files(data, folders)
     largest = size(max_size)

@@ -462,6 +462,12 @@ def test_the_command_writes_the_page(made: Made, tmp_path: Path, gpt2eval: Run) 
     assert target.read_text(encoding="utf-8") == made.html
 
 
+def test_the_command_needs_a_file_to_write(made: Made, gpt2eval: Run) -> None:
+    ended = gpt2eval("report", str(made.results))
+    assert (ended.code, ended.out) == (2, "")
+    assert "--html" in ended.err
+
+
 def test_the_command_needs_results(tmp_path: Path, gpt2eval: Run) -> None:
     ended = gpt2eval("report", str(tmp_path / "none"), "--html", str(tmp_path / "a.html"))
     assert ended.code == 2

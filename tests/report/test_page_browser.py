@@ -15,7 +15,8 @@ from page_results import LINES, Made, make
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
 if CHROMIUM is None:
     pytest.skip("needs Chromium: apt install chromium", allow_module_level=True)
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install .[dev]")
@@ -251,6 +252,24 @@ def test_arrow_keys_move_and_shift_selects_several(opened: Open) -> None:
     assert detail(page).startswith("↵")
     page.keyboard.press("Home")
     assert detail(page).startswith("A toy")
+
+
+def test_arrow_keys_move_between_lines(opened: Open) -> None:
+    page = opened(viewport={"width": 900, "height": 900})
+    text_of(page, "PTB", "demo")
+    page.locator("#text p.text").first.focus()
+
+    def place() -> list[int]:
+        return page.locator("#text .unit.chosen").evaluate("e => [e.offsetLeft, e.offsetTop]")
+
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    left, top = place()
+    page.keyboard.press("ArrowDown")
+    assert 15 < place()[1] - top < 60, "the next line"
+    assert abs(place()[0] - left) < 100
+    page.keyboard.press("ArrowUp")
+    assert place()[1] == top
 
 
 def test_dragging_selects_several(opened: Open) -> None:

@@ -49,7 +49,7 @@ function lossSection(content, seriesOfLabel) {
     const low = Math.min(...bins.map(place));
     const high = Math.max(...bins.map(place));
     const edges = [];
-    for (let edge = low; edge <= high + 1; edge++) edges.push((edge ? 2 ** (edge - 1) : 0).toLocaleString("en"));
+    for (let edge = low; edge <= high + 1; edge++) edges.push(grouped(edge ? 2 ** (edge - 1) : 0));
     const series = task.models.map((model) => ({
       ...seriesOfLabel(model.label),
       points: model[kind].filter(usable).map((bin) => ({
@@ -58,7 +58,7 @@ function lossSection(content, seriesOfLabel) {
         low: bin.low ?? undefined,
         high: bin.high ?? undefined,
         faint: bin.tokens < FEW,
-        title: `${model.label}, ${bin.first.toLocaleString("en")} to ${bin.last.toLocaleString("en")}: ${number(bin.value)} ${yLabel}, ${plural(bin.tokens, "token")}`,
+        title: `${model.label}, ${grouped(bin.first)} to ${grouped(bin.last)}: ${number(bin.value)} ${yLabel}, ${plural(bin.tokens, "token")}`,
       })),
     })).filter((one) => one.points.length);
     return el("figure", {}, el("figcaption", {}, title),

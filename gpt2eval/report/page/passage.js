@@ -5,7 +5,7 @@ function passageHead(passage, task, view) {
   const reasons = { surprising: "among the most surprising", gap: "among the largest gaps", sample: "in the even sample" };
   const why = task.total > task.passages.length ? Object.keys(reasons).filter((key) => passage.why.includes(key)) : [];
   return el("header", {},
-    el("span", { class: "place" }, `Record ${passage.record}, bytes ${passage.begin.toLocaleString("en")} to ${passage.end.toLocaleString("en")}`),
+    el("span", { class: "place" }, `Record ${passage.record}, bytes ${grouped(passage.begin)} to ${grouped(passage.end)}`),
     el("span", { class: "rates" }, `${rates.join(", ")} bits per byte`),
     el("span", { class: "why" }, why.map((key) => reasons[key]).join(", ")));
 }
@@ -108,7 +108,7 @@ function selectable(text, spans, tell) {
     if (!move || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     choose(Math.min(move(), spans.length - 1), event.shiftKey);
-    spans[active]?.scrollIntoView({ block: "nearest" });
+    spans[active]?.scrollIntoView({ block: "nearest", behavior: "instant" });
   });
   text.addEventListener("focus", () => { if (active < 0 && !text.matches(":active")) choose(0, false); });
   text.addEventListener("pointerover", (event) => {

@@ -90,7 +90,7 @@ function surprisalSection(content) {
   function turn(by) {
     state.page += by;
     show();
-    controls.scrollIntoView({ block: "start" });
+    controls.scrollIntoView({ block: "start", behavior: "instant" });
   }
 
   showControls();
@@ -107,7 +107,7 @@ function statusText(state, matching, from, count) {
   const sample = task.passages.filter((passage) => passage.why.includes("sample")).length;
   const left = task.total - held;
   const whole = left
-    ? `The page holds ${held.toLocaleString("en")} of ${plural(task.total, "passage")}, and leaves out ${left.toLocaleString("en")} for its size; ${sample} are an even sample, the others are the most surprising of each model${task.models.length > 1 ? " and the largest gaps" : ""}.`
+    ? `The page holds ${grouped(held)} of ${plural(task.total, "passage")}, and leaves out ${grouped(left)} for its size; ${sample} are an even sample, the others are the most surprising of each model${task.models.length > 1 ? " and the largest gaps" : ""}.`
     : `The page holds all ${plural(held, "passage")}.`;
   const models = task.left_out.length ? ` Without the tokens of ${task.left_out.join(", ")}.` : "";
   return `${range}. ${filtered}${whole}${models}`;
