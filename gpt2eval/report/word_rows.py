@@ -40,7 +40,7 @@ def word_columns(
         corrected(word) = nats(word) + ln B(before the word) - ln B(after the word)
 
     where B is the probability of all tokens that begin with white space or end the text. Sources:
-    Pimentel and Meister 2024, EMNLP, 18358-18375; Oh and Schuler 2024, EMNLP, 3464-3472.
+    Pimentel and Meister 2024, EMNLP, 18358-18375; Oh and Schuler 2024, arXiv 2406.10851.
 
     Args:
         measured: The result.
