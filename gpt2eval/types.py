@@ -153,7 +153,7 @@ class Model(Protocol):
     """A backend: encodes text and scores requests. It never sees tasks, spans or windows.
 
     `context` is the longest input in tokens; `start`, if any, is the token that may begin a text.
-    Optional: `AddsToken`, `NamesTokens`, `EncodesSpecials` and `FindsBestWords`.
+    `identity` may also return a mapping. `identity.py` lists what a backend may do besides.
     """
 
     @property
@@ -164,17 +164,15 @@ class Model(Protocol):
     def encode(self, text: str) -> Encoding: ...
     def score(self, batch: Sequence[Request]) -> TokenScores: ...
 
-    def identity(self) -> ModelIdentity:
-        """Return the model's identity. A mapping with the same names is accepted and converted."""
-        ...
+    def identity(self) -> ModelIdentity: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """The scores of a passage: nats, tokens and greedy tokens of each part.
 
-    `is_best_word`, `is_undecided`: see `TokenScores`; None and False without a stop-word filter.
-    `tied_tokens`: the tied tokens of each part; None if unknown.
+    `is_best_word`, `is_undecided`: see `TokenScores`; None, False without a stop-word filter.
+    `tied_tokens`: those of each part; None if unknown.
     """
 
     passage: Passage

@@ -35,9 +35,10 @@ class TensorBoard:
         self._folder = Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._writer: Any = EventFileWriter
-        self._event: Any = event_pb2.Event
+        # Classes that protobuf makes at run time; type checkers do not see them.
+        self._event: Any = vars(event_pb2)["Event"]
         self._summary: Any = summary_pb2
-        self._tensor: Any = tensor_pb2.TensorProto
+        self._tensor: Any = vars(tensor_pb2)["TensorProto"]
         self._writers: dict[str, Any] = {}
 
     def log(self, run: str, logged: Logged) -> None:

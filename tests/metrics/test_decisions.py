@@ -200,7 +200,7 @@ def test_rank_ranges_contain_the_true_ranks() -> None:
             for one, other in combinations(range(5), 2)
         }
         adjusted = holm([each.p for each in found.values()])
-        verdicts = {
+        verdicts: dict[tuple[int, int], Verdict] = {
             pair: verdict(each, p, lower_is_better=True)
             for (pair, each), p in zip(found.items(), adjusted, strict=True)
         }

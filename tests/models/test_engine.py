@@ -32,7 +32,7 @@ from gpt2eval.models.engine.scores import Pending, score_targets
 from gpt2eval.models.engine.trace import trace
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.plan import Window
-from gpt2eval.types import Encoded, Model, Part, Passage, Request, Units
+from gpt2eval.types import Encoded, Ids, Model, Part, Passage, Request, Units
 
 COMMON: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 SWIGLU: dict[str, Any] = COMMON | {"num_key_value_heads": 2, "intermediate_size": 64}
@@ -161,11 +161,11 @@ class SmallMemory(PackedEngine):
         self.holds = holds
         self.calls: list[int] = []
 
-    def _launch(self, batch: Sequence[Request]) -> Pending:
+    def _launch(self, batch: Sequence[Request], starts: Ids | None = None) -> Pending:
         self.calls.append(len(batch))
         if len(batch) > self.holds:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return super()._launch(batch)
+        return super()._launch(batch, starts)
 
 
 def test_a_batch_that_does_not_fit_is_halved() -> None:

@@ -336,6 +336,19 @@ def test_what_is_remembered_wrongly_counts_for_nothing_that_is_scored(
     assert loads == ["demo"], "what was wrong is corrected"
 
 
+def test_an_outdated_model_is_loaded_once_for_several_batches(
+    tmp_path: Path, loads: list[str]
+) -> None:
+    """The batch after the first one is started before the error of the first is known."""
+    batches = {"settings": Settings(limit=30)}
+    right = measured("demo", tmp_path / "fresh", "wikitext2", **batches)
+    measured("demo", tmp_path / "out", "ptb")
+    forge(memory_file(tmp_path / "out"), start=5)
+    loads.clear()
+    assert measured("demo", tmp_path / "out", "wikitext2", **batches) == right
+    assert loads == ["demo"]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

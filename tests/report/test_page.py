@@ -349,7 +349,7 @@ def _table(edges: np.ndarray) -> TokenTable:
     zeros = np.zeros(count, np.int32)
     return TokenTable(
         record=zeros,
-        choice=zeros,
+        choice=zeros.astype(np.int16),
         is_right=np.ones(count, np.bool_),
         id=zeros,
         begin=edges[:-1].astype(np.int64),

@@ -26,7 +26,7 @@ def table_of(tokens: Sequence[Token]) -> TokenTable:
     count = len(tokens)
     return TokenTable(
         record=np.array([token.record for token in tokens], np.int32),
-        choice=np.zeros(count, np.int32),
+        choice=np.zeros(count, np.int16),
         is_right=np.ones(count, np.bool_),
         id=np.arange(count, dtype=np.int32),
         begin=np.array([token.begin for token in tokens], np.int64),

@@ -48,6 +48,7 @@ class RememberedModel(TokenizedModel):
         self._facts = facts
         self._memory = memory
         self._loaded: Model | None = None
+        self._is_outdated = False
         # Optional capabilities are recognized by their names, see `gpt2eval.types`.
         for name in facts.capabilities:
             if not hasattr(self, name):
@@ -58,11 +59,12 @@ class RememberedModel(TokenizedModel):
         return self._call("score", batch)
 
     def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
+        # A batch may be started after the one that found the memory outdated.
         if self._loaded is None:
-            model, facts = self._memory.load()
-            if facts != self._facts:
-                raise OutdatedMemoryError(model)
-            self._loaded = model
+            self._loaded, facts = self._memory.load()
+            self._is_outdated = facts != self._facts
+        if self._is_outdated:
+            raise OutdatedMemoryError(self._loaded)
         return getattr(self._loaded, method)(*arguments, **named)
 
 
