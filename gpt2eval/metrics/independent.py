@@ -56,7 +56,9 @@ class Independent(NamedTuple):
     def freedom(self) -> int:
         """The degrees of freedom of the standard error, at least 1."""
         count = len(self.nats)
-        return max(count - 1, 1) if self.per_cosine is None else cosine_count(count, self.per_cosine)
+        return (
+            max(count - 1, 1) if self.per_cosine is None else cosine_count(count, self.per_cosine)
+        )
 
     def shuffled(self, seed: int) -> "Independent":
         """Return the units in an order that does not depend on theirs, nor on the nats' sign."""
