@@ -117,7 +117,7 @@ def _tidy_rows(report: GapReport) -> Iterator[Mapping[str, object]]:
     for name, both in _lists(report).items():
         for direction, places in (("loss", both.losses), ("gain", both.gains)):
             for place in places:
-                head = {"task": report.task, "list": name, "direction": direction}
+                head = {"task": report.task, "list": name[:-1], "direction": direction}
                 fields = _place_fields(place)
                 tokens = {key: edges(fields[key]) for key in ("first_tokens", "second_tokens")}
                 yield head | fields | tokens | stated

@@ -67,10 +67,11 @@ def compare(
     form: FormatName = None,
     signatures: Signatures = False,
 ) -> None:
-    """Compare models on the same text, record by record; with --gap byte by byte.
+    """Compare models on the same text, record by record.
 
-    Reads what the runs keep of their records; no model runs. The tokenizers may differ. --gap also
-    reads the text, found as for run: demo data, --data, --text, or the cache.
+    Reads what the runs keep of their records; no model runs. The tokenizers may differ. --gap
+    compares two models byte by byte, and also reads the text, found as for run: demo data, --data,
+    --text, or the cache.
     """
     if gap:
         print_gap(

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import Run
 from piece_model import CONTEXT, PieceModel
 
 from gpt2eval import demo, evaluate
@@ -332,3 +333,21 @@ def test_clusters_of_results_decide(byte_pair: dict[str, tuple[Measured, Measure
     report = gap_report(grouped, second, published_texts(first))
     assert report.total.interval is None
     assert "No 95 % interval can be trusted: 5 x dozen." in render_gap([report])
+
+
+def test_command(byte_pair: dict[str, tuple[Measured, Measured]], gpt2eval: Run) -> None:
+    first, second = (one.path.parent for one in byte_pair["ptb"])
+    done = gpt2eval("compare", first, second, "--gap", "--top", "2", "--format", "csv")
+    assert done.code == 0, done.err
+    rows = [*csv.DictReader(done.out.splitlines())]
+    assert sum(row["list"] == "segment" for row in rows) == 4
+    done = gpt2eval("compare", first, second, first, "--gap")
+    assert (done.code, done.err) == (
+        2,
+        "gpt2eval: --gap: 3 models; expected two, the baseline first\n",
+    )
+    done = gpt2eval("compare", first, second, "--gap", "--top", "0")
+    assert (done.code, done.err) == (
+        2,
+        "gpt2eval: --top 0: expected a whole number of 1 or more\n",
+    )

@@ -91,11 +91,12 @@ class PackedEngine:
 
         With the ids `starts`, also returns the log-probability of all of them as `log_starts`.
         """
-        return halving(partial(self._launch, starts=starts), batch)()
+        return self.launch(batch, starts)()
 
-    def launch(self, batch: Sequence[Request]) -> Pending:
+    def launch(self, batch: Sequence[Request], starts: Ids | None = None) -> Pending:
         """Start scoring a batch; on a GPU the host does not wait."""
-        return halving(self._launch, batch)
+        launch = self._launch if starts is None else partial(self._launch, starts=starts)
+        return halving(launch, batch)
 
     @torch.inference_mode()
     def _launch(self, batch: Sequence[Request], starts: Ids | None = None) -> Pending:

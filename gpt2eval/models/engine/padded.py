@@ -86,8 +86,8 @@ class PaddedEngine:
     def launch(self, batch: Sequence[Request], starts: Ids | None = None) -> Pending:
         """Start scoring a batch; on a GPU the host does not wait."""
         rows = [Request(prefix, (branch,)) for prefix, branches in batch for branch in branches]
-        start = partial(self._launch, starts=starts)
-        return joined([halving(start, part) for part in self._passes(rows, _of_request)])
+        launch = self._launch if starts is None else partial(self._launch, starts=starts)
+        return joined([halving(launch, part) for part in self._passes(rows, _of_request)])
 
     def _passes(
         self, rows: Sequence[Item], inputs: Callable[[Item], tuple[int, int]]

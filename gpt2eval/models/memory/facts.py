@@ -25,7 +25,7 @@ from gpt2eval.models.tokenized import TokenizedModel
 from gpt2eval.notices import notify
 from gpt2eval.types import ModelIdentity
 
-FORMAT = 1  # raise it when the content changes, and older files are ignored
+FORMAT = 2  # raise it when the content changes, and older files are ignored
 
 
 @dataclass(frozen=True, slots=True)
