@@ -267,7 +267,7 @@ def test_user_errors(out: Path, tmp_path: Path, gpt2eval: Run) -> None:
         ((out / "base", "--baseline", baseline, "--max", "two"), "--max two: 'two'; expected a"),
         ((out / "base", "--baseline", baseline, "--max-record", "nan"), "--max-record nan: expect"),
         ((out / "base", "--baseline", baseline, "--tasks", "ptb"), "unknown task 'ptb'"),
-        ((out / "base", "--baseline", baseline, "--metrics", "acc"), "unknown metric 'acc'"),
+        ((out / "base", "--baseline", baseline, "--metrics", "ppl,acc"), "unknown metric 'acc'"),
         ((out / "base", "--baseline", baseline, "--format", "csv"), "unknown format 'csv'"),
         (
             (out / "base", "--baseline", baseline, "--summary", tmp_path),
