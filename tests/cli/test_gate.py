@@ -224,6 +224,18 @@ def broken(change: Callable[[Any], object]) -> Callable[[Path], str]:
             "lm1b: independent.numbers: expected 600 numbers that do not decrease",
         ),
         (
+            broken(lambda d: d["results"][0]["independent"].update(numbers=[2**70])),
+            "results.0.independent.numbers.0: input should be less than 9223372036854775808",
+        ),
+        (
+            broken(lambda d: d["results"].append(d["results"][0])),
+            "several results of lm1b; expected one of each task",
+        ),
+        (
+            broken(lambda d: d["results"][0]["result"]["model"].update(name="x")),
+            "results of 2 models; expected those of one",
+        ),
+        (
             broken(lambda d: d["results"][0]["result"].pop("tally")),
             "tally.nats: missing; expected a count",
         ),
