@@ -145,6 +145,9 @@ def test_accuracies_are_judged_in_points(tmp_path: Path, gpt2eval: Run) -> None:
         )
     }
     assert [*codes.values()] == [0, 1, 0, 1, 1], "5 points fewer, which are 10 %"
+    ended = gpt2eval("gate", tmp_path / "less", "--baseline", baseline, "--metrics", "acc")
+    assert "MDE80: smallest change" in ended.out
+    assert "worst record" not in ended.out, "an accuracy has none"
     ended = gpt2eval("gate", tmp_path / "less", "--baseline", baseline, "--max", "3pt")
     assert ended.code == 2
     assert "lambada/no_filter ppl: no limit; expected one in --max, such as" in ended.err
