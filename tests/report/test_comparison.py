@@ -294,6 +294,8 @@ def test_a_record_of_probability_0_is_left_out(out: Path, tmp_path: Path) -> Non
     zero = changed(source / "result.json", tmp_path / "infinite", tally=Tally.total(parts))
     with pytest.raises(UsageError, match="nothing to compare: lm1b ppl, zero: a record has a prob"):
         read_results(out / "unigram").compare(zero, tasks=["lm1b"])
+    with pytest.raises(UsageError, match="lm1b ppl, toy:unigram: a record has a prob"):
+        zero.compare(*(read_results(out / name) for name in ("unigram", "better")))
 
 
 # -- text ------------------------------------------------------------------------------------------

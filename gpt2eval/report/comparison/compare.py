@@ -69,12 +69,13 @@ def compare(
         found, reasons = events_of(task, entrants, metrics, labels)
         events += found
         left_out += reasons
-    if not any(event.differences for event in events):
+    duels = tuple(_duels(events, limits))
+    if not duels:
         raise UsageError(f"nothing to compare: {'; '.join(left_out)}")
     return Comparison(
         tuple(names),
         tuple(labels),
-        tuple(_duels(events, limits)),
+        duels,
         tuple(
             _ranking(event, len(entrants))
             for event in events

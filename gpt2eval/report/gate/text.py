@@ -119,8 +119,8 @@ def _notes(gate: Gate) -> list[str]:
             if check.reason
         ),
         *(f"{task}: not in the baseline, not judged" for task in gate.not_judged),
-        "change: of the metric, with its 95 % interval; MDE80: smallest change detected with a power "
-        "of 80 %",
+        "change: of the metric, with its 95 % interval; MDE80: smallest change detected with a "
+        "power of 80 %",
         *([worst] if any(check.worst for check in gate.checks) else []),
         *mark_notes(check.duel for check in gate.checks),
     ]
