@@ -279,6 +279,20 @@ def test_errors(
     assert "\n" not in str(caught.value)
 
 
+def test_results_of_two_revisions_are_no_model(
+    out: Path, baseline: Results, tmp_path: Path
+) -> None:
+    for name in ("lm1b", "text8"):
+        source = out / "better" / name / "result.json"
+        model = replace(store.read_result(source).model, revision=f"r-{name}")
+        changed(source, tmp_path / "two" / name, model=model)
+    expected = "two: results of 2 revisions of better .lm1b of r-lm1b, text8 of r-text8.; expected"
+    with pytest.raises(UsageError, match=expected):
+        baseline.compare(read_results(tmp_path / "two"))
+    found = baseline.compare(read_results(tmp_path / "two" / "lm1b"))
+    assert [duel.title for duel in found.duels] == ["lm1b ppl"]
+
+
 def test_no_task_in_common(out: Path, baseline: Results) -> None:
     with pytest.raises(UsageError, match="no task in common with the baseline: lambada/no_filter:"):
         baseline[:1].compare(read_results(out / "words" / "text8"))
