@@ -13,6 +13,7 @@ import yaml
 from conftest import ROOT, Run
 from planted import plant
 
+from gpt2eval import read_results
 from gpt2eval.types import Tally
 
 
@@ -72,12 +73,13 @@ def test_the_action_runs_and_judges(tmp_path: Path, gpt2eval: Run) -> None:
         "model": "toy:unigram",
         "tasks": "text8",
         "baseline": "baseline.json",
-        "args": "-q --data demo --context 256",
+        "args": "-q --data demo\n--context 256\n",
     }
     defaults = {name: entry.get("default", "") for name, entry in document["inputs"].items()}
     inputs: dict[str, str] = {**defaults, **given}
     assert run_step(score, inputs, tmp_path) == 0
     results = tmp_path / inputs["out"]
+    assert "|ctx:256|" in read_results(results)[0].signature, "also the second line of args"
     baseline = tmp_path / "baseline.json"
     gpt2eval("gate", results, "--baseline", baseline, "--update")
     assert run_step(judge, inputs, tmp_path) == 0

@@ -1,5 +1,6 @@
 """The segments of two results' published text, with the nats of both models: arrays only."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -64,7 +65,13 @@ class GapTable:
 
     @classmethod
     def of(cls, first: Measured, second: Measured, texts: Texts) -> "GapTable":
-        """Align two results on one text. Raises UsageError if the text is not theirs."""
+        """Align two results on one text.
+
+        Raises UsageError if the text is not theirs, or a loss is infinite.
+        """
+        for one in (first, second):
+            if not math.isfinite(one.result.tally.nats):
+                raise UsageError(f"{one.path}: a record has a probability of 0; expected none")
         tables = [table.select(table.is_right) for table in (first.tokens(), second.tokens())]
         layout = Layout.of(tables)
         passages = _passages(layout, texts, first)

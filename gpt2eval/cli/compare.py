@@ -1,11 +1,12 @@
 """The command `gpt2eval compare`: models against a baseline, record by record."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from gpt2eval.cli.gap import Gap, MeasuredText, Top, print_gap
+from gpt2eval.cli.gap import TOP, Gap, MeasuredText, Top, print_gap
 from gpt2eval.cli.options import (
     DATA,
     OUTPUT,
@@ -18,6 +19,7 @@ from gpt2eval.cli.options import (
 )
 from gpt2eval.cli.output import print_styled
 from gpt2eval.cli.report import FormatName
+from gpt2eval.errors import UsageError
 
 Operands = Annotated[
     list[Path],
@@ -58,7 +60,7 @@ def compare(
     metrics: OnlyMetrics = None,
     margin: Margin = None,
     gap: Gap = False,
-    top: Top = 20,
+    top: Top = TOP,
     data: Data = None,
     text: MeasuredText = None,
     cache: Cache = None,
@@ -73,6 +75,16 @@ def compare(
     compares two models byte by byte, and also reads the text, found as for run: demo data, --data,
     --text, or the cache.
     """
+    texts = {
+        "--top": top != TOP,
+        "--data": data,
+        "--text": text,
+        "--cache": cache,
+        "--max-size": max_size,
+        "--include": include,
+    }
+    tables = {"--margin": margin, "--metrics": metrics, "--signatures": signatures}
+    _check_unused(tables if gap else texts, gap)
     if gap:
         print_gap(
             models,
@@ -100,6 +112,12 @@ def compare(
         print_styled(table)
     else:
         print(table)
+
+
+def _check_unused(options: Mapping[str, object], gap: bool) -> None:
+    """Raise UsageError for an option that would change nothing, with --gap or without."""
+    if given := [name for name, value in options.items() if value]:
+        raise UsageError(f"{', '.join(given)}: expected only {'without' if gap else 'with'} --gap")
 
 
 def names(text: str | None) -> list[str]:

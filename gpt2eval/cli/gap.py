@@ -9,6 +9,7 @@ from gpt2eval.cli.options import DATA, OUTPUT, option
 from gpt2eval.cli.output import print_styled
 from gpt2eval.errors import UsageError
 
+TOP = 20
 Gap = Annotated[
     bool,
     option(
@@ -36,7 +37,7 @@ def print_gap(
     form: str | None = None,
     *,
     tasks: Sequence[str] = (),
-    top: int = 20,
+    top: int = TOP,
     data: list[str] | None = None,
     text: Sequence[str] | None = None,
     cache: Path | None = None,

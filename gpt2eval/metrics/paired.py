@@ -91,7 +91,7 @@ def compare_rates(
         blocks.
 
     Raises:
-        ValueError: If the arrays have different lengths, or no units.
+        ValueError: If the arrays have different lengths, or no units, or a number is not finite.
 
     Examples:
         >>> random = np.random.default_rng(1)
@@ -104,6 +104,8 @@ def compare_rates(
     first, second, units = (np.asarray(values, np.float64) for values in (first, second, units))
     if not first.shape == second.shape == units.shape or not units.sum() > 0:
         raise ValueError("expected three arrays of one length, and at least one unit")
+    if not (np.isfinite(first) & np.isfinite(second)).all():
+        raise ValueError("expected finite nats; infinite ones have no difference")
     total = math.fsum(units)
     return _compared(
         (math.fsum(first) / total, math.fsum(second) / total),

@@ -321,6 +321,15 @@ def test_results_of_one_model_only_are_skipped(
     assert "text8: results of one model only; skipped" in caplog.text
 
 
+def test_an_infinite_loss_is_refused(byte_pair: dict[str, tuple[Measured, Measured]]) -> None:
+    first, second = byte_pair["lm1b"]
+    tally = replace(second.result.tally, nats=math.inf)
+    infinite = replace(second, result=replace(second.result, tally=tally))
+    for pair in ((first, infinite), (infinite, first)):
+        with pytest.raises(UsageError, match="a record has a probability of 0; expected none"):
+            gap_report(*pair, published_texts(first))
+
+
 def test_clusters_of_results_decide(byte_pair: dict[str, tuple[Measured, Measured]]) -> None:
     first, second = byte_pair["lm1b"]
     clusters = Clusters("pair", np.arange(60) // 3)

@@ -70,6 +70,16 @@ def test_user_errors_are_one_line(out: Path, tmp_path: Path, gpt2eval: Run) -> N
         ((out / "first", out), "results of 3 models (toy:unigram, second, third); expected those"),
         ((out / "first", out / "second", "--format", "pdf"), "unknown format 'pdf'"),
         ((out / "first", out / "second", "--tasks", "ptb"), "unknown task 'ptb'"),
+        ((out / "first", out / "second", "--top", 5), "--top: expected only with --gap"),
+        (
+            (out / "first", out / "second", "--data", "demo", "--text", "x"),
+            "--data, --text: expected only with --gap",
+        ),
+        (
+            (out / "first", out / "second", "--gap", "--margin", "1%", "--signatures"),
+            "--margin, --signatures: expected only without --gap",
+        ),
+        ((out / "first", out / "second", "--metrics", "ppl,acc"), "unknown metric 'acc'; expected"),
     ):
         ended = gpt2eval("compare", *arguments)
         assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)

@@ -145,6 +145,9 @@ def test_accuracies_are_judged_in_points(tmp_path: Path, gpt2eval: Run) -> None:
         )
     }
     assert [*codes.values()] == [0, 1, 0, 1, 1], "5 points fewer, which are 10 %"
+    ended = gpt2eval("gate", tmp_path / "less", "--baseline", baseline, "--metrics", "acc")
+    assert "MDE80: smallest change" in ended.out
+    assert "worst record" not in ended.out, "an accuracy has none"
     ended = gpt2eval("gate", tmp_path / "less", "--baseline", baseline, "--max", "3pt")
     assert ended.code == 2
     assert "lambada/no_filter ppl: no limit; expected one in --max, such as" in ended.err
@@ -224,6 +227,18 @@ def broken(change: Callable[[Any], object]) -> Callable[[Path], str]:
             "lm1b: independent.numbers: expected 600 numbers that do not decrease",
         ),
         (
+            broken(lambda d: d["results"][0]["independent"].update(numbers=[2**70])),
+            "results.0.independent.numbers.0: input should be less than 9223372036854775808",
+        ),
+        (
+            broken(lambda d: d["results"].append(d["results"][0])),
+            "several results of lm1b; expected one of each task",
+        ),
+        (
+            broken(lambda d: d["results"][0]["result"]["model"].update(name="x")),
+            "results of 2 models; expected those of one",
+        ),
+        (
             broken(lambda d: d["results"][0]["result"].pop("tally")),
             "tally.nats: missing; expected a count",
         ),
@@ -267,7 +282,7 @@ def test_user_errors(out: Path, tmp_path: Path, gpt2eval: Run) -> None:
         ((out / "base", "--baseline", baseline, "--max", "two"), "--max two: 'two'; expected a"),
         ((out / "base", "--baseline", baseline, "--max-record", "nan"), "--max-record nan: expect"),
         ((out / "base", "--baseline", baseline, "--tasks", "ptb"), "unknown task 'ptb'"),
-        ((out / "base", "--baseline", baseline, "--metrics", "acc"), "unknown metric 'acc'"),
+        ((out / "base", "--baseline", baseline, "--metrics", "ppl,acc"), "unknown metric 'acc'"),
         ((out / "base", "--baseline", baseline, "--format", "csv"), "unknown format 'csv'"),
         (
             (out / "base", "--baseline", baseline, "--summary", tmp_path),

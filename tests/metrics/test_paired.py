@@ -113,6 +113,15 @@ def test_arrays_of_different_lengths_are_an_error() -> None:
         compare_shares(np.zeros(0, bool), np.zeros(0, bool))
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_are_an_error(value: float) -> None:
+    nats = np.ones(20)
+    nats[3] = value
+    for pair in ((nats, np.ones(20)), (np.ones(20), nats), (nats, nats)):
+        with pytest.raises(ValueError, match="finite"):
+            compare_rates(*pair, np.ones(20))
+
+
 # -- identity, symmetry, invariance ----------------------------------------------------------------
 
 KINDS = {

@@ -149,6 +149,21 @@ def test_a_model_without_a_task_has_no_rank_there(out: Path, baseline: Results) 
     assert row.split("|")[-2].strip() == ""
 
 
+def test_a_metric_that_is_never_compared_has_no_ranks(out: Path, baseline: Results) -> None:
+    others = [read_results(out / name) for name in ("words", "alike")]
+    metrics = ["nats_per_token", "ppl"]
+    found = baseline.compare(*others, tasks=["lm1b"], metrics=metrics)
+    (_, per_token) = found.rankings
+    assert per_token.title == "lm1b nats_per_token"
+    assert (per_token.ranges[1], per_token.won[1]) == (None, None), "another tokenizer"
+    assert per_token.ranges[0] == (1, 2), "of two models that were compared"
+    lm1b = others[0][1:2]
+    assert lm1b[0].full_name == "lm1b"
+    found = baseline.compare(lm1b, lm1b, metrics=metrics)
+    assert [ranking.title for ranking in found.rankings] == ["lm1b ppl", "lm1b nats_per_token"]
+    assert found.rankings[1].ranges == (None, (1, 2), (1, 2))
+
+
 def test_one_tokenizer_adds_the_agreement_of_tokens(several: Comparison) -> None:
     for duel in several.duels:
         if several.labels[duel.model] == "words":
@@ -179,7 +194,7 @@ def test_per_token_metrics_need_one_tokenizer(out: Path, baseline: Results) -> N
     assert [duel.title for duel in found.duels] == ["lm1b ppl"]
     reason = "lm1b nats_per_token, words: per token, and the tokenizers differ"
     assert found.left_out == (reason,)
-    with pytest.raises(UsageError, match=f"^nothing to compare in nats_per_token: {reason}$"):
+    with pytest.raises(UsageError, match=f"^nothing to compare: {reason}$"):
         baseline.compare(other, tasks=["lm1b"], metrics=["nats_per_token"])
 
 
@@ -251,7 +266,7 @@ def test_results_that_evaluate_wrote_can_be_compared(out: Path, tmp_path: Path) 
         ([], {}, "models to compare: 1; expected two or more"),
         ([""], {}, r": results of 4 models \(.*, \.\.\.\); expected those of one, such as the fol"),
         (["words"], {"tasks": ["lm2b"]}, "unknown task 'lm2b'; did you mean 'lm1b'?"),
-        (["words"], {"metrics": ["acs"]}, "nothing to compare in acs: no such metric"),
+        (["words"], {"metrics": ["acs"]}, "unknown metric 'acs'; did you mean 'acc'?"),
         (["words"], {"margin": "3"}, r"--margin 3: '3'; expected a percentage such as 2%, points"),
         (["words"], {"margin": "ptb=1%"}, "unknown task 'ptb'; expected one of: lambada/no_filter"),
     ],
@@ -262,6 +277,20 @@ def test_errors(
     with pytest.raises(UsageError, match=expected.replace("?", r"\?")) as caught:
         baseline.compare(*(read_results(out / name) for name in others), **options)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+def test_results_of_two_revisions_are_no_model(
+    out: Path, baseline: Results, tmp_path: Path
+) -> None:
+    for name in ("lm1b", "text8"):
+        source = out / "better" / name / "result.json"
+        model = replace(store.read_result(source).model, revision=f"r-{name}")
+        changed(source, tmp_path / "two" / name, model=model)
+    expected = "two: results of 2 revisions of better .lm1b of r-lm1b, text8 of r-text8.; expected"
+    with pytest.raises(UsageError, match=expected):
+        baseline.compare(read_results(tmp_path / "two"))
+    found = baseline.compare(read_results(tmp_path / "two" / "lm1b"))
+    assert [duel.title for duel in found.duels] == ["lm1b ppl"]
 
 
 def test_no_task_in_common(out: Path, baseline: Results) -> None:
@@ -279,6 +308,8 @@ def test_a_record_of_probability_0_is_left_out(out: Path, tmp_path: Path) -> Non
     zero = changed(source / "result.json", tmp_path / "infinite", tally=Tally.total(parts))
     with pytest.raises(UsageError, match="nothing to compare: lm1b ppl, zero: a record has a prob"):
         read_results(out / "unigram").compare(zero, tasks=["lm1b"])
+    with pytest.raises(UsageError, match="lm1b ppl, toy:unigram: a record has a prob"):
+        zero.compare(*(read_results(out / name) for name in ("unigram", "better")))
 
 
 # -- text ------------------------------------------------------------------------------------------

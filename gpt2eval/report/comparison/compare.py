@@ -7,7 +7,7 @@ its records.
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics import decisions
 from gpt2eval.report.cells import Cell
 from gpt2eval.report.comparison.duels import Contest, Duel, Ranking
@@ -60,19 +60,27 @@ def compare(
     common, left_out = common_tasks(entrants, tasks, labels)
     limits = Limits.parse(margin, "--margin") if margin else Limits({})
     limits.check_tasks(common)
+    known = {name for task in common for name in entrants[BASELINE].tasks[task][0].metrics}
+    for name in metrics:
+        if name not in known:
+            raise unknown("metric", name, known)
     events: list[Event] = []
     for task in common:
         found, reasons = events_of(task, entrants, metrics, labels)
         events += found
         left_out += reasons
-    if not any(event.differences for event in events):
-        asked = f" in {', '.join(metrics)}" if metrics else ""
-        raise UsageError(f"nothing to compare{asked}: {'; '.join(left_out) or 'no such metric'}")
+    duels = tuple(_duels(events, limits))
+    if not duels:
+        raise UsageError(f"nothing to compare: {'; '.join(left_out)}")
     return Comparison(
         tuple(names),
         tuple(labels),
-        tuple(_duels(events, limits)),
-        tuple(_ranking(event, len(entrants)) for event in events if len(entrants) > 2),
+        duels,
+        tuple(
+            _ranking(event, len(entrants))
+            for event in events
+            if len(entrants) > 2 and event.differences
+        ),
         tuple(left_out),
     )
 
@@ -113,7 +121,7 @@ def _duel(event: Event, model: int, p: float | None, limit: Limit | None) -> Due
 
 def _ranking(event: Event, models: int) -> Ranking:
     """Return the ranks of one task, from verdicts that are adjusted over all its pairs."""
-    present = [*event.sides]
+    present = sorted({model for pair in event.differences for model in pair})
     place = {model: number for number, model in enumerate(present)}
     found = {(place[one], place[two]): each for (one, two), each in event.differences.items()}
     lower = Scale(event.metric, 0.0).lower_is_better

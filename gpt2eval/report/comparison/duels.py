@@ -85,7 +85,7 @@ class Ranking(NamedTuple):
     """The models of one task and metric, by rank.
 
     `ranges` are the best and worst rank that each model may have, `won` the share of records that
-    it wins in its duels with the others, ties by half; both None for a model without the metric.
+    it wins in its duels with the others, ties by half; both None for a model that has no duel.
     """
 
     title: str

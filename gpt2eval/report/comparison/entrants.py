@@ -27,7 +27,8 @@ class Entrant(NamedTuple):
         """Return the model of some results.
 
         Raises:
-            UsageError: There is none, they are of several models, or a task occurs twice.
+            UsageError: There is none, they are of several models or revisions, or a task occurs
+                twice.
         """
         if not results:
             raise UsageError("a model without results; expected at least one result of each")
@@ -38,6 +39,16 @@ class Entrant(NamedTuple):
             raise UsageError(
                 f"{where}: results of {len(models)} models ({shown}); expected those of one, such "
                 "as the folder of a model"
+            )
+        versions = {
+            result.model.revision: f"{result.full_name} of {result.model.revision or 'none'}"
+            for result in reversed(results)
+        }
+        if len(versions) > 1:
+            shown = ", ".join([*versions.values()][::-1][:SHOWN])
+            raise UsageError(
+                f"{where}: results of {len(versions)} revisions of {results[0].model.name} "
+                f"({shown}); expected those of one"
             )
         tasks: dict[str, Results] = {}
         for number, result in enumerate(results):

@@ -6,13 +6,14 @@ holds that number once. Nothing else is needed to compare a later run with it.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from gpt2eval.errors import UsageError, first_problem
 from gpt2eval.files import write_atomic
@@ -27,6 +28,7 @@ from gpt2eval.types import Tally
 FORMAT = 1
 KIND = "gpt2eval baseline"
 NUMBERS = re.compile(r'\[\n\s*([^\[\]{}"]*?)\n\s*\]')  # a raw line end is in no JSON string
+Number = Annotated[int, Field(ge=0, lt=2**63)]
 Column = list[int] | list[float] | int | float
 
 
@@ -48,7 +50,7 @@ class _Independent(_Strict):
     """The clusters of the records: their name, their numbers, and whether they are serial."""
 
     name: str
-    numbers: list[NonNegativeInt] | None
+    numbers: list[Number] | None
     serial: bool | None
 
 
@@ -123,7 +125,13 @@ def _read(document: Any, path: Path) -> list[Recorded]:
     entries = _Document.model_validate(restored(document)).results
     if not entries:
         raise UsageError("results: empty; expected at least one")
-    return [_recorded(entry, path) for entry in entries]
+    recorded = [_recorded(entry, path) for entry in entries]
+    tasks = Counter(entry.result.full_name for entry in recorded)
+    if twice := [task for task, times in tasks.items() if times > 1]:
+        raise UsageError(f"several results of {twice[0]}; expected one of each task")
+    if len(models := {entry.result.model.name for entry in recorded}) > 1:
+        raise UsageError(f"results of {len(models)} models; expected those of one")
+    return recorded
 
 
 def _recorded(entry: _Entry, path: Path) -> Recorded:

@@ -5,7 +5,7 @@ of records neither hides a regression nor invents one.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,22 +75,20 @@ def judge(
             f"results of all its tasks (--tasks chooses some; {UPDATE})"
         )
     limits.check_tasks(chosen)
+    measured = {name for task in chosen for name in known[task].result.metrics}
+    for name in metrics:
+        if name not in measured:
+            raise unknown("metric", name, measured)
     checks: list[Check] = []
     for task in chosen:
         pair = known[task], entrant.measured(task)
         checks += [_check(*pair, metric, limits, max_record) for metric in _metrics(*pair, metrics)]
-    if not checks:
-        raise unknown("metric", ",".join(metrics), _all_metrics(known[task] for task in chosen))
     return Gate(
         tuple(checks),
         baseline[0].result.model.name,
         entrant.model.name,
         tuple(task for task in entrant.tasks if task not in known),
     )
-
-
-def _all_metrics(entries: Iterable[Tallied]) -> set[str]:
-    return {metric for entry in entries for metric in entry.result.metrics}
 
 
 def _metrics(first: Tallied, second: Tallied, wanted: Sequence[str]) -> list[str]:

@@ -111,6 +111,7 @@ def _with_limit(row: Row, check: Check) -> Row:
 
 
 def _notes(gate: Gate) -> list[str]:
+    worst = "worst record: the largest increase of a record's nats per unit"
     lines = [
         *(
             f"{check.duel.title}: {check.duel.verdict}: {check.reason}"
@@ -118,8 +119,9 @@ def _notes(gate: Gate) -> list[str]:
             if check.reason
         ),
         *(f"{task}: not in the baseline, not judged" for task in gate.not_judged),
-        "change: of the metric, with its 95 % interval; worst record: the largest increase of a "
-        "record's nats per unit",
+        "change: of the metric, with its 95 % interval; MDE80: smallest change detected with a "
+        "power of 80 %",
+        *([worst] if any(check.worst for check in gate.checks) else []),
         *mark_notes(check.duel for check in gate.checks),
     ]
     return [*map(visible, lines)]
