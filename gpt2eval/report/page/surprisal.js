@@ -61,7 +61,9 @@ function surprisalSection(content) {
         : null,
       select("Order", orders, state.order, (value) => set({ order: value })),
       task.total > task.passages.length ? select("Passages", Object.entries(KINDS), state.kind, (value) => set({ kind: value })) : null,
-    ].filter(Boolean), searchField, csvButton("tokens", () => tokenRows(state.task, view(), shown())));
+    ].filter(Boolean), searchField, state.second < 0
+      ? csvButton("tokens", () => tokenRows(state.task, state.first, shown()))
+      : csvButton("differences", () => gapRows(state.task, view(), shown())));
   }
 
   const searchInput = el("input", {
@@ -128,6 +130,7 @@ function gapLegend(task, view) {
   return el("div", { class: "scale" },
     el("span", {}, `bits per byte of ${second} minus ${first}: blue where ${second} is better`),
     names.map((name, index) => el("span", { class: `unit d${index - 3}` }, name)),
+    el("span", { class: "unit dnone" }, "none: no bytes, or scored by one model"),
     el("span", { class: "text gap" },
       el("span", { class: "part first" }, ` ${first} begins a token `), " ",
       el("span", { class: "part second" }, ` ${second} begins a token`)));
@@ -169,19 +172,40 @@ function rankText(token) {
   return token.tied ? "above 1, or tied" : "above 1";
 }
 
-function tokenRows(task, view, passages) {
+function tokenRows(task, model, passages) {
   const rows = [["task", "record", "passage", "model", "token", "begin", "end", "bytes", "bits", "probability", "greedy"]];
   for (const passage of passages) {
-    for (const model of view.models) {
-      for (const token of tokensOf(passage, model)) {
-        const text = passage.text.slice(token.begin, token.end);
-        const start = passage.begin + signedBytes(passage, token.begin);
-        const bytes = byteLength(text);
-        rows.push([task.name, passage.record, passage.number, task.models[model], text, start, start + bytes, bytes, token.bits, 2 ** -token.bits, Number(token.hit)]);
-      }
+    for (const token of tokensOf(passage, model)) {
+      rows.push([task.name, passage.record, passage.number, task.models[model], ...spanCells(passage, token), token.bits, 2 ** -token.bits, Number(token.hit)]);
     }
   }
   return rows;
+}
+
+// A row for each unit of the difference view; the difference is the colour's, in bits per byte.
+function gapRows(task, view, passages) {
+  const names = view.models.flatMap((model) => [`${task.models[model]} tokens`, `${task.models[model]} bits`]);
+  const rows = [["task", "record", "passage", "text", "begin", "end", "bytes", ...names, "difference"]];
+  for (const passage of passages) {
+    for (const unit of gapUnits(passage, ...view.models)) {
+      const sides = unit.sides.flatMap(({ tokens, bits }) => [tokens.length, rounded(bits)]);
+      rows.push([task.name, passage.record, passage.number, ...spanCells(passage, unit), ...sides, rounded(unit.rate)]);
+    }
+  }
+  return rows;
+}
+
+// The bits of the page have three decimals, and sums of them no more.
+function rounded(value) {
+  return Number(value.toFixed(6));
+}
+
+// The text between two positions, where it begins and ends in the record, and its bytes.
+function spanCells(passage, { begin, end }) {
+  const text = passage.text.slice(begin, end);
+  const start = passage.begin + signedBytes(passage, begin);
+  const bytes = byteLength(text);
+  return [text, start, start + bytes, bytes];
 }
 
 // Bytes from the first scored byte of a passage to a position, negative before it.
