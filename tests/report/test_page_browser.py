@@ -392,6 +392,8 @@ def test_the_difference_is_aligned_by_bytes_and_shows_both_edges(opened: Open, m
     total = detail(page)
     sides = re.findall(r"bits (\d+\.\d+) bytes (\d+)", total)
     length = str(len(LINES[3]) + 1)
+    assert len(uniform["bits"]) < 40
+    assert "more" not in total
     assert [size for _, size in sides] == [length, length]
     assert float(sides[1][0]) == 8 * len(uniform["bits"])
     drawn = parts.nth(1).evaluate("part => getComputedStyle(part).backgroundImage")

@@ -1,6 +1,8 @@
 // The surprisal view: passages coloured by bits per byte, or by the difference of two models.
 
 const ON_A_PAGE = 8; // passages
+const MOST_SHOWN = 300; // characters of the selected text in the bar
+const MOST_LISTED = 40; // of its tokens
 const ORDERS = { surprise: "most surprising first", gap: "largest gap first", text: "text order" };
 const KINDS = { all: "all that the page holds", sample: "the even sample only" };
 
@@ -141,7 +143,8 @@ function detailOf(passage, units, task) {
   if (!units.length) return [];
   const begin = Math.min(...units.map((unit) => unit.begin));
   const end = Math.max(...units.map((unit) => unit.end));
-  const token = el("code", { class: "token" }, visible(passage.text.slice(begin, end)).slice(0, 300) || "(no text)");
+  const shown = visible(passage.text.slice(begin, end));
+  const token = el("code", { class: "token" }, shown.length > MOST_SHOWN ? `${shown.slice(0, MOST_SHOWN)}…` : shown || "(no text)");
   const sides = units[0].sides.map((side, index) => {
     const tokens = units.flatMap((unit) => unit.sides[index].tokens);
     return el("div", { class: "side" }, el("b", {}, task.models[side.model]), sideFacts(passage, tokens, units[0].sides.length > 1));
@@ -160,8 +163,9 @@ function sideFacts(passage, tokens, isGap) {
     tokens.length === 1 ? ["rank", rankText(tokens[0])] : ["greedy", `${hits} of ${plural(tokens.length, "token")}`],
   ];
   const edges = isGap || tokens.length > 1
-    ? el("span", { class: "pieces" }, tokens.slice(0, 40).map((token) =>
-      el("span", {}, el("code", {}, visible(passage.text.slice(token.begin, token.end)) || "∅"), ` ${bitsText(token.bits)}`)))
+    ? el("span", { class: "pieces" }, tokens.slice(0, MOST_LISTED).map((token) =>
+      el("span", {}, el("code", {}, visible(passage.text.slice(token.begin, token.end)) || "∅"), ` ${bitsText(token.bits)}`)),
+      tokens.length > MOST_LISTED ? el("span", {}, `and ${tokens.length - MOST_LISTED} more`) : null)
     : null;
   return [el("span", { class: "facts" }, facts.map(([name, value]) => el("span", {}, el("i", {}, name), ` ${value}`))), edges];
 }

@@ -107,11 +107,15 @@ def draw(points: Iterable[Point]) -> "Figure":
     """Return the panels as a figure of matplotlib."""
     shown = {panel: series for panel, series in lines(points).items() if _values(series)}
     labels = sorted({label for series in shown.values() for label in series}, key=natural)
-    figure, axes = canvas.panels(len(shown), legend=labels)
+    handles = [canvas.handle(canvas.look(number)) for number in range(len(labels))]
+    legend = list(labels)
+    if any(dot.high is not None for one in shown.values() for dots in one.values() for dot in dots):
+        handles.append(canvas.interval_handle("s"))
+        legend.append(canvas.INTERVAL)
+    figure, axes = canvas.panels(len(shown), legend=legend)
     for one, (panel, series) in zip(axes, shown.items(), strict=True):
         _draw(one, panel, series, labels)
-    looks = [canvas.look(number) for number in range(len(labels))]
-    canvas.add_legend(figure, [canvas.handle(look) for look in looks], labels)
+    canvas.add_legend(figure, handles, legend)
     return figure
 
 
