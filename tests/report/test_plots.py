@@ -336,3 +336,16 @@ def test_differences_are_drawn_with_intervals_and_verdicts(out: Path) -> None:
 def test_one_model_is_not_compared(out: Path) -> None:
     with pytest.raises(UsageError, match="models to compare: 1; expected two or more"):
         kinds.drawing("compare", [out / "toy-unigram"])
+
+
+def test_a_result_without_scores_is_left_out_of_the_profiles(
+    out: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bare = tmp_path / "bare" / "result.json"
+    bare.parent.mkdir()
+    bare.write_bytes((out / "toy-unigram" / "ptb" / "result.json").read_bytes())
+    figure = kinds.drawing("position", [out / "toy-unigram", bare])()
+    assert len(figure.axes) == 3
+    assert f"left out: {bare}: its journal has no scores" in caplog.text
+    with pytest.raises(UsageError, match="its journal has no scores"):
+        kinds.drawing("position", [bare])
