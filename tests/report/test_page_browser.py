@@ -283,7 +283,8 @@ def test_the_selected_token_is_above_the_bar_that_tells_about_it(opened: Open) -
         page.keyboard.press("ArrowDown")
         unit = page.locator("#text .unit.chosen").bounding_box()
         bar = page.locator("#text .detail").bounding_box()
-        assert unit and bar
+        assert unit
+        assert bar
         assert unit["y"] + unit["height"] <= bar["y"]
 
 

@@ -42,7 +42,7 @@ LABELS = {
     "byte_ppl": "perplexity per {unit}",
     "bpb": "bits per {unit}",
     "bpc": "bits per {unit}",
-    "nats_per_token": "nats per {unit}",
+    "nats_per_token": "nats per {unit} of the model's tokenizer",
     "acc": "accuracy in % of {unit}s",
     "acc_unfiltered": "unfiltered accuracy in % of {unit}s",
 }
