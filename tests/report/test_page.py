@@ -176,11 +176,28 @@ def test_models_are_compared_with_the_first_one(made: Made) -> None:
         (row["title"], row["model"]): row["cells"]["verdict"]["text"] for row in found["rows"]
     } == {(duel.title, expected.labels[duel.model]): duel.verdict for duel in expected.duels}
     for duel in expected.duels:
-        assert found["verdicts"][duel.other.metric.signature] == duel.verdict
+        metric = duel.other.metric
+        assert found["verdicts"][metric.name][metric.signature] == duel.verdict
     # the context of the demo model is shorter, so its other columns are of another protocol
     assert any(
         line.startswith("ptb, toy:unigram: the baseline has none") for line in found["left_out"]
     )
+
+
+def test_a_verdict_is_of_one_metric_although_two_share_a_signature(made: Made) -> None:
+    folders = [made.results / name / "lambada" for name in ("toy-unigram", "toy-uniform-bytes")]
+    sources = []
+    for source in read_sources(*folders):
+        result = source.result
+        unfiltered = replace(result.metrics["acc"], name="acc_unfiltered")
+        metrics = {**result.metrics, "acc_unfiltered": unfiltered}
+        sources.append(source._replace(result=replace(result, metrics=metrics)))
+    table = content(page(sources, SUITE, lambda one: {}))["table"]
+    verdicts = table["comparisons"]["verdicts"]
+    assert set(verdicts) == {"ppl", "acc"}
+    cell = table["groups"][1][0]["cells"]["LAMBADA ACC unfiltered"]["signed"]
+    assert cell["signature"] in verdicts["acc"]
+    assert cell["metric"] == "acc_unfiltered"
 
 
 def test_an_infinite_loss_leaves_the_page_whole(

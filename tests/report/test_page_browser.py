@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from page_results import LINES, Made, make
 
+from gpt2eval.report.page.markup import document
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
@@ -157,7 +159,8 @@ def test_a_verdict_stands_below_its_number_and_in_a_table(opened: Open, made: Ma
     page = opened()
     found = data(made)["table"]["comparisons"]
     shown = page.locator("table.results .verdict").all_inner_texts()
-    assert sorted(shown) == sorted(found["verdicts"].values())
+    by_metric = found["verdicts"].values()
+    assert sorted(shown) == sorted(verdict for one in by_metric for verdict in one.values())
     rows = page.locator("table.duels tbody tr")
     assert rows.count() == len(found["rows"])
     assert found["rows"][0]["cells"]["verdict"]["text"] in rows.first.inner_text()
@@ -272,6 +275,19 @@ def test_arrow_keys_move_between_lines(opened: Open) -> None:
     assert place()[1] == top
 
 
+def test_the_selected_token_is_above_the_bar_that_tells_about_it(opened: Open) -> None:
+    page = opened(viewport={"width": 900, "height": 420})
+    text_of(page, "PTB", "demo")
+    page.locator("#text p.text").first.focus()
+    for _ in range(25):
+        page.keyboard.press("ArrowDown")
+        unit = page.locator("#text .unit.chosen").bounding_box()
+        bar = page.locator("#text .detail").bounding_box()
+        assert unit
+        assert bar
+        assert unit["y"] + unit["height"] <= bar["y"]
+
+
 def test_dragging_selects_several(opened: Open) -> None:
     page = opened(viewport={"width": 1280, "height": 1600})
     text_of(page, "1BW", "toy:uniform-bytes")
@@ -377,6 +393,8 @@ def test_the_difference_is_aligned_by_bytes_and_shows_both_edges(opened: Open, m
     total = detail(page)
     sides = re.findall(r"bits (\d+\.\d+) bytes (\d+)", total)
     length = str(len(LINES[3]) + 1)
+    assert len(uniform["bits"]) < 40
+    assert "more" not in total
     assert [size for _, size in sides] == [length, length]
     assert float(sides[1][0]) == 8 * len(uniform["bits"])
     drawn = parts.nth(1).evaluate("part => getComputedStyle(part).backgroundImage")
@@ -393,6 +411,41 @@ def test_tokens_are_saved_and_none_starts_a_formula(opened: Open, made: Made) ->
     assert (second[0]["begin"], second[0]["end"], second[0]["bits"]) == ("0", "1", "8")
     assert [int(row["begin"]) for row in second] == [0, *(int(row["end"]) for row in second[:-1])]
     assert not [cell for row in rows for cell in row if re.match(r"[=+@]|-\D", cell)]
+
+
+def test_differences_are_saved_by_unit(opened: Open, made: Made) -> None:
+    page = opened()
+    text_of(page, "1BW", "demo", "toy:uniform-bytes")
+    choose(page, "text", "Order", "text order")
+    head, *rows = saved(page, "text")
+    line = [dict(zip(head, row, strict=True)) for row in rows if row[1] == "3"]
+    assert [row["text"].lstrip("'").replace("\\n", "\n") for row in line] == [
+        LINES[3][int(row["begin"]) : int(row["end"])] or "\n" for row in line
+    ]
+    for row in line:
+        first, second = (float(row[f"{model} bits"]) for model in ("demo", "toy:uniform-bytes"))
+        assert second == 8 * int(row["toy:uniform-bytes tokens"])
+        assert float(row["difference"]) == pytest.approx((second - first) / int(row["bytes"]))
+    task = next(task for task in data(made)["texts"] if task["name"] == "lm1b")
+    tokens = task["passages"][3]["models"][task["models"].index("demo")]
+    assert sum(int(row["demo tokens"]) for row in line) == len(tokens["bits"])
+    assert sum(float(row["demo bits"]) for row in line) == pytest.approx(sum(tokens["bits"]) / 1000)
+
+
+def test_text_of_one_model_only_has_no_difference(opened: Open, made: Made) -> None:
+    content = data(made)
+    task = next(task for task in content["texts"] if task["name"] == "lm1b")
+    uniform = task["passages"][3]["models"][task["models"].index("toy:uniform-bytes")]
+    uniform["bits"].pop(0)
+    uniform["lengths"].pop(0)
+    uniform["hits"] = uniform["hits"][1:]
+    uniform["from"] = 1
+    page = opened(document("changed", content))
+    text_of(page, "1BW", "demo", "toy:uniform-bytes")
+    choose(page, "text", "Order", "text order")
+    first = page.locator("#text p.text").nth(3).locator(".unit").first
+    assert "dnone" in (first.get_attribute("class") or "").split()
+    assert "none" in page.locator("#text .scale").inner_text()
 
 
 # -- how it looks ----------------------------------------------------------------------------------
@@ -413,7 +466,7 @@ def test_text_has_contrast_on_every_level(opened: Open, scheme: str) -> None:
     assert len(colours) == 8
     text_of(page, "PTB", "demo", "toy:unigram")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    gaps = page.locator(".scale .unit").evaluate_all(f"all => all.map({style})")
+    gaps = page.locator(".scale .unit:not(.dnone)").evaluate_all(f"all => all.map({style})")
     assert len(gaps) == 7
     for ink, paper in colours + gaps:
         paper = ground if paper == "rgba(0, 0, 0, 0)" else paper

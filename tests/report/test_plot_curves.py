@@ -72,6 +72,37 @@ def test_runs_and_protocols_are_lines_of_their_own() -> None:
     assert all("limit:" in label for label in labels), "each says what it is in what they differ"
 
 
+def test_runs_with_two_tokenizers_keep_their_names() -> None:
+    made = result(9)
+    signature = made.primary.signature
+    assert "|tok:" in signature
+    assert "|windows:" not in signature
+    other = signature.replace("|tok:", "|tok:f").replace("|start:", "|windows:regular|start:")
+    metric = replace(made.primary, signature=other)
+    points = [Point(HERE, 1, made), Point(THERE, 1, replace(made, metrics={"ppl": metric}))]
+    labels = [*curves.lines(points)[PTB]]
+    assert labels == ["here/checkpoint-*", "there/checkpoint-*"]
+
+    per_token = [
+        replace(
+            point.result,
+            metrics={
+                "nats_per_token": replace(
+                    metric,
+                    name="nats_per_token",
+                    unit="token",
+                    signature=metric.signature.replace(f"unit:{metric.unit}@", f"unit:token@{n}"),
+                )
+            },
+        )
+        for n, point in enumerate(points, 1)
+        for metric in point.result.metrics.values()
+    ]
+    points = [point._replace(result=made) for point, made in zip(points, per_token, strict=True)]
+    (labelled,) = curves.lines(points).values()
+    assert [*labelled] == labels
+
+
 def test_the_picture_is_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [
         Point(run, step, result(1000 / step, 900 / step, 1100 / step))

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -22,6 +24,9 @@ from gpt2eval.report.plots import profiles as profile_plots
 from gpt2eval.report.store import read_result, read_results
 from gpt2eval.settings import Settings
 from gpt2eval.types import ModelIdentity
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "smollm2-135m-instruct-q4_1" / "ptb" / "result.json"
@@ -146,6 +151,63 @@ def test_a_size_plot_has_our_points_intervals_and_the_papers() -> None:
     assert [[count, value] for count, value in columns[0].published.values()] in drawn
     (bar,) = [collection.get_segments() for collection in axes.collections]  # type: ignore[attr-defined]
     assert np.asarray(bar).tolist() == [[[70e6, 49.0], [70e6, 52.0]]]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a-135M", "b-270M"], ["150M", "200M", "250M"]),
+        (["a-124M", "b-135M"], ["125M", "130M", "135M"]),
+        (["a-70M", "b-1B"], ["100M", "300M", "1B"]),
+        (["a-70M"], None),
+    ],
+)
+def test_sizes_have_two_ticks_or_more_that_do_not_touch(
+    names: list[str], expected: list[str] | None
+) -> None:
+    limited = [
+        replace(result, protocol=replace(result.protocol, limit=9))
+        for result in (named(name, 50 + number) for number, name in enumerate(names))
+    ]
+    figure = sizes.draw(score_by_size.columns_by_size(limited, PAPER))
+    figure.canvas.draw()  # type: ignore[attr-defined]
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    labels = [
+        label
+        for place, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+        if low <= place <= high
+    ]
+    assert len(labels) > 1
+    if expected:
+        assert [label.get_text() for label in labels] == expected
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(left.x1 + 4 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_a_short_axis_of_positions_has_two_ticks(out: Path) -> None:
+    found = profiles.Bin(40, 60, 100, 1.0, (0.9, 1.1))
+    figure = profile_plots.draw({"task": {"model": [found]}}, profile_plots.POSITION)
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [32, 64]
+
+
+def legend_of(figure: "Figure") -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_legend_says_what_the_bars_are(out: Path) -> None:
+    result = named("pythia-70m", 50)
+    shown = sizes.draw(score_by_size.columns_by_size([result], PAPER))
+    assert canvas.INTERVAL in legend_of(shown)
+    metric = replace(result.primary, interval=None)
+    bare = replace(result, metrics={metric.name: metric})
+    shown = sizes.draw(score_by_size.columns_by_size([bare], PAPER))
+    assert canvas.INTERVAL not in legend_of(shown)
+    models = [out / "toy-unigram", out / "toy-uniform-bytes"]
+    assert canvas.INTERVAL in legend_of(kinds.drawing("compare", models)())
+    assert canvas.INTERVAL in legend_of(kinds.drawing("frequency", models)())
 
 
 def total(bins: Iterable[profiles.Bin]) -> int:
@@ -274,3 +336,16 @@ def test_differences_are_drawn_with_intervals_and_verdicts(out: Path) -> None:
 def test_one_model_is_not_compared(out: Path) -> None:
     with pytest.raises(UsageError, match="models to compare: 1; expected two or more"):
         kinds.drawing("compare", [out / "toy-unigram"])
+
+
+def test_a_result_without_scores_is_left_out_of_the_profiles(
+    out: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bare = tmp_path / "bare" / "result.json"
+    bare.parent.mkdir()
+    bare.write_bytes((out / "toy-unigram" / "ptb" / "result.json").read_bytes())
+    figure = kinds.drawing("position", [out / "toy-unigram", bare])()
+    assert len(figure.axes) == 3
+    assert f"left out: {bare}: its journal has no scores" in caplog.text
+    with pytest.raises(UsageError, match="its journal has no scores"):
+        kinds.drawing("position", [bare])

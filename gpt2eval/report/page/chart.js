@@ -29,7 +29,7 @@ function legend(items) {
 function linearTicks(low, high, wanted = 5) {
   const rough = (high - low) / wanted;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= 0.7 * rough);
   const ticks = [];
   for (let tick = Math.ceil(low / step - 1e-9); tick * step <= high * (1 + 1e-9) + 1e-12; tick++) ticks.push(tick * step);
   return ticks;

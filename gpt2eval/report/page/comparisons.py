@@ -20,7 +20,8 @@ def comparisons(sources: Sequence[Labelled]) -> dict[str, Any] | None:
     """Return the duels of all models with the first one, their ranks, and what is left out.
 
     None for fewer than two models with scores of records. `verdicts` has the verdict of each number
-    by its signature, for the cells of the table, and `facts` every number in full precision.
+    by its metric and signature, for the cells of the table, and `facts` every number in full
+    precision.
     """
     models = _models(sources)
     if len(models) < 2:
@@ -109,6 +110,15 @@ def _document(contest: Contest, labels: Sequence[str], left_out: Sequence[str]) 
         ]
         if contest.rankings
         else [],
-        "verdicts": {duel.other.metric.signature: duel.verdict for duel in contest.duels},
+        "verdicts": _verdicts(contest),
         "left_out": left_out,
     }
+
+
+def _verdicts(contest: Contest) -> dict[str, dict[str, str]]:
+    """Return verdicts by metric and signature; metrics of one unit have one signature."""
+    verdicts: dict[str, dict[str, str]] = {}
+    for duel in contest.duels:
+        metric = duel.other.metric
+        verdicts.setdefault(metric.name, {})[metric.signature] = duel.verdict
+    return verdicts

@@ -85,7 +85,7 @@ function lossSection(content, seriesOfLabel) {
       select("Task", tasks.map((one, index) => [String(index), one.title]), String(tasks.indexOf(task)), (value) => { task = tasks[Number(value)]; show(); }),
       csvButton("losses", rows)),
     note("Bins of doubling width, counted in each model's own tokens. Bits per byte of the published text can be compared between tokenizers, nats per token cannot. ",
-      `Bars are 95 % intervals, as in the table. A hollow point has fewer than ${FEW} tokens. Of a question, only the right choice counts.`),
+      `Bars are 95 % intervals, as in the table; a bin with tokens of too few independent parts of the text has none. A hollow point has fewer than ${FEW} tokens. Of a question, only the right choice counts.`),
     items,
     charts,
   );

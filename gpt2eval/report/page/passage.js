@@ -57,6 +57,14 @@ function matchesOf(text, search) {
   return [...text.matchAll(pattern)].map((match) => [match.index, match.index + match[0].length]);
 }
 
+// Scrolls a unit into view, above the bar that covers the bottom of the window.
+function reveal(span) {
+  if (!span) return;
+  const bar = document.querySelector(".detail");
+  span.style.scrollMargin = `1rem 0 ${bar.offsetHeight + 8}px`;
+  span.scrollIntoView({ block: "nearest", behavior: "instant" });
+}
+
 // Lets keys, the pointer and the browser's own selection choose a range of spans.
 function selectable(text, spans, tell) {
   let anchor = -1;
@@ -108,7 +116,7 @@ function selectable(text, spans, tell) {
     if (!move || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     choose(Math.min(move(), spans.length - 1), event.shiftKey);
-    spans[active]?.scrollIntoView({ block: "nearest", behavior: "instant" });
+    reveal(spans[active]);
   });
   text.addEventListener("focus", () => { if (active < 0 && !text.matches(":active")) choose(0, false); });
   text.addEventListener("pointerover", (event) => {

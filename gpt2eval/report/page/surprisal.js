@@ -1,6 +1,8 @@
 // The surprisal view: passages coloured by bits per byte, or by the difference of two models.
 
 const ON_A_PAGE = 8; // passages
+const MOST_SHOWN = 300; // characters of the selected text in the bar
+const MOST_LISTED = 40; // of its tokens
 const ORDERS = { surprise: "most surprising first", gap: "largest gap first", text: "text order" };
 const KINDS = { all: "all that the page holds", sample: "the even sample only" };
 
@@ -61,7 +63,9 @@ function surprisalSection(content) {
         : null,
       select("Order", orders, state.order, (value) => set({ order: value })),
       task.total > task.passages.length ? select("Passages", Object.entries(KINDS), state.kind, (value) => set({ kind: value })) : null,
-    ].filter(Boolean), searchField, csvButton("tokens", () => tokenRows(state.task, view(), shown())));
+    ].filter(Boolean), searchField, state.second < 0
+      ? csvButton("tokens", () => tokenRows(state.task, state.first, shown()))
+      : csvButton("differences", () => gapRows(state.task, view(), shown())));
   }
 
   const searchInput = el("input", {
@@ -128,6 +132,7 @@ function gapLegend(task, view) {
   return el("div", { class: "scale" },
     el("span", {}, `bits per byte of ${second} minus ${first}: blue where ${second} is better`),
     names.map((name, index) => el("span", { class: `unit d${index - 3}` }, name)),
+    el("span", { class: "unit dnone" }, "none: no bytes, or scored by one model"),
     el("span", { class: "text gap" },
       el("span", { class: "part first" }, ` ${first} begins a token `), " ",
       el("span", { class: "part second" }, ` ${second} begins a token`)));
@@ -138,7 +143,8 @@ function detailOf(passage, units, task) {
   if (!units.length) return [];
   const begin = Math.min(...units.map((unit) => unit.begin));
   const end = Math.max(...units.map((unit) => unit.end));
-  const token = el("code", { class: "token" }, visible(passage.text.slice(begin, end)).slice(0, 300) || "(no text)");
+  const shown = visible(passage.text.slice(begin, end));
+  const token = el("code", { class: "token" }, shown.length > MOST_SHOWN ? `${shown.slice(0, MOST_SHOWN)}…` : shown || "(no text)");
   const sides = units[0].sides.map((side, index) => {
     const tokens = units.flatMap((unit) => unit.sides[index].tokens);
     return el("div", { class: "side" }, el("b", {}, task.models[side.model]), sideFacts(passage, tokens, units[0].sides.length > 1));
@@ -157,8 +163,9 @@ function sideFacts(passage, tokens, isGap) {
     tokens.length === 1 ? ["rank", rankText(tokens[0])] : ["greedy", `${hits} of ${plural(tokens.length, "token")}`],
   ];
   const edges = isGap || tokens.length > 1
-    ? el("span", { class: "pieces" }, tokens.slice(0, 40).map((token) =>
-      el("span", {}, el("code", {}, visible(passage.text.slice(token.begin, token.end)) || "∅"), ` ${bitsText(token.bits)}`)))
+    ? el("span", { class: "pieces" }, tokens.slice(0, MOST_LISTED).map((token) =>
+      el("span", {}, el("code", {}, visible(passage.text.slice(token.begin, token.end)) || "∅"), ` ${bitsText(token.bits)}`)),
+      tokens.length > MOST_LISTED ? el("span", {}, `and ${tokens.length - MOST_LISTED} more`) : null)
     : null;
   return [el("span", { class: "facts" }, facts.map(([name, value]) => el("span", {}, el("i", {}, name), ` ${value}`))), edges];
 }
@@ -169,19 +176,40 @@ function rankText(token) {
   return token.tied ? "above 1, or tied" : "above 1";
 }
 
-function tokenRows(task, view, passages) {
+function tokenRows(task, model, passages) {
   const rows = [["task", "record", "passage", "model", "token", "begin", "end", "bytes", "bits", "probability", "greedy"]];
   for (const passage of passages) {
-    for (const model of view.models) {
-      for (const token of tokensOf(passage, model)) {
-        const text = passage.text.slice(token.begin, token.end);
-        const start = passage.begin + signedBytes(passage, token.begin);
-        const bytes = byteLength(text);
-        rows.push([task.name, passage.record, passage.number, task.models[model], text, start, start + bytes, bytes, token.bits, 2 ** -token.bits, Number(token.hit)]);
-      }
+    for (const token of tokensOf(passage, model)) {
+      rows.push([task.name, passage.record, passage.number, task.models[model], ...spanCells(passage, token), token.bits, 2 ** -token.bits, Number(token.hit)]);
     }
   }
   return rows;
+}
+
+// A row for each unit of the difference view; the difference is the colour's, in bits per byte.
+function gapRows(task, view, passages) {
+  const names = view.models.flatMap((model) => [`${task.models[model]} tokens`, `${task.models[model]} bits`]);
+  const rows = [["task", "record", "passage", "text", "begin", "end", "bytes", ...names, "difference"]];
+  for (const passage of passages) {
+    for (const unit of gapUnits(passage, ...view.models)) {
+      const sides = unit.sides.flatMap(({ tokens, bits }) => [tokens.length, rounded(bits)]);
+      rows.push([task.name, passage.record, passage.number, ...spanCells(passage, unit), ...sides, rounded(unit.rate)]);
+    }
+  }
+  return rows;
+}
+
+// The bits of the page have three decimals, and sums of them no more.
+function rounded(value) {
+  return Number(value.toFixed(6));
+}
+
+// The text between two positions, where it begins and ends in the record, and its bytes.
+function spanCells(passage, { begin, end }) {
+  const text = passage.text.slice(begin, end);
+  const start = passage.begin + signedBytes(passage, begin);
+  const bytes = byteLength(text);
+  return [text, start, start + bytes, bytes];
 }
 
 // Bytes from the first scored byte of a passage to a position, negative before it.

@@ -105,7 +105,7 @@ function tableCell(row, cell, table) {
   const interval = cell.interval ? el("span", { class: "interval" }, cell.interval) : null;
   if (!cell.signed) return el("td", {}, el("span", { class: `value ${cell.text.replace(/\W/g, "-")}` }, cell.text));
   const open = () => openSignature(row.label, cell);
-  const verdict = table.comparisons?.verdicts[cell.signed.signature];
+  const verdict = table.comparisons?.verdicts[cell.signed.metric]?.[cell.signed.signature];
   const judged = verdict ? el("span", { class: `verdict ${verdict}`, title: `than ${table.comparisons.baseline}` }, verdict) : null;
   return el("td", {}, button(cell.text, open, { class: "value", "aria-haspopup": "dialog" }), interval, judged);
 }

@@ -65,7 +65,8 @@ function tokenUnits(passage, model) {
 
 // Units of the difference view: the shortest spans that begin and end at edges of both models.
 //
-// A token without text belongs to the span that it ends.
+// A token without text belongs to the span that it ends. Text that only one model scored has no
+// difference.
 function gapUnits(passage, first, second) {
   const sides = [first, second].map((model) => tokensOf(passage, model));
   const ends = sides.map((tokens) => new Set(tokens.map((token) => token.end)));
@@ -81,12 +82,13 @@ function gapUnits(passage, first, second) {
     const begin = Math.min(...taken.map((tokens) => tokens[0]?.begin ?? end));
     const [a, b] = taken.map((tokens) => sumOf(passage, tokens));
     const bytes = byteLength(passage.text.slice(begin, end));
-    const rate = (b.bits - a.bits) / bytes;
+    const rate = bytes && a.bytes === b.bytes ? (b.bits - a.bits) / bytes : NaN;
     units.push({
       begin,
       end,
       sides: [{ model: first, tokens: taken[0], ...a }, { model: second, tokens: taken[1], ...b }],
-      level: Number.isFinite(rate) ? gapLevelOf(rate) : null,
+      rate,
+      level: Number.isNaN(rate) ? null : gapLevelOf(rate),
     });
   }
   return units;

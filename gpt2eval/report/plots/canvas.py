@@ -28,6 +28,7 @@ LEGEND_ROW = 0.19  # height of a row of the legend, in inches
 CHARACTER = 0.075  # width of a character of the legend, in inches
 HANDLE = 0.55  # width of a line in the legend with its gaps, in inches
 FONT = 8
+INTERVAL = "95 % interval"  # in a legend
 MOST_ZEROS, MOST_PLAIN = 1e-4, 1e6  # a tick below or from here on has a power of ten
 DOTS_PER_INCH = 200
 # What matplotlib writes into a file besides the picture: no dates, so equal data give equal bytes.
@@ -41,7 +42,7 @@ LABELS = {
     "byte_ppl": "perplexity per {unit}",
     "bpb": "bits per {unit}",
     "bpc": "bits per {unit}",
-    "nats_per_token": "nats per {unit}",
+    "nats_per_token": "nats per {unit} of the model's tokenizer",
     "acc": "accuracy in % of {unit}s",
     "acc_unfiltered": "unfiltered accuracy in % of {unit}s",
 }
@@ -137,6 +138,12 @@ def handle(look: Look, **changes: Any) -> Any:
 
     settings = {"color": look.colour, "marker": look.marker, "markersize": 4, "linewidth": 1.4}
     return Line2D([], [], **settings | changes)
+
+
+def interval_handle(marker: str) -> Any:
+    """Return the mark of INTERVAL in a legend: `|`, `_`, or `s` for a band."""
+    band = {"markersize": 7, "alpha": 0.25} if marker == "s" else {"markersize": 9}
+    return handle(Look(GREY, marker), linestyle="none", markeredgewidth=1.2, **band)
 
 
 def log_axis(axes: "Axes", name: str) -> None:

@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpt2eval.metrics.result import Result
-from gpt2eval.metrics.signature import protocol_of
+from gpt2eval.metrics.signature import (
+    FREE,
+    differences,
+    protocol_differences,
+    protocol_of,
+    read,
+)
 from gpt2eval.report.escape import visible
-from gpt2eval.report.labels import differing_fields
 from gpt2eval.report.plots import canvas
 from gpt2eval.report.steps import natural, run_of, step_of
 
@@ -43,6 +48,7 @@ class Dot(NamedTuple):
     high: float | None
 
 
+Key = tuple[str, str]  # a run and a protocol
 Lines = Mapping[str, Sequence[Dot]]
 
 
@@ -59,31 +65,53 @@ def lines(points: Iterable[Point]) -> dict[Panel, dict[str, list[Dot]]]:
     """Return the lines of each panel by their labels, in order of steps.
 
     A later point replaces an earlier one at the same step. Each line has one protocol; if there are
-    several protocols, the labels name the fields in which they differ.
+    several protocols, the labels name the fields in which they differ. What only follows from the
+    tokenizers of two runs is no such field.
     """
     all_points = list(points)
-    panels: dict[Panel, dict[tuple[str, str], dict[int, Dot]]] = {}
+    panels: dict[Panel, dict[Key, dict[int, Dot]]] = {}
+    signatures: dict[Key, str] = {}
     for series, step, result in all_points:
         for metric in result.metrics.values():
             low, high = metric.interval or (None, None)
             panel = panels.setdefault(Panel(result.full_name, metric.name, metric.unit), {})
-            line = panel.setdefault((series, protocol_of(metric.signature)), {})
-            line[step] = Dot(step, metric.value, low, high)
+            key = (series, protocol_of(metric.signature))
+            signatures[key] = metric.signature
+            panel.setdefault(key, {})[step] = Dot(step, metric.value, low, high)
     names = _short({point.series for point in all_points})
-    return {panel: _labelled(by_line, names) for panel, by_line in panels.items()}
+    return {
+        panel: _labelled(by_line, names, {key: read(signatures[key]) for key in by_line})
+        for panel, by_line in panels.items()
+    }
 
 
 def _labelled(
-    by_line: Mapping[tuple[str, str], Mapping[int, Dot]], names: Mapping[str, str]
+    by_line: Mapping[Key, Mapping[int, Dot]],
+    names: Mapping[str, str],
+    signatures: Mapping[Key, Mapping[str, str]],
 ) -> dict[str, list[Dot]]:
     """Return a panel's lines by label, their dots in order of steps."""
-    protocols = [protocol for _, protocol in by_line]
     labelled: dict[str, list[Dot]] = {}
-    for (series, protocol), dots in sorted(by_line.items()):
-        fields = differing_fields(protocol, protocols)
+    for key, dots in sorted(by_line.items()):
+        series, _ = key
+        fields = _differing(key, signatures)
         label = f"{names[series]} ({fields})" if fields else names[series]
         labelled[label] = [dots[step] for step in sorted(dots)]
     return labelled
+
+
+def _differing(key: Key, signatures: Mapping[Key, Mapping[str, str]]) -> str:
+    """Return the fields of a line's protocol that differ from those of other lines."""
+    own = signatures[key]
+    fields: dict[str, None] = {}
+    for other, signature in signatures.items():
+        is_same_run = other[0] == key[0]
+        pairs = differences(own, signature) if is_same_run else protocol_differences(own, signature)
+        for field, value, _ in pairs:
+            is_of_tokenizer = field == "unit" and value.startswith("token@")
+            if field not in FREE and (is_same_run or not is_of_tokenizer):
+                fields[field] = None
+    return " ".join(visible(f"{field}:{own.get(field, '-')}") for field in fields)
 
 
 def _short(series: Iterable[str]) -> dict[str, str]:
@@ -107,11 +135,15 @@ def draw(points: Iterable[Point]) -> "Figure":
     """Return the panels as a figure of matplotlib."""
     shown = {panel: series for panel, series in lines(points).items() if _values(series)}
     labels = sorted({label for series in shown.values() for label in series}, key=natural)
-    figure, axes = canvas.panels(len(shown), legend=labels)
+    handles = [canvas.handle(canvas.look(number)) for number in range(len(labels))]
+    legend = list(labels)
+    if any(dot.high is not None for one in shown.values() for dots in one.values() for dot in dots):
+        handles.append(canvas.interval_handle("s"))
+        legend.append(canvas.INTERVAL)
+    figure, axes = canvas.panels(len(shown), legend=legend)
     for one, (panel, series) in zip(axes, shown.items(), strict=True):
         _draw(one, panel, series, labels)
-    looks = [canvas.look(number) for number in range(len(labels))]
-    canvas.add_legend(figure, [canvas.handle(look) for look in looks], labels)
+    canvas.add_legend(figure, handles, legend)
     return figure
 
 

@@ -62,17 +62,20 @@ def draw(contest: Contest) -> "Figure":
     models = sorted({duel.model for duel in contest.duels})
     looks = {model: canvas.look(number) for number, model in enumerate(models)}
     heights = [FRAME + len(panel.rows) * (ROW * len(models) + ROW_GAP) for panel in shown]
+    handles = [canvas.handle(looks[model]) for model in models]
     legend = [contest.labels[model] for model in models]
+    if any(duel.change_interval for duel in contest.duels):
+        handles.append(canvas.interval_handle("_"))
+        legend.append(canvas.INTERVAL)
     if any(duel.verdict not in DECIDED for duel in contest.duels):
+        hollow = canvas.Look(canvas.GREY, "o")
+        handles.append(canvas.handle(hollow, linestyle="none", markerfacecolor="white"))
         legend.append(OPEN)
     height = sum(heights) + canvas.legend_height(legend, WIDTH)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     grid = figure.add_gridspec(len(shown), height_ratios=heights)
     for number, panel in enumerate(shown):
         _draw(figure.add_subplot(grid[number]), panel, looks, contest.labels[0])
-    handles = [canvas.handle(looks[model]) for model in models]
-    hollow = canvas.Look(canvas.GREY, "o")
-    handles.append(canvas.handle(hollow, linestyle="none", markerfacecolor="white"))
     canvas.add_legend(figure, handles, legend)
     return figure
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal, get_args
 from gpt2eval.config.catalog import PAPER
 from gpt2eval.config.loader import load_suite
 from gpt2eval.errors import UsageError, unknown
+from gpt2eval.notices import notify
 from gpt2eval.report.comparison.compare import compare
-from gpt2eval.report.measured import read_measured
+from gpt2eval.report.measured import Measured, read_measured
 from gpt2eval.report.model_sizes import parse_sizes
 from gpt2eval.report.plots import curves, forest, profiles, sizes
 from gpt2eval.report.score_by_size import columns_by_size
-from gpt2eval.report.store import read_results
+from gpt2eval.report.store import paths_in, read_result, read_results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,10 +81,31 @@ def _curves(places: Sequence[Path | str], tasks: Sequence[str]) -> Drawing:
 
 def _profiles(kind: str, places: Sequence[Path | str], tasks: Sequence[str]) -> Drawing:
     profile = profiles.POSITION if kind == "position" else profiles.FREQUENCY
-    measured = read_measured(*places)
+    measured = _with_scores(places)
     names = _chosen([one.result.full_name for one in measured], tasks)
     panels = profiles.panels([one for one in measured if one.result.full_name in names], profile)
     return lambda: profiles.draw(panels, profile)
+
+
+def _with_scores(places: Sequence[Path | str]) -> list[Measured]:
+    """Return the results whose journals have scores; a notice names the others.
+
+    Raises:
+        UsageError: A result cannot be read, or none has scores.
+    """
+    found: list[Measured] = []
+    lacking: list[UsageError] = []
+    for path in dict.fromkeys(path for place in places for path in paths_in(place)):
+        read_result(path)
+        try:
+            found += read_measured(path)
+        except UsageError as error:
+            lacking.append(error)
+    if not found and lacking:
+        raise lacking[0]
+    for error in lacking:
+        notify(f"left out: {error}")
+    return found
 
 
 def _chosen(present: Sequence[str], tasks: Sequence[str]) -> set[str]:

@@ -36,6 +36,8 @@ FREQUENCY = Profile(
     "nats per token of the model's tokenizer",
 )
 
+EDGE = 0.05  # room beyond the outer ticks, in powers of two
+
 Panels = Mapping[str, Mapping[str, Sequence[Bin]]]
 
 
@@ -74,7 +76,12 @@ def draw(shown: Panels, profile: Profile) -> "Figure":
     """Return the panels as a figure; intervals are bands."""
     labels = sorted({label for lines in shown.values() for label in lines}, key=natural)
     looks = {label: canvas.look(number) for number, label in enumerate(labels)}
-    figure, axes = canvas.panels(len(shown), legend=labels)
+    handles = [canvas.handle(looks[label]) for label in labels]
+    legend = list(labels)
+    if any(one.interval for lines in shown.values() for bins in lines.values() for one in bins):
+        handles.append(canvas.interval_handle("s"))
+        legend.append(canvas.INTERVAL)
+    figure, axes = canvas.panels(len(shown), legend=legend)
     for one, (task, lines) in zip(axes, shown.items(), strict=True):
         for label, bins in lines.items():
             _draw_line(one, bins, looks[label])
@@ -84,7 +91,7 @@ def draw(shown: Panels, profile: Profile) -> "Figure":
         one.set_title(visible(task))
         one.set_xlabel(profile.across)
         one.set_ylabel(profile.up)
-    canvas.add_legend(figure, [canvas.handle(looks[label]) for label in labels], labels)
+    canvas.add_legend(figure, handles, legend)
     return figure
 
 
@@ -107,9 +114,12 @@ def _draw_line(axes: "Axes", bins: Sequence[Bin], look: canvas.Look) -> None:
 
 
 def _power_ticks(axes: "Axes") -> None:
-    """Label the axis with plain whole numbers."""
+    """Label the axis with plain whole numbers, at two powers of two or more."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+    low, high = (math.log2(limit) for limit in axes.get_xlim())
+    if math.floor(high) - math.ceil(low) < 1:
+        axes.set_xlim(2 ** (math.floor(low) - EDGE), 2 ** (math.ceil(high) + EDGE))
     axes.xaxis.set_major_locator(LogLocator(base=2, numticks=9))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: _place_text(place)))
     axes.xaxis.set_minor_locator(NullLocator())

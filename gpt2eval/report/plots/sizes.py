@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAPER = "1542M"  # a row that only the GPT-2 paper has
+STEPS = (1.0, 3.0)  # ticks of a wide axis, times powers of ten
+FEW_TICKS = 4  # spaces between the ticks of a narrow axis
 HOLLOW = "hollow: limited or unpublished data"
 
 
@@ -30,6 +32,9 @@ def draw(shown: Sequence[Column]) -> "Figure":
         hollow = canvas.Look(canvas.GREY, "o")
         handles.append(canvas.handle(hollow, linestyle="none", markerfacecolor="white"))
         legend.append(HOLLOW)
+    if any(spot.interval for column in shown for dots in column.spots.values() for spot in dots):
+        handles.append(canvas.interval_handle("|"))
+        legend.append(canvas.INTERVAL)
     if any(column.published for column in shown):
         handles.append(canvas.handle(canvas.Look(canvas.GREY, "*"), linestyle="--", markersize=6))
         is_paper = any(PAPER in column.published for column in shown)
@@ -57,10 +62,10 @@ def _draw(axes: "Axes", column: Column, looks: Mapping[str, canvas.Look]) -> Non
         for spot in spots:
             _draw_spot(axes, spot, look)
     axes.set_xscale("log")
-    _count_ticks(axes)
     if "ppl" in column.metric:
         canvas.log_axis(axes, "y")
     axes.margins(0.12)
+    _count_ticks(axes)
     axes.set_title(visible(column.title))
     axes.set_xlabel("weights of the model")
     axes.set_ylabel(canvas.value_label(column.metric, column.unit))
@@ -105,10 +110,16 @@ def _draw_published(axes: "Axes", column: Column) -> None:
 
 
 def _count_ticks(axes: "Axes") -> None:
-    """Label the axis of weights as 100M, 1B."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    """Label the axis of weights as 100M, 1B; call it when everything is drawn."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    low, high = axes.get_xlim()
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**power for power in powers for step in STEPS]
+    locator = LogLocator(subs=STEPS)
+    if sum(low <= tick <= high for tick in ticks) < 2:
+        locator = MaxNLocator(FEW_TICKS, steps=[1, 2, 5, 10])
+    axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: count_text(count)))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
