@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from gpt2eval.text.edits import Edit, EditedText, SteppedText
+from gpt2eval.text.edits import Edit, EditedText, SteppedText, white_space_edits
 from gpt2eval.types import Ids
 
 
@@ -28,7 +28,9 @@ class DetokenizedFrom:
         """Return the positions in the published text of positions in the detokenized text.
 
         The results never decrease if the positions do not. A position inside an edit comes from
-        the end of what the edit replaces. What an edit deletes comes after its position.
+        the end of what the edit replaces. What an edit deletes comes after its position. What an
+        edit repeats unchanged, such as the text of brackets that lose their spaces, is no part of
+        the edit here.
 
         >>> edited = EditedText("a word,", (Edit(6, 7, ""),))  # published as "a word ,"
         >>> DetokenizedFrom("a word ,", edited).origins(np.array([6, 7], np.int32)).tolist()
@@ -36,9 +38,25 @@ class DetokenizedFrom:
         """
         found = np.asarray(positions, np.int64) - self.shift
         steps = [self.edited] if isinstance(self.edited, EditedText) else self.edited.steps
-        for step in reversed(steps):
-            found = _before(found, step.edits)
+        befores = [self.text, *(step.text for step in steps)]
+        for before, step in reversed([*zip(befores, steps, strict=False)]):
+            found = _before(found, [small for edit in step.edits for small in _parts(before, edit)])
         return np.clip(found, 0, len(self.text)).astype(np.int32)
+
+
+def _parts(before: str, edit: Edit) -> Sequence[Edit]:
+    """Return an edit of a text as the smallest edits that do the same.
+
+    >>> _parts("a ( b c )", Edit(2, 9, "(b c)"))
+    [Edit(start=3, end=4, new=''), Edit(start=7, end=8, new='')]
+    """
+    start, end, new = edit
+    if start == end or not new:
+        return [edit]
+    return [
+        Edit(start + small.start, start + small.end, small.new)
+        for small in white_space_edits(before[start:end], new)
+    ]
 
 
 def _before(positions: np.ndarray, edits: Sequence[Edit]) -> np.ndarray:

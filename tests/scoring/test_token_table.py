@@ -13,7 +13,9 @@ from gpt2eval.config import loader
 from gpt2eval.report.measured import Measured, read_measured
 from gpt2eval.scoring.token_table import TokenTable, byte_offsets
 from gpt2eval.text.edits import Edit, EditedText, apply_edits
+from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.origins import DetokenizedFrom
+from gpt2eval.text.prepare import detokenize
 
 TASKS = ["wikitext2", "ptb", "lm1b", "lambada", "cbt_cn", "text8", "enwik8", "wikitext2/s32"]
 
@@ -107,6 +109,18 @@ def test_origins_invert_positions(pair: tuple[str, EditedText], shift: int) -> N
             (moved,) = edited.positions([place])
             assert origins[moved] == place
             assert edited.text[moved] == text[place]
+
+
+@pytest.mark.parametrize("name", ["megatron", "wikitext", "ptb", "lm1b", "moses"])
+def test_every_letter_comes_from_its_own_place(name: str) -> None:
+    """Also inside brackets and quotes, which some rules rewrite as a whole."""
+    text = ' = Heron = \n It \'s " about 60 cm ( 24 in ) long " , [ so @-@ called ] { c d } . \n'
+    edited = detokenize(text, load_detokenizer(name))
+    back = DetokenizedFrom(text, edited)
+    origins = back.origins(np.arange(len(edited.text) + 1, dtype=np.int32))
+    for place, char in enumerate(edited.text):
+        if char.isalnum():
+            assert text[origins[place] : origins[place + 1]].strip(' @"(=') == char
 
 
 @given(st.text(max_size=30), st.binary(max_size=5))
