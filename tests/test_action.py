@@ -58,6 +58,7 @@ def run_step(step: Any, inputs: dict[str, str], folder: Path) -> int:
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(Path(sys.modules["gpt2eval"].__file__ or "").parents[1]),
         "RUNNER_TEMP": str(folder),
+        "GITHUB_ACTION_PATH": "/action",
         "GITHUB_OUTPUT": str(folder / "output"),
         "GITHUB_STEP_SUMMARY": str(folder / "summary"),
     }
@@ -88,6 +89,17 @@ def test_the_action_runs_and_judges(tmp_path: Path, gpt2eval: Run) -> None:
     assert run_step(judge, {**inputs, "max-record": "x"}, tmp_path) == 2
     assert (tmp_path / "output").read_text() == "verdict=within\nverdict=regressed\n"
     assert (tmp_path / "summary").read_text().count("### gpt2eval gate: ") == 2
+
+
+@pytest.mark.parametrize(("extras", "package"), [("", "/action"), ("gguf", "/action[gguf]")])
+def test_the_action_installs_the_extras(tmp_path: Path, extras: str, package: str) -> None:
+    install = action()["runs"]["steps"][0]
+    program = tmp_path / "bin" / "python"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$@" > "$RUNNER_TEMP/installed"\n')
+    program.chmod(0o755)
+    assert run_step(install, {"extras": extras}, tmp_path) == 0
+    assert (tmp_path / "installed").read_text() == f"-m pip install {package}\n"
 
 
 def bits_worse(number: int, part: Tally) -> Tally:

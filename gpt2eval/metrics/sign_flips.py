@@ -112,7 +112,9 @@ def _studentized(taken: Independent, permutations: int) -> SignFlips:
     observed = float(statistic(total[None])[0])
     beyond = _most_beyond(others)
     critical = -float(np.partition(-others, beyond)[beyond]) if beyond >= 0 else math.inf
-    return SignFlips(_share(others, observed * (1 - ROUNDING)), len(others), critical=critical)
+    # A statistic that equals the critical value is not above it, whatever the rounding.
+    p, critical = _share(others, observed * (1 - ROUNDING)), critical * (1 + ROUNDING)
+    return SignFlips(p, len(others), critical=critical)
 
 
 def _most_beyond(others: Values) -> int:

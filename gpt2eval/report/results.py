@@ -109,8 +109,8 @@ class Results(Sequence[Result]):
         self,
         *others: "Results",
         margin: str | None = None,
-        tasks: Sequence[str] = (),
-        metrics: Sequence[str] = (),
+        tasks: str | Sequence[str] = (),
+        metrics: str | Sequence[str] = (),
     ) -> "Comparison":
         """Compare other models with this one, the baseline, record by record on the same text.
 
@@ -119,8 +119,9 @@ class Results(Sequence[Result]):
         Args:
             others: Results of one other model each.
             margin: Largest difference without importance, such as `1%` or `1%,0.5pt`.
-            tasks: Only these tasks; by default all that the models have in common.
-            metrics: Only these metrics; by default a task's first and its first accuracy.
+            tasks: Only these tasks, or this one; by default all that the models have in common.
+            metrics: Only these metrics, or this one; by default a task's first and its first
+                accuracy.
 
         Raises:
             UsageError: The protocols or the data of two results differ, there is no task in
@@ -139,6 +140,8 @@ class Results(Sequence[Result]):
         """
         from gpt2eval.report.comparison.compare import compare
 
+        tasks = [tasks] if isinstance(tasks, str) else tasks
+        metrics = [metrics] if isinstance(metrics, str) else metrics
         return compare([self, *others], margin=margin, tasks=tasks, metrics=metrics)
 
     @property

@@ -280,6 +280,10 @@ def test_user_errors(out: Path, tmp_path: Path, gpt2eval: Run) -> None:
         ((out, "--baseline", baseline), "expected those of one, such as the folder of a model"),
         ((out / "unclear", "--baseline", baseline), "has text8, which the results lack; expected"),
         ((out / "base", "--baseline", baseline, "--max", "two"), "--max two: 'two'; expected a"),
+        (
+            (out / "base", "--baseline", baseline, "--max", "2%,lm1b=1pt"),
+            "lm1b=1 pt: lm1b has no accuracy; expected a percentage",
+        ),
         ((out / "base", "--baseline", baseline, "--max-record", "nan"), "--max-record nan: expect"),
         ((out / "base", "--baseline", baseline, "--tasks", "ptb"), "unknown task 'ptb'"),
         ((out / "base", "--baseline", baseline, "--metrics", "ppl,acc"), "unknown metric 'acc'"),

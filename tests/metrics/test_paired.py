@@ -122,6 +122,19 @@ def test_numbers_that_are_not_finite_are_an_error(value: float) -> None:
             compare_rates(*pair, np.ones(20))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [[2, 3, 0, -1, 4, 0, 0, 2, 1], [2, 0, -3, 4, 3, 0, -1, 0, 3], [3, 1, 0, 4, 0, 4, 1, -1, 3, 0]],
+)
+def test_a_statistic_at_the_critical_value_is_not_rejected(change: list[int]) -> None:
+    """Other flips give the same statistic, so that p is above 5 % and the interval ends at 0."""
+    nats = np.array(change, np.float64)
+    for signed in (nats, -nats):
+        found = of(signed, clusters=np.arange(len(change)), serial=False)
+        assert found.p == 0.0625
+        assert not excludes_0(found)
+
+
 # -- identity, symmetry, invariance ----------------------------------------------------------------
 
 KINDS = {

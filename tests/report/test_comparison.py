@@ -178,6 +178,8 @@ def test_only_the_wanted_tasks_and_metrics(out: Path, baseline: Results) -> None
         read_results(out / "alike"), tasks=["lm1b"], metrics=["nats_per_token", "ppl"]
     )
     assert [duel.title for duel in found.duels] == ["lm1b ppl", "lm1b nats_per_token"]
+    found = baseline.compare(read_results(out / "alike"), tasks="lm1b", metrics="ppl")
+    assert [duel.title for duel in found.duels] == ["lm1b ppl"]
 
 
 def test_a_task_of_one_side_is_listed(out: Path, baseline: Results) -> None:

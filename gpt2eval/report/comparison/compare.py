@@ -7,14 +7,14 @@ its records.
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gpt2eval.errors import UsageError, unknown
+from gpt2eval.errors import UsageError
 from gpt2eval.metrics import decisions
 from gpt2eval.report.cells import Cell
 from gpt2eval.report.comparison.duels import Contest, Duel, Ranking
 from gpt2eval.report.comparison.entrants import Entrant, common_tasks, labels_of, names_of
 from gpt2eval.report.comparison.events import BASELINE, Event, events_of
 from gpt2eval.report.comparison.facts import facts
-from gpt2eval.report.comparison.pairs import cluster, why_no_interval
+from gpt2eval.report.comparison.pairs import check_metrics, cluster, why_no_interval
 from gpt2eval.report.comparison.scale import Limit, Limits, Scale
 from gpt2eval.report.comparison.text import render
 from gpt2eval.report.table import default_format
@@ -59,11 +59,9 @@ def compare(
     labels = labels_of(entrants, names)
     common, left_out = common_tasks(entrants, tasks, labels)
     limits = Limits.parse(margin, "--margin") if margin else Limits({})
-    limits.check_tasks(common)
-    known = {name for task in common for name in entrants[BASELINE].tasks[task][0].metrics}
-    for name in metrics:
-        if name not in known:
-            raise unknown("metric", name, known)
+    measured = {task: entrants[BASELINE].tasks[task][0].metrics.keys() for task in common}
+    limits.check_tasks(measured)
+    check_metrics(metrics, measured.values())
     events: list[Event] = []
     for task in common:
         found, reasons = events_of(task, entrants, metrics, labels)

@@ -4,13 +4,14 @@ The records of both are the same published text, whatever the tokenizers. Everyt
 make a difference of two numbers meaningless is an error that names it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics import signature
 from gpt2eval.metrics.agreement import TokenAgreement, token_agreement
 from gpt2eval.metrics.clusters import Clusters, block_name, counted
@@ -52,6 +53,14 @@ def compared_metrics(result: Result, wanted: Sequence[str] = ()) -> list[str]:
     accuracies = [name for name in result.metrics if name in ACCURACIES]
     rates = [name for name in result.metrics if name not in ACCURACIES]
     return [*rates[:1], *accuracies[:1]]
+
+
+def check_metrics(wanted: Sequence[str], measured: Iterable[Iterable[str]]) -> None:
+    """Raise UsageError for a wanted metric that no task has; `measured` are those of each task."""
+    known = {*chain.from_iterable(measured)}
+    for name in wanted:
+        if name not in known:
+            raise unknown("metric", name, known)
 
 
 def check_pair(first: Tallied, second: Tallied) -> None:

@@ -6,7 +6,7 @@ the metric: in percent, or in points for accuracies.
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from gpt2eval.errors import UsageError, unknown
@@ -112,9 +112,10 @@ class Limits(NamedTuple):
         places = [(name, unit) for name in (task, "") for unit in units]
         return next((self.by_place[place] for place in places if place in self.by_place), None)
 
-    def check_tasks(self, tasks: Iterable[str]) -> None:
-        """Raise UsageError for a limit of a task that is not among `tasks`."""
-        tasks = [*tasks]
-        for name, _ in self.by_place:
-            if name and name not in tasks:
-                raise unknown("task", name, tasks)
+    def check_tasks(self, metrics: Mapping[str, Collection[str]]) -> None:
+        """Raise UsageError for a limit that can apply to nothing; `metrics` are those by task."""
+        for (name, unit), limit in self.by_place.items():
+            if name and name not in metrics:
+                raise unknown("task", name, metrics)
+            if name and unit == POINTS and not ACCURACIES.keys() & metrics[name]:
+                raise UsageError(f"{name}={limit}: {name} has no accuracy; expected a percentage")

@@ -18,6 +18,7 @@ from gpt2eval.report.comparison.duels import Duel
 from gpt2eval.report.comparison.entrants import Entrant
 from gpt2eval.report.comparison.pairs import (
     Tallied,
+    check_metrics,
     check_pair,
     cluster,
     compared_metrics,
@@ -74,11 +75,9 @@ def judge(
             f"{baseline[0].path}: has {', '.join(missing)}, which the results lack; expected "
             f"results of all its tasks (--tasks chooses some; {UPDATE})"
         )
-    limits.check_tasks(chosen)
-    measured = {name for task in chosen for name in known[task].result.metrics}
-    for name in metrics:
-        if name not in measured:
-            raise unknown("metric", name, measured)
+    measured = {task: known[task].result.metrics.keys() for task in chosen}
+    limits.check_tasks(measured)
+    check_metrics(metrics, measured.values())
     checks: list[Check] = []
     for task in chosen:
         pair = known[task], entrant.measured(task)

@@ -39,8 +39,11 @@ def comparisons(sources: Sequence[Labelled]) -> dict[str, Any] | None:
     operands = {label: operand for label, operand in operands.items() if operand}
     contest = Contest((), (), (), (), ())
     if len(operands) > 1:
-        contest = compare([_results(operand) for operand in operands.values()])
-        known = [line for line in contest.left_out if ": only on " not in line]
+        try:
+            contest = compare([_results(operand) for operand in operands.values()])
+            known = [line for line in contest.left_out if ": only on " not in line]
+        except UsageError as error:  # such as a model of infinite losses; the page shows the rest
+            known = [str(error)]
         left_out += map(_without_paths(operands), known)
     return _document(contest, [*operands], left_out)
 
