@@ -115,11 +115,16 @@ def groups(sources: Sequence[Labelled], titles: Sequence[str]) -> list[Group]:
         result = one.source.result
         key = (result.full_name, result.data.sha256, result.protocol.limit)
         by_text.setdefault(key, []).append(one)
-    repeated = [name for name, *_ in by_text]
+    digests: dict[str, set[str]] = {}
+    for name, digest, _ in by_text:
+        digests.setdefault(name, set()).add(digest)
+    names = [name for name, *_ in by_text]
     made: list[Group] = []
     for (name, digest, limit), members in by_text.items():
-        parts = [digest[:8], f"first {limit}" if limit else ""] if repeated.count(name) > 1 else []
-        note = ", ".join(part for part in parts if part)
+        # What distinguishes a text from the others of its task.
+        parts = [digest[:8]] if len(digests[name]) > 1 else []
+        parts += [f"first {limit}"] if limit and names.count(name) > 1 else []
+        note = ", ".join(parts)
         title = members[0].source.result.title
         variant = members[0].source.result.variant
         # The variant of a text of one's own begins with its title.
