@@ -450,6 +450,11 @@ def test_the_texts_of_a_task_are_told_apart_by_what_differs(made: Made) -> None:
         return [group.title for group in groups(labelled, [])]
 
     assert titles(result, result) == ["PTB"]
+    assert titles(replace(result, variant="raw")) == ["PTB /raw"]
+    own = replace(result, task="text", variant="my-text.txt-dd65dff3", title="my text.txt")
+    assert titles(own) == ["my text.txt"]
+    namesake = replace(own, variant="my-text.txt-feedfeed", data=other.data)
+    assert titles(own, namesake)[1] == "my text.txt (feedfeed)"
     assert titles(result, limited) == ["PTB", "PTB (first 3)"]
     own = result.data.sha256[:8]
     assert titles(result, other) == [f"PTB ({own})", "PTB (feedfeed)"]
