@@ -22,9 +22,9 @@ from gpt2eval import UsageError, demo, evaluate
 from gpt2eval.analysis.published_texts import published_texts
 from gpt2eval.report.measured import Measured, read_measured
 from gpt2eval.report.page import markup, surprisal
-from gpt2eval.report.page.builder import LARGEST, page
+from gpt2eval.report.page.builder import LARGEST, MARGIN, page
 from gpt2eval.report.page.pieces import BEFORE, LONGEST, Passages, Texts, pieces
-from gpt2eval.report.page.sources import read_sources
+from gpt2eval.report.page.sources import Labelled, groups, read_sources
 from gpt2eval.report.profiles import by_frequency, by_position
 from gpt2eval.report.store import read_results
 from gpt2eval.scoring.token_table import TokenTable
@@ -427,6 +427,40 @@ def test_a_small_page_says_which_passages_it_holds(made: Made) -> None:
     assert reasons["surprising"] == set([*dict.fromkeys(in_turn)][:count])
     count = len(reasons["sample"])
     assert reasons["sample"] == set(surprisal.spread(found["total"])[:count])
+
+
+def test_what_small_tasks_leave_of_the_page_is_for_the_large_ones(made: Made) -> None:
+    used = len(html_of(made.results, made.data, largest=1).encode())
+    sizes = [len(markup.embedded(one["passages"])) for one in content(made.html)["texts"]]
+    room = sum(sizes) - max(sizes) // 2
+    assert sum(min(size, room // len(sizes)) for size in sizes) < 0.8 * room
+    small = html_of(made.results, made.data, largest=used + room + MARGIN)
+    taken = sum(len(markup.embedded(one["passages"])) for one in content(small)["texts"])
+    assert 0.85 * room < taken <= room
+
+
+def test_the_texts_of_a_task_are_told_apart_by_what_differs(made: Made) -> None:
+    (source,) = read_sources(made.results / "demo" / "ptb")
+    result = source.result
+    limited = replace(result, protocol=replace(result.protocol, limit=3))
+    other = replace(result, data=replace(result.data, sha256="feed" * 16))
+
+    def titles(*results: Any) -> list[str]:
+        labelled = [Labelled(f"m{n}", source._replace(result=r)) for n, r in enumerate(results)]
+        return [group.title for group in groups(labelled, [])]
+
+    assert titles(result, result) == ["PTB"]
+    assert titles(replace(result, variant="raw")) == ["PTB /raw"]
+    own = replace(result, task="text", variant="my-text.txt-dd65dff3", title="my text.txt")
+    assert titles(own) == ["my text.txt"]
+    namesake = replace(own, variant="my-text.txt-feedfeed", data=other.data)
+    assert titles(own, namesake)[1] == "my text.txt (feedfeed)"
+    assert titles(result, limited) == ["PTB", "PTB (first 3)"]
+    own = result.data.sha256[:8]
+    assert titles(result, other) == [f"PTB ({own})", "PTB (feedfeed)"]
+    assert titles(result, other, limited) == [
+        *(f"PTB ({own})", "PTB (feedfeed)", f"PTB ({own}, first 3)")
+    ]
 
 
 def rate(passage: Any, model: int) -> float:

@@ -198,6 +198,17 @@ def test_the_losses_have_their_unit(opened: Open) -> None:
         assert unit in own[0]
 
 
+def test_nine_models_look_different(opened: Open, made: Made) -> None:
+    content = data(made)
+    first, *others = content["models"]
+    content["models"] = [first, *(f"another {number}" for number in range(7)), *others]
+    page = opened(document("many", content))
+    looks = page.locator("#losses .legend path").evaluate_all(
+        "all => all.map(e => `${e.getAttribute('class')} ${e.getAttribute('d')}`)"
+    )
+    assert len(set(looks)) == len(looks) > 1
+
+
 def test_calibration_says_what_it_is_not(opened: Open) -> None:
     text = opened().locator("#calibration").inner_text()
     assert "this is not a reliability diagram" in text

@@ -170,7 +170,7 @@ def test_sizes_have_two_ticks_or_more_that_do_not_touch(
         for result in (named(name, 50 + number) for number, name in enumerate(names))
     ]
     figure = sizes.draw(score_by_size.columns_by_size(limited, PAPER))
-    figure.canvas.draw()  # type: ignore[attr-defined]
+    figure.draw_without_rendering()
     (axes,) = figure.axes
     low, high = axes.get_xlim()
     labels = [
@@ -322,7 +322,7 @@ def test_differences_are_drawn_with_intervals_and_verdicts(out: Path) -> None:
     wide, points = forest.draw(contest).axes
     assert [label.get_text() for label in wide.get_yticklabels()] == [*shown[0].rows]
     assert wide.get_xlabel().startswith("multiple of the baseline's value; less is better")
-    assert points.get_xlabel() == "change in points; more is better (baseline: toy:unigram)"
+    assert points.get_xlabel() == "change in points; more is better\nbaseline: toy:unigram"
     duels = [duel for row in shown[0].rows.values() for duel in row]
     dots = [line for line in wide.get_lines() if line.get_marker() != "None"]
     assert [np.asarray(dot.get_xdata()).tolist() for dot in dots] == [[d.change] for d in duels]
@@ -331,6 +331,23 @@ def test_differences_are_drawn_with_intervals_and_verdicts(out: Path) -> None:
     intervals = [duel.change_interval for duel in duels if duel.change_interval]
     bars = [np.asarray(bar.get_segments())[0][:, 0] for bar in wide.collections]  # type: ignore[attr-defined]
     assert [tuple(bar.tolist()) for bar in bars] == intervals
+
+
+def test_long_names_leave_the_labels_of_differences_whole(out: Path) -> None:
+    places = [out / "toy-unigram", out / "toy-uniform-bytes"]
+    contest = compare([read_results(place) for place in places])
+    name = "instruct-135M-of-a-name-with-many-parts-Q4_1-2026-11-30.gguf"
+    duels = [
+        replace(duel, baseline=cell._replace(result=replace(cell.result, variant=f"long-{name}")))
+        for duel in contest.duels
+        for cell in [duel.baseline]
+    ]
+    figure = forest.draw(replace(contest, duels=tuple(duels), labels=(f"a-{name}", f"b-{name}")))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        texts = [axes.xaxis.label, *axes.get_yticklabels()]
+        boxes = [text.get_window_extent() for text in texts]
+        assert [(b.x0, b.x1) for b in boxes if b.x0 < 0 or b.x1 > figure.bbox.x1] == []
 
 
 def test_one_model_is_not_compared(out: Path) -> None:

@@ -14,9 +14,9 @@ function marker(shape, x, y, size, properties, title) {
   return svg("path", { d: paths[shape % SHAPES], ...properties }, svg("title", {}, title));
 }
 
-// The classes of a model's colour and shape follow from its number on the page.
+// The classes of a model's colour and shape follow from its number on the page; 32 of them differ.
 function seriesOf(index) {
-  return { colour: `m${index % COLOURS}`, shape: index % SHAPES };
+  return { colour: `m${index % COLOURS}`, shape: (index + Math.floor(index / COLOURS)) % SHAPES };
 }
 
 function legend(items) {

@@ -150,11 +150,12 @@ function answerNote(task) {
   const judged = task.filter === "none"
     ? "every token of the answer is the model's most likely one"
     : `as the column ACC judges it, with the stop-word filter ${task.filter} where the model can search for words`;
+  const wrong = task.filter === "none" ? "" : "; an answer that is wrong there is one that the filter excludes";
   return note(
     el("b", {}, `${task.title}. `),
     "Probability: that the model continues the passage with the published answer, the product over the answer's tokens. ",
     `Right: ${judged}. The journal does not keep the probability of a wrong guess, so this is not a reliability diagram and has no diagonal: `,
-    "it shows how probable an answer has to be to win. Above one half (dashed line), no other continuation is more probable.");
+    `it shows how probable an answer has to be to win. Above one half (dashed line), no other continuation is more probable${wrong}.`);
 }
 
 function choiceNote() {

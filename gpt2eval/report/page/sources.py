@@ -15,6 +15,7 @@ from gpt2eval.report.labels import RowName, short_names
 from gpt2eval.report.measured import Measured, read_measured
 from gpt2eval.scoring.token_table import TokenTable
 
+OWN_TEXT = "text"  # the task of a text of one's own; its variant is its name and a digest
 # What the page says; the notice has the path, which is nobody else's business.
 NO_SCORES = "no scores of tokens in the journal; repeat the 'gpt2eval run' with the same --out"
 
@@ -115,24 +116,33 @@ def groups(sources: Sequence[Labelled], titles: Sequence[str]) -> list[Group]:
         result = one.source.result
         key = (result.full_name, result.data.sha256, result.protocol.limit)
         by_text.setdefault(key, []).append(one)
-    repeated = [name for name, *_ in by_text]
+    shown = {key: _title(members[0].source.result) for key, members in by_text.items()}
+    digests: dict[str, set[str]] = {}
+    for key, title in shown.items():
+        digests.setdefault(title, set()).add(key[1])
     made: list[Group] = []
-    for (name, digest, limit), members in by_text.items():
-        parts = [digest[:8], f"first {limit}" if limit else ""] if repeated.count(name) > 1 else []
-        note = ", ".join(part for part in parts if part)
-        title = members[0].source.result.title
-        variant = members[0].source.result.variant
-        # The variant of a text of one's own begins with its title.
-        shown = title if variant.startswith(title) or not variant else f"{title} /{variant}"
+    for key, members in by_text.items():
+        name, digest, limit = key
+        title = shown[key]
+        # What distinguishes a text from the others of its title.
+        parts = [digest[:8]] if len(digests[title]) > 1 else []
+        parts += [f"first {limit}"] if limit and [*shown.values()].count(title) > 1 else []
+        note = ", ".join(parts)
         made.append(
             Group(
                 name,
-                f"{shown} ({note})" if note else shown,
+                f"{title} ({note})" if note else title,
                 [one for one in members if one.source.tokens is not None],
                 [one.label for one in members if one.source.missing],
             )
         )
     return sorted(made, key=lambda group: _rank(group.title, titles))
+
+
+def _title(result: Result) -> str:
+    """Return the title of a task with its variant; a text of one's own has its file's name."""
+    is_plain = not result.variant or result.task == OWN_TEXT
+    return result.title if is_plain else f"{result.title} /{result.variant}"
 
 
 def _rank(title: str, titles: Sequence[str]) -> int:

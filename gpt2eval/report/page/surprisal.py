@@ -6,6 +6,7 @@ text, until the task's share of the page is used up.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, NamedTuple
 
@@ -31,43 +32,63 @@ REASONS = 40  # bytes of a comma and a passage's reasons
 def surprisal_section(
     groups: Sequence[Group], find_texts: FindTexts, budget: int
 ) -> list[dict[str, Any]]:
-    """Return the passages of every task within a budget of bytes, which the tasks share equally."""
-    with_tokens = [group for group in groups if group.sources]
-    tasks: list[dict[str, Any]] = []
-    for number, group in enumerate(with_tokens):
-        share = budget // (len(with_tokens) - number)  # what a task leaves is for the later ones
-        task = _task(group, find_texts, share)
-        budget -= _size(task)
-        tasks.append(task)
-    return tasks
+    """Return the passages of every task within a budget of bytes, which the tasks share equally.
+
+    What a small task leaves of its share is for the larger ones.
+    """
+    tasks = [_Task.of(group, find_texts) for group in groups if group.sources]
+    budget -= sum(_size(task.document) for task in tasks)
+    with_texts = sorted((task for task in tasks if task.texts), key=_Task.count_tokens)
+    for number, task in enumerate(with_texts):
+        budget -= task.fill(budget // (len(with_texts) - number))
+    return [task.document for task in tasks]
 
 
-def _task(group: Group, find_texts: FindTexts, budget: int) -> dict[str, Any]:
-    shown = group.sources[:MODELS]
-    left_out = [one.label for one in group.sources[MODELS:]]
-    document: dict[str, Any] = {
-        "name": group.name,
-        "title": group.title,
-        "whole": group.is_whole,
-        "models": [one.label for one in shown],
-        "left_out": left_out,
-        "total": 0,
-        "passages": [],
-        "missing": "",
-    }
-    measured = shown[0].source.measured
-    tables = [one.source.tokens for one in shown if one.source.tokens is not None]
-    if measured is None:
-        return document
-    try:
-        texts = find_texts(measured)
-    except UsageError as error:
-        notify(f"without the text of {group.name}: {error}")
-        return document | {"missing": NO_TEXT.format(name=group.name)}
-    models = [Passages.of(table) for table in tables]
-    found = [piece for piece in pieces(models, texts) if piece.end > piece.begin]
-    chosen = _chosen(found, tables, texts, budget - _size(document))
-    return document | {"total": len(found), "passages": chosen}
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A task of the page: what it shows, the token tables of its models, and its text."""
+
+    document: dict[str, Any]
+    tables: Sequence[TokenTable]
+    texts: Texts
+
+    @classmethod
+    def of(cls, group: Group, find_texts: FindTexts) -> "_Task":
+        """Return a task without passages."""
+        shown = group.sources[:MODELS]
+        document: dict[str, Any] = {
+            "name": group.name,
+            "title": group.title,
+            "whole": group.is_whole,
+            "models": [one.label for one in shown],
+            "left_out": [one.label for one in group.sources[MODELS:]],
+            "total": 0,
+            "passages": [],
+            "missing": "",
+        }
+        measured = shown[0].source.measured
+        tables = [one.source.tokens for one in shown if one.source.tokens is not None]
+        texts: Texts = {}
+        try:
+            if measured is not None:
+                texts = find_texts(measured)
+        except UsageError as error:
+            notify(f"without the text of {group.name}: {error}")
+            document["missing"] = NO_TEXT.format(name=group.name)
+        return cls(document, tables, texts)
+
+    def count_tokens(self) -> int:
+        """Return the number of scored tokens of all models."""
+        return sum(map(len, self.tables))
+
+    def fill(self, budget: int) -> int:
+        """Choose passages within a budget of bytes; return how many bytes they take."""
+        models = [Passages.of(table) for table in self.tables]
+        found = [piece for piece in pieces(models, self.texts) if piece.end > piece.begin]
+        empty = _size(self.document)
+        self.document["passages"] = _chosen(found, self.tables, self.texts, budget)
+        self.document["total"] = len(found)
+        return _size(self.document) - empty
 
 
 class Rates(NamedTuple):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gpt2eval.errors import UsageError
 from gpt2eval.report.comparison.duels import Contest, Duel
 from gpt2eval.report.comparison.scale import PERCENT
-from gpt2eval.report.escape import visible
 from gpt2eval.report.plots import canvas
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 WIDTH = 6.4  # inches
 ROW = 0.17  # height of a model in a row, in inches
 ROW_GAP = 0.16  # between two rows, in inches
-FRAME = 0.8  # height of an axis with its label, in inches
+FRAME = 0.95  # height of an axis with its label, in inches
 SPREAD = 0.7  # of a row's height that its models take
 LINEAR = 60.0  # percent; an axis beyond it is logarithmic
 FACTORS = (1e-6, 1e-4, 1e-3, 0.01, 0.1, 0.5, 1.0, 2.0, 10.0, 100.0, 1e3, 1e4, 1e6, 1e9)
@@ -87,7 +86,8 @@ def _draw(axes: "Axes", panel: Panel, looks: dict[int, canvas.Look], baseline: s
             share = (order.index(duel.model) + 0.5) / len(order) - 0.5
             _draw_duel(axes, duel, place + SPREAD * share, looks[duel.model])
     axes.axvline(0, color=canvas.GREY, linewidth=1, zorder=1)
-    axes.set_yticks(range(len(panel.rows)), [visible(title) for title in panel.rows])
+    names = [canvas.legend_text(title, WIDTH / 2) for title in panel.rows]
+    axes.set_yticks(range(len(panel.rows)), names)
     axes.set_ylim(len(panel.rows) - 0.4, -0.6)
     axes.grid(axis="x", alpha=0.3, linewidth=0.6)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -98,7 +98,8 @@ def _draw(axes: "Axes", panel: Panel, looks: dict[int, canvas.Look], baseline: s
         if _is_wide(panel):
             label = "multiple of the baseline's value; less is better"
             _factor_axis(axes, panel)
-    axes.set_xlabel(f"{label} (baseline: {canvas.legend_text(baseline, WIDTH / 2)})")
+    # below it, because long names of rows leave little width
+    axes.set_xlabel(f"{label}\nbaseline: {canvas.legend_text(baseline, WIDTH / 2)}")
 
 
 def _draw_duel(axes: "Axes", duel: Duel, place: float, look: canvas.Look) -> None:

@@ -95,7 +95,7 @@ def _with_scores(places: Sequence[Path | str]) -> list[Measured]:
     """
     found: list[Measured] = []
     lacking: list[UsageError] = []
-    for path in dict.fromkeys(path for place in places for path in paths_in(place)):
+    for path in dict.fromkeys(path for place in map(Path, places) for path in paths_in(place)):
         read_result(path)
         try:
             found += read_measured(path)
