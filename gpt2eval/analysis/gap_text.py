@@ -76,6 +76,12 @@ def _parts(report: GapReport, style: _Style) -> Iterator[str]:
     if any(report.without_bytes):
         lost = ", ".join(f"{bits:.1f}" for bits in report.without_bytes)
         yield style.note(f"Bits of passages without published bytes, in no row: {lost}.")
+    if any(report.unscored):
+        first_bytes, second_bytes = report.unscored
+        yield style.note(
+            f"Bytes scored by one model only, with its bits in the rows: {first_bytes:,} that the "
+            f"first leaves out, {second_bytes:,} that the second does."
+        )
     yield style.note(NOTES[1])
     yield "\n".join(
         f"{name}: {line}" for name, line in zip(report.models, report.signatures, strict=True)
@@ -84,7 +90,7 @@ def _parts(report: GapReport, style: _Style) -> Iterator[str]:
 
 def _intervals(report: GapReport) -> str:
     units = f"{report.resampled_units} x {report.resampled}"
-    if report.total.interval is None:
+    if not any(row.interval for row in (report.total, *report.kinds)):
         return f"No 95 % interval can be trusted: {units}."
     return f"95 %, p: of the difference, over {units}; the p of kinds are adjusted (Holm)."
 
