@@ -67,10 +67,7 @@ def print_gap(
         raise UsageError(f"--gap: {len(models)} models; expected two, the baseline first")
     if top < 1:
         raise UsageError(f"--top {top}: expected a whole number of 1 or more")
-    first, second = (
-        [one for one in read_measured(place) if not tasks or one.result.full_name in tasks]
-        for place in models
-    )
+    first, second = (read_measured(place, tasks=tasks) for place in models)
     folders = include or ()
     reports = gap_reports(
         first,
