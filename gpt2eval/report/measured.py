@@ -4,7 +4,7 @@ Everything that compares, exports or shows results in more detail than a table b
 runs, and no text is read.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,12 +58,11 @@ def tallies(path: Path, result: Result) -> list[Tally] | None:
     return found if found and Tally.total(found) == result.tally else None
 
 
-def read_measured(*places: Path | str, tasks: Collection[str] = ()) -> list[Measured]:
+def read_measured(*places: Path | str) -> list[Measured]:
     """Read results with their tallies and clusters from files and folders, in the order given.
 
     Args:
         places: result.json files, or folders with such files at any depth.
-        tasks: Full names of the only tasks to read; empty for all.
 
     Raises:
         UsageError: A place has no result, a result cannot be read, or its journal is absent, or is
@@ -72,15 +71,11 @@ def read_measured(*places: Path | str, tasks: Collection[str] = ()) -> list[Meas
     paths: dict[Path, None] = {}
     for place in map(Path, places):
         paths |= dict.fromkeys(paths_in(place))
-    results = {path: read_result(path) for path in paths}
-    return [
-        _measured(path, result)
-        for path, result in results.items()
-        if not tasks or result.full_name in tasks
-    ]
+    return [_measured(path) for path in paths]
 
 
-def _measured(path: Path, result: Result) -> Measured:
+def _measured(path: Path) -> Measured:
+    result = read_result(path)
     run_journal = journal.of_folder(path.parent / "journal")
     parts = tallies(path, result)
     arrays = run_journal.files.read_clusters() if run_journal else None
