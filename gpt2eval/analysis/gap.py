@@ -145,7 +145,7 @@ class _Builder:
             begin, end = int(bounds[number]), int(bounds[number + 1])
             record, offset = table.position(begin)
             row = self._sums(
-                f"{table.documents.name} {number}",
+                f"{table.documents.name} {table.documents.numbers[number]}",
                 int(begins[number + 1] - begins[number]),
                 int(sizes[number]),
                 float(first[number]),

@@ -28,9 +28,16 @@ class Sums(NamedTuple):
 
 
 class Documents(NamedTuple):
-    """What a document is, and the place where each one begins; one more entry ends the last."""
+    """The documents, numbered as exported records are.
+
+    Attributes:
+        name: What a document is.
+        numbers: Number of each: of a record, an article or a part.
+        bounds: Place where each one begins; one more entry ends the last.
+    """
 
     name: str
+    numbers: Places
     bounds: Places
 
 
@@ -212,11 +219,12 @@ class _Entries:
     def documents(self, by: Clusters) -> Documents:
         """Return the documents: records, or a stream's articles or parts."""
         if not self._is_stream:
-            return Documents(by.name, self._layout.starts)
+            return Documents(by.name, self._layout.record, self._layout.starts)
         begins = self._bounds[:-1]
-        name = "part"
+        name, numbers = "part", np.arange(len(begins))
         if by.numbers is not None:
             name = by.name
-            begins = begins[np.diff(by.numbers, prepend=by.numbers[0] - 1) != 0]
+            numbers, first = np.unique(by.numbers, return_index=True)
+            begins = begins[first]
         shifted = np.clip(begins - self._layout.begins[0], 0, self._layout.starts[-1])
-        return Documents(name, np.append(shifted, self._layout.starts[-1]))
+        return Documents(name, numbers, np.append(shifted, self._layout.starts[-1]))

@@ -5,6 +5,7 @@ import json
 import math
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.metrics.clusters import Clusters
 from gpt2eval.metrics.paired import compare_rates
 from gpt2eval.report.measured import Measured, read_measured
+from gpt2eval.report.token_rows import record_columns
 from gpt2eval.scoring.token_table import TokenTable
 from gpt2eval.text.segments import NAMES, segments
 
@@ -142,6 +144,19 @@ def test_all_documents_add_up_to_the_total(
         assert sum(p.row.bits for p in places) == pytest.approx(report.total.bits)
         assert sum(p.row.bytes for p in places) == report.total.bytes
         assert sum(p.row.count for p in places) == report.total.count
+        exported = record_columns(first)["part" if group == "part" else "cluster"]
+        assert {p.row.name for p in places} == {f"{group} {number}" for number in exported}
+
+
+def test_documents_without_tokens_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"t": text}) + "\n" for text in ("one", "", "two\r\n")))
+    for model in ("toy:unigram", "toy:uniform-bytes"):
+        evaluate(model, texts=f"{path}:t", out=tmp_path / "out")
+    first, second = read_measured(tmp_path / "out")
+    report = gap_report(first, second, published_texts(first, texts=f"{path}:t"))
+    places = [*report.documents.losses, *report.documents.gains]
+    assert sorted((p.row.name, p.record) for p in places) == [("document 0", 0), ("document 2", 2)]
 
 
 def test_a_report_of_a_result_with_itself_is_zero(
