@@ -88,9 +88,7 @@ def test_a_repeated_run_writes_a_table_that_was_deleted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["corrupt", "incomplete"])
 def test_a_repeated_run_repairs_a_table(kind: str, damage: str, tmp_path: Path) -> None:
     def run() -> None:
-        evaluate(
-            "toy:unigram", "ptb", data=demo.data(), out=tmp_path, limit=3, word_starts=True
-        )
+        evaluate("toy:unigram", "ptb", data=demo.data(), out=tmp_path, limit=3, word_starts=True)
 
     run()
     path = next(tmp_path.rglob(f"*.{kind}"))
