@@ -93,6 +93,11 @@ def test_text_from_files_is_harmless(out: Path, tmp_path: Path, gpt2eval: Run) -
         ended = gpt2eval("compare", *tasks, "--format", form)
         assert ended.code == 0
         assert "\x1b[31m" not in ended.out
+    for form in ("terminal", "markdown", "csv", "json"):
+        options = ("--gap", "--data", "demo", "--format", form, "--tasks", "lm1b")
+        ended = gpt2eval("compare", out / "first", tmp_path / "\x1b[31m=1|<b>", *options)
+        assert ended.code == 0
+        assert "\x1b[31m" not in ended.out + ended.err
     ended = gpt2eval("compare", out / "first", tmp_path / "\x1b[31m=1|<b>")
     assert "=1|<b>" not in ended.out.partition("| task")[0]
 
