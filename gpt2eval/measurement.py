@@ -86,12 +86,15 @@ def _keep(
     work: TaskWork,
     outcome: Outcome,
 ) -> None:
-    """Write what later commands read of a finished run; a repeated run writes only what lacks."""
+    """Write what later commands read of a finished run.
+
+    A repeated run writes the rows of tokens only if they are absent, corrupt or incomplete.
+    """
     files.write_tallies(parts)
     files.write_clusters(independent.arrays())
-    if not files.path("tokens").exists():
+    if files.read_tokens() is None:
         files.write_tokens(token_table(work.encoded, work.ranges, outcome.sheet))
-    if work.starts and not files.path("starts").exists():
+    if work.starts and files.read_word_starts() is None:
         files.write_word_starts(word_start_rows(work.ranges, outcome.sheet))
 
 

@@ -102,6 +102,7 @@ class _Builder:
             resampled=blocks,
             resampled_units=found.resampled,
             without_bytes=(first_lost, second_lost),
+            unscored=table.unscored(),
         )
 
     def _row(self, name: str, chosen: NDArray[np.int64]) -> tuple[GapRow, PairedDifference]:
@@ -111,7 +112,7 @@ class _Builder:
         found = compare_rates(sums.first, sums.second, sums.bytes, by.numbers, serial=by.serial)
         row = self._sums(
             name,
-            len(chosen),
+            int(np.count_nonzero(self._table.sizes[chosen])),
             int(sums.bytes.sum()),
             float(sums.first.sum()),
             float(sums.second.sum()),
@@ -138,39 +139,39 @@ class _Builder:
         bounds = table.documents.bounds
         first, second = (np.diff(spread.before(bounds)) for spread in table.spread)
         begins = np.searchsorted(table.bounds, bounds)
+        sizes = np.diff(table.layout.scored_before(bounds))
 
         def place(number: int) -> GapPlace:
             begin, end = int(bounds[number]), int(bounds[number + 1])
             record, offset = table.position(begin)
             row = self._sums(
-                f"{table.documents.name} {number}",
+                f"{table.documents.name} {table.documents.numbers[number]}",
                 int(begins[number + 1] - begins[number]),
-                end - begin,
+                int(sizes[number]),
                 float(first[number]),
                 float(second[number]),
             )
-            return GapPlace(row, "", record, offset, _decoded(table.scored[begin:end][:BEGINNING]))
+            return GapPlace(row, "", record, offset, _decoded(table.content[begin:end][:BEGINNING]))
 
         return _both(second - first, place, self._top)
 
     def _segment(self, number: int) -> GapPlace:
         """Return a segment with its surroundings."""
         table = self._table
-        begin, end = int(table.bounds[number]), int(table.bounds[number + 1])
         text = _decoded(table.text(number))
         first, second = float(table.first[number]), float(table.second[number])
-        return self._place(number, self._sums(text, 1, end - begin, first, second))
+        return self._place(number, self._sums(text, 1, int(table.sizes[number]), first, second))
 
     def _place(self, number: int, row: GapRow) -> GapPlace:
         """Return a row with the surroundings of a segment."""
         table = self._table
         begin, end = int(table.bounds[number]), int(table.bounds[number + 1])
         record, offset = table.position(begin)
-        passage = int(np.searchsorted(table.layout.starts, begin, "right")) - 1
-        low, high = table.layout.starts[passage : passage + 2].tolist()
+        text = table.texts[table.passage(begin)]
+        behind = offset + end - begin
         first, second = (
             tuple(
-                _decoded(table.scored[a:b])
+                _decoded(table.content[a:b])
                 for a, b in zip(spread.begin[rows].tolist(), spread.end[rows].tolist(), strict=True)
             )
             for spread in table.spread
@@ -182,8 +183,8 @@ class _Builder:
             record,
             offset,
             _decoded(table.text(number)),
-            _decoded(table.scored[max(begin - AROUND, low) : begin]),
-            _decoded(table.scored[end : min(end + AROUND, high)]),
+            _decoded(text[max(offset - AROUND, 0) : offset]),
+            _decoded(text[behind : behind + AROUND]),
             first,
             second,
         )
@@ -191,7 +192,7 @@ class _Builder:
     def _literals(self) -> Both:
         table = self._table
         numbers = table.literals()
-        counts = np.bincount(numbers)
+        counts = np.bincount(numbers, table.sizes > 0)
         differences = np.bincount(numbers, table.difference).astype(np.float64)
         differences[counts < 2] = 0.0
 

@@ -52,6 +52,7 @@ def _document(report: GapReport) -> dict[str, Any]:
         "group": report.group,
         "groups": report.groups,
         "without_bytes_bits": report.without_bytes,
+        "unscored_bytes": report.unscored,
         "total": _row_fields(report.total),
         "kinds": [_row_fields(row) for row in report.kinds],
         **lists,

@@ -95,6 +95,8 @@ class GapReport:
         resampled_units: Its number.
         without_bytes: Bits of both models for passages without published bytes; they are in the
             models' results, and in no row.
+        unscored: Scored bytes that each model does not score, but the other one does: their windows
+            differ, and the rows have the bits of one model only.
     """
 
     task: str
@@ -110,3 +112,4 @@ class GapReport:
     resampled: str
     resampled_units: int
     without_bytes: tuple[float, float]
+    unscored: tuple[int, int] = (0, 0)

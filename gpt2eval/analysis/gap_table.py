@@ -29,9 +29,16 @@ class Sums(NamedTuple):
 
 
 class Documents(NamedTuple):
-    """What a document is, and the place where each one begins; one more entry ends the last."""
+    """The documents, numbered as exported records are.
+
+    Attributes:
+        name: What a document is.
+        numbers: Number of each: of a record, an article or a part.
+        bounds: Place where each one begins; one more entry ends the last.
+    """
 
     name: str
+    numbers: Places
     bounds: Places
 
 
@@ -41,9 +48,11 @@ class GapTable:
 
     Attributes:
         layout: The passages.
-        scored: The scored published bytes of all passages, laid end to end.
+        texts: The published text of each passage.
+        content: The published bytes of all places.
         spread: The nats of both models by place.
         bounds: Place where each segment begins; one more entry ends the last.
+        sizes: Scored bytes of each segment.
         kinds: Kind of each segment.
         first: Nats of the first model.
         second: Nats of the second model.
@@ -53,9 +62,11 @@ class GapTable:
     """
 
     layout: Layout
-    scored: bytes
+    texts: Sequence[bytes]
+    content: bytes
     spread: tuple[ByteNats, ByteNats]
     bounds: Places
+    sizes: Places
     kinds: NDArray[np.int8]
     first: Values
     second: Values
@@ -81,12 +92,14 @@ class GapTable:
         entry_of = _Entries(layout, texts, first.parts, first)
         return cls(
             layout=layout,
-            scored=b"".join(
+            texts=passages,
+            content=b"".join(
                 text[begin : begin + size]
                 for text, begin, size in zip(passages, layout.begins, layout.sizes, strict=True)
             ),
             spread=spread,
             bounds=places,
+            sizes=np.diff(layout.scored_before(places)),
             kinds=kinds,
             first=np.diff(before[0]),
             second=np.diff(before[1]),
@@ -100,9 +113,15 @@ class GapTable:
         """Nats of the second model minus nats of the first, of each segment."""
         return self.second - self.first
 
+    def unscored(self) -> tuple[int, int]:
+        """Return the scored bytes that each model does not score, but the other one does."""
+        both = int(self.layout.scored_before(self.bounds[-1:])[0])
+        first, second = (int((one.end - one.begin).sum()) for one in self.spread)
+        return both - first, both - second
+
     def by_entry(self, chosen: NDArray[np.int64]) -> Sums:
         """Return the sums over chosen segments."""
-        sizes = np.diff(self.bounds)[chosen].astype(np.float64)
+        sizes = self.sizes[chosen].astype(np.float64)
         return Sums(
             *(self._sums(chosen, of) for of in (sizes, self.first[chosen], self.second[chosen]))
         )
@@ -112,25 +131,29 @@ class GapTable:
 
     def text(self, segment: int) -> bytes:
         """Return the bytes of a segment."""
-        return self.scored[self.bounds[segment] : self.bounds[segment + 1]]
+        return self.content[self.bounds[segment] : self.bounds[segment + 1]]
 
     def literals(self) -> Places:
         """Return a number for each segment: equal for equal bytes of one kind, counted from 0."""
         numbers: dict[tuple[int, bytes], int] = {}
-        scored = self.scored
+        content = self.content
         bounds = self.bounds.tolist()
         keys = (
-            (kind, scored[begin:end])
+            (kind, content[begin:end])
             for kind, begin, end in zip(self.kinds.tolist(), bounds, bounds[1:], strict=False)
         )
         return np.fromiter(
             (numbers.setdefault(key, len(numbers)) for key in keys), np.int64, len(self.kinds)
         )
 
+    def passage(self, place: int) -> int:
+        """Return the passage of a place."""
+        passage = int(np.searchsorted(self.layout.starts, place, "right")) - 1
+        return min(passage, len(self.layout.keys) - 1)
+
     def position(self, place: int) -> tuple[int, int]:
         """Return the record of a place, and the offset of its byte in the published text."""
-        passage = int(np.searchsorted(self.layout.starts, place, "right")) - 1
-        passage = min(passage, len(self.layout.keys) - 1)
+        passage = self.passage(place)
         offset = int(self.layout.begins[passage] + place - self.layout.starts[passage])
         return int(self.layout.record[passage]), offset
 
@@ -203,11 +226,12 @@ class _Entries:
     def documents(self, by: Clusters) -> Documents:
         """Return the documents: records, or a stream's articles or parts."""
         if not self._is_stream:
-            return Documents(by.name, self._layout.starts)
+            return Documents(by.name, self._layout.record, self._layout.starts)
         begins = self._bounds[:-1]
-        name = "part"
+        name, numbers = "part", np.arange(len(begins))
         if by.numbers is not None:
             name = by.name
-            begins = begins[np.diff(by.numbers, prepend=by.numbers[0] - 1) != 0]
+            numbers, first = np.unique(by.numbers, return_index=True)
+            begins = begins[first]
         shifted = np.clip(begins - self._layout.begins[0], 0, self._layout.starts[-1])
-        return Documents(name, np.append(shifted, self._layout.starts[-1]))
+        return Documents(name, numbers, np.append(shifted, self._layout.starts[-1]))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from gpt2eval.analysis.gap_data import edges, with_blanks
 from gpt2eval.analysis.gap_rows import GapPlace, GapReport, GapRow
-from gpt2eval.report.escape import visible
+from gpt2eval.report.escape import markdown_cell, visible
 from gpt2eval.report.render import render_rows
 from gpt2eval.report.rows import Row
 
@@ -25,13 +25,13 @@ def gap_text(reports: Sequence[GapReport], form: str, width: int | None = None) 
 
     `width` is that of `terminal` in characters; by default the terminal's.
     """
-    style = _Style(render_rows, "## {}", str)
+    style = _Style(render_rows, lambda text: f"## {markdown_cell(text)}", str)
     if form == "terminal":
         from gpt2eval.report.terminal import terminal_notes
 
         style = _Style(
             lambda rows: _terminal_table(rows, width),
-            "{}",
+            visible,
             lambda note: terminal_notes([note], width),
         )
     return "\n\n".join(text for report in reports for text in _parts(report, style))
@@ -41,7 +41,7 @@ class _Style(NamedTuple):
     """How the parts of a report are written."""
 
     table: Callable[[Sequence[Cells]], str]
-    heading: str
+    heading: Callable[[str], str]
     note: Callable[[str], str]
 
 
@@ -61,7 +61,7 @@ def _terminal_table(rows: Sequence[Cells], width: int | None) -> str:
 def _parts(report: GapReport, style: _Style) -> Iterator[str]:
     first, second = report.models
     title = f"{report.task}: where {second} (second) differs from {first} (first)"
-    yield style.heading.format(title)
+    yield style.heading(title)
     yield style.table([_row_cells(row, report) for row in (report.total, *report.kinds)])
     yield style.note(f"{NOTES[0]} {_intervals(report)}")
     for name, both, cells in (
@@ -71,20 +71,27 @@ def _parts(report: GapReport, style: _Style) -> Iterator[str]:
     ):
         for change, places in (("losses", both.losses), ("gains", both.gains)):
             if places:
-                yield style.heading.format(f"Largest {change} of the second model: {name}")
+                yield style.heading(f"Largest {change} of the second model: {name}")
                 yield style.table([cells(place) for place in places])
     if any(report.without_bytes):
         lost = ", ".join(f"{bits:.1f}" for bits in report.without_bytes)
         yield style.note(f"Bits of passages without published bytes, in no row: {lost}.")
+    if any(report.unscored):
+        first_bytes, second_bytes = report.unscored
+        yield style.note(
+            f"Bytes scored by one model only, with its bits in the rows: {first_bytes:,} that the "
+            f"first leaves out, {second_bytes:,} that the second does."
+        )
     yield style.note(NOTES[1])
     yield "\n".join(
-        f"{name}: {line}" for name, line in zip(report.models, report.signatures, strict=True)
+        visible(f"{name}: {line}")
+        for name, line in zip(report.models, report.signatures, strict=True)
     )
 
 
 def _intervals(report: GapReport) -> str:
     units = f"{report.resampled_units} x {report.resampled}"
-    if report.total.interval is None:
+    if not any(row.interval for row in (report.total, *report.kinds)):
         return f"No 95 % interval can be trusted: {units}."
     return f"95 %, p: of the difference, over {units}; the p of kinds are adjusted (Holm)."
 

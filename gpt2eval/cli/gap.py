@@ -8,6 +8,7 @@ from gpt2eval.cli.arguments import data_files, size
 from gpt2eval.cli.options import DATA, OUTPUT, option
 from gpt2eval.cli.output import print_styled
 from gpt2eval.errors import UsageError
+from gpt2eval.notices import notify
 
 TOP = 20
 Gap = Annotated[
@@ -58,20 +59,22 @@ def print_gap(
         include: Folders with your own tasks.
 
     Raises:
-        UsageError: There are not exactly two models, or `gap_reports` raises it.
+        UsageError: There are not exactly two models with a common task, or `gap_reports` raises it.
     """
     from gpt2eval.analysis.gap_render import gap_reports, render_gap
-    from gpt2eval.report.measured import read_measured
+    from gpt2eval.report.comparison.entrants import Entrant, common_tasks, labels_of, names_of
+    from gpt2eval.report.store import read_results
     from gpt2eval.report.table import default_format
 
     if len(models) != 2:
         raise UsageError(f"--gap: {len(models)} models; expected two, the baseline first")
     if top < 1:
         raise UsageError(f"--top {top}: expected a whole number of 1 or more")
-    first, second = (
-        [one for one in read_measured(place) if not tasks or one.result.full_name in tasks]
-        for place in models
-    )
+    entrants = [Entrant.of(read_results(place)) for place in models]
+    common, alone = common_tasks(entrants, tasks, labels_of(entrants, names_of(entrants)))
+    for line in alone:
+        notify(f"left out: {line}")
+    first, second = ([entrant.measured(task) for task in common] for entrant in entrants)
     folders = include or ()
     reports = gap_reports(
         first,

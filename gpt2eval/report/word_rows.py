@@ -78,7 +78,7 @@ def word_columns(
                 # A text may begin with a word that no white space precedes.
                 before[np.isnan(before) & (words.number[rows] == 0)] = 0.0
                 corrected = nats + before - boundaries.at(inside)
-                corrected[end == begin] = np.nan
+                corrected[(end == begin) | ~words.is_inside[rows]] = np.nan
             yield {
                 "model": measured.result.model.name,
                 "task": measured.result.full_name,
@@ -133,11 +133,11 @@ class _Words:
         low = np.concatenate([[0], end[:-1]])
         first = int(layout.begins[passage])
         last = first + int(layout.sizes[passage])
-        is_scored = (end > first) & (low < last)
-        self.number: NDArray[np.int64] = np.flatnonzero(is_scored)
-        self.begin, self.end, low = begin[is_scored], end[is_scored], low[is_scored]
-        self.is_inside = (low >= first) & (self.end <= last)
-        # Places of the layout: where the word's bytes, with the white space before it, are scored.
+        # Places of the layout: those of the word's bytes, and of the white space before it.
         shift = int(layout.starts[passage]) - first
-        self.low = np.maximum(low, first) + shift
-        self.high = np.minimum(self.end, last) + shift
+        places = [np.clip(bound, first, last) + shift for bound in (low, end)]
+        scored = layout.scored_before(places[1]) - layout.scored_before(places[0])
+        self.number: NDArray[np.int64] = np.flatnonzero(scored > 0)
+        self.begin, self.end = begin[self.number], end[self.number]
+        self.low, self.high = (place[self.number] for place in places)
+        self.is_inside = scored[self.number] == self.end - low[self.number]

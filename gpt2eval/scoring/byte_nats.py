@@ -5,7 +5,7 @@ compared. Knows no text.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +18,22 @@ CHOICES = 1 << 16  # above the number of choices of a question
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The scored published bytes of passages, laid end to end: a place for each of these bytes.
+    """The published bytes of passages, laid end to end: a place for each of these bytes.
+
+    A passage's places reach from its first scored byte to its last one. Some protocols leave tokens
+    between them unscored, such as the first one of each window.
 
     Attributes:
         keys: Record * `CHOICES` + choice of each passage, increasing.
         begins: Offset of each passage's first scored byte in its published text.
         starts: Place of that byte; one more entry is the number of places.
+        scored: Scored bytes before each place and before the end; None if all bytes are scored.
     """
 
     keys: Places
     begins: Places
     starts: Places
+    scored: Places | None = None
 
     @classmethod
     def of(cls, tables: Sequence[TokenTable]) -> "Layout":
@@ -38,7 +43,9 @@ class Layout:
         ends = np.zeros(len(keys), np.int64)
         np.minimum.at(begins, inverse, np.concatenate([table.begin for table in tables]))
         np.maximum.at(ends, inverse, np.concatenate([table.end for table in tables]))
-        return cls(keys, begins, np.concatenate([[0], np.cumsum(ends - begins)]).astype(np.int64))
+        starts = np.concatenate([[0], np.cumsum(ends - begins)]).astype(np.int64)
+        layout = cls(keys, begins, starts)
+        return replace(layout, scored=_scored_before(layout, tables))
 
     @property
     def record(self) -> Places:
@@ -55,9 +62,26 @@ class Layout:
         """The number of scored bytes of each passage."""
         return np.diff(self.starts)
 
+    def scored_before(self, places: Places) -> Places:
+        """Return the number of scored bytes before each place."""
+        return places if self.scored is None else self.scored[places]
+
     def passages(self, table: TokenTable) -> Places:
         """Return the number of each token's passage."""
         return np.searchsorted(self.keys, _keys(table))
+
+
+def _scored_before(layout: Layout, tables: Sequence[TokenTable]) -> Places | None:
+    """Return the number of bytes that a token of any table stands for before each place."""
+    size = int(layout.starts[-1])
+    open_tokens = np.zeros(size + 1, np.int64)  # those that begin at a place minus those that end
+    for table in tables:
+        passage = layout.passages(table)
+        shift = layout.starts[passage] - layout.begins[passage]
+        open_tokens += np.bincount(table.begin + shift, minlength=size + 1)
+        open_tokens -= np.bincount(table.end + shift, minlength=size + 1)
+    is_scored = np.cumsum(open_tokens)[:-1] > 0
+    return None if is_scored.all() else np.concatenate([[0], np.cumsum(is_scored)])
 
 
 def _keys(table: TokenTable) -> Places:

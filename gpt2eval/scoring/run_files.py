@@ -57,8 +57,9 @@ class RunFiles:
         write_arrays(self.path("starts"), arrays)
 
     def read_word_starts(self) -> Mapping[str, np.ndarray] | None:
-        """Return what `write_word_starts` wrote, or None if it is absent or corrupt."""
-        return read_arrays(self.path("starts"))
+        """Return what `write_word_starts` wrote; None if it is absent, corrupt or incomplete."""
+        arrays = read_arrays(self.path("starts"))
+        return arrays if arrays and arrays.keys() >= {"log_starts", "starts_word"} else None
 
     def write_start_loss(self, loss: float) -> None:
         """Write the nats per token that the model loses without its start token."""

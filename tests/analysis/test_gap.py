@@ -5,6 +5,7 @@ import json
 import math
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.metrics.clusters import Clusters
 from gpt2eval.metrics.paired import compare_rates
 from gpt2eval.report.measured import Measured, read_measured
+from gpt2eval.report.token_rows import record_columns
 from gpt2eval.scoring.token_table import TokenTable
 from gpt2eval.text.segments import NAMES, segments
 
@@ -143,6 +145,19 @@ def test_all_documents_add_up_to_the_total(
         assert sum(p.row.bits for p in places) == pytest.approx(report.total.bits)
         assert sum(p.row.bytes for p in places) == report.total.bytes
         assert sum(p.row.count for p in places) == report.total.count
+        exported = record_columns(first)["part" if group == "part" else "cluster"]
+        assert {p.row.name for p in places} == {f"{group} {number}" for number in exported}
+
+
+def test_documents_without_tokens_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"t": text}) + "\n" for text in ("one", "", "two\r\n")))
+    for model in ("toy:unigram", "toy:uniform-bytes"):
+        evaluate(model, texts=f"{path}:t", out=tmp_path / "out")
+    first, second = read_measured(tmp_path / "out")
+    report = gap_report(first, second, published_texts(first, texts=f"{path}:t"))
+    places = [*report.documents.losses, *report.documents.gains]
+    assert sorted((p.row.name, p.record) for p in places) == [("document 0", 0), ("document 2", 2)]
 
 
 def test_a_report_of_a_result_with_itself_is_zero(
@@ -247,6 +262,49 @@ def test_other_protocols_texts_and_tasks_are_refused(
         gap_report(first, second, longer)
     with pytest.raises(UsageError, match="no task in both"):
         gap_reports([first], [byte_pair["text8"][0]])
+
+
+@pytest.fixture(scope="module")
+def with_holes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Measured, Measured]:
+    """Results of a protocol that scores only the second half of each window."""
+    pair = []
+    for model in ("toy:unigram", PieceModel()):
+        out = tmp_path_factory.mktemp("holes")
+        evaluate(model, "wikitext2/llama_cpp", data=demo.data(), out=out, limit=30, context=64)
+        pair += read_measured(out)
+    return pair[0], pair[1]
+
+
+def test_bytes_that_no_window_scores_do_not_count(with_holes: tuple[Measured, Measured]) -> None:
+    texts = published_texts(with_holes[0], demo.data())
+    first, second = (set(per_byte(one.tokens())) for one in with_holes)
+    alone = gap_report(with_holes[0], with_holes[0], texts)
+    assert alone.total.bytes == len(first) < len(texts[0, 0]) * 0.6
+    assert alone.unscored == (0, 0)
+    report = gap_report(*with_holes, texts, top=10**6)
+    assert report.total.bytes == len(first | second)
+    assert report.unscored == (len(second - first), len(first - second))
+    assert "Bytes scored by one model only" in render_gap([report])
+    assert sum(row.bytes for row in report.kinds) == report.total.bytes
+    documents = [*report.documents.losses, *report.documents.gains]
+    assert sum(place.row.bytes for place in documents) == report.total.bytes
+    places = [*report.segments.losses, *report.segments.gains]
+    assert sum(place.row.bytes for place in places) == report.total.bytes
+    assert report.total.count == len(places)
+
+
+def test_surroundings_are_those_of_the_published_text(
+    tokenizers: dict[str, tuple[Measured, Measured]],
+) -> None:
+    """Also where only the last word is scored."""
+    first, second = tokenizers["lambada"]
+    texts = published_texts(first, demo.data())
+    report = gap_report(first, second, texts)
+    for place in (*report.segments.losses, *report.segments.gains):
+        text = texts[place.record, 0]
+        before = text[: place.begin][-40:].decode("utf-8", "backslashreplace")
+        assert len(place.before) >= 20
+        assert place.before == before
 
 
 def test_a_passage_without_bytes_is_stated(

@@ -103,5 +103,36 @@ def test_text_from_files_is_harmless(out: Path, tmp_path: Path, gpt2eval: Run) -
         ended = gpt2eval("compare", *tasks, "--format", form)
         assert ended.code == 0
         assert "\x1b[31m" not in ended.out
+    for form in ("terminal", "markdown", "csv", "json"):
+        options = ("--gap", "--data", "demo", "--format", form, "--tasks", "lm1b")
+        ended = gpt2eval("compare", out / "first", tmp_path / "\x1b[31m=1|<b>", *options)
+        assert ended.code == 0
+        assert "\x1b[31m" not in ended.out + ended.err
     ended = gpt2eval("compare", out / "first", tmp_path / "\x1b[31m=1|<b>")
     assert "=1|<b>" not in ended.out.partition("| task")[0]
+
+
+def test_a_gap_report_is_of_two_models_and_their_common_tasks(
+    out: Path, tmp_path: Path, gpt2eval: Run
+) -> None:
+    """A result without a journal does not matter where it is not asked for."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(out / "first" / "toy-unigram", first)
+    shutil.copytree(out / "second", second)
+    shutil.rmtree(first / "text8" / "journal")
+    shared = ("--gap", "--format", "json", "--data", "demo")
+    ended = gpt2eval("compare", first, second, "--tasks", "lm1b", *shared)
+    assert (ended.code, ended.err) == (0, "")
+    assert [report["task"] for report in json.loads(ended.out)] == ["lm1b"]
+    ended = gpt2eval("compare", first, second / "lm1b", *shared)
+    assert ended.code == 0
+    assert "left out: text8: only on toy:unigram" in ended.err
+    for arguments, expected in (
+        ((first, out), "results of 3 models (toy:unigram, second, third); expected those"),
+        ((first, second, "--tasks", "ptb"), "unknown task 'ptb'"),
+        ((first, second), "no scores of its records"),
+        ((first, second, out / "third"), "--gap: 3 models; expected two"),
+    ):
+        ended = gpt2eval("compare", *arguments, *shared)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert expected in ended.err

@@ -27,8 +27,10 @@ def model() -> BestWordModel:
 
 def test_pieces_that_begin_with_white_space_and_special_tokens_begin_words() -> None:
     pieces = {0: b"a", 1: b" a", 2: b"\n", 3: b"<|eot|>", 4: b"\xc2\xa0x", 5: b"\xe4", 6: b"-"}
-    found = word_starts(pieces | {9: b" beyond"}, [3], 8)
-    assert found.tolist() == [False, True, True, True, True, False, False, False]
+    # The rest of a quotation mark and a line end: it goes on with a character.
+    pieces |= {7: b"\x9d\n", 8: b" \xe2\x80"}
+    found = word_starts(pieces | {9: b" beyond"}, [3], 9)
+    assert found.tolist() == [False, True, True, True, True, False, False, False, True]
 
 
 def test_the_mass_is_the_sum_over_the_tokens(model: BestWordModel) -> None:

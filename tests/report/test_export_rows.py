@@ -178,6 +178,35 @@ def test_the_pieces_of_a_model_cross_words(
     assert flags["pieces"] == {True, False}
 
 
+@pytest.mark.parametrize("variant", ["llama_cpp", "hf_docs"])
+def test_words_between_scored_tokens_are_left_out(variant: str, tmp_path: Path) -> None:
+    """These protocols leave the tokens at the beginning of each window unscored."""
+    task = f"wikitext2/{variant}"
+    evaluate("demo", task, data=demo.data(), out=tmp_path, limit=30, context=64, word_starts=True)
+    (one,) = read_measured(tmp_path)
+    path = tmp_path / "words.jsonl"
+    export_rows([one], RowFiles(words=path), "demo")
+    tokens = one.tokens()
+    scored = {
+        byte
+        for begin, end in zip(tokens.begin.tolist(), tokens.end.tolist(), strict=True)
+        for byte in range(begin, end)
+    }
+    rows = {row["number"]: row for row in read(path)}
+    low, cut = 0, 0
+    for number, word in enumerate(re.finditer(rb"\s*\S+", published_texts(one, "demo")[0, 0])):
+        inside = [byte for byte in range(low, word.end()) if byte in scored]
+        assert (number in rows) == bool(inside)
+        if 0 < len(inside) < word.end() - low:
+            assert not rows[number]["is_whole"]
+            assert rows[number]["corrected_nats"] is None
+            cut += 1
+        low = word.end()
+    assert cut
+    assert math.fsum(row["nats"] for row in rows.values()) == pytest.approx(one.result.tally.nats)
+    assert any(row["corrected_nats"] for row in rows.values())
+
+
 def test_no_cell_starts_a_formula(tmp_path: Path) -> None:
     text = tmp_path / "sheet.txt"
     text.write_text('=1+1 @cmd +2 -3 plain\n\t=x "quoted", and\n' * 3)
@@ -258,7 +287,7 @@ def test_command(gpt2eval: Run, tmp_path: Path) -> None:
     assert len(read(words)) > 10
     done = gpt2eval("export", str(out))
     assert done.code == 2
-    assert "nothing to write; expected --records, --tokens or --words FILE" in done.err
+    assert "nothing to write; expected --records, --tokens, --words" in done.err
     done = gpt2eval("export", str(out), "--tokens", "x.xlsx")
     assert done.code == 2
     assert "--tokens x.xlsx: expected a name that ends in .csv, .jsonl, .parquet" in done.err

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gpt2eval import demo, evaluate
 from gpt2eval.config import loader
 from gpt2eval.report.measured import Measured, read_measured
+from gpt2eval.scoring.array_files import write_arrays
 from gpt2eval.scoring.token_table import TokenTable, byte_offsets
 from gpt2eval.text.edits import Edit, EditedText, apply_edits
 from gpt2eval.text.loader import load_detokenizer
@@ -81,6 +82,23 @@ def test_a_repeated_run_writes_a_table_that_was_deleted(tmp_path: Path) -> None:
     evaluate("toy:unigram", "ptb", data=demo.data(), out=tmp_path, limit=3)
     assert path.read_bytes() == before
     assert chunks == {chunk: chunk.stat().st_mtime_ns for chunk in chunks}
+
+
+@pytest.mark.parametrize("kind", ["tokens", "starts"])
+@pytest.mark.parametrize("damage", ["corrupt", "incomplete"])
+def test_a_repeated_run_repairs_a_table(kind: str, damage: str, tmp_path: Path) -> None:
+    def run() -> None:
+        evaluate("toy:unigram", "ptb", data=demo.data(), out=tmp_path, limit=3, word_starts=True)
+
+    run()
+    path = next(tmp_path.rglob(f"*.{kind}"))
+    before = path.read_bytes()
+    if damage == "corrupt":
+        path.write_bytes(before[:-1])
+    else:
+        write_arrays(path, {"record": np.zeros(1, np.int32)})
+    run()
+    assert path.read_bytes() == before
 
 
 TEXTS = st.text(alphabet="ab ,.'é\n", max_size=40)

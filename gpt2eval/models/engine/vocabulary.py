@@ -88,7 +88,8 @@ def word_starts(pieces: Mapping[int, bytes], specials: Sequence[int], size: int)
     mask = np.zeros(size, np.bool_)
     for id_, piece in pieces.items():
         if id_ < size:
-            mask[id_] = piece[:4].decode("utf-8", "ignore")[:1].isspace()
+            # "replace": a piece that begins inside a character begins no word.
+            mask[id_] = piece[:4].decode("utf-8", "replace")[:1].isspace()
     mask[[id_ for id_ in specials if id_ < size]] = True
     return mask
 
