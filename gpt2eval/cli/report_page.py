@@ -55,7 +55,7 @@ def report(
     max_size: MaxSize = None,
     include: Include = None,
 ) -> None:
-    """Write one HTML page: the table, size curves, losses, and the text coloured by surprisal.
+    """Write one HTML page: tables, charts, and text by surprisal.
 
     The page needs no network. The text comes from --data, --text or the cache, as in 'run';
     nothing is downloaded, and no model runs.

@@ -158,4 +158,4 @@ def test_shell_completion() -> None:
         capture_output=True,
         text=True,
     )
-    assert ended.stdout.split() == ["run", "rerun"]
+    assert ended.stdout.split() == ["run", "rerun", "report"]
