@@ -8,14 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2eval.analysis.gap_entries import Documents, Entries
 from gpt2eval.analysis.published_texts import Texts
 from gpt2eval.errors import UsageError
-from gpt2eval.metrics.clusters import Clusters, is_stream
 from gpt2eval.report.measured import Measured
 from gpt2eval.scoring.byte_nats import ByteNats, Layout, Places
 from gpt2eval.scoring.token_table import byte_offsets
 from gpt2eval.text.segments import segments
-from gpt2eval.types import Tally
 
 Values = NDArray[np.float64]
 
@@ -26,20 +25,6 @@ class Sums(NamedTuple):
     bytes: Values
     first: Values
     second: Values
-
-
-class Documents(NamedTuple):
-    """The documents, numbered as exported records are.
-
-    Attributes:
-        name: What a document is.
-        numbers: Number of each: of a record, an article or a part.
-        bounds: Place where each one begins; one more entry ends the last.
-    """
-
-    name: str
-    numbers: Places
-    bounds: Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +74,7 @@ class GapTable:
         spread = (ByteNats.of(tables[0], layout), ByteNats.of(tables[1], layout))
         places, kinds = _segments(layout, passages)
         before = [one.before(places) for one in spread]
-        entry_of = _Entries(layout, texts, first.parts, first)
+        entry_of = Entries(layout, texts, first.parts, first)
         return cls(
             layout=layout,
             texts=passages,
@@ -191,47 +176,3 @@ def _segments(layout: Layout, passages: Sequence[bytes]) -> tuple[Places, NDArra
     is_scored = ends > begins
     places = (begins - low + layout.starts[passage])[is_scored]
     return np.append(places, layout.starts[-1]), kinds[is_scored]
-
-
-class _Entries:
-    """Which tally a place belongs to, and where the documents begin."""
-
-    def __init__(
-        self, layout: Layout, texts: Texts, parts: Sequence[Tally], measured: Measured
-    ) -> None:
-        self._layout = layout
-        self._is_stream = is_stream(parts)
-        if self._is_stream:
-            # A stream's only passage begins at its first byte, so that places are offsets.
-            sizes = [part.units.bytes for part in parts]
-            self._bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-            is_alike = self._bounds[-1] == len(next(iter(texts.values())))
-        else:
-            self._records = np.unique([record for record, _ in texts])
-            is_alike = len(self._records) == len(parts)
-        if not is_alike:
-            raise UsageError(
-                f"{measured.path}: its tallies are of another text; expected the text that was "
-                "measured"
-            )
-
-    def places(self, places: Places) -> Places:
-        """Return the number of the tally of each place."""
-        if self._is_stream:
-            offsets = places + self._layout.begins[0]
-            return np.searchsorted(self._bounds[1:-1], offsets, "right")
-        passage = np.searchsorted(self._layout.starts, places, "right") - 1
-        return np.searchsorted(self._records, self._layout.record[passage])
-
-    def documents(self, by: Clusters) -> Documents:
-        """Return the documents: records, or a stream's articles or parts."""
-        if not self._is_stream:
-            return Documents(by.name, self._layout.record, self._layout.starts)
-        begins = self._bounds[:-1]
-        name, numbers = "part", np.arange(len(begins))
-        if by.numbers is not None:
-            name = by.name
-            numbers, first = np.unique(by.numbers, return_index=True)
-            begins = begins[first]
-        shifted = np.clip(begins - self._layout.begins[0], 0, self._layout.starts[-1])
-        return Documents(name, numbers, np.append(shifted, self._layout.starts[-1]))

@@ -44,7 +44,7 @@ def plot(
     mixed: Mixed = False,
     size: Sizes = None,
 ) -> None:
-    """Draw results as a picture: size, position, frequency, curve or compare.
+    """Draw results as a picture (PNG, SVG or PDF).
 
     Intervals are the 95 % intervals of the results. The kinds position, frequency and compare need
     the journals that 'gpt2eval run' keeps beside its results.
