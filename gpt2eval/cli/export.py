@@ -65,7 +65,7 @@ def export(
     max_size: MaxSize = None,
     include: Include = None,
 ) -> None:
-    """Write results, or their records, tokens and words, to files for other programs.
+    """Write results, records, tokens or words to files.
 
     No model runs, and nothing is downloaded. Records, tokens and words come from what the runs keep
     of their tokens. The text of a task is found as for run: demo data, --data, --text, or the
