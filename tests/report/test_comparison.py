@@ -210,12 +210,16 @@ def test_another_protocol_is_refused_by_its_fields(out: Path, tmp_path: Path) ->
         assert field in message
 
 
-def test_another_version_is_refused(out: Path, baseline: Results, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("version", "named"), [("|v:9.0", "9.0"), ("", r"\(none\)")])
+def test_another_version_is_refused(
+    out: Path, baseline: Results, tmp_path: Path, version: str, named: str
+) -> None:
+    """A signature without a version is damaged, and refused in the same way."""
     source = out / "better" / "text8" / "result.json"
     metric = store.read_result(source).primary
-    other = replace(metric, signature=metric.signature.replace("|v:", "|v:9"))
+    other = replace(metric, signature=metric.signature.partition("|v:")[0] + version)
     second = changed(source, tmp_path / "m", metrics={"bpc": other})
-    with pytest.raises(UsageError, match=r"is of gpt2eval 9.*; expected results of one version"):
+    with pytest.raises(UsageError, match=f"is of gpt2eval {named}, .*; expected results of one v"):
         baseline.compare(second)
 
 

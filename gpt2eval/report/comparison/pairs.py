@@ -80,10 +80,10 @@ def check_pair(first: Tallied, second: Tallied) -> None:
             f"{name}: {second.path} has another protocol than {first.path}: {fields}; expected "
             "results of one protocol"
         )
-    if one["v"] != other["v"]:
+    if one.get("v") != other.get("v"):
         raise UsageError(
-            f"{name}: {second.path} is of gpt2eval {other['v']}, {first.path} of {one['v']}; "
-            "expected results of one version"
+            f"{name}: {second.path} is of gpt2eval {other.get('v', '(none)')}, {first.path} of "
+            f"{one.get('v', '(none)')}; expected results of one version"
         )
     if first.result.data.sha256 != second.result.data.sha256:
         raise UsageError(
