@@ -78,7 +78,7 @@ def test_nothing_claims_to_be_verified() -> None:
 def test_variants_keep_their_names() -> None:
     index = hub_results.model_index(read_results(*MEASURED), "mine")
     names = [entry["dataset"]["name"] for entry in index[0]["results"]]
-    assert {"WikiText2", "WikiText2 /raw", "WikiText2 /lm_eval", "WikiText103", "PTB"} == {*names}
+    assert {"WikiText2", "WikiText2 /raw", "WikiText2 /lm_eval", "WikiText103", "PTB"} <= {*names}
 
 
 @pytest.mark.parametrize(
