@@ -89,7 +89,7 @@ def test_plot_needs_a_known_suffix_and_something_to_draw(gpt2eval: Run, tmp_path
 
 
 def test_table_prints_the_bare_number(gpt2eval: Run) -> None:
-    assert gpt2eval("table", str(REFERENCE / "ptb"), "-b").out == "101.29\n"
+    assert gpt2eval("table", str(REFERENCE / "ptb" / "result.json"), "-b").out == "101.29\n"
     assert (
         gpt2eval("table", str(REFERENCE), "--columns", "PTB", "-b", "-w", "4").out == "101.2931\n"
     )
