@@ -1,4 +1,4 @@
-"""The gap report of two lists of results, from files to text."""
+"""The gap reports of two models, from their results to text."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +11,6 @@ from gpt2eval.analysis.gap_text import gap_text
 from gpt2eval.analysis.published_texts import published_texts
 from gpt2eval.data.custom import Text
 from gpt2eval.data.local import Data
-from gpt2eval.errors import UsageError
-from gpt2eval.notices import notify
 from gpt2eval.report.measured import Measured
 from gpt2eval.report.render import check_format
 
@@ -20,8 +18,7 @@ GapFormat = Literal["terminal", "markdown", "csv", "json"]
 
 
 def gap_reports(
-    first: Sequence[Measured],
-    second: Sequence[Measured],
+    pairs: Sequence[tuple[Measured, Measured]],
     data: Data = None,
     include: Sequence[Path] = (),
     *,
@@ -33,8 +30,7 @@ def gap_reports(
     """Return the gap report of every task that two models were measured on.
 
     Args:
-        first: Results of the baseline.
-        second: Results of the model compared with it.
+        pairs: For each task, the baseline's result and that of the model compared with it.
         data: As for `published_texts`, as are `include`, `texts`, `cache` and `max_size`.
         include: Folders with your own tasks.
         texts: Your own texts.
@@ -43,25 +39,16 @@ def gap_reports(
         top: Entries of each list.
 
     Raises:
-        UsageError: There is no common task, two results of a task have different protocols, or the
-            text of a task cannot be had.
+        UsageError: Two results of a task have different protocols, or its text cannot be had.
     """
-    seconds = {one.result.full_name: one for one in second}
-    pairs = [(one, seconds[name]) for one in first if (name := one.result.full_name) in seconds]
-    if not pairs:
-        raise UsageError("no task in both; expected results of two models on the same task")
-    alone = {one.result.full_name for one in (*first, *second)}
-    alone -= {one.result.full_name for one, _ in pairs}
-    if alone:
-        notify(f"{', '.join(sorted(alone))}: results of one model only; skipped")
     return [
         gap_report(
-            one,
-            other,
-            published_texts(one, data, include, texts=texts, cache=cache, max_size=max_size),
+            first,
+            second,
+            published_texts(first, data, include, texts=texts, cache=cache, max_size=max_size),
             top,
         )
-        for one, other in pairs
+        for first, second in pairs
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from gpt2eval.cli.gap import TOP, Gap, MeasuredText, Top, print_gap
+from gpt2eval.cli.gap import TOP, Gap, Top, print_gap
 from gpt2eval.cli.options import (
     DATA,
     OUTPUT,
@@ -14,6 +14,7 @@ from gpt2eval.cli.options import (
     Data,
     Include,
     MaxSize,
+    MeasuredText,
     Signatures,
     option,
 )

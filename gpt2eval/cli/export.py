@@ -14,8 +14,7 @@ from gpt2eval.cli.export_formats import (
     Relationship,
     write_formats,
 )
-from gpt2eval.cli.gap import MeasuredText
-from gpt2eval.cli.options import OUTPUT, Cache, Data, Include, MaxSize, option
+from gpt2eval.cli.options import OUTPUT, Cache, Data, Include, MaxSize, MeasuredText, option
 from gpt2eval.cli.report import Places
 from gpt2eval.errors import UsageError
 

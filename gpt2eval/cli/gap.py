@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 from gpt2eval.cli.arguments import data_files, size
-from gpt2eval.cli.options import DATA, OUTPUT, option
+from gpt2eval.cli.options import OUTPUT, option
 from gpt2eval.cli.output import print_styled
 from gpt2eval.errors import UsageError
 from gpt2eval.notices import notify
@@ -22,15 +22,6 @@ Gap = Annotated[
     ),
 ]
 Top = Annotated[int, option(OUTPUT, "--top", metavar="N", text="Entries of each list of --gap.")]
-MeasuredText = Annotated[
-    Optional[list[str]],
-    option(
-        DATA,
-        "--text",
-        metavar="PATH",
-        text="Your own text that was measured, as for run. Repeatable.",
-    ),
-]
 
 
 def print_gap(
@@ -74,11 +65,10 @@ def print_gap(
     common, alone = common_tasks(entrants, tasks, labels_of(entrants, names_of(entrants)))
     for line in alone:
         notify(f"left out: {line}")
-    first, second = ([entrant.measured(task) for task in common] for entrant in entrants)
+    baseline, other = entrants
     folders = include or ()
     reports = gap_reports(
-        first,
-        second,
+        [(baseline.measured(task), other.measured(task)) for task in common],
         data_files(data, folders),
         folders,
         texts=text or (),

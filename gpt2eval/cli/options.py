@@ -63,6 +63,25 @@ Data = Annotated[
         "or 'demo'. Repeatable.",
     ),
 ]
+MeasuredText = Annotated[
+    Optional[list[str]],
+    option(
+        DATA,
+        "--text",
+        metavar="PATH",
+        text="Your own text that was measured, as for run. Repeatable.",
+    ),
+]
+Sizes = Annotated[
+    Optional[list[str]],
+    option(
+        DATA,
+        "--size",
+        metavar="MODEL=N",
+        text="Weights of a model in a plot of scores by size, such as gpt2=124M; default: from a "
+        "GPT-2's shape, or from the name. Repeatable.",
+    ),
+]
 Cache = Annotated[
     Optional[Path],
     option(

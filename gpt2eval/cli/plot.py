@@ -1,9 +1,9 @@
 """The command `gpt2eval plot`."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
-from gpt2eval.cli.options import DATA, OUTPUT, Include, option
+from gpt2eval.cli.options import OUTPUT, Include, Sizes, option
 from gpt2eval.cli.report import Columns, Mixed, Places, SuiteName
 from gpt2eval.config.catalog import PAPER
 
@@ -21,16 +21,6 @@ Kind = Annotated[
 Picture = Annotated[
     Path,
     option(OUTPUT, "--out", metavar="FILE", text="Picture: .png, .svg or .pdf.", default=False),
-]
-Sizes = Annotated[
-    Optional[list[str]],
-    option(
-        DATA,
-        "--size",
-        metavar="MODEL=N",
-        text="Weights of a model for --kind size, such as gpt2=124M; default: from a GPT-2's "
-        "shape, or from the name. Repeatable.",
-    ),
 ]
 
 

@@ -1,46 +1,19 @@
 """The command `gpt2eval report`: one HTML page about results."""
 
 from pathlib import Path
-from typing import Annotated, Optional
-
-import typer
+from typing import Annotated
 
 from gpt2eval.cli.arguments import data_files, size
-from gpt2eval.cli.options import DATA, OUTPUT, Cache, Data, Include, MaxSize, option
+from gpt2eval.cli.options import OUTPUT, Cache, Data, Include, MaxSize, MeasuredText, Sizes, option
+from gpt2eval.cli.report import Places, SuiteName
 from gpt2eval.config.catalog import PAPER
 from gpt2eval.notices import notify
 
-Places = Annotated[
-    list[Path],
-    typer.Argument(metavar="RESULTS", help="result.json files, or folders that hold them."),
-]
 Html = Annotated[
     Path,
     option(OUTPUT, "--html", metavar="FILE", text="The page to write.", default=False),
 ]
 Title = Annotated[str, option(OUTPUT, metavar="TEXT", text="Title of the page.")]
-Sizes = Annotated[
-    Optional[list[str]],
-    option(
-        DATA,
-        "--size",
-        metavar="MODEL=N",
-        text="Weights of a model for the size curves, such as gpt2=124M; default: from a GPT-2's "
-        "shape, or from the name. Repeatable.",
-    ),
-]
-SuiteName = Annotated[
-    str, option(DATA, metavar="SUITE", text="Suite whose columns and published rows to use.")
-]
-OwnTexts = Annotated[
-    Optional[list[str]],
-    option(
-        DATA,
-        "--text",
-        metavar="PLACE",
-        text="Your own text that a result was measured on, as in 'run'. Repeatable.",
-    ),
-]
 
 
 def report(
@@ -50,7 +23,7 @@ def report(
     sizes: Sizes = None,
     suite: SuiteName = PAPER,
     data: Data = None,
-    text: OwnTexts = None,
+    text: MeasuredText = None,
     cache: Cache = None,
     max_size: MaxSize = None,
     include: Include = None,

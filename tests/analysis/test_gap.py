@@ -260,8 +260,6 @@ def test_other_protocols_texts_and_tasks_are_refused(
     longer = {(0, 0): texts[0, 0] + b" more"}
     with pytest.raises(UsageError, match="its tallies are of another text"):
         gap_report(first, second, longer)
-    with pytest.raises(UsageError, match="no task in both"):
-        gap_reports([first], [byte_pair["text8"][0]])
 
 
 @pytest.fixture(scope="module")
@@ -340,9 +338,7 @@ class _with(Measured):  # noqa: N801
 
 
 def test_every_format_says_the_same(byte_pair: dict[str, tuple[Measured, Measured]]) -> None:
-    reports = gap_reports(
-        [pair[0] for pair in byte_pair.values()], [pair[1] for pair in byte_pair.values()], top=4
-    )
+    reports = gap_reports([*byte_pair.values()], top=4)
     documents = json.loads(render_gap(reports, "json"))
     rows = [*csv.DictReader(render_gap(reports, "csv").splitlines())]
     for report, document in zip(reports, documents, strict=True):
@@ -367,16 +363,6 @@ def test_every_format_says_the_same(byte_pair: dict[str, tuple[Measured, Measure
             assert f"{report.total.bits:+,.1f}" in text
     with pytest.raises(UsageError, match="unknown format 'html'"):
         render_gap(reports, "html")
-
-
-def test_results_of_one_model_only_are_skipped(
-    byte_pair: dict[str, tuple[Measured, Measured]],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    first, second = byte_pair["ptb"]
-    reports = gap_reports([first, byte_pair["text8"][0]], [second])
-    assert [report.task for report in reports] == ["ptb"]
-    assert "text8: results of one model only; skipped" in caplog.text
 
 
 def test_an_infinite_loss_is_refused(byte_pair: dict[str, tuple[Measured, Measured]]) -> None:
