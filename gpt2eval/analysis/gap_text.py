@@ -102,13 +102,19 @@ def _row_cells(row: GapRow, report: GapReport) -> Cells:
         "segments": f"{row.count:,}",
         "bytes": f"{row.bytes:,}",
         "bytes %": _percent(row.bytes / max(report.total.bytes, 1)),
-        "first": _number(row.per_byte(row.first_bits)),
-        "second": _number(row.per_byte(row.second_bits)),
-        DIFFERENCE: _number(row.per_byte(row.bits), sign=True),
+        **_bits_per_byte(row),
         INTERVAL: _interval(row.interval),
         "p": "" if row.p is None else f"{row.p:.4f}",
         "bits": _bits(row),
         "gap %": _percent(row.share),
+    }
+
+
+def _bits_per_byte(row: GapRow) -> Cells:
+    return {
+        "first": _number(row.per_byte(row.first_bits)),
+        "second": _number(row.per_byte(row.second_bits)),
+        DIFFERENCE: _number(row.per_byte(row.bits), sign=True),
     }
 
 
@@ -117,9 +123,7 @@ def _document_cells(place: GapPlace) -> Cells:
     return {
         "document": row.name,
         "bytes": f"{row.bytes:,}",
-        "first": _number(row.per_byte(row.first_bits)),
-        "second": _number(row.per_byte(row.second_bits)),
-        DIFFERENCE: _number(row.per_byte(row.bits), sign=True),
+        **_bits_per_byte(row),
         "bits": _bits(row),
         "gap %": _percent(row.share),
         "begins": _short(place.text),
