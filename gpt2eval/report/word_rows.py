@@ -40,7 +40,8 @@ def word_columns(
         corrected(word) = nats(word) + ln B(before the word) - ln B(after the word)
 
     where B is the probability of all tokens that begin with white space or end the text. Sources:
-    Pimentel and Meister 2024, EMNLP, 18358-18375; Oh and Schuler 2024, arXiv 2406.10851.
+    Pimentel and Meister 2024, EMNLP, 18358-18375 (arXiv 2406.14561); Oh and Schuler 2024, arXiv
+    2406.10851.
 
     Args:
         measured: The result.
@@ -73,12 +74,7 @@ def word_columns(
             edges = _is_among(low, token_begin) & _is_among(high, token_end)
             corrected = np.full(len(nats), np.nan)
             if boundaries is not None:
-                inside = np.where(high < layout.starts[passage + 1], high, -1)
-                before = boundaries.at(low)
-                # A text may begin with a word that no white space precedes.
-                before[np.isnan(before) & (words.number[rows] == 0)] = 0.0
-                corrected = nats + before - boundaries.at(inside)
-                corrected[(end == begin) | ~words.is_inside[rows]] = np.nan
+                corrected = nats + boundaries.correction(words, rows, layout.starts[passage + 1])
             yield {
                 "model": measured.result.model.name,
                 "task": measured.result.full_name,
@@ -112,6 +108,19 @@ class _Boundaries:
         """Return it at each place; not a number where no token begins that begins a word."""
         row = np.searchsorted(self._begins[:-1], places)
         return np.where(self._begins[row] == places, self._values[row], np.nan)
+
+    def correction(self, words: "_Words", rows: slice, stop: int) -> NDArray[np.float64]:
+        """Return ln B(before) - ln B(after) of some words of a text whose places end at `stop`.
+
+        It is not a number for white space alone, and for a word of which not every byte is scored.
+        """
+        low, high = words.low[rows], words.high[rows]
+        before = self.at(low)
+        # A text may begin with a word that no white space precedes.
+        before[np.isnan(before) & (words.number[rows] == 0)] = 0.0
+        after = self.at(np.where(high < stop, high, -1))
+        is_word = words.end[rows] > words.begin[rows]
+        return np.where(is_word & words.is_inside[rows], before - after, np.nan)
 
 
 def _is_among(places: Places, sorted_places: Places) -> NDArray[np.bool_]:
