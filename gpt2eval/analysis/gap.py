@@ -10,16 +10,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2eval.analysis.gap_rows import BITS, Both, GapPlace, GapReport, GapRow
+from gpt2eval.analysis.gap_rows import Both, GapPlace, GapReport, GapRow
 from gpt2eval.analysis.gap_table import GapTable
 from gpt2eval.analysis.published_texts import Texts
-from gpt2eval.errors import UsageError
 from gpt2eval.metrics.clusters import Clusters, block_name
 from gpt2eval.metrics.decisions import holm
 from gpt2eval.metrics.dependence import merged
 from gpt2eval.metrics.paired import FEWEST_PAIRED, PairedDifference, compare_rates
-from gpt2eval.metrics.signature import protocol_differences
+from gpt2eval.report.comparison.pairs import check_pair
 from gpt2eval.report.measured import Measured
+from gpt2eval.scoring.token_table import BITS
 from gpt2eval.text.segments import NAMES
 
 TOP = 20  # entries of each list
@@ -43,27 +43,11 @@ def gap_report(first: Measured, second: Measured, texts: Texts, top: int = TOP) 
         top: Entries of each list.
 
     Raises:
-        UsageError: The results are of different protocols or texts.
+        UsageError: The results are of different protocols, versions or texts.
     """
-    check_alike(first, second)
+    check_pair(first, second)
     table = GapTable.of(first, second, texts)
     return _Builder(first, second, table, top).report()
-
-
-def check_alike(first: Measured, second: Measured) -> None:
-    """Raise UsageError, naming the fields, unless two results have one protocol and one text."""
-    fields = [
-        one.result.protocol.stated() | {"tok": one.result.model.tokenizer}
-        for one in (first, second)
-    ]
-    differing = protocol_differences(fields[0], fields[1])
-    if differing:
-        details = "; ".join(f"{key}: {a or '(none)'}, {b or '(none)'}" for key, a, b in differing)
-        raise UsageError(
-            f"{first.path} and {second.path}: different protocols: {details}; expected one"
-        )
-    if first.result.data.sha256 != second.result.data.sha256:
-        raise UsageError(f"{first.path} and {second.path}: different texts; expected the same")
 
 
 class _Builder:

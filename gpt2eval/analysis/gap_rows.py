@@ -1,9 +1,6 @@
 """The rows of a gap report: bits of two models for the same published bytes."""
 
-import math
 from dataclasses import dataclass
-
-BITS = 1 / math.log(2)  # in a nat
 
 
 @dataclass(frozen=True, slots=True)

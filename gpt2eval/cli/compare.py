@@ -19,7 +19,6 @@ from gpt2eval.cli.options import (
     option,
 )
 from gpt2eval.cli.output import print_styled
-from gpt2eval.cli.report import FormatName
 from gpt2eval.errors import UsageError
 
 Operands = Annotated[
@@ -51,6 +50,16 @@ OnlyMetrics = Annotated[
         metavar="NAMES",
         text="Only these metrics, separated by commas; default: a task's first, and its first "
         "accuracy.",
+    ),
+]
+FormatName = Annotated[
+    Optional[str],
+    option(
+        OUTPUT,
+        "--format",
+        metavar="FORMAT",
+        text="terminal, markdown, csv, json, or latex (not with --gap); default: terminal, or "
+        "markdown if piped.",
     ),
 ]
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from gpt2eval.metrics.paired import PairedDifference
+from gpt2eval.metrics.sign_flips import LEVEL
 
 Verdict = Literal["better", "worse", "equal", "unresolved"]
 Pair = tuple[int, int]  # baseline, other model
-LEVEL = 0.05
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
@@ -59,9 +59,9 @@ def verdict(
 def rank_ranges(models: int, verdicts: Mapping[Pair, Verdict]) -> list[tuple[int, int]]:
     """Return the best and the worst rank that each model may have.
 
-    From 1 + the number of models that are surely better, to the number of models less those that
-    are surely worse. With verdicts from p-values that are Holm-adjusted over all pairs, all ranges
-    hold at once in 95 % of cases.
+    A model's best rank is 1 + the number of models that a verdict calls better than it, its worst
+    rank the number of models less those that a verdict calls worse. With verdicts from p-values
+    that are Holm-adjusted over all pairs, all ranges hold at once in 95 % of cases.
 
     Args:
         models: Number of models.

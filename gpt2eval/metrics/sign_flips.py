@@ -80,7 +80,7 @@ def _plain(taken: Independent, permutations: int) -> SignFlips:
     total = terms.sum(0)
     picked = np.concatenate([picks @ terms for picks in _picks(len(terms), permutations)])
     sums = abs(total[0] - 2 * picked[:, 0])
-    p = _share(sums, abs(float(total[0])) - ROUNDING * float(abs(taken.nats).sum()))
+    p = _p(sums, abs(float(total[0])) - ROUNDING * float(abs(taken.nats).sum()))
     beyond = _most_beyond(sums)
     if beyond < 0:
         return SignFlips(p, len(sums))
@@ -113,7 +113,7 @@ def _studentized(taken: Independent, permutations: int) -> SignFlips:
     beyond = _most_beyond(others)
     critical = -float(np.partition(-others, beyond)[beyond]) if beyond >= 0 else math.inf
     # A statistic that equals the critical value is not above it, whatever the rounding.
-    p, critical = _share(others, observed * (1 - ROUNDING)), critical * (1 + ROUNDING)
+    p, critical = _p(others, observed * (1 - ROUNDING)), critical * (1 + ROUNDING)
     return SignFlips(p, len(others), critical=critical)
 
 
@@ -122,7 +122,7 @@ def _most_beyond(others: Values) -> int:
     return int(LEVEL * (len(others) + 1)) - 1
 
 
-def _share(others: Values, observed: float) -> float:
+def _p(others: Values, observed: float) -> float:
     """Return the p of an observed statistic."""
     return (int((others >= observed).sum()) + 1) / (len(others) + 1)
 

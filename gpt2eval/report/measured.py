@@ -53,9 +53,15 @@ class Measured:
 
 def tallies(path: Path, result: Result) -> list[Tally] | None:
     """Return the tallies of the result in a file; None if its journal lacks them or has others."""
-    run_journal = journal.of_folder(path.parent / "journal")
-    found = run_journal and run_journal.files.read_tallies()
+    files = _files(path)
+    found = files and files.read_tallies()
     return found if found and Tally.total(found) == result.tally else None
+
+
+def _files(path: Path) -> RunFiles | None:
+    """Return what the journal beside a result's file keeps; None without a journal."""
+    run_journal = journal.of_folder(path.parent / "journal")
+    return run_journal and run_journal.files
 
 
 def read_measured(*places: Path | str) -> list[Measured]:
@@ -76,10 +82,10 @@ def read_measured(*places: Path | str) -> list[Measured]:
 
 def _measured(path: Path) -> Measured:
     result = read_result(path)
-    run_journal = journal.of_folder(path.parent / "journal")
+    files = _files(path)
     parts = tallies(path, result)
-    arrays = run_journal.files.read_clusters() if run_journal else None
+    arrays = files and files.read_clusters()
     independent = Clusters.of(arrays) if arrays else None
-    if run_journal is None or parts is None or independent is None:
+    if files is None or parts is None or independent is None:
         raise UsageError(f"{path}: its journal has no scores of its records; {REMEDY}")
-    return Measured(result, parts, independent, path, run_journal.files)
+    return Measured(result, parts, independent, path, files)

@@ -13,7 +13,7 @@ from gpt2eval.metrics.clusters import is_stream
 from gpt2eval.metrics.resampling import rate_interval
 from gpt2eval.metrics.result import Interval
 from gpt2eval.report.measured import Measured
-from gpt2eval.scoring.token_table import TokenTable
+from gpt2eval.scoring.token_table import BITS, TokenTable
 
 Ints = NDArray[np.int64]
 
@@ -49,7 +49,7 @@ def by_position(measured: Measured) -> list[Bin]:
     """
     table = _right(measured)
     units = (table.end - table.begin) * table.weight.astype(np.float64)
-    bits = -table.logprob.astype(np.float64) * table.weight / np.log(2)
+    bits = -table.logprob.astype(np.float64) * table.weight * BITS
     return _bins(measured, table, table.context.astype(np.int64), bits, units)
 
 

@@ -1,6 +1,5 @@
 """The rows of exported tables: a result's records and its tokens, as columns."""
 
-import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -8,9 +7,7 @@ import numpy as np
 from gpt2eval.metrics.clusters import is_stream
 from gpt2eval.report.measured import Measured
 from gpt2eval.report.row_files import ROWS, Columns
-from gpt2eval.scoring.token_table import TokenTable
-
-BITS = 1 / math.log(2)  # in a nat
+from gpt2eval.scoring.token_table import BITS, TokenTable
 
 
 def record_columns(measured: Measured) -> Columns:

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from gpt2eval.report.measured import Measured
 from gpt2eval.report.row_files import ROWS, Columns
-from gpt2eval.report.token_rows import BITS
 from gpt2eval.scoring.byte_nats import ByteNats, Layout, Places
-from gpt2eval.scoring.token_table import TokenTable, byte_offsets
+from gpt2eval.scoring.token_table import BITS, TokenTable, byte_offsets
 
 WORD = re.compile(r"\S+")
 

@@ -59,7 +59,7 @@ class Layout:
 
     @property
     def sizes(self) -> Places:
-        """The number of scored bytes of each passage."""
+        """The number of places of each passage."""
         return np.diff(self.starts)
 
     def scored_before(self, places: Places) -> Places:

@@ -4,6 +4,7 @@ Built from the scores of a finished run, so that everything that compares, expor
 needs neither the model nor its tokenizer.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from gpt2eval.scoring.sheet import Sheet
 from gpt2eval.types import Encoded, Ids
+
+BITS = 1 / math.log(2)  # in a nat
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class TokenTable:
         is_greedy: Whether the token is the model's most likely one.
         is_tied: Whether several tokens share the highest logit.
         context: Tokens that the model saw before it, the start token included.
-        weight: How often the token counts; not 1 only in protocols that average windows.
+        weight: How often the token counts; 1, unless a protocol averages windows.
     """
 
     record: NDArray[np.int32]

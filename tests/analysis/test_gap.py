@@ -251,9 +251,9 @@ def test_other_protocols_texts_and_tasks_are_refused(
 ) -> None:
     first, second = byte_pair["ptb"]
     texts = published_texts(first)
-    with pytest.raises(UsageError, match="different protocols: data: "):
+    with pytest.raises(UsageError, match=r"has another protocol than .*: data: "):
         gap_report(first, byte_pair["text8"][0], texts)
-    with pytest.raises(UsageError, match="stride: 1024, 32"):
+    with pytest.raises(UsageError, match="stride: 1024 and 32"):
         gap_report(byte_pair["wikitext2"][0], byte_pair["wikitext2/s32"][0], texts)
     with pytest.raises(UsageError, match="reach beyond the published text"):
         gap_report(first, second, {(0, 0): b"short"})
@@ -375,17 +375,20 @@ def test_an_infinite_loss_is_refused(byte_pair: dict[str, tuple[Measured, Measur
 
 
 def test_clusters_of_results_decide(byte_pair: dict[str, tuple[Measured, Measured]]) -> None:
-    first, second = byte_pair["lm1b"]
-    clusters = Clusters("pair", np.arange(60) // 3)
-    grouped = Measured(first.result, first.parts, clusters, first.path, first.files)
-    report = gap_report(grouped, second, published_texts(first))
+    texts = published_texts(byte_pair["lm1b"][0])
+
+    def grouped(name: str, size: int) -> list[Measured]:
+        clusters = Clusters(name, np.arange(60) // size)
+        return [replace(one, independent=clusters) for one in byte_pair["lm1b"]]
+
+    report = gap_report(*grouped("pair", 3), texts)
     assert report.resampled == "pair"
     assert report.resampled_units == 20
-    clusters = Clusters("dozen", np.arange(60) // 12)
-    grouped = Measured(first.result, first.parts, clusters, first.path, first.files)
-    report = gap_report(grouped, second, published_texts(first))
+    report = gap_report(*grouped("dozen", 12), texts)
     assert report.total.interval is None
     assert "No 95 % interval can be trusted: 5 x dozen." in render_gap([report])
+    with pytest.raises(UsageError, match="do not have the same pairs"):
+        gap_report(grouped("pair", 3)[0], grouped("pair", 4)[1], texts)
 
 
 def test_command(byte_pair: dict[str, tuple[Measured, Measured]], gpt2eval: Run) -> None:

@@ -69,6 +69,7 @@ def test_user_errors_are_one_line(out: Path, tmp_path: Path, gpt2eval: Run) -> N
         ((out / "first", tmp_path), "no result.json; expected a file or folder"),
         ((out / "first", out), "results of 3 models (toy:unigram, second, third); expected those"),
         ((out / "first", out / "second", "--format", "pdf"), "unknown format 'pdf'"),
+        ((out / "first", out / "second", "--format", "csv-tidy"), "unknown format 'csv-tidy'"),
         ((out / "first", out / "second", "--tasks", "ptb"), "unknown task 'ptb'"),
         ((out / "first", out / "second", "--top", 5), "--top: expected only with --gap"),
         (

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import decisions
-from gpt2eval.report.cells import Cell
 from gpt2eval.report.comparison.duels import Contest, Duel, Ranking
 from gpt2eval.report.comparison.entrants import Entrant, common_tasks, labels_of, names_of
 from gpt2eval.report.comparison.events import BASELINE, Event, events_of
 from gpt2eval.report.comparison.facts import facts
-from gpt2eval.report.comparison.pairs import check_metrics, cluster, why_no_interval
+from gpt2eval.report.comparison.pairs import check_metrics, duel
 from gpt2eval.report.comparison.scale import Limit, Limits, Scale
 from gpt2eval.report.comparison.text import render
 from gpt2eval.report.table import default_format
@@ -103,17 +102,16 @@ def _duel(event: Event, model: int, p: float | None, limit: Limit | None) -> Due
         lower_is_better=scale.lower_is_better,
         margin=None if limit is None else scale.difference(*limit),
     )
-    return Duel(
-        Cell(first.result, first.result.metrics[event.metric]),
-        Cell(second.result, second.result.metrics[event.metric]),
-        model,
+    return duel(
+        first,
+        second,
+        event.metric,
         found,
-        p,
         verdict,
-        cluster(first, found),
-        why_no_interval(first, found),
-        str(limit or ""),
-        event.agreements.get(model),
+        model=model,
+        p_adjusted=p,
+        margin=str(limit or ""),
+        agreement=event.agreements.get(model),
     )
 
 

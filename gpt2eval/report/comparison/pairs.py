@@ -4,6 +4,7 @@ The records of both are the same published text, whatever the tokenizers. Everyt
 make a difference of two numbers meaningless is an error that names it.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -23,6 +24,8 @@ from gpt2eval.metrics.paired import (
     compare_shares,
 )
 from gpt2eval.metrics.result import MetricValue, Result
+from gpt2eval.report.cells import Cell
+from gpt2eval.report.comparison.duels import Duel
 from gpt2eval.report.measured import Measured
 from gpt2eval.types import Tally
 
@@ -156,6 +159,33 @@ def difference(first: Tallied, second: Tallied, metric: str) -> PairedDifference
 def _correct(parts: Sequence[Tally], metric: str) -> np.ndarray:
     field = ACCURACIES[metric]
     return np.array([getattr(tally, field) > 0 for tally in by_record(parts)])
+
+
+def duel(
+    first: Tallied,
+    second: Tallied,
+    metric: str,
+    found: PairedDifference,
+    verdict: str,
+    *,
+    model: int = 1,
+    p_adjusted: float | None = None,
+    margin: str = "",
+    agreement: TokenAgreement | None = None,
+) -> Duel:
+    """Return a difference of two results with what it rests on; see `Duel` for the arguments."""
+    return Duel(
+        baseline=Cell(first.result, first.result.metrics[metric]),
+        other=Cell(second.result, second.result.metrics[metric]),
+        model=model,
+        difference=found,
+        p_adjusted=p_adjusted,
+        verdict=verdict,
+        cluster=cluster(first, found),
+        why_no_interval=why_no_interval(first, found) if math.isfinite(found.second) else "",
+        margin=margin,
+        agreement=agreement,
+    )
 
 
 def cluster(pair: Tallied, found: PairedDifference) -> str:

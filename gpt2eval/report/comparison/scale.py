@@ -1,4 +1,4 @@
-"""What a difference of two models is on the scale of a metric, and limits on that scale.
+"""Differences of two models on the scale of a metric, and limits on that scale.
 
 A difference is in nats per unit, or a share of records for accuracies. People read the change of
 the metric: in percent, or in points for accuracies.
@@ -18,7 +18,7 @@ LIMIT = re.compile(r"(?:(?P<task>.+)=)?(?P<amount>\d+(?:\.\d*)?|\.\d+)\s*(?P<uni
 
 
 class Scale(NamedTuple):
-    """The scale of a metric, from a baseline on.
+    """The scale of a metric, as changes from a baseline.
 
     `first` is the baseline's rate: nats per unit, or a share of records.
 

@@ -1,7 +1,7 @@
 """A comparison in any format: for people with the two signatures below, and for programs."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from tabulate import tabulate
 
@@ -16,9 +16,9 @@ from gpt2eval.report.marks import marked
 from gpt2eval.report.render import check_format
 from gpt2eval.report.rows import Row, with_intervals
 from gpt2eval.report.signature_lines import abbreviated, full_lines
-from gpt2eval.report.table import TableFormat
 
 Groups = Sequence[Sequence[str]]
+FORMATS = ("terminal", "markdown", "csv", "latex", "json")
 AGREEMENT = (
     "correlation: of the log-probabilities of all tokens; mean |Δp|: how far a token's probability "
     "moves; top-1 agreement: tokens that both models, or neither, hold most likely"
@@ -54,7 +54,7 @@ def render(
     Raises:
         UsageError: for an unknown format.
     """
-    check_format(form, get_args(TableFormat))
+    check_format(form, FORMATS)
     if form == "csv":
         return csv_text(contest)
     if form == "json":

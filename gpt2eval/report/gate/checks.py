@@ -10,7 +10,7 @@ Status = Literal["within", "regressed", "investigate"]
 
 
 class Worst(NamedTuple):
-    """The record, or part of a text, that became worse most: its number and by how many nats."""
+    """The record, or part of a text, whose loss grew most: its number, and by how many nats."""
 
     number: int
     increase: float
@@ -23,7 +23,7 @@ class Check:
     Attributes:
         duel: The comparison with the baseline.
         limit: How much worse the metric may be.
-        worst: The record that became worse most; None for an accuracy.
+        worst: The record whose loss grew most; None for an accuracy.
         reason: Why the status is not `within`; "" if it is.
     """
 

@@ -13,18 +13,15 @@ import numpy as np
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics.metrics import ACCURACIES, count
 from gpt2eval.metrics.paired import PairedDifference
-from gpt2eval.report.cells import Cell
-from gpt2eval.report.comparison.duels import Duel
 from gpt2eval.report.comparison.entrants import Entrant
 from gpt2eval.report.comparison.pairs import (
     Tallied,
     check_metrics,
     check_pair,
-    cluster,
     compared_metrics,
     difference,
+    duel,
     why_incomparable,
-    why_no_interval,
 )
 from gpt2eval.report.comparison.scale import Limit, Limits, Scale
 from gpt2eval.report.gate.checks import Check, Gate, Status, Worst
@@ -112,25 +109,13 @@ def _check(
     found = _difference(first, second, metric)
     worst = None if metric in ACCURACIES else _worst(first, second, metric)
     status, reason = _status(found, Scale(metric, found.first), limit)
-    no_interval = why_no_interval(first, found) if math.isfinite(found.second) else ""
-    if status == "investigate" and no_interval:
-        reason = no_interval
     if worst and max_record is not None and worst.increase > max_record:
         status = "regressed"
         reason = f"a record's loss grew by more than {max_record:g} nats per unit"
-    duel = Duel(
-        Cell(first.result, first.result.metrics[metric]),
-        Cell(second.result, second.result.metrics[metric]),
-        1,
-        found,
-        None,
-        status,
-        cluster(first, found),
-        no_interval,
-        "",
-        None,
-    )
-    return Check(duel, limit, worst, reason)
+    judged = duel(first, second, metric, found, status)
+    if status == "investigate" and judged.why_no_interval:
+        reason = judged.why_no_interval
+    return Check(judged, limit, worst, reason)
 
 
 def _difference(first: Tallied, second: Tallied, metric: str) -> PairedDifference:

@@ -18,10 +18,9 @@ from gpt2eval.report.measured import Measured
 from gpt2eval.report.page.markup import embedded
 from gpt2eval.report.page.pieces import Passages, Piece, Texts, pieces
 from gpt2eval.report.page.sources import Group
-from gpt2eval.scoring.token_table import TokenTable, byte_offsets
+from gpt2eval.scoring.token_table import BITS, TokenTable, byte_offsets
 
 FindTexts = Callable[[Measured], Texts]
-LN2 = float(np.log(2.0))
 MODELS = 6  # whose tokens a page holds for one task
 NO_TEXT = "its published text was not at hand; 'gpt2eval report --data {name}=PATH' adds it"
 SURPRISING, GAP, SAMPLE = "surprising", "gap", "sample"
@@ -101,7 +100,7 @@ class Rates(NamedTuple):
         """Compute the rates; a piece without scored bytes has 0."""
         values = np.zeros((len(found), len(tables)))
         for column, table in enumerate(tables):
-            losses = np.minimum(-table.logprob.astype(np.float64) / LN2, IMPOSSIBLE)
+            losses = np.minimum(-table.logprob.astype(np.float64) * BITS, IMPOSSIBLE)
             bits = np.concatenate([[0.0], np.cumsum(losses)])
             size = np.concatenate([[0], np.cumsum(table.end - table.begin)])
             first = np.array([piece.rows[column].start for piece in found], np.int64)
@@ -202,7 +201,7 @@ def _tokens(rows: TokenTable, place: Callable[[np.ndarray], np.ndarray]) -> dict
             lengths.append(at - begin)
         lengths.append(end - begin)
         at = end
-    bits = -rows.logprob.astype(np.float64) / LN2
+    bits = -rows.logprob.astype(np.float64) * BITS
     return {
         "from": int(begins[0]) if len(begins) else 0,
         "lengths": lengths,
