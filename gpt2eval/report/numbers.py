@@ -15,6 +15,15 @@ WHOLE = 1e5  # a value from here on is a whole number with separators
 POWERS = 1e9  # a value from here on, or below 0.0001, is written with a power of ten
 HALF_DECIMALS = 4  # of an interval, at most
 PERCENT = ("acc", "acc_unfiltered")
+LABELS = {
+    "ppl": "perplexity per {unit}",
+    "byte_ppl": "perplexity per {unit}",
+    "bpb": "bits per {unit}",
+    "bpc": "bits per {unit}",
+    "nats_per_token": "nats per {unit} of the model's tokenizer",
+    "acc": "accuracy in % of {unit}s",
+    "acc_unfiltered": "unfiltered accuracy in % of {unit}s",
+}
 
 
 def value_text(value: float, metric: str = "", places: int | None = None) -> str:
@@ -91,3 +100,12 @@ def interval_decimals(half: float, most: int = HALF_DECIMALS) -> int:
     if half <= 0:
         return DECIMALS
     return min(max(1 - math.floor(math.log10(half)), 0), most)
+
+
+def value_label(metric: str, unit: str) -> str:
+    """Return what the values of a metric are, for the head of a column or an axis.
+
+    >>> value_label("ppl", "word"), value_label("acc", "record")
+    ('perplexity per word', 'accuracy in % of records')
+    """
+    return LABELS.get(metric, f"{metric} per {{unit}}").format(unit=unit)

@@ -4,7 +4,7 @@ With the paper's table this is figure 1 of Radford et al. (2019). Does not know 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from gpt2eval.config.suite_schema import Suite
@@ -67,10 +67,7 @@ def columns_by_size(
     cells, titles = choose(place(results, suite), columns, suite)
     if not mixed:
         check_one_protocol(cells)
-    models = {result.model.name for result in results}
-    for name in sizes or {}:
-        if name not in models:
-            raise unknown("model of --size", name, models)
+    check_stated(sizes or {}, results)
     weights = {result.model: weights_of(result.model, sizes or {}) for result in results}
     for name in dict.fromkeys(model.name for model, count in weights.items() if count is None):
         notify(f"{name}: number of weights unknown; left out; --size '{name}=135M' states it")
@@ -90,6 +87,35 @@ def columns_by_size(
     if not found:
         raise UsageError("no number of a model of known size; expected --size MODEL=135M")
     return found
+
+
+def check_stated(sizes: Mapping[str, float], results: Iterable[Result]) -> None:
+    """Raise UsageError if `sizes` names a model that has no result."""
+    models = {result.model.name for result in results}
+    for name in sizes:
+        if name not in models:
+            raise unknown("model of --size", name, models)
+
+
+def published_points(column: Sequence[Cell], suite: Suite) -> dict[str, tuple[float, float]]:
+    """Return weights and published figure of each row of a suite; {} beside limited numbers only.
+
+    `column` are the numbers that the points stand beside.
+    """
+    if _all_limited(column):
+        return {}
+    result, metric = column[0]
+    published: dict[str, tuple[float, float]] = {}
+    for name, shape in suite.models.items():
+        figure = result.figure(metric.name, name)
+        count = gpt2_weights(shape)
+        if figure and count:
+            published[name] = (float(count), figure[0])
+    return published
+
+
+def _all_limited(column: Sequence[Cell]) -> bool:
+    return all(is_limited(cell.result) for cell in column)
 
 
 def _series(
@@ -116,13 +142,8 @@ def _column(
     title: str, column: Sequence[Cell], spots: Mapping[str, Sequence[Spot]], suite: Suite
 ) -> Column:
     result, metric = column[0]
-    published: dict[str, tuple[float, float]] = {}
+    published = published_points(column, suite)
     best = None
-    if not all(is_limited(cell.result) for cell in column):
-        for name, shape in suite.models.items():
-            figure = result.figure(metric.name, name)
-            count = gpt2_weights(shape)
-            if figure and count:
-                published[name] = (float(count), figure[0])
+    if not _all_limited(column):
         best = (result.figure(metric.name, SOTA) or (None,))[0]
     return Column(title, metric.name, metric.unit, spots, published, best)

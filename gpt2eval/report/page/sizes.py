@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpt2eval.config.suite_schema import Suite
-from gpt2eval.errors import unknown
-from gpt2eval.metrics.verdict import is_complete, is_limited
+from gpt2eval.metrics.verdict import is_complete
 from gpt2eval.report.cells import Cell
-from gpt2eval.report.model_sizes import gpt2_weights, weights_of
+from gpt2eval.report.model_sizes import weights_of
 from gpt2eval.report.numbers import PERCENT, interval_text, published_text, value_text
 from gpt2eval.report.page.sources import Overview
 from gpt2eval.report.page.table_section import unit_text
+from gpt2eval.report.score_by_size import check_stated, published_points
 
 
 def size_section(overview: Overview, suite: Suite, stated: Mapping[str, float]) -> dict[str, Any]:
@@ -23,10 +23,7 @@ def size_section(overview: Overview, suite: Suite, stated: Mapping[str, float]) 
     Raises:
         UsageError: `stated` names a model that has no result.
     """
-    named = {one.source.result.model.name for one in overview.sources}
-    for name in stated:
-        if name not in named:
-            raise unknown("model of --size", name, named)
+    check_stated(stated, (one.source.result for one in overview.sources))
     panels = [_panel(title, overview, suite, stated) for title in overview.titles]
     omitted = [
         one.label for one in overview.sources if weights_of(one.source.result.model, stated) is None
@@ -56,14 +53,10 @@ def _panel(
         for label, cell in cells.items()
         if (size := weights_of(cell.result.model, stated)) and math.isfinite(cell.metric.value)
     ]
-    published = []
-    if not all(is_limited(cell.result) for cell in cells.values()):
-        for row, shape in suite.models.items():
-            figure = first.result.figure(first.metric.name, row)
-            size = gpt2_weights(shape)
-            if figure and size:
-                shown = published_text(figure[0])
-                published.append({**_point(row, size, figure[0]), "text": shown})
+    published = [
+        {**_point(row, size, figure), "text": published_text(figure)}
+        for row, (size, figure) in published_points([*cells.values()], suite).items()
+    ]
     return {
         "title": title,
         "unit": unit_text(first),

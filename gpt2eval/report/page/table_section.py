@@ -7,20 +7,10 @@ from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.cells import Cell
 from gpt2eval.report.notes import notes, reasons
-from gpt2eval.report.numbers import PERCENT
+from gpt2eval.report.numbers import PERCENT, value_label
 from gpt2eval.report.page.comparisons import comparisons
 from gpt2eval.report.page.sources import Overview
 from gpt2eval.report.rows import Row, table_rows
-
-UNITS = {
-    "ppl": "perplexity per {unit}",
-    "byte_ppl": "perplexity per {unit}",
-    "bpb": "bits per {unit}",
-    "bpc": "bits per {unit}",
-    "nats_per_token": "nats per {unit}",
-    "acc": "% of {unit}s",
-    "acc_unfiltered": "% of {unit}s",
-}
 
 
 def table_section(overview: Overview, suite: Suite) -> dict[str, Any]:
@@ -58,8 +48,7 @@ def _column(title: str, overview: Overview) -> dict[str, Any]:
 
 def unit_text(cell: Cell) -> str:
     """Return what a number counts, such as `perplexity per word`."""
-    metric = cell.metric
-    return UNITS.get(metric.name, f"{metric.name} per {{unit}}").format(unit=metric.unit)
+    return value_label(cell.metric.name, cell.metric.unit)
 
 
 def _row(row: Row) -> dict[str, Any]:

@@ -37,15 +37,6 @@ METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None},
     "pdf": {"CreationDate": None, "Creator": "gpt2eval", "Producer": None},
 }
-LABELS = {
-    "ppl": "perplexity per {unit}",
-    "byte_ppl": "perplexity per {unit}",
-    "bpb": "bits per {unit}",
-    "bpc": "bits per {unit}",
-    "nats_per_token": "nats per {unit} of the model's tokenizer",
-    "acc": "accuracy in % of {unit}s",
-    "acc_unfiltered": "unfiltered accuracy in % of {unit}s",
-}
 
 
 class Look(NamedTuple):
@@ -58,15 +49,6 @@ class Look(NamedTuple):
 def look(number: int) -> Look:
     """Return the look of a series by its number; the first 88 looks differ."""
     return Look(COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
-
-
-def value_label(metric: str, unit: str) -> str:
-    """Return the label of an axis with the values of a metric.
-
-    >>> value_label("ppl", "word"), value_label("acc", "record")
-    ('perplexity per word', 'accuracy in % of records')
-    """
-    return visible(LABELS.get(metric, f"{metric} per {{unit}}").format(unit=unit))
 
 
 def panels(count: int, *, legend: Sequence[str] = ()) -> "tuple[Figure, list[Axes]]":

@@ -15,6 +15,7 @@ from gpt2eval.metrics.signature import (
     read,
 )
 from gpt2eval.report.escape import visible
+from gpt2eval.report.numbers import value_label
 from gpt2eval.report.plots import canvas
 from gpt2eval.report.steps import natural, run_of, step_of
 
@@ -163,7 +164,7 @@ def _draw(axes: "Axes", panel: Panel, series: Lines, labels: Sequence[str]) -> N
         canvas.log_axis(axes, "y")
     axes.set_title(visible(panel.task))
     axes.set_xlabel("training step")
-    axes.set_ylabel(canvas.value_label(panel.metric, panel.unit))
+    axes.set_ylabel(visible(value_label(panel.metric, panel.unit)))
 
 
 def _draw_line(axes: "Axes", dots: Sequence[Dot], look: canvas.Look) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gpt2eval.report.escape import visible
+from gpt2eval.report.numbers import value_label
 from gpt2eval.report.plots import canvas
 from gpt2eval.report.score_by_size import Column, Spot
 from gpt2eval.report.steps import natural
@@ -68,7 +69,7 @@ def _draw(axes: "Axes", column: Column, looks: Mapping[str, canvas.Look]) -> Non
     _count_ticks(axes)
     axes.set_title(visible(column.title))
     axes.set_xlabel("weights of the model")
-    axes.set_ylabel(canvas.value_label(column.metric, column.unit))
+    axes.set_ylabel(visible(value_label(column.metric, column.unit)))
 
 
 def _draw_spot(axes: "Axes", spot: Spot, look: canvas.Look) -> None:
