@@ -21,7 +21,8 @@ from gpt2eval.report.rows import Row
 
 EQUAL = "equal"  # a verdict
 SMALLEST_P = 1e-4  # a smaller p is shown as less than this
-WINS = "better/ worse/ equal"  # a word per line in a narrow table
+SMALLEST_PLAIN = 1e-4  # a smaller bound has a power of ten
+WINS = "won/lost/tied"
 DECISION = ("baseline", "value", "change", "p (Holm)", "verdict")
 EVIDENCE = ("nats per unit", "p", WINS, "contested", "n", "MDE80")
 AGREEMENT = ("correlation", "mean |Δp|", "top-1 agreement")
@@ -121,13 +122,24 @@ def signed(value: float, interval: tuple[float, float] | None) -> str:
 def interval_text(interval: tuple[float, float] | None) -> str:
     """Return an interval of a difference, two digits of its half-width; "" for None.
 
-    >>> interval_text((-23.41, -21.92)), interval_text(None)
-    ('[-23.41, -21.92]', '')
+    A bound that would round to 0 has more digits, so that its sign can be seen.
+
+    >>> interval_text((-23.41, -21.92)), interval_text((-21.2, 0.4)), interval_text(None)
+    ('[-23.41, -21.92]', '[-21, +0.40]', '')
     """
     if interval is None:
         return ""
-    low, high = (signed(bound, interval) for bound in interval)
+    low, high = (_bound(bound, interval) for bound in interval)
     return f"[{low}, {high}]"
+
+
+def _bound(value: float, interval: tuple[float, float]) -> str:
+    text = signed(value, interval)
+    if not value or text.strip("0."):
+        return text
+    if abs(value) < SMALLEST_PLAIN:
+        return f"{value:+.0e}"
+    return f"{'+' if value > 0 else '-'}{amount(abs(value))}"
 
 
 def amount(value: float) -> str:
