@@ -21,8 +21,8 @@ from gpt2eval.files import write_atomic
 from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.notices import notify
 from gpt2eval.report.escape import visible
-from gpt2eval.report.hub_results import METRICS, hub_of
-from gpt2eval.report.numbers import PERCENT
+from gpt2eval.report.hub_results import METRIC_TYPES, hub_of
+from gpt2eval.report.numbers import PERCENT, value_label
 from gpt2eval.report.strict_json import dumps, reason_of
 from gpt2eval.types import ModelIdentity
 
@@ -148,7 +148,7 @@ def _model_info(name: str, model: ModelIdentity) -> dict[str, Any]:
 def _entry(result: Result, metric: MetricValue, hub: Hub | None, seconds: str) -> dict[str, Any]:
     """Return the entry of one number."""
     is_accuracy = metric.name in PERCENT
-    kind, description = METRICS[metric.name]
+    kind = METRIC_TYPES[metric.name]
     entry = {
         "evaluation_result_id": f"{result.full_name}:{metric.name}",
         "evaluation_name": result.full_name,
@@ -156,7 +156,7 @@ def _entry(result: Result, metric: MetricValue, hub: Hub | None, seconds: str) -
         "metric_config": {
             "evaluation_description": visible(result.title),
             "metric_id": kind,
-            "metric_name": description.format(unit=metric.unit),
+            "metric_name": value_label(metric.name, metric.unit),
             "metric_kind": kind,
             "metric_unit": "percent" if is_accuracy else f"per {metric.unit}",
             "metric_parameters": {"unit": metric.unit, "units": metric.units},

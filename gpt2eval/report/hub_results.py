@@ -16,6 +16,7 @@ from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.metrics.verdict import is_complete
 from gpt2eval.notices import notify
 from gpt2eval.report.escape import visible
+from gpt2eval.report.numbers import value_label
 from gpt2eval.report.strict_json import reason_of
 
 if TYPE_CHECKING:
@@ -23,15 +24,14 @@ if TYPE_CHECKING:
 
 TASK_TYPE = "text-generation"  # the Hub's task of causal language models
 TASK_NAME = "Zero-shot language modeling"
-# The Hub's identifiers of metrics, and names for people.
-METRICS = {
-    "ppl": ("perplexity", "perplexity per {unit}"),
-    "byte_ppl": ("perplexity", "perplexity per {unit}"),
-    "bpb": ("bits_per_byte", "bits per byte"),
-    "bpc": ("bits_per_character", "bits per character"),
-    "nats_per_token": ("nats_per_token", "nats per token"),
-    "acc": ("accuracy", "accuracy in % of {unit}s"),
-    "acc_unfiltered": ("accuracy", "accuracy in % of {unit}s, without the stop-word filter"),
+METRIC_TYPES = {  # the Hub's identifiers
+    "ppl": "perplexity",
+    "byte_ppl": "perplexity",
+    "bpb": "bits_per_byte",
+    "bpc": "bits_per_character",
+    "nats_per_token": "nats_per_token",
+    "acc": "accuracy",
+    "acc_unfiltered": "accuracy",
 }
 FOLDER = ".eval_results"
 FILE = "gpt2eval.yaml"
@@ -99,8 +99,8 @@ def _eval_results(result: Result, hub: Hub | None) -> "list[EvalResult]":
             dataset_config=hub.config if hub else None,
             dataset_split=hub.split if hub else None,
             dataset_revision=_commit(hub),
-            metric_type=METRICS[metric.name][0],
-            metric_name=METRICS[metric.name][1].format(unit=metric.unit),
+            metric_type=METRIC_TYPES[metric.name],
+            metric_name=value_label(metric.name, metric.unit),
             metric_value=metric.value,
             metric_args=_arguments(result, metric),
         )
@@ -196,7 +196,7 @@ def _entries(result: Result, hub: Hub, date: str) -> "list[EvalResultEntry]":
 
 def _notes(metric: MetricValue) -> str:
     """Return the unit, the interval and the signature of a metric on one line."""
-    parts = [METRICS[metric.name][1].format(unit=metric.unit)]
+    parts = [value_label(metric.name, metric.unit)]
     if metric.interval:
         parts.append("95 % interval {:.6g} to {:.6g}".format(*metric.interval))
     return "; ".join([*parts, f"gpt2eval signature {metric.signature}"])

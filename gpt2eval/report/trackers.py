@@ -84,7 +84,7 @@ def open_tracker(place: str) -> Tracker:
     except ImportError as error:
         if error.name and error.name.partition(".")[0] != kind:
             raise UsageError(
-                f"--track {place}: {one_line(error)}; expected {kind} to work"
+                f"--track {place}: {kind} cannot be imported: {one_line(error)}"
             ) from None
         raise UsageError(
             f"--track {place}: the package {kind} is not installed; expected "

@@ -377,9 +377,10 @@ def test_an_infinite_loss_is_refused(byte_pair: dict[str, tuple[Measured, Measur
 def test_clusters_of_results_decide(byte_pair: dict[str, tuple[Measured, Measured]]) -> None:
     texts = published_texts(byte_pair["lm1b"][0])
 
-    def grouped(name: str, size: int) -> list[Measured]:
+    def grouped(name: str, size: int) -> tuple[Measured, Measured]:
         clusters = Clusters(name, np.arange(60) // size)
-        return [replace(one, independent=clusters) for one in byte_pair["lm1b"]]
+        first, second = byte_pair["lm1b"]
+        return replace(first, independent=clusters), replace(second, independent=clusters)
 
     report = gap_report(*grouped("pair", 3), texts)
     assert report.resampled == "pair"
