@@ -148,6 +148,7 @@ class Task(Strict):
         windows: How windows are placed; see `gpt2eval.scoring.windows`.
         normalize: `tokens` divides each choice's score by its number of tokens.
         filter: The list of stop words that cannot be the answer.
+        group: The key of a document's group, if documents are also summed by group.
         unit: The denominator of perplexities.
         variants: The names of the task's variants.
     """
@@ -181,6 +182,7 @@ class Task(Strict):
     windows: Literal["regular", "once", "last_full", "restart", "second_half"] = "regular"
     normalize: Literal["none", "tokens"] = "none"
     filter: Literal["none", "nltk127", "nltk179", "spacy"] = "none"
+    group: str | None = None
     unit: UnitName
     metrics: tuple[MetricName, ...]
     published: tuple[PublishedFigures, ...] = ()
