@@ -13,9 +13,9 @@ import numpy as np
 
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.clusters import Clusters, block_name, is_stream
+from gpt2eval.metrics.estimate import Estimate, Interval
 from gpt2eval.metrics.intervals import wilson
 from gpt2eval.metrics.resampling import rate_interval
-from gpt2eval.metrics.estimate import Estimate, Interval
 from gpt2eval.types import Scored, Tally
 
 ACCURACIES = {
