@@ -111,10 +111,12 @@ def _keep(
 def _groups(
     plan: TaskPlan, grouping: Grouping, parts: Sequence[Tally], independent: Clusters
 ) -> Groups:
-    """Return the groups of a text: the task's metrics, and bits per byte unless they would lie."""
+    """Return the groups of a text: the task's metrics, and bits per byte unless tokens are lossy."""
     task = plan.task
     tiles = "bpb" in task.metrics or not plan.protocol.tokens
-    names = dict.fromkeys([*task.metrics, *(["bpb"] if tiles else [])])
+    names: list[str] = [*task.metrics]
+    if tiles and "bpb" not in names:
+        names.append("bpb")
     return measure_groups(
         grouping.by,
         grouping.groups(),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2eval.errors import unknown
 from gpt2eval.metrics.clusters import Clusters
 from gpt2eval.metrics.dependence import FEWEST, Values
 from gpt2eval.metrics.estimate import Estimate
@@ -57,12 +58,12 @@ class Groups:
     micro: Mapping[str, Estimate]
     macro: Mapping[str, Estimate]
 
-    def __getitem__(self, name: str) -> Group:
-        """Return the group of a name. Raises KeyError for a name that no group has."""
-        for group in self.rows:
-            if group.name == name:
-                return group
-        raise KeyError(name)
+    def group(self, name: str) -> Group:
+        """Return the group of a name. Raises UsageError for a name that no group has."""
+        by_name = {group.name: group for group in self.rows}
+        if name not in by_name:
+            raise unknown("group", name, by_name)
+        return by_name[name]
 
 
 def measure_groups(
@@ -137,7 +138,9 @@ def macro_average(
 
     where share is the group's part of the sum of perplexities, or else 1 / groups. These deviations
     have the studentized bootstrap of `resampling`, each times sqrt(n[g] / (n[g] - 1)), because r[g]
-    was fitted to them. There is no interval if a group has a single document, or if the variance of
+    was fitted to them. The mean of exp(r) over noisy rates is too large: its logarithm exceeds the
+    truth by about sum of share[g] * variance(r[g]) / 2, and the interval of a perplexity is shifted
+    by that amount. There is no interval if a group has a single document, or if the variance of
     the deviations has fewer degrees of freedom than that of 30 documents of one group has, which
     are 29. A single group has its own interval, and accuracies have none.
 
@@ -215,5 +218,7 @@ def _with_interval(
     found = bootstrap_interval(taken, FEWEST, student(freedom))
     if found.interval is None:
         return mean
-    low, high = around(mean.name, rate, found.interval)
+    bias = float((variances / shares).sum()) / 2 if mean.name in PERPLEXITIES else 0.0
+    low, high = (bound - bias for bound in found.interval)
+    low, high = around(mean.name, rate, (low, high))
     return replace(mean, interval=(min(low, mean.value), max(high, mean.value)))

@@ -15,6 +15,7 @@ from gpt2eval.types import Tally
 
 MOST = 20  # groups of a table, unless all are wanted
 FORMATS = ("terminal", "markdown")
+COUNTS = ("docs", "bytes", "tokens")
 BITS = "bits"
 FIRST = "group"
 
@@ -81,14 +82,11 @@ def _rows(
 
     def row(label: str, kind: Kind, tally: Tally | None, metrics: Mapping[str, Estimate]) -> Row:
         found = {title: metrics[name] for name, title in labels.items() if name in metrics}
-        values = dict.fromkeys(("documents", "bytes", "tokens", *labels.values(), BITS), "")
+        values = dict.fromkeys((*COUNTS, *labels.values(), BITS), "")
         if tally is not None:
-            bits = Group("", tally, {}).bits
             counts = (tally.records, tally.units.bytes, tally.tokens)
-            values |= dict(
-                zip(("documents", "bytes", "tokens"), (f"{n:,}" for n in counts), strict=True)
-            )
-            values[BITS] = f"{bits:,.1f}"
+            values |= {title: f"{n:,}" for title, n in zip(COUNTS, counts, strict=True)}
+            values[BITS] = f"{Group(label, tally, {}).bits:,.1f}"
         values |= {title: value_text(one.value, one.name, places) for title, one in found.items()}
         intervals = {title: interval_text(one, places) for title, one in found.items()}
         return Row(label, kind, values, {}, intervals, {})
