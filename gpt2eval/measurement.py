@@ -111,7 +111,7 @@ def _keep(
 def _groups(
     plan: TaskPlan, grouping: Grouping, parts: Sequence[Tally], independent: Clusters
 ) -> Groups:
-    """Return the groups of a text: the task's metrics, and bits per byte unless tokens are lossy."""
+    """Return the groups of a text: the task's metrics, and bits per byte if the tokens tile it."""
     task = plan.task
     tiles = "bpb" in task.metrics or not plan.protocol.tokens
     names: list[str] = [*task.metrics]

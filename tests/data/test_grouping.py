@@ -21,6 +21,7 @@ from gpt2eval.report.results import Results
 from gpt2eval.report.store import read_results
 
 UNIFORM = "toy:uniform-bytes"
+TOY = "toy:unigram"
 GROUPS = {"news": 3, "code": 2, "books": 4}
 
 
@@ -85,11 +86,11 @@ def test_every_way_to_state_groups_gives_the_same_groups(tmp_path: Path) -> None
     table = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.Table.from_pylist(rows()), table)
     results = [
-        one(custom.load_text(folder(tmp_path / "d")), "demo"),
-        one(custom.load_text(f"{lines}:text", group="site"), "demo"),
-        one(custom.load_text(f"{nested}:text", group="meta.site"), "demo"),
-        one(custom.load_text(f"{table}:text", group="site"), "demo"),
-        one(custom.load_text(f"parquet:text:{table}", group="site"), "demo"),
+        one(custom.load_text(folder(tmp_path / "d")), TOY),
+        one(custom.load_text(f"{lines}:text", group="site"), TOY),
+        one(custom.load_text(f"{nested}:text", group="meta.site"), TOY),
+        one(custom.load_text(f"{table}:text", group="site"), TOY),
+        one(custom.load_text(f"parquet:text:{table}", group="site"), TOY),
     ]
     found = [result.groups for result in results]
     assert all(found)
@@ -162,8 +163,8 @@ def test_a_task_file_names_the_key_of_groups(tmp_path: Path) -> None:
     (tmp_path / "tasks" / "mine.yaml").write_text(TASK, encoding="utf-8")
     lines = jsonl(tmp_path / "mine.jsonl", rows())
     arguments: dict[str, Any] = {"data": {"mine": lines}, "include": [tmp_path]}
-    (grouped,) = evaluate("demo", ["mine"], **arguments)
-    by_text = one(custom.load_text(f"{lines}:text", group="site"), "demo")
+    (grouped,) = evaluate(TOY, ["mine"], **arguments)
+    by_text = one(custom.load_text(f"{lines}:text", group="site"), TOY)
     assert grouped.groups
     assert by_text.groups
     assert [(group.name, group.tally) for group in grouped.groups.rows] == [
@@ -171,7 +172,7 @@ def test_a_task_file_names_the_key_of_groups(tmp_path: Path) -> None:
     ]
     plain = TASK.replace("group: site\n", "")
     (tmp_path / "tasks" / "mine.yaml").write_text(plain, encoding="utf-8")
-    (alone,) = evaluate("demo", ["mine"], **arguments)
+    (alone,) = evaluate(TOY, ["mine"], **arguments)
     assert alone.groups is None
     assert (alone.metrics, alone.nll_sha256, alone.data) == (
         grouped.metrics,
@@ -185,9 +186,9 @@ def test_a_task_file_names_the_key_of_groups(tmp_path: Path) -> None:
 
 def test_groups_change_no_score_hash_name_or_signature(tmp_path: Path) -> None:
     lines = jsonl(tmp_path / "a.jsonl", rows())
-    plain = one(custom.load_text(f"{lines}:text"), "demo")
+    plain = one(custom.load_text(f"{lines}:text"), TOY)
     for group in ("site", "n"):
-        grouped = one(custom.load_text(f"{lines}:text", group=group), "demo")
+        grouped = one(custom.load_text(f"{lines}:text", group=group), TOY)
         assert grouped.groups
         assert (grouped.full_name, grouped.metrics, grouped.nll_sha256, grouped.data) == (
             plain.full_name,
@@ -200,7 +201,7 @@ def test_groups_change_no_score_hash_name_or_signature(tmp_path: Path) -> None:
     deep = folder(tmp_path / "d")
     for number, file in enumerate(sorted(deep.rglob("*.txt"))):
         (flat / f"{number:03}.txt").write_bytes(file.read_bytes())
-    results = [one(custom.load_text(place), "demo") for place in (flat, deep)]
+    results = [one(custom.load_text(place), TOY) for place in (flat, deep)]
     assert results[0].data.sha256 == results[1].data.sha256
     assert results[0].nll_sha256 == results[1].nll_sha256
     assert results[0].groups is None
@@ -211,7 +212,7 @@ def test_the_order_of_lines_changes_no_group(tmp_path: Path) -> None:
     found = []
     for name, ordered in (("a", content), ("b", content[::-1])):
         lines = jsonl(tmp_path / f"{name}.jsonl", ordered)
-        result = one(custom.load_text(f"{lines}:text", group="site"), "demo")
+        result = one(custom.load_text(f"{lines}:text", group="site"), TOY)
         assert result.groups
         found.append(result.groups)
     for first, second in zip(found[0].rows, found[1].rows, strict=True):
@@ -232,7 +233,7 @@ def test_a_limit_keeps_the_groups_of_the_first_documents(tmp_path: Path) -> None
 def test_files_hold_the_groups_and_add_up(tmp_path: Path) -> None:
     lines = jsonl(tmp_path / "a.jsonl", rows())
     out = tmp_path / "out"
-    result = one(custom.load_text(f"{lines}:text", group="site"), "demo", out=out)
+    result = one(custom.load_text(f"{lines}:text", group="site"), TOY, out=out)
     (path,) = out.rglob("groups.csv")
     table = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     kinds = {kind: [row for row in table if row["kind"] == kind] for kind in ("group", "micro")}
@@ -258,7 +259,7 @@ def test_another_grouping_replaces_the_files_and_scores_nothing(tmp_path: Path) 
     lines = jsonl(tmp_path / "a.jsonl", rows())
     out = tmp_path / "out"
     for group, by in (("site", "column site"), ("n", "column n"), (None, None)):
-        result = one(custom.load_text(f"{lines}:text", group=group), "demo", out=out)
+        result = one(custom.load_text(f"{lines}:text", group=group), TOY, out=out)
         (read,) = read_results(out)
         assert read == result
         assert (read.groups.by if read.groups else None) == by
