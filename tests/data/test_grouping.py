@@ -328,6 +328,9 @@ def test_only_a_task_of_documents_has_groups(tmp_path: Path, change: tuple[str, 
     (tmp_path / "tasks" / "mine.yaml").write_text(TASK.replace(*change), encoding="utf-8")
     with pytest.raises(UsageError, match=r"mine.yaml: group: .* expected format documents"):
         evaluate(UNIFORM, ["mine"], include=[tmp_path])
+    (tmp_path / "tasks" / "mine.yaml").write_text(f"{TASK}join: eot\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"group: site: not compatible with join eot; expected"):
+        evaluate(UNIFORM, ["mine"], include=[tmp_path])
 
 
 # -- the command line ------------------------------------------------------------------------------
