@@ -124,7 +124,7 @@ def _groups(
     return measure_groups(
         grouping.by,
         grouping.groups(),
-        grouping.numbers(),
+        grouping.of_tallies(len(parts)),
         parts,
         independent,
         names,

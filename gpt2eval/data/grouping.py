@@ -51,6 +51,11 @@ class Grouping(NamedTuple):
         number = {name: count for count, name in enumerate(self.groups())}
         return np.array([number[name] for name in self.names], np.int64)
 
+    def of_tallies(self, tallies: int) -> NDArray[np.int64]:
+        """Return the number of each tally's group; those of a single record are its parts."""
+        numbers = self.numbers()
+        return np.repeat(numbers, tallies) if len(numbers) == 1 else numbers
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the fields as arrays."""
         lines = "\0".join([self.by, *self.groups()])

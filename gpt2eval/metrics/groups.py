@@ -80,15 +80,13 @@ def measure_groups(
     Args:
         by: What groups the documents.
         names: The names of the groups, sorted.
-        numbers: The number of each document's group.
+        numbers: The number of each tally's group.
         parts: The text's tallies: one per document, or one per part of a single document.
         independent: What the intervals take to be independent.
         metrics: Names of the metrics.
         unit: Denominator of `ppl`.
     """
     metrics = tuple(metrics)
-    if len(numbers) == 1:  # the tallies are the parts of the only document
-        numbers = np.repeat(numbers, len(parts))
     members: list[list[Tally]] = [[] for _ in names]
     for number, part in zip(numbers.tolist(), parts, strict=True):
         members[number].append(part)
