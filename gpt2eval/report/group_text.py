@@ -14,6 +14,7 @@ from gpt2eval.report.rows import Kind, Row, with_intervals
 from gpt2eval.types import Tally
 
 MOST = 20  # groups of a table, unless all are wanted
+MOST_NAMED = 5  # groups that a note names
 FORMATS = ("terminal", "markdown")
 COUNTS = ("docs", "bytes", "tokens")
 BITS = "bits"
@@ -109,20 +110,19 @@ def _notes(groups: Groups, shown: Sequence[Group]) -> Iterator[str]:
             "are over all groups."
         )
     primary = next(iter(groups.micro))
-    few = 0
+    few: list[str] = []
     for group in shown:
         estimate = group.metrics.get(primary)
         if estimate is None:
             yield f"{visible(group.name)}: nothing to divide by; left out of the macro average"
         elif estimate.interval is None and estimate.resampled_units < FEWEST:
-            few += 1
+            few.append(visible(group.name))
         elif why := estimate.why_no_interval:
             yield f"{visible(group.name)}: {why}"
     if few:
-        yield (
-            f"{few} of these groups have fewer than {FEWEST} documents, and therefore no 95 % "
-            "interval."
-        )
+        others = f" and {len(few) - MOST_NAMED} more" if len(few) > MOST_NAMED else ""
+        names = ", ".join(few[:MOST_NAMED]) + others
+        yield f"no 95 % interval can be trusted below {FEWEST} documents: {names}"
     macro = groups.macro.get(primary)
     if macro and macro.why_no_interval:
         yield f"macro: {macro.why_no_interval}"
