@@ -93,7 +93,6 @@ def measure_groups(
     rows = tuple(
         Group(name, Tally.total(tallies), _estimates(tallies, metrics, unit, independent))
         for name, tallies in zip(names, members, strict=True)
-        if tallies
     )
     averages = (macro_average(name, unit, members, independent) for name in metrics)
     return Groups(

@@ -1,5 +1,6 @@
 """The groups of results as tables for people."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from gpt2eval.metrics.dependence import FEWEST
@@ -100,15 +101,8 @@ def _rows(
 
 def _notes(groups: Groups, shown: Sequence[Group]) -> Iterator[str]:
     """Yield what is left out, and why intervals are missing."""
-    left_out = len(groups.rows) - len(shown)
-    if left_out:
-        total = sum(group.tally.nats for group in groups.rows)
-        part = 1 - sum(group.tally.nats for group in shown) / total if total else 0.0
-        yield (
-            f"{len(shown)} of {len(groups.rows):,} groups, those with the most bits; the other "
-            f"{left_out:,} hold {100 * part:.1f} % of the bits and are in {GROUPS}. The averages "
-            "are over all groups."
-        )
+    if len(shown) < len(groups.rows):
+        yield _left_out(groups, shown)
     primary = next(iter(groups.micro))
     few: list[str] = []
     for group in shown:
@@ -126,3 +120,17 @@ def _notes(groups: Groups, shown: Sequence[Group]) -> Iterator[str]:
     macro = groups.macro.get(primary)
     if macro and macro.why_no_interval:
         yield f"macro: {macro.why_no_interval}"
+
+
+def _left_out(groups: Groups, shown: Sequence[Group]) -> str:
+    """Return what a table with some of the groups leaves out."""
+    count = len(groups.rows) - len(shown)
+    total = math.fsum(group.bits for group in groups.rows)
+    share = ""
+    if total and math.isfinite(total):
+        part = 1 - math.fsum(group.bits for group in shown) / total
+        share = f"hold {100 * part:.1f} % of the bits and "
+    return (
+        f"{len(shown)} of {len(groups.rows):,} groups, those with the most bits; the other "
+        f"{count:,} {share}are in {GROUPS}. The averages are over all groups."
+    )
