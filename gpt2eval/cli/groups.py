@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from gpt2eval.cli.options import OUTPUT, option
 from gpt2eval.cli.output import print_styled
+from gpt2eval.errors import UsageError
 
 if TYPE_CHECKING:
     from gpt2eval.metrics.result import Result
@@ -18,6 +19,18 @@ WithGroups = Annotated[
         default=False,
     ),
 ]
+
+
+def check_groups(form: str | None, *, score_only: bool) -> None:
+    """Raise UsageError for `--groups` with output that has no place for groups."""
+    from gpt2eval.report.group_text import FORMATS
+
+    if score_only or form not in (None, *FORMATS):
+        other = "--score-only" if score_only else f"--format {form}"
+        raise UsageError(
+            f"--groups: not with {other}; expected terminal or markdown, or groups.csv beside a "
+            "result"
+        )
 
 
 def print_groups(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from gpt2eval.cli.groups import WithGroups, print_groups
+from gpt2eval.cli.groups import WithGroups, check_groups, print_groups
 from gpt2eval.cli.options import DATA, OUTPUT, Include, Signatures, option
 from gpt2eval.cli.output import print_styled
 from gpt2eval.config.catalog import PAPER
@@ -95,6 +95,8 @@ def table(
     from gpt2eval.report.store import read_results
     from gpt2eval.scoring.journal import incomplete
 
+    if groups:
+        check_groups(form, score_only=score_only)
     for line in incomplete(results):
         notify(line)
     found = read_results(*results)

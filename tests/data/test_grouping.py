@@ -349,6 +349,10 @@ def test_run_and_table_print_groups(tmp_path: Path, gpt2eval: Run) -> None:
     assert "groups by" not in gpt2eval(*command, "--group", "site", "--format", "csv").out
     assert gpt2eval("table", str(out), "--groups").out.count("groups by column site") == 2
     assert "groups by" not in gpt2eval("table", str(out)).out
+    for other in (("--format", "csv"), ("--score-only",)):
+        refused = gpt2eval("table", str(out), "--groups", *other)
+        assert (refused.code, refused.out) == (2, "")
+        assert f"--groups: not with {' '.join(other)}; expected terminal or markdown" in refused.err
     missing = gpt2eval("run", "--group", "site", "--out", str(out))
     assert missing.code == 2
     assert "--group site: applies to --text only" in missing.err
