@@ -177,12 +177,15 @@ def encoded_rows(
     return [[*encode(detokenize(row)), *row_end] for row in rows]
 
 
-def blocks_by_map(rows: Sequence[Ids], loader: Loader, workers: int) -> list[Ids]:
+def blocks_by_map(
+    rows: Sequence[Ids], loader: Loader, workers: int, batch: int = ROWS
+) -> list[Ids]:
     """The blocks that `datasets` makes of encoded rows, with as many processes as workers."""
     table = datasets.Dataset.from_dict({"input_ids": list(rows)})
     cut = table.map(
         _cut,
         batched=True,
+        batch_size=batch,
         num_proc=workers,
         load_from_cache_file=False,
         fn_kwargs={"loader": loader},
@@ -190,7 +193,9 @@ def blocks_by_map(rows: Sequence[Ids], loader: Loader, workers: int) -> list[Ids
     return [list(block) for block in cut["input_ids"]]
 
 
-def blocks_by_rule(rows: Sequence[Ids], loader: Loader, workers: int) -> list[Ids]:
+def blocks_by_rule(
+    rows: Sequence[Ids], loader: Loader, workers: int, batch: int = ROWS
+) -> list[Ids]:
     """The same blocks without processes: contiguous shards, the first of which are the longer ones.
 
     `datasets` starts at most as many processes as there are rows.
@@ -201,9 +206,9 @@ def blocks_by_rule(rows: Sequence[Ids], loader: Loader, workers: int) -> list[Id
     start = 0
     for shard in range(shards):
         end = start + each + (shard < longer)
-        for first in range(start, end, ROWS):
-            batch = list(rows[first : min(first + ROWS, end)])
-            blocks += _cut({"input_ids": batch}, loader)["input_ids"]
+        for first in range(start, end, batch):
+            part = list(rows[first : min(first + batch, end)])
+            blocks += _cut({"input_ids": part}, loader)["input_ids"]
         start = end
     return blocks
 
