@@ -18,10 +18,7 @@ PAIRS = {
     "sedd_lambada": "lambada",
     "sedd_papers": "papers",
 }
-TOKENS = (
-    "\" ' ( ) [ ] { } “ ” ? ! . , : ; / $ # £ ° N <unk> \\/ n't 's s boys a 1 5 @-@ @,@ @.@ "
-    "= http https word"
-).split()
+TOKENS = ['"', "'", "(", ")", "[", "]", "{", "}", "“", "”", "?", "!", ".", ",", ":", ";", "/", "$", "#", "£", "°", "N", "<unk>", "\\/", "n't", "'s", "s", "boys", "a", "1", "5", "@-@", "@,@", "@.@", "=", "http", "https", "word"]
 FILES = {
     "megatron": ["wikitext-2/wiki.valid.tokens", "test/wikitext-2-raw/wiki.test.raw"],
     "sedd_ptb": ["ptb/ptb.valid.txt", "test/ptb/ptb.test.txt"],

@@ -32,8 +32,8 @@ from gpt2eval.config.loader import load_task
 from gpt2eval.config.schema import Drop, Task
 from gpt2eval.data.records import parse_corpus
 from gpt2eval.errors import UsageError
-from gpt2eval.models.tokenization.loading import from_place
 from gpt2eval.models.tokenization.loaded import LoadedTokenizer
+from gpt2eval.models.tokenization.loading import from_place
 from gpt2eval.planning.task_plan import TaskPlan, plan_task
 from gpt2eval.types import Encoding, ModelIdentity, Request, TokenScores
 
@@ -295,7 +295,8 @@ def test_any_rows_batches_and_workers(
 ) -> None:
     model = PieceModel()
     texts = [
-        (f"row {number} of the file, " * 3)[:length].rstrip() for number, length in enumerate(lengths)
+        (f"row {number} of the file, " * 3)[:length].rstrip()
+        for number, length in enumerate(lengths)
     ]
     content = "".join(f" {text} \n" for text in texts).encode()
     loader = LOADERS[variant](0)._replace(block=SMALL)
