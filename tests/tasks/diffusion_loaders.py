@@ -17,7 +17,7 @@ import datasets
 Ids = list[int]
 ROWS = 1000  # rows in a batch of `map`, by default
 
-# -- detokenizers: in order, a literal replacement, or a substitution of a regular expression --------
+# -- detokenizers: in order, a literal replacement, or a substitution of a regular expression ------
 
 Change = tuple[Literal["text", "expression"], str, str]
 
@@ -103,7 +103,7 @@ DETOKENIZERS: dict[str, Callable[[str], str]] = {
     "none": lambda text: text,
 }
 
-# -- rows of the Hub's data sets, from the publishers' files -----------------------------------------
+# -- rows of the Hub's data sets, from the publishers' files ---------------------------------------
 
 
 def wikitext_rows(text: str) -> list[str]:
@@ -121,7 +121,7 @@ def text8_rows(text: str, size: int) -> list[str]:
     return [text[start : start + size] for start in range(0, len(text) - size + 1, size)]
 
 
-# -- streams -----------------------------------------------------------------------------------------
+# -- streams ---------------------------------------------------------------------------------------
 
 
 class Loader(NamedTuple):

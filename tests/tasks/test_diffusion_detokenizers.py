@@ -18,7 +18,11 @@ PAIRS = {
     "sedd_lambada": "lambada",
     "sedd_papers": "papers",
 }
-TOKENS = ['"', "'", "(", ")", "[", "]", "{", "}", "“", "”", "?", "!", ".", ",", ":", ";", "/", "$", "#", "£", "°", "N", "<unk>", "\\/", "n't", "'s", "s", "boys", "a", "1", "5", "@-@", "@,@", "@.@", "=", "http", "https", "word"]
+TOKEN_TEXT = (
+    "\" ' ( ) [ ] { } “ ” ? ! . , : ; / $ # £ ° N <unk> \\/ n't 's s boys a 1 5 @-@ @,@ @.@ "
+    "= http https word"
+)
+TOKENS = TOKEN_TEXT.split()
 FILES = {
     "megatron": ["wikitext-2/wiki.valid.tokens", "test/wikitext-2-raw/wiki.test.raw"],
     "sedd_ptb": ["ptb/ptb.valid.txt", "test/ptb/ptb.test.txt"],

@@ -274,7 +274,7 @@ def test_a_text_of_which_nothing_remains_is_an_error(
         planned("ptb/mdlm", content, gpt2, 128)
 
 
-# -- small texts -------------------------------------------------------------------------------------
+# -- small texts -----------------------------------------------------------------------------------
 
 SMALL = 16  # tokens of a block
 
