@@ -28,6 +28,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from piece_model import PieceModel
 
+from gpt2eval.analysis.explain import explain
 from gpt2eval.config.loader import load_task
 from gpt2eval.config.schema import Drop, Task
 from gpt2eval.data.records import parse_corpus
@@ -48,7 +49,7 @@ LOADERS: dict[str, Callable[[int], Loader]] = {
 
 
 class TokensOnly:
-    """GPT-2's tokenizer without a model; each text is encoded once."""
+    """GPT-2's tokenizer with fixed scores in place of a model; each text is encoded once."""
 
     context = 1024
     start: int | None = END
@@ -60,7 +61,10 @@ class TokensOnly:
         return self._encode(text)
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
-        raise AssertionError("nothing is scored")
+        ids = np.concatenate([branch for request in batch for branch in request.branches])
+        return TokenScores(
+            -1.0 - (ids % 97) / 7, ids % 3 == 0, is_tied=np.zeros(len(ids), np.bool_)
+        )
 
     def identity(self) -> ModelIdentity:
         return ModelIdentity("tokens", "1", "gpt2", "float32", "none", "cpu")
@@ -272,6 +276,25 @@ def test_a_text_of_which_nothing_remains_is_an_error(
     content = (development_data / "ptb/ptb.valid.txt").read_bytes()
     with pytest.raises(UsageError, match="task ptb/mdlm: 0 of 81,773 tokens remain"):
         planned("ptb/mdlm", content, gpt2, 128)
+
+
+@pytest.mark.slow
+def test_explain_shows_what_the_number_of_workers_makes_of_ptb(
+    development_data: Path, gpt2: TokensOnly
+) -> None:
+    files = {
+        "ptb": development_data / "test/ptb/ptb.test.txt",
+        "ptb/mdlm": development_data / "ptb/ptb.valid.txt",
+    }
+    counts = [1, 8, 32, 96, 128]
+    rows = explain(gpt2, "ptb", data=files, protocols=["mdlm"], workers=counts)
+    base, complete, *limited = rows
+    assert [round(100 * row.kept, 1) for row in limited[:-1]] == [96.2, 95.0, 80.0, 6.2]
+    assert base.kept == complete.kept == 1
+    assert "0 of 81,773 tokens remain" in limited[-1].reason_omitted
+    for row in (complete, *limited[:-1]):
+        total = base.nats + sum(step.nats for step in row.steps)
+        assert row.nats == pytest.approx(total, abs=1e-12)
 
 
 # -- small texts -----------------------------------------------------------------------------------
