@@ -1,13 +1,20 @@
-"""Notes below a table: caveats of the numbers."""
+"""Notes below a table: caveats of the numbers, and bits as perplexities."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.result import Result
 from gpt2eval.metrics.verdict import judge
-from gpt2eval.report.cells import Cells
+from gpt2eval.report.cells import Cell, Cells
 from gpt2eval.report.labels import RowName
 from gpt2eval.report.marks import footers
+from gpt2eval.report.numbers import value_text
+
+# Metrics of one quantity: bits, and the perplexity that is 2 to that power.
+UNITS = {"bpb": "byte", "byte_ppl": "byte", "bpc": "character"}
+OTHER_FORM = {"bpb": "byte_ppl", "byte_ppl": "bpb"}
+MOST_BITS = 1000.0  # 2 to a higher power may exceed a float
 
 
 def notes(results: Sequence[Result]) -> list[str]:
@@ -49,3 +56,36 @@ def reasons(cells: Cells, suite: Suite, label: Callable[[RowName], str]) -> list
             if verdict.reason:
                 lines.append(f"{title}, {label(name)}: {verdict.verdict}: {verdict.reason}")
     return lines
+
+
+def bits_as_perplexities(
+    cells: Cells, titles: Sequence[str], label: Callable[[RowName], str]
+) -> list[str]:
+    """Return a line per column of bits, with the perplexities per byte or character they equal.
+
+    A tool that prints a perplexity per byte of 2.23 has measured log2(2.23) = 1.157 bits per byte.
+    Where the table has both numbers, there is no line.
+    """
+    lines: list[str] = []
+    for title in titles:
+        numbers = [
+            f"{text} ({label(name)})"
+            for name, row in cells.items()
+            if title in row and (text := _both_forms(row[title], row))
+        ]
+        if numbers:
+            unit = next(UNITS[row[title].metric.name] for row in cells.values() if title in row)
+            lines.append(f"{title}: {unit} perplexity {', '.join(numbers)}")
+    return lines
+
+
+def _both_forms(cell: Cell, row: Mapping[str, Cell]) -> str:
+    """Return a number as a perplexity and as bits; "" for another metric."""
+    name, value = cell.metric.name, cell.metric.value
+    if name not in UNITS or not 0 < value < MOST_BITS:
+        return ""
+    other = (cell.result.full_name, OTHER_FORM.get(name))
+    if other in {(one.result.full_name, one.metric.name) for one in row.values()}:
+        return ""
+    bits = math.log2(value) if name == "byte_ppl" else value
+    return f"{value_text(2.0**bits)} = {value_text(bits)} bits per {UNITS[name]}"

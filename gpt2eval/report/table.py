@@ -15,7 +15,7 @@ from gpt2eval.report.data_table import csv_table, json_table
 from gpt2eval.report.escape import markdown_cell, visible, visible_in
 from gpt2eval.report.labels import RowName, short_names
 from gpt2eval.report.latex import latex_table
-from gpt2eval.report.notes import notes, reasons
+from gpt2eval.report.notes import bits_as_perplexities, notes, reasons
 from gpt2eval.report.render import check_format
 from gpt2eval.report.rows import Row, table_rows, with_best, with_intervals
 from gpt2eval.report.signature_lines import abbreviated, full_lines
@@ -151,7 +151,11 @@ def _content(
         return name.text(names)
 
     rows = table_rows(cells, titles, suite, short, places)
-    below = [*notes(shown), *reasons(cells, suite, short)]
+    below = [
+        *notes(shown),
+        *bits_as_perplexities(cells, titles, short),
+        *reasons(cells, suite, short),
+    ]
     return _Content(rows, cells, titles, short, below)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.cells import Cell
-from gpt2eval.report.notes import notes, reasons
+from gpt2eval.report.notes import bits_as_perplexities, notes, reasons
 from gpt2eval.report.numbers import PERCENT, value_label
 from gpt2eval.report.page.comparisons import comparisons
 from gpt2eval.report.page.sources import Overview
@@ -30,7 +30,11 @@ def table_section(overview: Overview, suite: Suite) -> dict[str, Any]:
     return {
         "columns": [_column(title, overview) for title in overview.titles],
         "groups": groups,
-        "notes": [*notes(results), *reasons(overview.cells, suite, overview.label)],
+        "notes": [
+            *notes(results),
+            *bits_as_perplexities(overview.cells, overview.titles, overview.label),
+            *reasons(overview.cells, suite, overview.label),
+        ],
         "comparisons": comparisons(overview.sources),
     }
 
