@@ -34,6 +34,7 @@ class Suite(Strict):
 
     Attributes:
         models: Its rows: the published name, and the shape of the weights that identifies a model.
+        others: Its rows of other models, which no shape identifies.
         tolerances: The tolerance of each metric.
         known: Cells that cannot be reproduced.
     """
@@ -43,5 +44,6 @@ class Suite(Strict):
     citation: str
     columns: tuple[Column, ...]
     models: dict[str, str] = Field(default_factory=dict)
+    others: tuple[str, ...] = ()
     tolerances: dict[MetricName, Tolerance] = Field(default_factory=dict)
     known: tuple[Known, ...] = ()

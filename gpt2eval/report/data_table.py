@@ -15,8 +15,9 @@ from gpt2eval.report.cells import Cell, Cells
 from gpt2eval.report.escape import csv_cell
 from gpt2eval.report.labels import RowName
 from gpt2eval.report.marks import marks
-from gpt2eval.report.rows import Row, table_rows
+from gpt2eval.report.rows import Row
 from gpt2eval.report.strict_json import dumps, finite, reason_of
+from gpt2eval.report.table_rows import table_rows
 
 # The columns after those of the metrics.
 STATED = ("limit", "published_data", "start_loss", "ties", "reason", "signature")

@@ -1,4 +1,4 @@
-"""Notes below a table: caveats of the numbers, and bits as perplexities."""
+"""Notes below a table: caveats of the numbers, bits as perplexities, sources of figures."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +10,29 @@ from gpt2eval.report.cells import Cell, Cells
 from gpt2eval.report.labels import RowName
 from gpt2eval.report.marks import footers
 from gpt2eval.report.numbers import value_text
+from gpt2eval.report.rows import Row
+from gpt2eval.report.table_rows import SOTA, published_label
 
 # Metrics of one quantity: bits, and the perplexity that is 2 to that power.
 UNITS = {"bpb": "byte", "byte_ppl": "byte", "bpc": "character"}
 OTHER_FORM = {"bpb": "byte_ppl", "byte_ppl": "bpb"}
 MOST_BITS = 1000.0  # 2 to a higher power may exceed a float
+
+
+def table_notes(
+    results: Sequence[Result],
+    cells: Cells,
+    rows: Sequence[Row],
+    suite: Suite,
+    label: Callable[[RowName], str],
+) -> list[str]:
+    """Return the notes below the table of results."""
+    return [
+        *notes(results),
+        *bits_as_perplexities(cells, label),
+        *sources(rows, suite),
+        *reasons(cells, suite, label),
+    ]
 
 
 def notes(results: Sequence[Result]) -> list[str]:
@@ -58,16 +76,33 @@ def reasons(cells: Cells, suite: Suite, label: Callable[[RowName], str]) -> list
     return lines
 
 
-def bits_as_perplexities(
-    cells: Cells, titles: Sequence[str], label: Callable[[RowName], str]
-) -> list[str]:
+def sources(rows: Sequence[Row], suite: Suite) -> list[str]:
+    """Return a line per source of published figures: the rows and columns that it is the source of.
+
+    There are no lines if all figures are of the suite's own models and from one source.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in rows:
+        for title, source in row.sources.items():
+            found.setdefault(source, []).append((row.label, title))
+    own = {published_label(name) for name in (SOTA, *suite.models)}
+    if len(found) < 2 and own.issuperset(label for places in found.values() for label, _ in places):
+        return []
+    return [
+        f"{', '.join(dict.fromkeys(label for label, _ in places))} "
+        f"({', '.join(dict.fromkeys(title for _, title in places))}): {source}"
+        for source, places in found.items()
+    ]
+
+
+def bits_as_perplexities(cells: Cells, label: Callable[[RowName], str]) -> list[str]:
     """Return a line per column of bits, with the perplexities per byte or character they equal.
 
     A tool that prints a perplexity per byte of 2.23 has measured log2(2.23) = 1.157 bits per byte.
     Where the table has both numbers, there is no line.
     """
     lines: list[str] = []
-    for title in titles:
+    for title in dict.fromkeys(title for row in cells.values() for title in row):
         numbers = [
             f"{text} ({label(name)})"
             for name, row in cells.items()

@@ -15,10 +15,11 @@ from gpt2eval.report.data_table import csv_table, json_table
 from gpt2eval.report.escape import markdown_cell, visible, visible_in
 from gpt2eval.report.labels import RowName, short_names
 from gpt2eval.report.latex import latex_table
-from gpt2eval.report.notes import bits_as_perplexities, notes, reasons
+from gpt2eval.report.notes import table_notes
 from gpt2eval.report.render import check_format
-from gpt2eval.report.rows import Row, table_rows, with_best, with_intervals
+from gpt2eval.report.rows import Row, with_best, with_intervals
 from gpt2eval.report.signature_lines import abbreviated, full_lines
+from gpt2eval.report.table_rows import table_rows
 from gpt2eval.report.tidy import tidy_row, tidy_rows, to_csv
 
 TableFormat = Literal["terminal", "markdown", "csv", "csv-tidy", "latex", "json"]
@@ -151,11 +152,7 @@ def _content(
         return name.text(names)
 
     rows = table_rows(cells, titles, suite, short, places)
-    below = [
-        *notes(shown),
-        *bits_as_perplexities(cells, titles, short),
-        *reasons(cells, suite, short),
-    ]
+    below = table_notes(shown, cells, rows, suite, short)
     return _Content(rows, cells, titles, short, below)
 
 
