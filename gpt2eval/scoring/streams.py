@@ -40,6 +40,11 @@ class KeptTokens(NamedTuple):
     kept: int
     total: int
 
+    @property
+    def share(self) -> float:
+        """The kept tokens as a share of all."""
+        return self.kept / self.total
+
 
 def joined(passage: Passage, records: Sequence[Encoding], packing: Packing) -> Encoded:
     """Return the tokens of records as one stream.
