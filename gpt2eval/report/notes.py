@@ -9,7 +9,7 @@ from gpt2eval.metrics.verdict import judge
 from gpt2eval.report.cells import Cell, Cells
 from gpt2eval.report.labels import RowName
 from gpt2eval.report.marks import footers
-from gpt2eval.report.numbers import value_text
+from gpt2eval.report.numbers import share_text, value_text
 from gpt2eval.report.rows import Row
 from gpt2eval.report.table_rows import SOTA, published_label
 
@@ -51,6 +51,12 @@ def notes(results: Sequence[Result]) -> list[str]:
             "words found so far"
             for r in results
             if r.tally.undecided
+        ),
+        *(
+            f"{r.full_name}, {r.model.name}: {r.kept.kept:,} of {r.kept.total:,} tokens "
+            f"({share_text(r.kept.share)}) lie in a window; the protocol drops the others"
+            for r in results
+            if r.kept
         ),
         *(
             f"{r.full_name}: {r.tally.unscored} tokens unscored"

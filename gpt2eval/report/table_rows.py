@@ -11,9 +11,16 @@ from typing import NamedTuple
 from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.verdict import Verdict, is_limited, judge
 from gpt2eval.report.cells import Cell, Cells
+from gpt2eval.report.kept import kept_shares
 from gpt2eval.report.labels import RowName
 from gpt2eval.report.marks import marks
-from gpt2eval.report.numbers import decimals, interval_text, published_text, value_text
+from gpt2eval.report.numbers import (
+    decimals,
+    interval_text,
+    published_text,
+    share_text,
+    value_text,
+)
 from gpt2eval.report.rows import Fact, Row
 
 SOTA = "SOTA"  # the row of the best figure before the suite's models
@@ -74,7 +81,9 @@ def _own_row(
     values = dict.fromkeys(columns, "")
     for title, (result, metric) in present.items():
         values[title] = value_text(metric.value, metric.name, places) + marks(result)
-    facts = {title: cell.metric.value for title, cell in present.items()}
+    shares = kept_shares(present)
+    values |= {title: share_text(share) for title, share in shares.items()}
+    facts = {title: cell.metric.value for title, cell in present.items()} | shares
     intervals = {title: interval_text(cell.metric, places) for title, cell in present.items()}
     return Row(label, "ours", values, facts, intervals, present)
 

@@ -75,7 +75,8 @@ def test_the_share_of_tokens_that_a_protocol_keeps_is_a_column_below_100_percent
     base, hf_docs, llama_cpp = explained
     assert (base.kept, hf_docs.kept) == (None, None)
     kept = evaluate("toy:unigram", "wikitext103/llama_cpp", data=files)[0].kept
-    assert kept is not None and llama_cpp.kept == kept
+    assert kept is not None
+    assert llama_cpp.kept == kept
     assert kept.kept == 512 * (kept.total // 512) < kept.total, "an incomplete window is left out"
     rows = [[cell.strip() for cell in line.split("|")] for line in str(explained).splitlines()[:5]]
     assert [row[4] for row in rows if row[1] and row[1][0] != ":"] == [

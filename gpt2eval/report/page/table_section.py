@@ -6,6 +6,7 @@ from typing import Any
 from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.cells import Cell
+from gpt2eval.report.kept import KEPT_UNIT, with_kept
 from gpt2eval.report.notes import table_notes
 from gpt2eval.report.numbers import PERCENT, value_label
 from gpt2eval.report.page.comparisons import comparisons
@@ -28,7 +29,9 @@ def table_section(overview: Overview, suite: Suite) -> dict[str, Any]:
         groups[-1].append(_row(row))
     results = [one.source.result for one in overview.sources]
     return {
-        "columns": [_column(title, overview) for title in overview.titles],
+        "columns": [
+            _column(title, overview) for title in with_kept(overview.titles, overview.cells)
+        ],
         "groups": groups,
         "notes": table_notes(results, overview.cells, rows, suite, overview.label),
         "comparisons": comparisons(overview.sources),
@@ -36,9 +39,10 @@ def table_section(overview: Overview, suite: Suite) -> dict[str, Any]:
 
 
 def _column(title: str, overview: Overview) -> dict[str, Any]:
-    cell = next(row[title] for row in overview.cells.values() if title in row)
-    name = cell.metric.name
-    return {"title": title, "unit": unit_text(cell), "higher": name in PERCENT}
+    cell = next((row[title] for row in overview.cells.values() if title in row), None)
+    if cell is None:  # a column of kept shares
+        return {"title": title, "unit": KEPT_UNIT, "higher": None}
+    return {"title": title, "unit": unit_text(cell), "higher": cell.metric.name in PERCENT}
 
 
 def unit_text(cell: Cell) -> str:
