@@ -20,13 +20,21 @@ class Tolerance(Strict):
     absolute: float | None = None
     relative: float | None = None
 
+    def about(self, target: float) -> float:
+        """Return the accepted distance from a target: absolute + relative * target."""
+        return (self.absolute or 0.0) + (self.relative or 0.0) * target
+
 
 class Known(Strict):
-    """A cell of the published table that cannot be reproduced, and the reason."""
+    """A cell of the published table that cannot be reproduced, and the reason.
+
+    A variant of the task has the cell, too, if its published figure is the same one.
+    """
 
     task: str
     metric: MetricName
     row: str
+    figure: float
     reason: str
 
 
