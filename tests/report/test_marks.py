@@ -279,7 +279,7 @@ def test_numbers_without_another_form_have_no_footer(bits: float) -> None:
 def test_a_table_with_both_numbers_has_no_footer(tmp_path: Path) -> None:
     file = tmp_path / "my.txt"
     file.write_text("one two\n", encoding="utf-8")
-    (result,) = evaluate("toy:unigram", texts=load_text(file, "byte"))
+    (result,) = evaluate("toy:unigram", texts=[load_text(file, "byte")])
     assert [*result.metrics] == ["bpb", "byte_ppl", "nats_per_token"]
     assert result.byte_ppl == pytest.approx(2**result.bpb)
     assert "bits per byte" not in "".join(footers_of(result))
