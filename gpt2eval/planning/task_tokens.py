@@ -93,7 +93,8 @@ def kept_of(task: Task, encoded: Sequence[Encoded], window: Window) -> KeptToken
     if task.ask != "everything":
         return None
     counts = [streams.kept_tokens(one, window) for one in encoded]
-    kept, total = (sum(values) for values in zip(*counts, strict=True))
+    kept = sum(count.kept for count in counts)
+    total = sum(count.total for count in counts)
     if total and not kept:
         raise UsageError(
             f"task {task.full_name}: 0 of {total:,} tokens remain, because no window is full; "

@@ -4,6 +4,7 @@ Knows token ids and positions. Does not know texts, models or task names.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -34,7 +35,8 @@ class Packing(NamedTuple):
     workers: int = 1
 
 
-class KeptTokens(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class KeptTokens:
     """How many of a text's tokens lie in some window, and how many there are."""
 
     kept: int

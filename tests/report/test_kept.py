@@ -135,8 +135,14 @@ def test_results_csv_of_an_older_version_gets_the_column(out: Path, results: Res
     ]
 
 
-def test_an_older_result_without_the_count_is_read(out: Path, tmp_path: Path) -> None:
-    document = json.loads((out / "toy-unigram" / "ptb" / "result.json").read_text())
+def test_the_counts_are_written_and_an_older_result_lacks_them(out: Path, tmp_path: Path) -> None:
+    folder = out / "toy-unigram"
+    counted = json.loads((folder / "wikitext2" / "llama_cpp" / "result.json").read_text())["kept"]
+    assert (
+        KeptTokens(**counted)
+        == read_result(folder / "wikitext2" / "llama_cpp" / "result.json").kept
+    )
+    document = json.loads((folder / "ptb" / "result.json").read_text())
     del document["kept"]
     file = tmp_path / "result.json"
     file.write_text(json.dumps(document), encoding="utf-8")
