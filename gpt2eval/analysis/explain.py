@@ -123,14 +123,14 @@ def _explain_protocol(measurer: ProtocolMeasurer, base: Task, task: Task) -> Exp
     steps: list[Step] = []
     try:
         current = base
-        tally, kept = measurer.sums(base)
+        tally = measurer.tally(base)
         for group, keys in SETTING_GROUPS.items():
             changed = current.model_copy(update={key: getattr(task, key) for key in keys})
             if group == "text":  # the name of the variant chooses the local file
                 changed = changed.model_copy(update={"variant": task.variant})
             if _is_same(measurer, current, changed):
                 continue
-            changed_tally, kept = measurer.sums(changed)
+            changed_tally = measurer.tally(changed)
             growth = _nats_per_unit(changed_tally, changed) - _nats_per_unit(tally, current)
             before, after = _describe_change(current, changed, group, tally.tokens)
             if before == after:  # two local files for one published name
@@ -148,9 +148,7 @@ def _explain_protocol(measurer: ProtocolMeasurer, base: Task, task: Task) -> Exp
     nats = _nats_per_unit(tally, current)
     perplexity = math.exp(nats) if nats < 700 else math.inf  # as metrics do; exp overflows at 710
     units = metrics.count(tally, task.unit)
-    return ExplainedProtocol(
-        task.full_name, perplexity, task.unit, units, nats, tuple(steps), kept=kept
-    )
+    return ExplainedProtocol(task.full_name, perplexity, task.unit, units, nats, tuple(steps))
 
 
 def _is_same(measurer: ProtocolMeasurer, first: Task, second: Task) -> bool:

@@ -8,8 +8,6 @@ from tabulate import tabulate
 
 from gpt2eval.errors import unknown
 from gpt2eval.report.escape import markdown_cell
-from gpt2eval.report.numbers import share_text
-from gpt2eval.scoring.streams import KeptTokens
 
 # Groups of a task's settings, in the order in which they change. `unit` comes before the groups
 # that can leave tokens unscored, so that it is compared over the same tokens.
@@ -37,7 +35,6 @@ class ExplainedProtocol(NamedTuple):
     """A protocol's perplexity, and the steps that lead to it from the first protocol.
 
     `nats` is ln(perplexity). `reason_omitted` is empty unless the protocol cannot be measured.
-    `kept` counts the tokens of the text that lie in some window; None: all do.
     """
 
     name: str
@@ -47,7 +44,6 @@ class ExplainedProtocol(NamedTuple):
     nats: float
     steps: tuple[Step, ...]
     reason_omitted: str = ""
-    kept: KeptTokens | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +86,9 @@ class Explanation:
         groups = [group for group in SETTING_GROUPS if group in changed_groups]
         measured = [row for row in self.protocols if not row.reason_omitted]
         omitted = [row for row in self.protocols if row.reason_omitted]
-        with_kept = any(row.kept for row in measured)
-        head = ["protocol", "PPL", "per", *(["kept"] if with_kept else []), "nats", *groups]
         table = tabulate(
-            [_cells(row, groups, with_kept=with_kept) for row in measured],
-            head,
+            [_cells(row, groups) for row in measured],
+            ["protocol", "PPL", "per", "nats", *groups],
             "pipe",
             disable_numparse=True,
         )
@@ -111,13 +105,12 @@ class Explanation:
         )
 
 
-def _cells(row: ExplainedProtocol, groups: Sequence[str], *, with_kept: bool) -> list[str]:
+def _cells(row: ExplainedProtocol, groups: Sequence[str]) -> list[str]:
     nats_by_group = {step.group: f"{step.nats:+.6f}" for step in row.steps}
     return [
         markdown_cell(row.name),
         f"{row.ppl:.4f}",
         f"{row.unit}@{row.units}",
-        *([share_text(row.kept.share if row.kept else 1.0)] if with_kept else []),
         f"{row.nats:.6f}",
         *(nats_by_group.get(group, "") for group in groups),
     ]

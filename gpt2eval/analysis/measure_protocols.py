@@ -6,7 +6,6 @@ Knows which parts of a task do not affect the model's scores. Does not compare p
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from gpt2eval.config.schema import Task
 from gpt2eval.config.source_schema import Expect
@@ -14,22 +13,14 @@ from gpt2eval.data import corpus, formats
 from gpt2eval.data.local import file_of
 from gpt2eval.data.records import Corpus
 from gpt2eval.measurement import measure
-from gpt2eval.scoring.streams import KeptTokens
 from gpt2eval.settings import Settings
 from gpt2eval.text import passages
 from gpt2eval.types import Model, Progress, Tally
 
 
-class Sums(NamedTuple):
-    """The sums of a task, and how many of the text's tokens lie in some window; None: all do."""
-
-    tally: Tally
-    kept: KeptTokens | None
-
-
 @dataclass(frozen=True, slots=True)
 class ProtocolMeasurer:
-    """Measures protocols of one model and caches their sums.
+    """Measures protocols of one model and caches their tallies.
 
     `journal` is the folder where scores are journaled; `files` are local files by task.
     """
@@ -40,9 +31,9 @@ class ProtocolMeasurer:
     settings: Settings
     journal: Path | None
     progress: Callable[[Progress], None]
-    measured: dict[str, Sums] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
 
-    def sums(self, task: Task) -> Sums:
+    def tally(self, task: Task) -> Tally:
         """Return the sums of a task; tasks that differ only in their unit share a measurement."""
         unaffected = {
             "unit": "word",
@@ -53,9 +44,9 @@ class ProtocolMeasurer:
             "filter": "none",
         }
         key = f"{self.file(task)}\n{task.model_copy(update=unaffected).model_dump_json()}"
-        if key not in self.measured:
-            self.measured[key] = self._measure(task)
-        return self.measured[key]
+        if key not in self.tallies:
+            self.tallies[key] = self._measure(task)
+        return self.tallies[key]
 
     def resolved(self, task: Task) -> Task:
         """Return a task with the context that the model really gets, and no other."""
@@ -67,7 +58,7 @@ class ProtocolMeasurer:
         """Return the local file of a task; None for the published one."""
         return file_of(task, self.files)
 
-    def _measure(self, task: Task) -> Sums:
+    def _measure(self, task: Task) -> Tally:
         measurement = measure(
             self.model,
             task.model_copy(
@@ -80,7 +71,7 @@ class ProtocolMeasurer:
             progress=self.progress,
         )
         assert measurement, "a single worker scores every chunk"
-        return Sums(measurement.result.tally, measurement.result.kept)
+        return measurement.result.tally
 
     def _corpus(self, task: Task) -> Corpus:
         """Return the records of a task's text, cut to the first `limit` lines (or records)."""
