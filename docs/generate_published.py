@@ -36,7 +36,8 @@ the cells of the paper:
 
 <!-- not run: needs the Hub -->
 ```bash
-gpt2eval run --model gpt2 --tasks {example}
+gpt2eval run --model gpt2 --tasks \\
+{names}
 ```
 
 Where a protocol has several figures for one model, the first is the target. A figure without a
@@ -73,11 +74,11 @@ def page() -> str:
     on_gpt2 = [entry for entry in entries if suite.models.keys() & entry.figures.rows.keys()]
     others = [entry for entry in entries if entry.figures.rows.keys() - suite.models.keys()]
     count = sum(row in suite.models for entry in on_gpt2 for row in entry.figures.rows)
-    example = ",".join(dict.fromkeys(e.task.full_name for e in on_gpt2 if "/" in e.task.full_name))
+    names = dict.fromkeys(entry.task.full_name for entry in on_gpt2 if entry.task.variant)
     return "".join(
         [
             HEAD,
-            ON_GPT2.format(count=count, example=example),
+            ON_GPT2.format(count=count, names=_listed([*names])),
             _table(
                 ["Task", "Figure", *suite.models, "Tolerance", "Source"],
                 [_gpt2_row(entry, suite) for entry in on_gpt2],
@@ -88,6 +89,12 @@ def page() -> str:
             *_protocols(entries),
         ]
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names separated by commas, on lines that a shell joins."""
+    lines = [",".join(names[first : first + 5]) for first in range(0, len(names), 5)]
+    return ",\\\n".join(lines)
 
 
 def _entries() -> Iterator[Entry]:
