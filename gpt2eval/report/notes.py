@@ -11,7 +11,7 @@ from gpt2eval.report.labels import RowName
 from gpt2eval.report.marks import footers
 from gpt2eval.report.numbers import share_text, value_text
 from gpt2eval.report.rows import Row
-from gpt2eval.report.table_rows import SOTA, published_label
+from gpt2eval.report.table_rows import PUBLISHED, SOTA
 
 # Metrics of one quantity: bits, and the perplexity that is 2 to that power.
 UNITS = {"bpb": "byte", "byte_ppl": "byte", "bpc": "character"}
@@ -90,12 +90,13 @@ def sources(rows: Sequence[Row], suite: Suite) -> list[str]:
     found: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
         for title, source in row.sources.items():
-            found.setdefault(source, []).append((row.label, title))
-    own = {published_label(name) for name in (SOTA, *suite.models)}
-    if len(found) < 2 and own.issuperset(label for places in found.values() for label, _ in places):
+            name = row.label.removeprefix(PUBLISHED)
+            found.setdefault(source, []).append((name, title))
+    names = {name for places in found.values() for name, _ in places}
+    if len(found) < 2 and names <= {SOTA, *suite.models}:
         return []
     return [
-        f"{', '.join(dict.fromkeys(label for label, _ in places))} "
+        f"{PUBLISHED}{', '.join(dict.fromkeys(name for name, _ in places))} "
         f"({', '.join(dict.fromkeys(title for _, title in places))}): {source}"
         for source, places in found.items()
     ]

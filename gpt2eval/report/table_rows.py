@@ -23,6 +23,7 @@ from gpt2eval.report.numbers import (
 )
 from gpt2eval.report.rows import Fact, Row
 
+PUBLISHED = "published "  # before the name of a published row
 SOTA = "SOTA"  # the row of the best figure before the suite's models
 
 
@@ -93,11 +94,6 @@ def _paper_row(row: Mapping[str, Cell]) -> str:
     return next((cell.result.row for cell in row.values()), "")
 
 
-def published_label(name: str) -> str:
-    """Return the label of a published row."""
-    return f"published {name}"
-
-
 def _published(
     paper: str, beside: Iterable[Mapping[str, Cell]], cells: Cells, columns: Sequence[str]
 ) -> list[Row]:
@@ -115,7 +111,7 @@ def _published(
         return []
     texts = {title: published_text(figure) for title, figure in facts.items()}
     values = dict.fromkeys(columns, "") | texts
-    return [Row(published_label(paper), "published", values, facts, {}, {}, sources=sources)]
+    return [Row(f"{PUBLISHED}{paper}", "published", values, facts, {}, {}, sources=sources)]
 
 
 def _verdicts(

@@ -52,8 +52,8 @@ def test_rows_of_other_models_stand_below_ours_each_in_its_own_protocol() -> Non
 
 def test_the_sources_of_the_rows_are_stated() -> None:
     table = render([result("mdlm", MDLM), result("bd3lm", BD3LM)], SUITE).splitlines()
-    assert "published AR, published SEDD, published MDLM (PTB /mdlm): MDLM, table 3" in table
-    assert "published AR, published BD3-LM (PTB /bd3lm): BD3-LM, table 5" in table
+    assert "published AR, SEDD, MDLM (PTB /mdlm): MDLM, table 3" in table
+    assert "published AR, BD3-LM (PTB /bd3lm): BD3-LM, table 5" in table
     alone = render([result("mdlm", MDLM)], SUITE)
     assert "(PTB /mdlm): MDLM, table 3" in alone, "also a single source"
 
@@ -63,7 +63,7 @@ def test_one_source_of_the_own_models_is_not_repeated() -> None:
     assert "the paper" not in render([result("", table_3)], PAPER)
     other = Figures("somebody", "ppl", {"117M": 52.53})
     both = render([result("", table_3), result("hf_docs", other)], PAPER).splitlines()
-    assert "published SOTA, published 117M (PTB): the paper" in both
+    assert "published SOTA, 117M (PTB): the paper" in both
     assert "published 117M (PTB /hf_docs): somebody" in both
 
 
