@@ -108,7 +108,7 @@ def refuse_lossy(task: Task) -> None:
 
     The rule does not apply to protocols that read special tokens in the text.
     """
-    if task.specials != "tokens" and {"bpb", "bpc"} & set(task.metrics):
+    if task.specials != "tokens" and {"bpb", "bpc", "byte_ppl"} & set(task.metrics):
         raise UsageError(
             f"task {task.full_name}: the model's tokens do not tile the text's bytes, so bits per "
             "byte would not describe this text; --allow-lossy reports them anyway"
