@@ -6,7 +6,7 @@ Files for programs carry every digit instead.
 import math
 from decimal import Decimal
 
-from gpt2eval.metrics.result import MetricValue
+from gpt2eval.metrics.estimate import Estimate, MetricValue
 
 SIGNIFICANT = 4  # digits of a value, at least
 DECIMALS = 2  # of a value below 100,000, at least; of an accuracy, exactly
@@ -80,7 +80,7 @@ def published_text(value: float) -> str:
     return digits if len(digits.partition(".")[2]) >= DECIMALS else f"{value:.{DECIMALS}f}"
 
 
-def interval_text(metric: MetricValue, places: int | None = None) -> str:
+def interval_text(metric: MetricValue | Estimate, places: int | None = None) -> str:
     """Return a 95 % interval: `± 0.41` if it is symmetric after rounding, else `[22.7, 23.9]`.
 
     The number of decimals shows two digits of its half-width; `places` sets it instead. Without an
