@@ -23,11 +23,11 @@ from gpt2eval.errors import UsageError, unknown
 from gpt2eval.text.loader import load_detokenizer
 
 TASK = "text"  # the task name of local texts in results: text/NAME
-METRICS: Mapping[str, tuple[UnitName, MetricName]] = {
-    "word": ("word", "ppl"),
-    "word+eol": ("word+eol", "ppl"),
-    "byte": ("byte", "bpb"),
-    "char": ("char", "bpc"),
+METRICS: Mapping[str, tuple[UnitName, tuple[MetricName, ...]]] = {
+    "word": ("word", ("ppl", "nats_per_token")),
+    "word+eol": ("word+eol", ("ppl", "nats_per_token")),
+    "byte": ("byte", ("bpb", "byte_ppl", "nats_per_token")),
+    "char": ("char", ("bpc", "nats_per_token")),
 }
 NAME_CHARS = 60
 
@@ -71,7 +71,8 @@ def load_text(
             `parquet:COLUMN:FILE`. Documents are scored independently of each other. The first
             subfolder on the way to a file of `DIR` is the file's group.
         unit: The denominator of the main metric: `word` (PPL; words are separated by white
-            space), `word+eol` (words and line endings), `byte` (BPB) or `char` (BPC).
+            space), `word+eol` (words and line endings), `byte` (BPB and the perplexity per byte) or
+            `char` (BPC).
         detokenizer: The name of the detokenizer to apply, if any.
         include: Folders with further detokenizers.
         max_size: The most bytes that each file may have or unpack to; by default 2 GiB, or less
@@ -109,7 +110,7 @@ def load_text(
     path = location.path if location.path.name.strip(".") else location.path.resolve()
     name = path.name + (f":{location.key}" if location.key else "")
     name = name.encode("utf-8", "replace").decode()
-    metric_unit, metric = METRICS[unit]
+    metric_unit, metrics = METRICS[unit]
     task = Task(
         name=TASK,
         variant=_variant(name, unit, detokenizer, content, include),
@@ -124,7 +125,7 @@ def load_text(
         ask="everything",
         detokenizer=detokenizer,
         unit=metric_unit,
-        metrics=(metric, "nats_per_token"),
+        metrics=metrics,
     )
     return Text(task, str(where), content, grouping)
 

@@ -58,6 +58,18 @@ def decimals(value: float, metric: str = "") -> int:
     return min(max(digits, DECIMALS), MOST_DECIMALS)
 
 
+def share_text(share: float) -> str:
+    """Return a share in percent with one decimal, or more where it would round to 100.
+
+    >>> share_text(0.96204), share_text(0.99997), share_text(1.0)
+    ('96.2 %', '99.997 %', '100 %')
+    """
+    if share == 1:
+        return "100 %"
+    digits = next((n for n in range(1, MOST_DECIMALS) if round(100 * share, n) < 100), 1)
+    return f"{100 * share:.{digits}f} %"
+
+
 def published_text(value: float) -> str:
     """Return a published figure with every digit that was published, and at least two decimals.
 

@@ -23,8 +23,9 @@ WHOLE = ("step", "limit")  # columns of whole numbers that may be empty
 def tidy(results: Iterable[Result]) -> "pd.DataFrame":
     """Return a row per model, task and metric.
 
-    `units` counts `unit`; `published` is the figure in the model's row of the published table,
-    `source` its source. A number that is not finite is missing, and `reason` says why.
+    `units` counts `unit`; `kept` is the share of the text's tokens that the protocol keeps, missing
+    if it keeps all; `published` is the figure in the model's row of the published table, `source`
+    its source. A number that is not finite is missing, and `reason` says why.
     """
     import pandas as pd
 
@@ -91,6 +92,7 @@ def tidy_row(result: Result, metric: MetricValue) -> Row:
         "published_data": result.data.published,
         "start_loss": result.start_loss,
         "ties": result.tally.ties,
+        "kept": result.kept and result.kept.share,
         "published": published,
         "source": source,
         "reason": missing(numbers),
