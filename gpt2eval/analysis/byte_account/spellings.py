@@ -1,0 +1,38 @@
+"""What the tokens of texts stand for, as their model states it."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from gpt2eval.errors import UsageError
+from gpt2eval.identity import Spelling, SpellsTokens
+from gpt2eval.models import identified
+from gpt2eval.types import Ids, Model
+
+
+def spellings(model: Model, ids: Iterable[Ids]) -> tuple[Mapping[int, Spelling], str]:
+    """Return what each token of some texts stands for, and a problem or "".
+
+    The problem is that the model does not state the bytes of its tokens, or of one of them.
+
+    Raises:
+        UsageError: A backend states something else than a `Spelling`.
+    """
+    name = identified.identity_of(model).name
+    if not isinstance(model, SpellsTokens):
+        return (
+            {},
+            f"the backend of {name} has no spelling(), so the bytes of its tokens are unknown",
+        )
+    known: dict[int, Spelling] = {}
+    for token in np.unique(np.concatenate([*ids, np.empty(0, np.int32)])).tolist():
+        spelling = model.spelling(token)
+        if spelling is None:
+            return {}, f"the tokenizer of {name} does not state the bytes of token {token}"
+        if not isinstance(spelling, Spelling) or not isinstance(spelling.raw, bytes):
+            raise UsageError(
+                f"model {name}: its spelling({token}) returned {spelling!r:.60}; expected a "
+                "gpt2eval.identity.Spelling, with its bytes, or None"
+            )
+        known[token] = spelling
+    return known, ""
