@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gpt2eval.errors import quoted
 
@@ -72,6 +73,13 @@ class RuleTotal:
     bytes: int
 
 
+class Special(NamedTuple):
+    """The scored special tokens, which have no bytes, and their negative log-likelihood."""
+
+    tokens: int
+    nats: float
+
+
 @dataclass(frozen=True, slots=True)
 class ByteAccount:
     """The bytes of a text and of its scored tokens.
@@ -93,6 +101,7 @@ class ByteAccount:
         first_unscored: The first of them.
         unit_bytes: The bytes that the task's bits per byte divides by.
         nats: The negative log-likelihood of the scored tokens.
+        special: The special tokens among them.
         windows: The windows, in order of the text; a question has one for each choice.
         faults: The first fault of each text that has one.
         unproven: Why nothing more can be proven, or "".
@@ -115,6 +124,7 @@ class ByteAccount:
     first_unscored: tuple[Unscored, ...]
     unit_bytes: int
     nats: float
+    special: Special
     windows: tuple[WindowBytes, ...]
     faults: tuple[Fault, ...]
     unproven: str

@@ -14,6 +14,7 @@ from gpt2eval.analysis.byte_account.account import (
     ByteAccount,
     Fault,
     RuleTotal,
+    Special,
     Unscored,
     WindowBytes,
 )
@@ -66,15 +67,9 @@ class Certifier:
     def account(self, facts: Sequence[tuple[str, str]] = ()) -> ByteAccount:
         """Return the account: its faults, its sums, and what other ways to count would say."""
         plan = self._plan
-        faults = self._faults()
         right = [number for number, one in enumerate(self._encoded) if one.passage.right]
-        has_all_rows = len(self._table) == self._starts[-1]
-        windows = self._window_bytes() if has_all_rows else []
-        wrong = {(w.record, w.choice) for w in windows} - {
-            (self._encoded[number].passage.record, self._encoded[number].passage.choice)
-            for number in right
-        }
-        scored_bytes = sum(w.bytes for w in windows if (w.record, w.choice) not in wrong)
+        is_complete = len(self._table) == self._starts[-1]
+        scored_bytes = self._scored_bytes(right) if is_complete else 0
         text_bytes = sum(published_size(self._encoded[number].passage) for number in right)
         units = [part.units.bytes for n in right for part in self._encoded[n].passage.parts]
         unit = f"byte@{sum(units)}"
@@ -101,12 +96,32 @@ class Certifier:
             first_unscored=tuple(self._unscored(right)),
             unit_bytes=sum(units),
             nats=math.fsum(self._outcome.passages[n].nats.sum() for n in right),
-            windows=tuple(windows),
-            faults=tuple(faults),
+            windows=tuple(self._window_bytes() if is_complete else ()),
+            faults=tuple(self._faults()),
             unproven=self._unproven or self._twice,
+            special=self._special(right),
             rules=tuple(self._rules(right)),
             facts=tuple(facts),
         )
+
+    def _scored_bytes(self, right: Sequence[int]) -> int:
+        """Return the bytes that the table gives the scored tokens of passages."""
+        sizes = self._table.end.astype(np.int64) - self._table.begin
+        return sum(int(sizes[self._starts[n] : self._starts[n + 1]].sum()) for n in right)
+
+    def _special(self, right: Sequence[int]) -> Special:
+        """Return the scored special tokens of passages, and their nats."""
+        count = 0
+        nats: list[float] = []
+        sheet = self._outcome.sheet
+        for number in right if self._known else ():
+            tokens = self._tokens[number]
+            own = self._encoded[number].ids[tokens].tolist()
+            tokens = tokens[[self._known[id_].is_special for id_ in own]]
+            count += len(tokens)
+            places = sheet.starts[number] + tokens
+            nats += (sheet.weights[places] * sheet.logprobs[places]).tolist()
+        return Special(count, -math.fsum(nats))
 
     def _spell(self, encoded: Encoded) -> Spelled:
         if not self._known:

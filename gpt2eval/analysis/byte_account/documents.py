@@ -40,6 +40,14 @@ class Repeated(NamedTuple):
     cut: int
     difference: str
 
+    @property
+    def described(self) -> str:
+        """How many documents give the same tokens."""
+        if self.difference:
+            return f"number {self.documents:,} gives other tokens when encoded again"
+        cut = f", {self.cut:,} cut by the file without the tokens at the cut" if self.cut else ""
+        return f"{self.documents:,} give the same tokens when encoded again{cut}"
+
 
 def adds_blank(model: Model, known: Mapping[int, Spelling]) -> bool:
     """Return whether a tokenizer puts a blank before every text."""

@@ -1,5 +1,6 @@
 """Byte accounts as text for people, and as rows for programs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal, get_args
@@ -111,6 +112,16 @@ def _facts(account: ByteAccount) -> list[tuple[str, str]]:
     if account.scored:
         per_token = value_text(account.nats / account.scored)
         facts.append(("Nats per token", f"{per_token} over the scored tokens"))
+    if account.special.tokens:
+        others = (account.nats - account.special.nats) / math.log(2)
+        without = others / account.scored_bytes if account.scored_bytes else math.nan
+        facts.append(
+            (
+                "Special tokens",
+                f"{account.special.tokens:,} scored, with {account.special.nats:,.{NATS}f} nats "
+                f"and no bytes; without them {without:.{BITS}f} bits per byte",
+            )
+        )
     if account.unit_bytes != account.scored_bytes:
         per_unit = account.bits_per(account.unit_bytes)
         facts.append(
@@ -131,11 +142,12 @@ def _unscored(account: ByteAccount) -> str:
         return "nothing"
     listed = ", ".join(map(_named, account.first_unscored))
     more = ", ..." if account.unscored > len(account.first_unscored) else ""
-    return f"{account.unscored_bytes:,} bytes in {account.unscored:,} tokens: {listed}{more}"
+    tokens = f"{account.unscored:,} token{'s' * (account.unscored != 1)}"
+    return f"{account.unscored_bytes:,} bytes in {tokens}: {listed}{more}"
 
 
 def _named(token: Unscored) -> str:
-    return f"{token.token} of record {token.record} ({quoted(token.name)})"
+    return f"token {token.token} of record {token.record} ({quoted(token.name)})"
 
 
 def _sum(account: ByteAccount) -> str:

@@ -106,14 +106,8 @@ def check_tokens(
         ("File", f"{shard.name}, {shard.form}, {len(shard.ids):,} of {shard.held:,} tokens"),
         ("SHA-256", shard.sha256),
         ("Tokenizer", f"{tokenizer}, fingerprint {plan.identity.tokenizer}"),
-        (
-            "Documents",
-            f"{len(found):,}; {again.documents:,} give the same tokens when encoded again "
-            f"({again.cut:,} of them cut, compared without the last tokens at the cut)",
-        ),
+        ("Documents", f"{len(found):,}; {again.described}"),
     ]
-    if again.difference:
-        facts[-1] = ("Documents", f"{len(found):,}")
     account = account_of(backend, plan, place, progress, facts)
     unproven = again.difference or ("" if again.documents else "no document could be encoded again")
     return replace(account, unproven=account.unproven or unproven)
