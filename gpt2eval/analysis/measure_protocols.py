@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gpt2eval.config.schema import Expect, Task
+from gpt2eval.config.schema import Task
+from gpt2eval.config.source_schema import Expect
 from gpt2eval.data import corpus, formats
 from gpt2eval.data.local import file_of
 from gpt2eval.data.records import Corpus
@@ -49,8 +50,9 @@ class ProtocolMeasurer:
 
     def resolved(self, task: Task) -> Task:
         """Return a task with the context that the model really gets, and no other."""
-        context = self.settings.context or min(task.context, self.model.context)
-        return task.model_copy(update={"context": context})
+        size = "block" if task.block else "context"
+        limited = self.settings.context or min(getattr(task, size), self.model.context)
+        return task.model_copy(update={size: limited})
 
     def file(self, task: Task) -> Path | None:
         """Return the local file of a task; None for the published one."""
@@ -81,7 +83,7 @@ class ProtocolMeasurer:
         else:  # cut the text before it is split into pages
             loaded = self._load(task.model_copy(update={"format": "stream", "expect": Expect()}))
             (text,) = passages.head(loaded.records, limit, stream=True)
-            records = tuple(formats.PARSERS[task.format](text.text, loaded.origin))
+            records = formats.parse(task, text.text, loaded.origin)
         return replace(loaded, records=records, units=passages.total_units(records))
 
     def _load(self, task: Task) -> Corpus:

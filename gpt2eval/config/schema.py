@@ -2,99 +2,9 @@
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
-
-class Strict(BaseModel):
-    """A mapping in a file; an unknown key or a value of the wrong type is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Hub(Strict):
-    """A data set on the Hugging Face Hub; most keys are arguments of `datasets.load_dataset`.
-
-    Attributes:
-        column: The column that holds the text.
-        part: The split holds only the scored part of the publisher's file, so its content cannot
-            be checked against the file's hash.
-        restore: How to rebuild the publisher's file from the rows.
-    """
-
-    id: str
-    config: str | None = None
-    split: str
-    column: str | None = None
-    revision: str | None = None
-    data_dir: str | None = None
-    part: bool = False
-    restore: Literal["text", "lines", "blank_lines", "padded_lines", "jsonl", "cbt"] = "text"
-
-
-class Archive(Strict):
-    """The publisher's download.
-
-    Attributes:
-        url: The URL of the download.
-        sha256: The hash of the download.
-        member: The file inside the archive; if absent, the download is the file itself.
-        stream: Read a large .tar.gz while downloading instead of storing it: up to the member if
-            the file has a hash of its own, otherwise to the end, to check the archive's hash.
-    """
-
-    url: str
-    sha256: str | None = None
-    member: str | None = None
-    stream: bool = False
-
-
-class File(Strict):
-    """The publisher's file: its name, and the hashes and size that identify its content."""
-
-    name: str
-    sha256: str | None = None
-    md5: str | None = None
-    git_blob: str | None = None
-    bytes: int | None = None
-
-    @property
-    def hash(self) -> str:
-        """The strongest hash known for the content, or "" if there is none."""
-        return self.sha256 or self.md5 or self.git_blob or ""
-
-
-class Source(Strict):
-    """Where to get the published text.
-
-    The archive is tried after the Hub, or before it if the Hub holds only a part of the file.
-    """
-
-    hub: Hub | None = None
-    archive: Archive | None = None
-    file: File
-
-    @model_validator(mode="after")
-    def _archive_can_be_checked(self) -> "Source":
-        archive = self.archive
-        if archive is None:
-            return self
-        if archive.stream and not archive.member:
-            raise ValueError("archive: stream: expected a member")
-        checked_by_file = archive.stream and self.file.hash
-        if archive.member and not (archive.sha256 or checked_by_file):
-            raise ValueError("archive: expected its sha256")
-        return self
-
-
-class Expect(Strict):
-    """Counts of the published file, checked if its hash matches."""
-
-    records: int | None = None
-    words: int | None = None
-    lines: int | None = None
-    bytes: int | None = None
-    chars: int | None = None
-
+from gpt2eval.config.source_schema import Expect, Source, Strict
 
 MetricName = Literal["ppl", "acc", "bpb", "bpc", "byte_ppl", "nats_per_token", "acc_unfiltered"]
 
@@ -108,6 +18,35 @@ class PublishedFigures(Strict):
 
 
 UnitName = Literal["word", "word+eol", "piece", "blank", "byte", "char", "token"]
+
+
+class Pack(Strict):
+    """The tokens around the text of each block: `eot` is a token of the model, `none` is none.
+
+    Attributes:
+        begin: Before the text; `eot` is the token that `start: eot` puts before a text.
+        end: After the text; `eot` is the model's end-of-text token.
+        score_end: Whether the token after the text is scored.
+    """
+
+    begin: Literal["eot", "none"] = "eot"
+    end: Literal["eot", "none"] = "eot"
+    score_end: bool = True
+
+
+class Drop(Strict):
+    """The tokens that a parallel loader drops: in each batch of rows, those that fill no block.
+
+    The rows are divided into as many contiguous shards as there are workers, and each shard into
+    batches. Source: `datasets.Dataset.map(batched=True, batch_size=rows, num_proc=workers)`.
+
+    Attributes:
+        rows: Rows of a batch.
+        workers: Processes that share the rows.
+    """
+
+    rows: Annotated[int, Field(gt=0)] = 1000
+    workers: Annotated[int, Field(gt=0)] = 1
 
 
 class Filter(NamedTuple):
@@ -139,13 +78,23 @@ class Task(Strict):
         ask: Which span of a record is scored; see `gpt2eval.text.passages`.
         detokenizer: A detokenizer's name with options, such as `ptb+question`.
         lead: Replaces the white space at the beginning of a text; None keeps it.
-        join: What replaces a newline in the scored text.
+        join: `newline` or `space` replaces a newline in the scored text. `eot` and `none` make one
+            stream of the tokens of all records: the end-of-text token follows each, or nothing.
+        block: The stream is cut into blocks of so many tokens, limited by the model's context; the
+            first token of a block is not scored.
+        pack: Tokens around the text of each block; None for none.
+        drop: What a parallel loader drops of the stream; None for nothing.
         start: `eot`: the model's start token (the tokenizer's own, else BOS, else end-of-text);
-            `own`: the tokenizer's own, if any; `eot+own`: both, the second scored; `none`: none.
+            `own`: the tokenizer's own, if any; `eot+own`: both, the second scored; `replace`: as
+            `eot`, but in place of the first token of each window; `none`: none.
         specials: Whether `<unk>` and the like in a text are plain text or special tokens.
         context: The window in tokens, limited by the model's own.
         stride: The number of new tokens per window; None means disjoint windows.
         windows: How windows are placed; see `gpt2eval.scoring.windows`.
+        tail: `drop` leaves out the last window of the stream unless it is full.
+        mean: What has equal weight in the mean of nats: `tokens`, `windows`, or `batches` of
+            successive windows.
+        batch: The number of windows of a batch, for `mean: batches`.
         normalize: `tokens` divides each choice's score by its number of tokens.
         filter: The list of stop words that cannot be the answer.
         unit: The denominator of perplexities.
@@ -160,25 +109,31 @@ class Task(Strict):
     note: str = ""
     version: int
     source: Source
-    format: Literal["stream", "lines", "pages", "documents", "lambada", "cbt"]
+    format: Literal["stream", "rows", "lines", "pages", "documents", "lambada", "cbt"]
     encoding: Literal["utf-8", "bytes"] = "utf-8"
     layout: Literal["padded", "articles", "bare"] | None = None
     ends: Literal["line", "anywhere"] = "line"
     cut_last: int | None = None
     cut_whole: int | None = None
     expect: Expect = Expect()
-    passport: dict[str, str] = {}
+    passport: dict[str, str] = Field(default_factory=dict)
     ask: Literal[
         "everything", "last_word", "last_token", "after_last_blank", "choices", "candidate"
     ]
     detokenizer: str | None = None
     lead: str | None = None
-    join: Literal["newline", "space"] = "newline"
-    start: Literal["eot", "none", "own", "eot+own"] = "eot"
+    join: Literal["newline", "space", "eot", "none"] = "newline"
+    block: Annotated[int, Field(gt=1)] | None = None
+    pack: Pack | None = None
+    drop: Drop | None = None
+    start: Literal["eot", "none", "own", "eot+own", "replace"] = "eot"
     specials: Literal["text", "tokens"] = "text"
     context: Annotated[int, Field(gt=0)] = 1024
     stride: Annotated[int, Field(gt=0)] | None = None
     windows: Literal["regular", "once", "last_full", "restart", "second_half"] = "regular"
+    tail: Literal["score", "drop"] = "score"
+    mean: Literal["tokens", "windows", "batches"] = "tokens"
+    batch: Annotated[int, Field(gt=0)] | None = None
     normalize: Literal["none", "tokens"] = "none"
     filter: Literal["none", "nltk127", "nltk179", "spacy"] = "none"
     unit: UnitName
@@ -190,3 +145,8 @@ class Task(Strict):
     def full_name(self) -> str:
         """`task` or `task/variant`."""
         return f"{self.name}/{self.variant}" if self.variant else self.name
+
+    @property
+    def joins_tokens(self) -> bool:
+        """Whether the tokens of all records form one stream."""
+        return self.join in ("eot", "none")

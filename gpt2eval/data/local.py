@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from gpt2eval import demo
 from gpt2eval.config import catalog, loader
-from gpt2eval.config.schema import Hub, Task
+from gpt2eval.config.schema import Task
+from gpt2eval.config.source_schema import Hub
 from gpt2eval.data import hub, tables
 from gpt2eval.data.archives import unpack
 from gpt2eval.data.limits import Limit, limit_of, too_large
@@ -163,6 +164,6 @@ def _rows_of(task: Task, origin: str) -> Hub:
     """Return how to read the rows of a task that the Hub does not have."""
     if task.format == "documents":
         return Hub(id="", split="", column="text", restore="jsonl")
-    if task.format == "lines":
+    if task.format in ("lines", "rows"):
         return Hub(id="", split="", column="text", restore="lines")
     raise UsageError(f"{origin}: a parquet table; expected the text of {task.source.file.name}")

@@ -4,14 +4,17 @@ The rows of a passage must tile its published text, and every character that no 
 must lie within the bytes of its own token.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt2eval.analysis.byte_account.spelled import Problem
 from gpt2eval.scoring.token_table import TokenTable, byte_offsets
+from gpt2eval.text.joined import JoinedFrom
 from gpt2eval.text.kept import KeptCharacters, kept_characters, unedited
 from gpt2eval.text.origins import DetokenizedFrom
-from gpt2eval.types import Encoded, Passage
+from gpt2eval.types import Encoded, Passage, Published
 
 
 def published_text(passage: Passage) -> str:
@@ -28,9 +31,30 @@ def kept_of(passage: Passage) -> KeptCharacters | None:
     """Return the characters that a passage has from its published text; None if it cannot tell."""
     if passage.published is None:
         return unedited(len(passage.text))
-    if isinstance(passage.published, DetokenizedFrom):
-        return kept_characters(passage.published, len(passage.text))
-    return None
+    if isinstance(passage.published, JoinedFrom):
+        return _kept_of_joined(passage.text, passage.published)
+    return _kept_of_source(passage.text, passage.published)
+
+
+def _kept_of_source(text: str, source: Published) -> KeptCharacters | None:
+    if isinstance(source, DetokenizedFrom):
+        return kept_characters(source, len(text))
+    return unedited(len(text)) if text == source.text else None
+
+
+def _kept_of_joined(text: str, joined: JoinedFrom) -> KeptCharacters | None:
+    """Return the characters of passages that are joined, each from its own published text."""
+    here = [np.empty(0, np.int64)]
+    published = [np.empty(0, np.int64)]
+    length = 0
+    for source, (start, stop) in zip(joined.sources, pairwise(joined.starts), strict=True):
+        kept = _kept_of_source(text[start:stop], source)
+        if kept is None:
+            return None
+        here.append(kept.here + start)
+        published.append(kept.published + length)
+        length += len(source.text)
+    return KeptCharacters(np.concatenate(here), np.concatenate(published))
 
 
 def wrong_row(encoded: Encoded, rows: TokenTable, tokens: NDArray[np.int64]) -> Problem | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpt2eval.identity import Spelling
 from gpt2eval.scoring.token_table import byte_offsets
+from gpt2eval.text.joined import JoinedFrom
 from gpt2eval.types import Encoded
 
 SHOWN = 24  # bytes of a text in a message
@@ -37,10 +38,13 @@ class Spelled(NamedTuple):
 def spelled(encoded: Encoded, spell: Spell) -> Spelled:
     """Lay the bytes of a text's tokens end to end, and compare them with the text's.
 
-    A special token that covers no text has no bytes. A tokenizer may add a blank before the text,
-    or where its tokenizing starts anew: after a special token or a stray byte.
+    An inserted token has no bytes, nor has a special one that covers no text. A tokenizer may add a
+    blank before the text, or where its tokenizing starts anew: at the next record, after a special
+    token or after a stray byte.
     """
     text = encoded.passage.text
+    records = _record_starts(encoded)
+    inserted = encoded.inserted
     raw = text.encode("utf-8", "surrogateescape")
     position = blanks = 0
     ends: list[int] = []
@@ -50,9 +54,9 @@ def spelled(encoded: Encoded, spell: Spell) -> Spelled:
     for number, (id_, end) in enumerate(pairs):
         token = spell(id_)
         own = token.raw
-        if token.is_special and end == last:
+        if (token.is_special and end == last) or (inserted is not None and inserted[number]):
             own = b""
-        elif starts_anew and own[:1] == b" " and not raw.startswith(own, position):
+        elif (starts_anew or position in records) and own[:1] == b" " and not raw.startswith(own, position):
             own = own[1:]
             blanks += 1
         if not raw.startswith(own, position):
@@ -72,6 +76,14 @@ def spelled(encoded: Encoded, spell: Spell) -> Spelled:
         problem = f"the tokens spell {position:,} bytes; the text has {len(raw):,}"
         return Spelled(ends, blanks, Problem(max(len(ends) - 1, 0), problem))
     return Spelled(ends, blanks, _wrong_end(encoded, ends, len(raw)))
+
+
+def _record_starts(encoded: Encoded) -> set[int]:
+    """Return the bytes at which the records of a joined text begin."""
+    joined = encoded.passage.published
+    if not isinstance(joined, JoinedFrom):
+        return set()
+    return {*byte_offsets(encoded.passage.text)[[*joined.starts]].tolist()}
 
 
 def _is_stray(own: bytes) -> bool:

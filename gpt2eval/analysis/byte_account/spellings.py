@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from gpt2eval.errors import UsageError
-from gpt2eval.identity import Spelling, SpellsTokens
+from gpt2eval.identity import EndsText, Spelling, SpellsTokens
 from gpt2eval.models import identified
 from gpt2eval.types import Ids, Model
 
@@ -13,7 +13,8 @@ from gpt2eval.types import Ids, Model
 def spellings(model: Model, ids: Iterable[Ids]) -> tuple[Mapping[int, Spelling], str]:
     """Return what each token of some texts stands for, and a problem or "".
 
-    The problem is that the model does not state the bytes of its tokens, or of one of them.
+    The tokens that begin and end a text count as special ones. The problem is that the model does
+    not state the bytes of its tokens, or of one of them.
 
     Raises:
         UsageError: A backend states something else than a `Spelling`.
@@ -24,6 +25,7 @@ def spellings(model: Model, ids: Iterable[Ids]) -> tuple[Mapping[int, Spelling],
             {},
             f"the backend of {name} has no spelling(), so the bytes of its tokens are unknown",
         )
+    around = {model.start, model.end if isinstance(model, EndsText) else None}
     known: dict[int, Spelling] = {}
     for token in np.unique(np.concatenate([*ids, np.empty(0, np.int32)])).tolist():
         spelling = model.spelling(token)
@@ -34,5 +36,5 @@ def spellings(model: Model, ids: Iterable[Ids]) -> tuple[Mapping[int, Spelling],
                 f"model {name}: its spelling({token}) returned {spelling!r:.60}; expected a "
                 "gpt2eval.identity.Spelling, with its bytes, or None"
             )
-        known[token] = spelling
+        known[token] = spelling._replace(is_special=spelling.is_special or token in around)
     return known, ""
