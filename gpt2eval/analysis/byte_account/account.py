@@ -94,12 +94,13 @@ class ByteAccount:
         text_bytes: UTF-8 bytes of the published text of all records; of a question, with the right
             choice in its blank.
         tokens: Tokens of those texts.
-        scored: Scored tokens.
+        inserted: Tokens around blocks, which stand for no text.
+        scored: Scored tokens, with those around blocks.
         scored_bytes: Their published bytes.
-        unscored: Tokens that no window scores.
+        unscored: Tokens of those texts that no window scores.
         unscored_bytes: Their published bytes.
         first_unscored: The first of them.
-        unit_bytes: The bytes that the task's bits per byte divides by.
+        unit_bytes: The bytes that the task's bits per byte divides by; 0 if it has none.
         nats: The negative log-likelihood of the scored tokens.
         special: The special tokens among them.
         windows: The windows, in order of the text; a question has one for each choice.
@@ -117,6 +118,7 @@ class ByteAccount:
     records: int
     text_bytes: int
     tokens: int
+    inserted: int
     scored: int
     scored_bytes: int
     unscored: int

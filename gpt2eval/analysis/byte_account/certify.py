@@ -5,7 +5,8 @@ the bytes of the published text, and the token table, which says which bytes eac
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ from gpt2eval.analysis.byte_account.account import (
 from gpt2eval.analysis.byte_account.rows import published_size, wrong_row
 from gpt2eval.analysis.byte_account.rules import rule_totals, text_totals
 from gpt2eval.analysis.byte_account.spelled import Problem, Spelled, spelled
-from gpt2eval.analysis.byte_account.windows import Span, spans, windows_of_tokens
+from gpt2eval.analysis.byte_account.table import expected_columns, wrong_columns
+from gpt2eval.analysis.byte_account.windows import spans, window_bytes, windows_of_tokens
 from gpt2eval.identity import Spelling
 from gpt2eval.metrics.signature import signature
 from gpt2eval.planning.task_plan import TaskPlan
@@ -30,6 +32,7 @@ from gpt2eval.scoring.token_table import TokenTable
 from gpt2eval.types import Encoded
 from gpt2eval.version import __version__
 
+PER_BYTE = {"bpb", "byte_ppl"}  # metrics that divide by bytes
 LISTED = 5  # unscored tokens that are named
 
 
@@ -72,9 +75,9 @@ class Certifier:
         scored_bytes = self._scored_bytes(right) if is_complete else 0
         text_bytes = sum(published_size(self._encoded[number].passage) for number in right)
         units = [part.units.bytes for n in right for part in self._encoded[n].passage.parts]
-        unit = f"byte@{sum(units)}"
-        scored = sum(len(self._tokens[number]) for number in right)
-        tokens = sum(len(self._encoded[number].ids) for number in right)
+        has_unit = bool(PER_BYTE & {*plan.task.metrics})
+        unit = f"byte@{scored_bytes}"
+        unscored = [self._unscored(number) for number in right]
         blanks = sum(self._spelled[number].blanks for number in right)
         if blanks:
             facts = [*facts, ("Blanks that the tokenizer adds", f"{blanks:,}; they count no byte")]
@@ -88,13 +91,14 @@ class Certifier:
             stride=plan.window.stride,
             records=plan.records,
             text_bytes=text_bytes,
-            tokens=tokens,
-            scored=scored,
+            tokens=sum(int(_is_text(self._encoded[number]).sum()) for number in right),
+            inserted=sum(int((~_is_text(self._encoded[number])).sum()) for number in right),
+            scored=sum(len(self._tokens[number]) for number in right),
             scored_bytes=scored_bytes,
-            unscored=tokens - scored,
+            unscored=sum(map(len, unscored)),
             unscored_bytes=text_bytes - scored_bytes,
-            first_unscored=tuple(self._unscored(right)),
-            unit_bytes=sum(units),
+            first_unscored=tuple(self._first(right, unscored)),
+            unit_bytes=sum(units) if has_unit else 0,
             nats=math.fsum(self._outcome.passages[n].nats.sum() for n in right),
             windows=tuple(self._window_bytes() if is_complete else ()),
             faults=tuple(self._faults()),
@@ -149,40 +153,14 @@ class Certifier:
 
     def _wrong_table(self) -> Fault | None:
         """Return the first row of the table that is of another token, or has another score."""
-        expected = self._expected_rows()
-        count = min(len(self._table), len(expected["id"]))
-        differs = np.zeros(count, np.bool_)
-        for name, column in expected.items():
-            differs |= getattr(self._table, name)[:count] != column[:count]
-        if not differs.any() and len(self._table) == len(expected["id"]):
+        expected = expected_columns(self._encoded, self._tokens, self._outcome.sheet)
+        found = wrong_columns(self._table, expected)
+        if found is None:
             return None
-        row = int(np.argmax(differs)) if differs.any() else count
-        found = f"{len(self._table):,} rows, expected {len(expected['id']):,}"
-        if row < count:
-            names = [n for n, c in expected.items() if getattr(self._table, n)[row] != c[row]]
-            found = ", ".join(
-                f"{name} {getattr(self._table, name)[row]}, expected {expected[name][row]}"
-                for name in names
-            )
-        row = min(row, len(expected["id"]) - 1)
+        row, problem = found
         number = int(np.searchsorted(self._starts, row, "right")) - 1
         token = int(self._tokens[number][row - self._starts[number]])
-        return self._fault(number, Problem(token, f"the token table has {found}"))
-
-    def _expected_rows(self) -> dict[str, NDArray[np.generic]]:
-        """Return what the table must hold besides bytes: the scored tokens and their scores."""
-        sheet = self._outcome.sheet
-        counts = [len(tokens) for tokens in self._tokens]
-        passages = [one.passage for one in self._encoded]
-        places = [sheet.starts[number] + tokens for number, tokens in enumerate(self._tokens)]
-        return {
-            "record": np.repeat([passage.record for passage in passages], counts),
-            "choice": np.repeat([passage.choice for passage in passages], counts),
-            "id": np.concatenate(
-                [one.ids[tokens] for one, tokens in zip(self._encoded, self._tokens, strict=True)]
-            ),
-            "logprob": sheet.logprobs[np.concatenate(places)].astype(np.float32),
-        }
+        return self._fault(number, Problem(token, problem))
 
     def _fault(self, number: int, problem: Problem) -> Fault:
         encoded = self._encoded[number]
@@ -202,42 +180,31 @@ class Certifier:
     def _name(self, id_: int) -> str:
         return self._known[id_].name if id_ in self._known else f"token-{id_}"
 
-    def _window_bytes(self) -> list[WindowBytes]:
-        """Return the account of every window; its tokens are adjacent."""
-        return [window for span in self._spans if (window := self._window(span))]
+    def _window_bytes(self) -> Iterator[WindowBytes]:
+        """Yield the account of every window that scores a token."""
+        for span in self._spans:
+            tokens = self._tokens[span.passage]
+            low, high = np.searchsorted(tokens, [span.first, span.stop]).tolist()
+            if low < high:
+                base = int(self._starts[span.passage])
+                rows = self._table.select(slice(base + low, base + high))
+                passage = self._encoded[span.passage].passage
+                yield window_bytes(span, passage, int(tokens[low]), rows)
 
-    def _window(self, span: Span) -> WindowBytes | None:
-        tokens = self._tokens[span.passage]
-        low, high = np.searchsorted(tokens, [span.first, span.stop])
-        if low == high:
-            return None
-        base = int(self._starts[span.passage])
-        rows = self._table.select(slice(base + int(low), base + int(high)))
-        passage = self._encoded[span.passage].passage
-        logprobs = rows.logprob.astype(np.float64) * rows.weight
-        return WindowBytes(
-            number=span.window,
-            record=passage.record,
-            choice=passage.choice,
-            context=span.context,
-            first=int(tokens[low]),
-            tokens=int(high - low),
-            begin=int(rows.begin[0]),
-            end=int(rows.end[-1]),
-            bytes=int((rows.end.astype(np.int64) - rows.begin).sum()),
-            nats=-math.fsum(logprobs.tolist()),
-        )
+    def _unscored(self, number: int) -> NDArray[np.int64]:
+        """Return the tokens of a passage's text that no window scores."""
+        return np.flatnonzero((self._windows[number] == 0) & _is_text(self._encoded[number]))
 
-    def _unscored(self, right: Sequence[int]) -> list[Unscored]:
-        """Return the first tokens that no window scores."""
-        found: list[Unscored] = []
-        for number in right:
-            encoded = self._encoded[number]
-            for token in np.flatnonzero(self._windows[number] == 0)[: LISTED - len(found)].tolist():
-                id_ = int(encoded.ids[token])
-                passage = encoded.passage
-                found.append(Unscored(passage.record, passage.choice, token, id_, self._name(id_)))
-        return found
+    def _first(
+        self, right: Sequence[int], unscored: Sequence[NDArray[np.int64]]
+    ) -> Iterator[Unscored]:
+        """Yield the first unscored tokens, by name."""
+        places = zip(right, unscored, strict=True)
+        found = ((number, token) for number, tokens in places for token in tokens.tolist())
+        for number, token in islice(found, LISTED):
+            passage = self._encoded[number].passage
+            id_ = int(self._encoded[number].ids[token])
+            yield Unscored(passage.record, passage.choice, token, id_, self._name(id_))
 
     def _rules(self, right: Sequence[int]) -> list[RuleTotal]:
         """Return what other ways to count say of the scored tokens of the right passages."""
@@ -254,3 +221,10 @@ class Certifier:
         totals = rule_totals(np.concatenate(ids), np.concatenate(begins), self._known.__getitem__)
         pairs = [(self._encoded[number], self._tokens[number]) for number in right]
         return [*totals, *text_totals(pairs)]
+
+
+def _is_text(encoded: Encoded) -> NDArray[np.bool_]:
+    """Return which tokens stand for text: all but those around blocks."""
+    if encoded.inserted is None:
+        return np.ones(len(encoded.ids), np.bool_)
+    return ~encoded.inserted

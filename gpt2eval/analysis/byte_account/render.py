@@ -104,6 +104,7 @@ def _facts(account: ByteAccount) -> list[tuple[str, str]]:
             f"window{'s' * (passes != 1)} of {account.context:,} tokens (stride "
             f"{account.stride:,})",
         ),
+        *_inserted(account),
         ("Unscored", _unscored(account)),
         ("Sum", _sum(account)),
         ("Nats", f"{account.nats:,.{NATS}f}"),
@@ -122,7 +123,7 @@ def _facts(account: ByteAccount) -> list[tuple[str, str]]:
                 f"and no bytes; without them {without:.{BITS}f} bits per byte",
             )
         )
-    if account.unit_bytes != account.scored_bytes:
+    if account.unit_bytes not in (0, account.scored_bytes):
         per_unit = account.bits_per(account.unit_bytes)
         facts.append(
             (
@@ -135,6 +136,13 @@ def _facts(account: ByteAccount) -> list[tuple[str, str]]:
         facts.append(("Faults", f"{others} more text{'s' * (others > 1)} with a fault"))
         facts += [("Fault", str(fault)) for fault in account.faults[1:4]]
     return facts
+
+
+def _inserted(account: ByteAccount) -> list[tuple[str, str]]:
+    if not account.inserted:
+        return []
+    scored = account.scored + account.unscored - account.tokens
+    return [("Around blocks", f"{account.inserted:,} tokens without bytes, {scored:,} scored")]
 
 
 def _unscored(account: ByteAccount) -> str:

@@ -19,7 +19,8 @@ from gpt2eval.analysis.byte_account.documents import (
 )
 from gpt2eval.analysis.byte_account.spellings import spellings
 from gpt2eval.analysis.byte_account.tasks import Place, account_of
-from gpt2eval.config.schema import File, Source, Task
+from gpt2eval.config.schema import Task
+from gpt2eval.config.source_schema import File, Source
 from gpt2eval.data.records import Corpus
 from gpt2eval.data.token_shards import TokenShard, read_shard
 from gpt2eval.errors import UsageError

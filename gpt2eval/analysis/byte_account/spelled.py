@@ -56,7 +56,11 @@ def spelled(encoded: Encoded, spell: Spell) -> Spelled:
         own = token.raw
         if (token.is_special and end == last) or (inserted is not None and inserted[number]):
             own = b""
-        elif (starts_anew or position in records) and own[:1] == b" " and not raw.startswith(own, position):
+        elif (
+            (starts_anew or position in records)
+            and own[:1] == b" "
+            and not raw.startswith(own, position)
+        ):
             own = own[1:]
             blanks += 1
         if not raw.startswith(own, position):

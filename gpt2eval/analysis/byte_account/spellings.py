@@ -27,7 +27,8 @@ def spellings(model: Model, ids: Iterable[Ids]) -> tuple[Mapping[int, Spelling],
         )
     around = {model.start, model.end if isinstance(model, EndsText) else None}
     known: dict[int, Spelling] = {}
-    for token in np.unique(np.concatenate([*ids, np.empty(0, np.int32)])).tolist():
+    used: list[int] = np.unique(np.concatenate([*ids, np.empty(0, np.int32)])).tolist()
+    for token in used:
         spelling = model.spelling(token)
         if spelling is None:
             return {}, f"the tokenizer of {name} does not state the bytes of token {token}"

@@ -1,12 +1,16 @@
 """The windows of planned work in order of the text, and which tokens of a passage they score."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2eval.analysis.byte_account.account import WindowBytes
 from gpt2eval.scoring.execute import TaskWork
+from gpt2eval.scoring.token_table import TokenTable
+from gpt2eval.types import Passage
 
 
 class Span(NamedTuple):
@@ -57,3 +61,20 @@ def windows_of_tokens(
         one[: tokens.start] = 0
         one[tokens.stop :] = 0
     return numbers, problem
+
+
+def window_bytes(span: Span, passage: Passage, first: int, rows: TokenTable) -> WindowBytes:
+    """Return the account of a window: `rows` are those of its tokens, `first` is the first one."""
+    logprobs = rows.logprob.astype(np.float64) * rows.weight
+    return WindowBytes(
+        number=span.window,
+        record=passage.record,
+        choice=passage.choice,
+        context=span.context,
+        first=first,
+        tokens=len(rows),
+        begin=int(rows.begin[0]),
+        end=int(rows.end[-1]),
+        bytes=int((rows.end.astype(np.int64) - rows.begin).sum()),
+        nats=-math.fsum(logprobs.tolist()),
+    )
