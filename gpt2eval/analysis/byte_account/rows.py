@@ -1,20 +1,16 @@
 """Check the rows of a token table: each must have the published bytes that its token stands for.
 
-The rows of a passage must tile its published text, and every character that no detokenizer made
-must lie within the bytes of its own token.
+The rows of a passage must tile its published text, and each must have the bytes that its characters
+come from, as following the detokenizer's edits shows.
 """
-
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt2eval.analysis.byte_account.spelled import Problem
 from gpt2eval.scoring.token_table import TokenTable, byte_offsets
-from gpt2eval.text.joined import JoinedFrom
-from gpt2eval.text.kept import KeptCharacters, kept_characters, unedited
-from gpt2eval.text.origins import DetokenizedFrom
-from gpt2eval.types import Encoded, Passage, Published
+from gpt2eval.text.walked import Walked, walked
+from gpt2eval.types import Encoded, Passage
 
 
 def published_text(passage: Passage) -> str:
@@ -27,36 +23,6 @@ def published_size(passage: Passage) -> int:
     return len(published_text(passage).encode("utf-8", "surrogateescape"))
 
 
-def kept_of(passage: Passage) -> KeptCharacters | None:
-    """Return the characters that a passage has from its published text; None if it cannot tell."""
-    if passage.published is None:
-        return unedited(len(passage.text))
-    if isinstance(passage.published, JoinedFrom):
-        return _kept_of_joined(passage.text, passage.published)
-    return _kept_of_source(passage.text, passage.published)
-
-
-def _kept_of_source(text: str, source: Published) -> KeptCharacters | None:
-    if isinstance(source, DetokenizedFrom):
-        return kept_characters(source, len(text))
-    return unedited(len(text)) if text == source.text else None
-
-
-def _kept_of_joined(text: str, joined: JoinedFrom) -> KeptCharacters | None:
-    """Return the characters of passages that are joined, each from its own published text."""
-    here = [np.empty(0, np.int64)]
-    published = [np.empty(0, np.int64)]
-    length = 0
-    for source, (start, stop) in zip(joined.sources, pairwise(joined.starts), strict=True):
-        kept = _kept_of_source(text[start:stop], source)
-        if kept is None:
-            return None
-        here.append(kept.here + start)
-        published.append(kept.published + length)
-        length += len(source.text)
-    return KeptCharacters(np.concatenate(here), np.concatenate(published))
-
-
 def wrong_row(encoded: Encoded, rows: TokenTable, tokens: NDArray[np.int64]) -> Problem | None:
     """Return the first token of a passage whose row is wrong, or None.
 
@@ -67,7 +33,7 @@ def wrong_row(encoded: Encoded, rows: TokenTable, tokens: NDArray[np.int64]) -> 
     problems = [
         _wrong_order(begin, end, tokens),
         _wrong_outside(encoded, begin, end, tokens),
-        _wrong_characters(encoded, begin, end, tokens),
+        _wrong_bounds(encoded, begin, end, tokens),
     ]
     found = [problem for problem in problems if problem]
     return min(found, key=lambda problem: problem.token) if found else None
@@ -104,27 +70,52 @@ def _wrong_outside(
     return None
 
 
-def _wrong_characters(
+def _wrong_bounds(
     encoded: Encoded, begin: NDArray[np.int64], end: NDArray[np.int64], tokens: NDArray[np.int64]
 ) -> Problem | None:
-    """Return the first token that has a character of the published text outside its bytes."""
-    kept = kept_of(encoded.passage)
-    if kept is None:
+    """Return the first token whose bytes are not those of its characters."""
+    origin = walked(encoded.passage)
+    if origin is None:
         return None
-    offsets = byte_offsets(published_text(encoded.passage))
-    ends = np.concatenate([[0], encoded.ends])
-    low = np.searchsorted(kept.here, ends[tokens])
-    high = np.searchsorted(kept.here, ends[tokens + 1])
-    has_text = np.flatnonzero(high > low)
-    first = offsets[kept.published[low[has_text]]]
-    last = offsets[kept.published[high[has_text] - 1] + 1]
-    is_wrong = (begin[has_text] > first) | (end[has_text] < last)
+    published = published_text(encoded.passage)
+    if other := _other_character(encoded, origin, published):
+        return other
+    offsets = byte_offsets(published)
+    bounds = np.concatenate([[0], origin.ends])[np.concatenate([[0], encoded.ends])]
+    bounds[0] = 0
+    bounds[-1] = len(published)  # what is deleted at the end belongs to the last token
+    first = offsets[bounds[tokens]]
+    last = offsets[bounds[tokens + 1]]
+    is_wrong = (begin != first) | (end != last)
     if not is_wrong.any():
         return None
-    place = int(np.argmax(is_wrong))
-    row = int(has_text[place])
+    row = int(np.argmax(is_wrong))
     problem = (
         f"has bytes {begin[row]:,} to {end[row]:,} of the published text; its characters are bytes "
-        f"{first[place]:,} to {last[place]:,}"
+        f"{first[row]:,} to {last[row]:,}"
     )
     return Problem(int(tokens[row]), problem)
+
+
+def _other_character(encoded: Encoded, origin: Walked, published: str) -> Problem | None:
+    """Return the token of a character that no edit made, but that is another one than published.
+
+    White space may stand for other white space: a blank for the end of a line, or what leads a text.
+    """
+    here = _codes(encoded.passage.text)
+    there = _codes(published)[np.maximum(origin.ends - 1, 0)]
+    is_other = origin.is_kept & (here != there) & ~(_is_space(here) & _is_space(there))
+    if not is_other.any():
+        return None
+    place = int(np.argmax(is_other))
+    token = int(np.searchsorted(encoded.ends, place, "right"))
+    problem = f"spells {chr(here[place])!r} where the published text has {chr(there[place])!r}"
+    return Problem(token, problem)
+
+
+def _codes(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _is_space(codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    return np.isin(codes, [ord(space) for space in " \t\n\v\f\r"])
