@@ -77,13 +77,14 @@ def decoded(
 ) -> Decoded:
     """Return the text of tokens: special tokens have none.
 
-    With `blank`, the tokenizer puts a blank before each document, which is no part of its text.
+    With `blank`, the tokenizer puts a blank before each document, which is no part of its text. So
+    does decoding: a blank of the document's own, which gives the same tokens, cannot be told from
+    it.
     """
     raws = {id_: b"" if token.is_special else token.raw for id_, token in known.items()}
     pieces = [raws[id_] for id_ in ids.tolist()]
     for document in begins if blank else ():
-        if not document.is_cut_before:
-            pieces[document.first] = pieces[document.first].removeprefix(b" ")
+        pieces[document.first] = pieces[document.first].removeprefix(b" ")
     raw = b"".join(pieces)
     text = raw.decode("utf-8", "surrogateescape")
     byte_ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
@@ -101,8 +102,8 @@ def repeated(model: Model, ids: Ids, stream: Decoded, found: list[Document]) -> 
             if not len(own):
                 continue
             compared += 1
-            cut += document.is_cut_before or document.is_cut_after
-            if len(own) != len(again) or (own != again).any():
+            cut += len(own) < document.stop - document.first
+            if not np.array_equal(own, again):
                 return Repeated(compared, cut, _difference(document.first + skipped, own, again))
     return Repeated(compared, cut, "")
 
@@ -137,9 +138,12 @@ def _text(stream: Decoded, document: Document) -> str:
 def _comparable(document: Document, ids: Ids, again: Ids) -> tuple[Ids, Ids, int]:
     """Return the tokens to compare, and how many of the document's are skipped before them.
 
-    At a cut, some are left out. Of a document that is cut on both sides nothing can be compared.
+    If the tokens differ, some are left out at a cut. Of a document that is cut on both sides
+    nothing can be compared then.
     """
     own = ids[document.first : document.stop]
+    if np.array_equal(own, again):
+        return own, again, 0
     if document.is_cut_before and document.is_cut_after:
         return own[:0], again[:0], 0
     length = max(len(own) - MARGIN, 0)

@@ -100,7 +100,7 @@ def _wrong_bounds(
 def _other_character(encoded: Encoded, origin: Walked, published: str) -> Problem | None:
     """Return the token of a character that no edit made, but that is another one than published.
 
-    White space may stand for other white space: a blank for the end of a line, or what leads a text.
+    White space may stand for other white space: for the end of a line, or where a text begins.
     """
     here = _codes(encoded.passage.text)
     there = _codes(published)[np.maximum(origin.ends - 1, 0)]
