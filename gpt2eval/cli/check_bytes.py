@@ -1,7 +1,8 @@
 """The command `gpt2eval check-bytes`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -183,33 +184,41 @@ def _check_sources(
 
 def _accounts(ctx: typer.Context) -> "list[ByteAccount]":
     """Account for what the options name."""
-    from gpt2eval.analysis.byte_account import shard, tasks
     from gpt2eval.cli.progress import bars
 
-    flags = ctx.params
-    shared = {"out": flags["out"], "settings": settings(flags, allow_lossy=True)}
+    shared = {"out": ctx.params["out"], "settings": settings(ctx.params, allow_lossy=True)}
     with bars() as show_progress:
-        if flags["token_file"]:
-            account = shard.check_tokens(
-                flags["model"],
-                flags["token_file"],
-                flags["tokenizer"],
-                most=flags["max_tokens"] or shard.MOST,
-                options=load_options(flags, tokenizer=None),
-                progress=show_progress,
-                **shared,
-            )
-            return [account]
-        include = flags["include"] or ()
-        unit = flags["unit"] or ("byte" if flags["text"] else None)
-        limit = size(flags["max_size"])
-        return tasks.check_bytes(
-            flags["model"],
-            flags["tasks"] or (),
-            texts=own_texts(flags["text"], unit, flags["detokenizer"], include, limit),
-            data=data_files(flags["data"], include),
-            options=load_options(flags),
-            include=include,
-            progress=show_progress,
-            **shared,
-        )
+        shared["progress"] = show_progress
+        if ctx.params["token_file"]:
+            return [_account_of_tokens(ctx.params, shared)]
+        return _accounts_of_texts(ctx.params, shared)
+
+
+def _account_of_tokens(flags: Mapping[str, Any], shared: Mapping[str, Any]) -> "ByteAccount":
+    from gpt2eval.analysis.byte_account import shard
+
+    return shard.check_tokens(
+        flags["model"],
+        flags["token_file"],
+        flags["tokenizer"],
+        most=shard.MOST if flags["max_tokens"] is None else flags["max_tokens"],
+        options=load_options(flags, tokenizer=None),
+        **shared,
+    )
+
+
+def _accounts_of_texts(flags: Mapping[str, Any], shared: Mapping[str, Any]) -> "list[ByteAccount]":
+    from gpt2eval.analysis.byte_account import tasks
+
+    include = flags["include"] or ()
+    unit = flags["unit"] or ("byte" if flags["text"] else None)
+    limit = size(flags["max_size"])
+    return tasks.check_bytes(
+        flags["model"],
+        flags["tasks"] or (),
+        texts=own_texts(flags["text"], unit, flags["detokenizer"], include, limit),
+        data=data_files(flags["data"], include),
+        options=load_options(flags),
+        include=include,
+        **shared,
+    )
