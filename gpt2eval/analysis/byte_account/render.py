@@ -14,7 +14,8 @@ from gpt2eval.report.rows import Row
 from gpt2eval.report.strict_json import dumps
 
 AccountFormat = Literal["terminal", "markdown", "csv", "json"]
-EXACT = "exact"
+EXACT = "exact"  # the name of our own count, if it is certified
+UNCERTAIN = "not certified"
 BITS = 6  # decimals of bits per byte: a byte in a million shows
 NATS = 3  # decimals of nats and bits in total
 
@@ -57,7 +58,8 @@ def _plain(account: ByteAccount) -> dict[str, Any]:
 
 def _rule_rows(account: ByteAccount) -> list[dict[str, Any]]:
     """Return a row for the exact count, and for each other way to count."""
-    counts = [(EXACT, "the published bytes of the scored tokens", account.scored_bytes)]
+    name = EXACT if account.is_certified else UNCERTAIN
+    counts = [(name, "the published bytes of the scored tokens", account.scored_bytes)]
     counts += [(rule.name, rule.explanation, rule.bytes) for rule in account.rules]
     return [
         {
@@ -172,7 +174,7 @@ def _rule_texts(row: dict[str, Any]) -> dict[str, str]:
     return {
         "count": row["count"],
         "bytes": f"{row['bytes']:,}",
-        "off by": "" if row["count"] == EXACT else off,
+        "off by": "" if row["count"] in (EXACT, UNCERTAIN) else off,
         "bits per byte": f"{row['bits_per_byte']:.{BITS}f}",
         "how it counts": row["explanation"],
     }

@@ -70,7 +70,7 @@ def check_bytes(
     Examples:
         >>> from gpt2eval import demo
         >>> account = check_bytes("toy:uniform-bytes", "text8", data=demo.data())[0]
-        >>> account.verdict, account.bits_per(account.scored_bytes)
+        >>> account.verdict, round(account.bits_per(account.scored_bytes), 9)
         ('certified', 8.0)
     """
     settings.check()
