@@ -45,8 +45,8 @@ class Repeated(NamedTuple):
         """How many documents give the same tokens."""
         if self.difference:
             return f"number {self.documents:,} gives other tokens when encoded again"
-        cut = f", {self.cut:,} cut by the file without the tokens at the cut" if self.cut else ""
-        return f"{self.documents:,} give the same tokens when encoded again{cut}"
+        cut = f" ({self.cut:,} cut, without the tokens at the cut)" if self.cut else ""
+        return f"encoded again to the same tokens: {self.documents:,}{cut}"
 
 
 def adds_blank(model: Model, known: Mapping[int, Spelling]) -> bool:

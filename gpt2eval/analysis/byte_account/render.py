@@ -153,7 +153,8 @@ def _unscored(account: ByteAccount) -> str:
     listed = ", ".join(map(_named, account.first_unscored))
     more = ", ..." if account.unscored > len(account.first_unscored) else ""
     tokens = f"{account.unscored:,} token{'s' * (account.unscored != 1)}"
-    return f"{account.unscored_bytes:,} bytes in {tokens}: {listed}{more}"
+    size = f"{account.unscored_bytes:,} byte{'s' * (account.unscored_bytes != 1)}"
+    return f"{size} in {tokens}: {listed}{more}"
 
 
 def _named(token: Unscored) -> str:

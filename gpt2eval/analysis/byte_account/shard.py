@@ -31,6 +31,7 @@ from gpt2eval.models.memory.recall import check_names, load_backend
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.registry import split_name
 from gpt2eval.models.tokenization import loading
+from gpt2eval.models.tokenization.fingerprint import CHOICES
 from gpt2eval.notices import announce
 from gpt2eval.pipeline import undisturbed
 from gpt2eval.planning.batch import BatchChoice
@@ -120,12 +121,9 @@ def _load(model: str | Model, tokenizer: str, options: LoadOptions) -> Model:
     Raises:
         UsageError: They differ.
     """
-    is_named = isinstance(model, str)
-    own = tokenizer
-    if is_named and split_name(model)[0] not in WITHOUT_TOKENIZER and tokenizer != "file":
-        own = "auto"
-    options = replace(options, tokenizer=None if own == "auto" and tokenizer != "auto" else own)
-    backend = load_backend(model, options)
+    needs_one = isinstance(model, str) and split_name(model)[0] in WITHOUT_TOKENIZER
+    given = tokenizer if needs_one or tokenizer in CHOICES else None
+    backend = load_backend(model, replace(options, tokenizer=given))
     theirs = loading.requested_tokenizer(tokenizer)
     ours = identified.identity_of(backend).tokenizer
     if theirs and theirs.fingerprint.partition(".")[0] != ours.partition(".")[0]:
