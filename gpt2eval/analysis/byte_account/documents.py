@@ -44,7 +44,7 @@ class Repeated(NamedTuple):
     def described(self) -> str:
         """How many documents give the same tokens."""
         if self.difference:
-            return f"number {self.documents:,} gives other tokens when encoded again"
+            return f"after {self.documents - 1:,} to the same tokens, one encoded again to others"
         cut = f" ({self.cut:,} cut, without the tokens at the cut)" if self.cut else ""
         return f"encoded again to the same tokens: {self.documents:,}{cut}"
 
