@@ -165,4 +165,4 @@ def test_walking_the_edits_gives_the_same_positions(
     length = len(edited.text) + shift
     origin = walked(Passage(0, " " * shift + edited.text, (), published=back))
     assert origin is not None
-    assert origin.ends.tolist() == back.origins(np.arange(1, length + 1)).tolist()
+    assert origin.ends.tolist() == back.origins(np.arange(1, length + 1, dtype=np.int32)).tolist()
