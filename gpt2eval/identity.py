@@ -77,6 +77,28 @@ class NamesTokens(Protocol):
         ...
 
 
+class Spelling(NamedTuple):
+    """What a token stands for, in the four ways in which programs count its bytes.
+
+    `raw` are its bytes in a text, `name` is how the vocabulary writes it, and `decoded` is the text
+    that decoding it alone gives. A special token, such as the end of a text, stands for no text.
+    """
+
+    raw: bytes
+    name: str
+    decoded: str
+    is_special: bool = False
+
+
+@runtime_checkable
+class SpellsTokens(Protocol):
+    """A backend that knows the bytes of its tokens."""
+
+    def spelling(self, token: int) -> "Spelling | None":
+        """Return what a token stands for; None if it does not exist, or its bytes are unknown."""
+        ...
+
+
 @runtime_checkable
 class EncodesMany(Protocol):
     """A backend that encodes many texts faster than one by one."""

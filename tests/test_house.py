@@ -206,4 +206,5 @@ def test_examples_in_docstrings_run(module: str) -> None:
 )
 def test_command_is_in_the_documentation(command: str) -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    assert any(f"gpt2eval {command}" in page.read_text(encoding="utf-8") for page in pages)
+    words = command.replace("_", "-")
+    assert any(f"gpt2eval {words}" in page.read_text(encoding="utf-8") for page in pages)

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from gpt2eval.cli import (
+    check_bytes,
     compare,
     data,
     export,
@@ -75,6 +76,7 @@ COMMANDS = (
     (SCORE, watch.watch, "watch runs/mine --tasks ptb --data ptb=ptb.test.txt"),
     (SCORE, protocols.rerun, "rerun 'task:ptb|data:dd65dff3|...' --model gpt2-large"),
     (SCORE, protocols.explain, "explain --model gpt2 --task wikitext103"),
+    (SCORE, check_bytes.check_bytes, "check-bytes --model gpt2 --text notes.txt"),
     (COMPARE, report.table, "table results --format latex"),
     (COMPARE, report_page.report, "report results --html report.html"),
     (COMPARE, plot.plot, "plot results --kind size --out sizes.svg"),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gpt2eval.errors import UsageError
-from gpt2eval.identity import Sizes
+from gpt2eval.identity import Sizes, Spelling
 from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 from gpt2eval.models.tokenization.together import encode_together
 from gpt2eval.types import Encoding, ModelIdentity
@@ -49,6 +49,10 @@ class TokenizedModel:
     def token_name(self, token: int) -> str:
         """Return how the tokenizer's vocabulary writes a token, such as `<bos>`, or ""."""
         return self.tokenizer.tokens.name(token)
+
+    def spelling(self, token: int) -> Spelling | None:
+        """Return what a token stands for; None if it does not exist, or its bytes are unknown."""
+        return self.tokenizer.spelling(token)
 
     def identity(self) -> ModelIdentity:
         """Return what signatures state of the model."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError, unknown
+from gpt2eval.identity import Spelling
 from gpt2eval.models.formats.naming import local_label
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization.tiling import char_ends
@@ -42,6 +43,14 @@ class ByteModel:
     def token_name(self, token: int) -> str:
         """Return `<start>` or a byte such as `<0x41>`."""
         return "<start>" if token == START else f"<0x{token:02X}>"
+
+    def spelling(self, token: int) -> Spelling | None:
+        """Return what a token stands for: a byte, or nothing for `<start>`."""
+        if not 0 <= token <= START:
+            return None
+        raw = b"" if token == START else bytes([token])
+        decoded = raw.decode("utf-8", "replace")
+        return Spelling(raw, self.token_name(token), decoded, is_special=token == START)
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         ids = np.concatenate([branch for request in batch for branch in request.branches])

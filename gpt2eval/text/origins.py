@@ -40,14 +40,16 @@ class DetokenizedFrom:
         steps = [self.edited] if isinstance(self.edited, EditedText) else self.edited.steps
         befores = [self.text, *(step.text for step in steps)]
         for before, step in reversed([*zip(befores, steps, strict=False)]):
-            found = _before(found, [small for edit in step.edits for small in _parts(before, edit)])
+            found = _before(
+                found, [small for edit in step.edits for small in smallest_edits(before, edit)]
+            )
         return np.clip(found, 0, len(self.text)).astype(np.int32)
 
 
-def _parts(before: str, edit: Edit) -> Sequence[Edit]:
+def smallest_edits(before: str, edit: Edit) -> Sequence[Edit]:
     """Return an edit of a text as the smallest edits that do the same.
 
-    >>> _parts("a ( b c )", Edit(2, 9, "(b c)"))
+    >>> smallest_edits("a ( b c )", Edit(2, 9, "(b c)"))
     [Edit(start=3, end=4, new=''), Edit(start=7, end=8, new='')]
     """
     start, end, new = edit

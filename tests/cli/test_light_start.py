@@ -124,6 +124,8 @@ CASES: list[tuple[str, str, int, set[str]]] = [
     ("watch", ". --tasks nope", 2, MODELS | {"rich", "tabulate"}),
     ("rerun", "task:nope", 2, MODELS | {"rich", "tabulate"}),
     ("explain", "--task nope", 2, MODELS | {"rich", "tabulate"}),
+    ("check-bytes", "--tasks nope", 2, MODELS | {"rich", "tabulate"}),
+    ("check-bytes", "--tokens nope", 2, START),
 ]
 
 

@@ -27,7 +27,7 @@ from gpt2eval.config import catalog
 from gpt2eval.errors import UsageError
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.registry import load_model
-from gpt2eval.models.tokenization import tiling
+from gpt2eval.models.tokenization import pieces, tiling
 from gpt2eval.models.tokenization.tiling import TiledEncoder, char_ends
 from gpt2eval.models.toy import ByteModel
 from gpt2eval.pipeline import Settings
@@ -337,6 +337,6 @@ def test_the_pieces_follow_from_the_decoder_in_the_whole_tokenizer(decoder: Any)
     tokenizer.decoder = decoder
     whole = json.dumps(json.loads(tokenizer.to_str())["decoder"])
     has_bytes = any(name in whole for name in ("ByteLevel", "ByteFallback", "\\u2581"))
-    assert (tiling.piece_bytes(tokenizer) is not None) == has_bytes
+    assert (pieces.piece_bytes(tokenizer) is not None) == has_bytes
     if decoder is not None:
         assert json.loads(decoder.__getstate__()) == json.loads(whole)

@@ -17,6 +17,8 @@ from gpt2eval.text.edits import Edit, EditedText, apply_edits
 from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.origins import DetokenizedFrom
 from gpt2eval.text.prepare import detokenize
+from gpt2eval.text.walked import walked
+from gpt2eval.types import Passage
 
 TASKS = ["wikitext2", "ptb", "lm1b", "lambada", "cbt_cn", "text8", "enwik8", "wikitext2/s32"]
 
@@ -152,3 +154,15 @@ def test_byte_offsets_count_utf8(text: str, raw: bytes) -> None:
 
 def test_a_table_of_another_version_is_absent() -> None:
     assert TokenTable.of({"record": np.zeros(1, np.int32)}) is None
+
+
+@given(edited_texts(), st.integers(0, 2))
+def test_walking_the_edits_gives_the_same_positions(
+    pair: tuple[str, EditedText], shift: int
+) -> None:
+    text, edited = pair
+    back = DetokenizedFrom(text, edited, shift)
+    length = len(edited.text) + shift
+    origin = walked(Passage(0, " " * shift + edited.text, (), published=back))
+    assert origin is not None
+    assert origin.ends.tolist() == back.origins(np.arange(1, length + 1, dtype=np.int32)).tolist()

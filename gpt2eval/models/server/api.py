@@ -13,6 +13,7 @@ import numpy as np
 
 from gpt2eval.errors import UsageError, one_line, quoted
 from gpt2eval.http import hub_access
+from gpt2eval.identity import Spelling
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.server.address import read_address, read_api_key
 from gpt2eval.models.server.answer import Echo, TokenAnswer, choice
@@ -41,6 +42,7 @@ class ApiModel:
 
     def __init__(self, server: Server, tokenizer: LoadedTokenizer, name: str) -> None:
         self.server = server
+        self._tokenizer = tokenizer
         self._tokens = tokenizer.tokens
         self.start = tokenizer.start
         self.added = tokenizer.added
@@ -68,6 +70,10 @@ class ApiModel:
     def token_name(self, token: int) -> str:
         """Return how the tokenizer's vocabulary writes a token, such as `<bos>`, or ""."""
         return self._tokens.name(token)
+
+    def spelling(self, token: int) -> Spelling | None:
+        """Return what a token stands for; None if it does not exist, or its bytes are unknown."""
+        return self._tokenizer.spelling(token)
 
     def identity(self) -> ModelIdentity:
         return self._identity

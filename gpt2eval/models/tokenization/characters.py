@@ -22,6 +22,10 @@ class Characters:
         """Return a token's character, or ""."""
         return self.pieces.get(token, b"").decode("utf-8", "replace")
 
+    def decoded(self, token: int) -> str:
+        """Return a token's character, or ""."""
+        return self.name(token)
+
     def to_text(self) -> str:
         """Return the vocabulary as a JSON object."""
         return json.dumps(self._ids)

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from gpt2eval.identity import Spelling
 from gpt2eval.types import Encoding
 
 
 class Encoder(Protocol):
     """Text to tokens. `pieces` are the bytes of each token, or None if they are not known.
 
-    `name` returns how the vocabulary writes a token, or "" if it has no such token.
+    `name` returns how the vocabulary writes a token, or "" if it has no such token. `decoded`
+    returns the text that decoding a token alone gives.
     """
 
     @property
@@ -18,6 +20,8 @@ class Encoder(Protocol):
     def encode(self, text: str, *, specials: bool = False) -> Encoding: ...
 
     def name(self, token: int) -> str: ...
+
+    def decoded(self, token: int) -> str: ...
 
 
 class LoadedTokenizer(NamedTuple):
@@ -34,3 +38,11 @@ class LoadedTokenizer(NamedTuple):
     end: int | None
     specials: Sequence[int]
     fingerprint: str
+
+    def spelling(self, token: int) -> Spelling | None:
+        """Return what a token stands for; None if it does not exist, or its bytes are unknown."""
+        raw = (self.tokens.pieces or {}).get(token)
+        if raw is None:
+            return None
+        names = self.tokens.name(token), self.tokens.decoded(token)
+        return Spelling(raw, *names, is_special=token in self.specials)

@@ -4,9 +4,8 @@ Wraps a fast tokenizer (the `tokenizers` library) and checks every text: the byt
 laid end to end, must be the bytes of the text. Knows no models.
 """
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2eval.models.load_errors import expected_errors
+from gpt2eval.models.tokenization.pieces import piece_bytes
 from gpt2eval.types import Encoding, Ids
 
 # A stray byte: one that is not valid UTF-8. `surrogateescape` decodes it as U+DC80 to U+DCFF.
@@ -24,8 +24,6 @@ STRAY = re.compile("([\udc80-\udcff])")
 SEAM = re.compile(r"(?<=\w)(?= \w)")
 SEGMENT = 1 << 17  # characters per call of the tokenizer, which bounds its memory
 SEAM_MARGIN = 256  # characters on either side of a seam that are encoded to verify it
-BYTE = re.compile("<0x([0-9A-F]{2})>")  # the name of a single byte in a SentencePiece vocabulary
-SENTENCEPIECE_SPACE = "\u2581"
 
 
 def char_ends(text: str, byte_ends: NDArray[np.integer]) -> Ids:
@@ -40,53 +38,6 @@ def char_ends(text: str, byte_ends: NDArray[np.integer]) -> Ids:
     # UTF-8 needs one more byte from U+0080, U+0800 and U+10000 on.
     widths = np.where(stray, 1, 1 + (points > 0x7F) + (points > 0x7FF) + (points > 0xFFFF))
     return np.searchsorted(np.cumsum(widths), byte_ends, "left").astype(np.int32) + (byte_ends > 0)
-
-
-def byte_alphabet() -> Mapping[str, int]:
-    """Return the byte that each of GPT-2's 256 printable characters stands for.
-
-    Printable Latin-1 bytes stand for themselves; the others are U+0100, U+0101, ... in order.
-    Source: `bytes_to_unicode` in encoder.py of OpenAI's gpt-2 repository.
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    alphabet = {chr(byte): byte for byte in printable}
-    alphabet |= {chr(0x100 + i): byte for i, byte in enumerate(others)}
-    return alphabet
-
-
-def piece_bytes(backend: Any) -> dict[int, bytes] | None:
-    """Return the bytes of every token of a `tokenizers.Tokenizer`.
-
-    Returns None if its decoder is neither byte-level nor SentencePiece's, so that the bytes of a
-    token are not known.
-    """
-    if backend.decoder is None:
-        return None
-    # The decoder alone as JSON: `to_str` would write out the whole vocabulary.
-    decoder = json.dumps(json.loads(backend.decoder.__getstate__()))
-    added_tokens = backend.get_added_tokens_decoder().items()
-    added = {id_: token.content.encode() for id_, token in added_tokens}
-    vocabulary = backend.get_vocab(with_added_tokens=False).items()
-    if "ByteLevel" in decoder:
-        alphabet = byte_alphabet()
-        question_mark = 0x3F  # stands for a character outside the alphabet
-        pieces = {
-            id_: bytes(alphabet.get(char, question_mark) for char in token)
-            for token, id_ in vocabulary
-        }
-        return pieces | added
-    # json.dumps escapes U+2581, SentencePiece's character for a space.
-    if "ByteFallback" in decoder or "\\u2581" in decoder:
-        return {id_: _sentencepiece_bytes(token) for token, id_ in vocabulary} | added
-    return None
-
-
-def _sentencepiece_bytes(token: str) -> bytes:
-    byte = BYTE.fullmatch(token)
-    if byte:
-        return bytes([int(byte[1], 16)])
-    return token.replace(SENTENCEPIECE_SPACE, " ").encode()
 
 
 def _expected_errors() -> AbstractContextManager[None]:
@@ -115,6 +66,10 @@ class TiledEncoder:
     def name(self, token: int) -> str:
         """Return how the vocabulary writes a token, or ""."""
         return self._backend.id_to_token(token) or ""
+
+    def decoded(self, token: int) -> str:
+        """Return the text that decoding a token alone gives; U+FFFD stands for what is no text."""
+        return self._backend.decode([token], skip_special_tokens=False)
 
     def to_text(self) -> str:
         """Return the tokenizer as the content of a `tokenizer.json`."""
