@@ -19,6 +19,8 @@ from gpt2eval.config.yaml_reader import read_yaml
 from gpt2eval.errors import UsageError, first_problem, unknown
 
 Schema = TypeVar("Schema", bound=BaseModel)
+# Takes the place of a list's hash; another number stands for another rule.
+TERMINATED = sha256(b"terminated 1").hexdigest()
 
 
 def load_task(name: str, include: Sequence[Path] = ()) -> Task:
@@ -78,12 +80,14 @@ def load_suite(name: str, include: Sequence[Path] = ()) -> Suite:
 
 
 def load_filter(task: Task, include: Sequence[Path] = ()) -> Filter | None:
-    """Load the stop words of a task, or None if it has none.
+    """Load a task's rule for answers, or None if it has none.
 
     `tasks/stopwords/NAME.txt` holds one word per line, after comment lines that begin with `#`.
     """
     if task.filter == "none":
         return None
+    if task.filter == "terminated":
+        return Filter(task.filter, frozenset(), TERMINATED, is_terminated=True)
     content = catalog.find("tasks/stopwords", task.filter, include).read_text(encoding="utf-8")
     banned = frozenset(
         line.strip().lower()

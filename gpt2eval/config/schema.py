@@ -21,11 +21,15 @@ UnitName = Literal["word", "word+eol", "piece", "blank", "byte", "char", "token"
 
 
 class Filter(NamedTuple):
-    """A stop-word filter: lower-case words that cannot be the answer, and the hash of the list."""
+    """A rule for answers: lower-case words that cannot be the answer, and the hash of the rule.
+
+    `is_terminated`: the best word is the best one that ends the text.
+    """
 
     name: str
     banned: frozenset[str]
     sha256: str
+    is_terminated: bool = False
 
 
 class Task(Strict):
@@ -57,7 +61,8 @@ class Task(Strict):
         stride: The number of new tokens per window; None means disjoint windows.
         windows: How windows are placed; see `gpt2eval.scoring.windows`.
         normalize: `tokens` divides each choice's score by its number of tokens.
-        filter: The list of stop words that cannot be the answer.
+        filter: The list of stop words that cannot be the answer; or `terminated`: the answer is the
+            best word that ends the text, see `gpt2eval.models.engine.terminated`.
         unit: The denominator of perplexities.
         variants: The names of the task's variants.
     """
@@ -90,7 +95,7 @@ class Task(Strict):
     stride: Annotated[int, Field(gt=0)] | None = None
     windows: Literal["regular", "once", "last_full", "restart", "second_half"] = "regular"
     normalize: Literal["none", "tokens"] = "none"
-    filter: Literal["none", "nltk127", "nltk179", "spacy"] = "none"
+    filter: Literal["none", "nltk127", "nltk179", "spacy", "terminated"] = "none"
     unit: UnitName
     metrics: tuple[MetricName, ...]
     published: tuple[PublishedFigures, ...] = ()

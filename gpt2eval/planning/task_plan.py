@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt2eval.config import loader
 from gpt2eval.config.schema import Filter, Task
 from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import protocol as protocols
 from gpt2eval.metrics.protocol import ProtocolFields
 from gpt2eval.models import identified
+from gpt2eval.planning import answers
 from gpt2eval.scoring.encode import encode_texts
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
@@ -29,7 +29,6 @@ from gpt2eval.text.passages import ask, head
 from gpt2eval.text.prepare import detokenize_passage
 from gpt2eval.types import (
     Encoded,
-    FindsBestWords,
     Model,
     ModelIdentity,
     Passage,
@@ -43,7 +42,7 @@ from gpt2eval.version import __version__
 class TaskPlan:
     """The work of a task on a model, and what its numbers depend on.
 
-    `records` counts the records that are scored, `words` is the stop-word filter (None without
+    `records` counts the records that are scored, `words` is the rule for answers (None without
     one), `round_trip` what the detokenizer did, and `identity` names the batch. `is_own` says that
     the model's backend is one of this package.
     """
@@ -126,7 +125,7 @@ def plan_task(
         _refuse_lossy(task)
     identity = identified.identity_of(model)
     budget = settings.budget(window.context, identity.device)
-    words = loader.load_filter(task, include) if isinstance(model, FindsBestWords) else None
+    words = answers.rule(task, model, identity.name, include)
     protocol = protocols.fields(
         task,
         model,

@@ -14,12 +14,16 @@ from gpt2eval.scoring.sheet import check_finite
 from gpt2eval.types import (
     Encoded,
     FindsBestWords,
+    FindsTerminatedWords,
     Model,
     Request,
     ScoresWordStarts,
     TokenScores,
     WordRequest,
 )
+
+# Scores batches, and decides whether each answer is the best word.
+Search = Callable[[Sequence[Sequence[WordRequest]]], list[TokenScores]]
 
 
 def scores(
@@ -75,21 +79,29 @@ def _launched(model: Model, batch: Sequence[Request]) -> Callable[[], TokenScore
     return fail
 
 
+def search(model: Model, words: Filter | None) -> Search | None:
+    """Return the model's search for the best word by a rule; None without a rule or a search."""
+    if words and words.is_terminated:
+        return model.score_terminated if isinstance(model, FindsTerminatedWords) else None
+    if words and isinstance(model, FindsBestWords):
+        return lambda batches: model.score_words(batches, words.banned)
+    return None
+
+
 def word_scores(
-    model: FindsBestWords,
+    search: Search,
     batches: Sequence[Sequence[PlannedRequest]],
     task: str,
     encoded: Sequence[Encoded],
-    words: Filter,
 ) -> list[TokenScores]:
-    """Return the scores of each batch, and whether each answer is the best word outside the list.
+    """Return the scores of each batch, and whether each answer is the best word.
 
     The plain greedy prediction does not matter: the best word may begin with a token that is not
     the most likely one. Raises UsageError as `scores` does.
     """
     asked = [[WordRequest(item.request, _answer(item, encoded)) for item in b] for b in batches]
     try:
-        results = model.score_words(asked, words.banned)
+        results = search(asked)
     except MemoryError as error:
         item = _too_large([item for batch in batches for item in batch], error)
         raise UsageError(

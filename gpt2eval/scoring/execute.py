@@ -22,7 +22,6 @@ from gpt2eval.scoring.sheet import Sheet
 from gpt2eval.settings import Worker
 from gpt2eval.types import (
     Encoded,
-    FindsBestWords,
     Model,
     Progress,
     Scored,
@@ -110,9 +109,8 @@ class TaskWork:
     ) -> Outcome | None:
         """Score this worker's chunks that the journal lacks, then fold the scores of all chunks.
 
-        Returns None if chunks of other workers are still missing. With a stop-word filter `words`,
-        also decides whether each answer is the best word outside the list; the model needs
-        `score_words`.
+        Returns None if chunks of other workers are still missing. With a rule for answers `words`,
+        also decides whether each answer is the best word by this rule.
         Raises UsageError if a record does not fit into memory or a score is not finite.
         """
         sheet = Sheet([len(e.ids) for e in self.encoded])
@@ -165,9 +163,9 @@ class TaskWork:
 
         The search for the best word concerns several batches at once, and is not started ahead.
         """
-        if words and isinstance(model, FindsBestWords):
+        if search := ask.search(model, words):
             for batches in plan.chunks(chunk, SEARCHED_TOKENS):
-                score = partial(ask.word_scores, model, batches, self.name, self.encoded, words)
+                score = partial(ask.word_scores, search, batches, self.name, self.encoded)
                 yield Started(number, batches, score)
         else:
             for batch in chunk:

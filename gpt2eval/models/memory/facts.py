@@ -25,7 +25,7 @@ from gpt2eval.models.tokenized import TokenizedModel
 from gpt2eval.notices import notify
 from gpt2eval.types import ModelIdentity
 
-FORMAT = 2  # raise it when the content changes, and older files are ignored
+FORMAT = 3  # raise it when the content changes, and older files are ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Facts:
     added: int | None
     specials: tuple[int, ...]
     fingerprint: str
+    end: int | None
     capabilities: tuple[str, ...]
     encoder: str
     text: str
@@ -53,7 +54,9 @@ class Facts:
             tokens = Characters(json.loads(self.text))
         else:
             tokens = TiledEncoder(Tokenizer.from_str(self.text))
-        return LoadedTokenizer(tokens, self.start, self.added, self.specials, self.fingerprint)
+        return LoadedTokenizer(
+            tokens, self.start, self.added, self.specials, self.fingerprint, self.end
+        )
 
 
 def facts_of(model: TokenizedModel) -> Facts | None:
@@ -73,6 +76,7 @@ def facts_of(model: TokenizedModel) -> Facts | None:
         added=loaded.added,
         specials=tuple(loaded.specials),
         fingerprint=loaded.fingerprint,
+        end=loaded.end,
         capabilities=_capabilities(type(model)),
         encoder=type(loaded.tokens).__name__,
         text=text,

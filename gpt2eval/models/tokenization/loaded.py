@@ -24,8 +24,8 @@ class LoadedTokenizer(NamedTuple):
     """An encoder and what a backend needs to know about it.
 
     `start` is the token that may begin a text, `added` the token that the tokenizer itself puts
-    before every text (both None if absent), `specials` the ids of special tokens, and
-    `fingerprint` a short hash of what the tokenizer does.
+    before every text (both None if absent), `specials` the ids of special tokens, `fingerprint` a
+    short hash of what the tokenizer does, and `end` the token that ends a text (None if unknown).
     """
 
     tokens: Encoder
@@ -33,3 +33,4 @@ class LoadedTokenizer(NamedTuple):
     added: int | None
     specials: Sequence[int]
     fingerprint: str
+    end: int | None = None

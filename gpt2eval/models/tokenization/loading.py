@@ -51,6 +51,7 @@ def from_backend(backend: tokenizers.Tokenizer) -> LoadedTokenizer:
         added,
         specials,
         fingerprint(backend),
+        backend.token_to_id(END),
     )
 
 
@@ -73,7 +74,9 @@ def from_object(tokenizer: Any) -> LoadedTokenizer:
     if backend is tokenizer:
         return loaded
     return loaded._replace(
-        start=_start(tokenizer, loaded.added), specials=sorted(tokenizer.all_special_ids)
+        start=_start(tokenizer, loaded.added),
+        specials=sorted(tokenizer.all_special_ids),
+        end=tokenizer.eos_token_id,
     )
 
 
@@ -151,6 +154,7 @@ def _from_transformers(
         added,
         sorted(tokenizer.all_special_ids),
         digits,
+        tokenizer.eos_token_id,
     )
 
 
