@@ -41,9 +41,9 @@ class Facts:
     sizes: Sizes
     start: int | None
     added: int | None
+    end: int | None
     specials: tuple[int, ...]
     fingerprint: str
-    end: int | None
     capabilities: tuple[str, ...]
     encoder: str
     text: str
@@ -55,7 +55,7 @@ class Facts:
         else:
             tokens = TiledEncoder(Tokenizer.from_str(self.text))
         return LoadedTokenizer(
-            tokens, self.start, self.added, self.specials, self.fingerprint, self.end
+            tokens, self.start, self.added, self.end, self.specials, self.fingerprint
         )
 
 
@@ -74,9 +74,9 @@ def facts_of(model: TokenizedModel) -> Facts | None:
         sizes=model.sizes(),
         start=loaded.start,
         added=loaded.added,
+        end=loaded.end,
         specials=tuple(loaded.specials),
         fingerprint=loaded.fingerprint,
-        end=loaded.end,
         capabilities=_capabilities(type(model)),
         encoder=type(loaded.tokens).__name__,
         text=text,
