@@ -115,14 +115,16 @@ class FindsBestWords(Protocol):
 
 
 @runtime_checkable
-class FindsTerminatedWords(EndsText, Protocol):
+class FindsTerminatedWords(Protocol):
     """A backend that can tell whether an answer is the word of the most likely end of a text."""
 
-    def score_terminated(self, batches: Sequence[Sequence[WordRequest]]) -> "list[TokenScores]":
+    def score_terminated(
+        self, batches: Sequence[Sequence[WordRequest]], end: int
+    ) -> "list[TokenScores]":
         """Score batches as `score` does, with `is_best_word` for each request.
 
-        The best word is that of the most likely string of a word, punctuation if any, and `end`;
-        see `gpt2eval.models.engine.terminated`.
+        The best word is that of the most likely string of a word, punctuation if any, and the token
+        `end`; see `gpt2eval.models.engine.terminated`.
         """
         ...
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from gpt2eval.identity import AddsToken as AddsToken
 from gpt2eval.identity import EncodesSpecials as EncodesSpecials
 from gpt2eval.identity import FindsBestWords as FindsBestWords
-from gpt2eval.identity import FindsTerminatedWords as FindsTerminatedWords
 from gpt2eval.identity import ModelIdentity as ModelIdentity
 from gpt2eval.identity import NamesTokens as NamesTokens
 from gpt2eval.identity import ScoresWordStarts as ScoresWordStarts

@@ -21,8 +21,6 @@ from gpt2eval.errors import UsageError, first_problem, unknown
 PER_TOKEN = {"ppl", "nats_per_token"}  # metrics of a text of which a part is dropped
 
 Schema = TypeVar("Schema", bound=BaseModel)
-# Takes the place of a list's hash; another number stands for another rule.
-TERMINATED = sha256(b"terminated 1").hexdigest()
 
 
 def load_task(name: str, include: Sequence[Path] = ()) -> Task:
@@ -104,14 +102,12 @@ def load_suite(name: str, include: Sequence[Path] = ()) -> Suite:
 
 
 def load_filter(task: Task, include: Sequence[Path] = ()) -> Filter | None:
-    """Load a task's rule for answers, or None if it has none.
+    """Load the stop words of a task, or None if it has none.
 
     `tasks/stopwords/NAME.txt` holds one word per line, after comment lines that begin with `#`.
     """
-    if task.filter == "none":
+    if task.filter in ("none", "terminated"):
         return None
-    if task.filter == "terminated":
-        return Filter(task.filter, frozenset(), TERMINATED, is_terminated=True)
     content = catalog.find("tasks/stopwords", task.filter, include).read_text(encoding="utf-8")
     banned = frozenset(
         line.strip().lower()

@@ -52,13 +52,13 @@ class Drop(Strict):
 class Filter(NamedTuple):
     """A rule for answers: lower-case words that cannot be the answer, and the hash of the rule.
 
-    `is_terminated`: the best word is the best one that ends the text.
+    `end`: the answer is the best word that ends the text with this token; None: the best word.
     """
 
     name: str
     banned: frozenset[str]
     sha256: str
-    is_terminated: bool = False
+    end: int | None = None
 
 
 class Task(Strict):

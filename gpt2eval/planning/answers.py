@@ -1,12 +1,15 @@
 """Which rule decides whether an answer is right: a task's own, as far as the model can apply it."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Filter, Task
 from gpt2eval.errors import UsageError
-from gpt2eval.types import FindsBestWords, FindsTerminatedWords, Model
+from gpt2eval.identity import FindsTerminatedWords
+from gpt2eval.planning.task_tokens import end_token
+from gpt2eval.types import FindsBestWords, Model
 
 
 def rule(task: Task, model: Model, name: str, include: Sequence[Path]) -> Filter | None:
@@ -17,19 +20,16 @@ def rule(task: Task, model: Model, name: str, include: Sequence[Path]) -> Filter
 
     Raises:
         UsageError: The best word must end the text, and the model called `name` cannot search for
-            such words.
+            such words, or has no end-of-text token.
     """
-    words = loader.load_filter(task, include)
-    if words is None or not words.is_terminated:
-        return words if isinstance(model, FindsBestWords) else None
+    if task.filter != "terminated":
+        return loader.load_filter(task, include) if isinstance(model, FindsBestWords) else None
     if not isinstance(model, FindsTerminatedWords):
         raise UsageError(
             f"task {task.full_name}: model {name} does not search for words that end the text; "
             "expected a checkpoint whose tokenizer states the bytes of its tokens"
         )
-    if model.end is None:
-        raise UsageError(
-            f"task {task.full_name}: the tokenizer of model {name} has no end-of-text token; "
-            "expected one that defines its EOS token"
-        )
-    return words._replace(sha256=f"{words.sha256} {model.end}")
+    end = end_token(model, f"task {task.full_name}: filter: terminated")
+    # The second number stands for the rule: raise it when the rule changes.
+    digest = sha256(f"terminated 1 {end}".encode()).hexdigest()
+    return Filter(task.filter, frozenset(), digest, end)

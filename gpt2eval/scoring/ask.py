@@ -7,14 +7,13 @@ import numpy as np
 
 from gpt2eval.config.schema import Filter
 from gpt2eval.errors import UsageError
-from gpt2eval.identity import Launches
+from gpt2eval.identity import FindsTerminatedWords, Launches
 from gpt2eval.scoring import plan
 from gpt2eval.scoring.plan import PlannedRequest
 from gpt2eval.scoring.sheet import check_finite
 from gpt2eval.types import (
     Encoded,
     FindsBestWords,
-    FindsTerminatedWords,
     Model,
     Request,
     ScoresWordStarts,
@@ -81,10 +80,12 @@ def _launched(model: Model, batch: Sequence[Request]) -> Callable[[], TokenScore
 
 def search(model: Model, words: Filter | None) -> Search | None:
     """Return the model's search for the best word by a rule; None without a rule or a search."""
-    if words and words.is_terminated:
-        return model.score_terminated if isinstance(model, FindsTerminatedWords) else None
-    if words and isinstance(model, FindsBestWords):
-        return lambda batches: model.score_words(batches, words.banned)
+    if words is None:
+        return None
+    if words.end is not None and isinstance(model, FindsTerminatedWords):
+        return partial(model.score_terminated, end=words.end)
+    if words.end is None and isinstance(model, FindsBestWords):
+        return partial(model.score_words, banned=words.banned)
     return None
 
 

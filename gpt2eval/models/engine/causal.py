@@ -79,12 +79,14 @@ class BestWordModel(CausalModel):
         scorer = WordScorer(self._engine, self._vocabulary, self.context, self.added, banned)
         return scorer.score(batches)
 
-    def score_terminated(self, batches: Sequence[Sequence[WordRequest]]) -> list[TokenScores]:
-        """Score batches, and decide whether each answer is the best word that ends the text.
+    def score_terminated(
+        self, batches: Sequence[Sequence[WordRequest]], end: int
+    ) -> list[TokenScores]:
+        """Score batches, and decide whether each answer is the best word before the token `end`.
 
-        See `engine/terminated.py`. The tokenizer must have an end-of-text token.
+        See `engine/terminated.py`.
         """
-        words = self._terminated_words
+        words = self._terminated_words.before(end)
         scorer = WordScorer(self._engine, words, self.context, self.added, frozenset())
         return scorer.score(batches)
 
@@ -112,11 +114,9 @@ class BestWordModel(CausalModel):
 
     @cached_property
     def _terminated_words(self) -> TerminatedWords:
-        assert self.end is not None, "a plan checks it"
         return TerminatedWords(
             self.tokenizer.tokens.pieces or {},
             self.tokenizer.specials,
-            self.end,
             self.sizes().vocabulary,
             self._engine.model.device,
         )

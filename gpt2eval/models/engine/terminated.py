@@ -12,6 +12,7 @@ Models with ReLM (arXiv 2211.15458); `run_eval.py` of its repository with `--add
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from itertools import product
 
 import numpy as np
@@ -28,10 +29,9 @@ TOP = 1000
 
 
 class TerminatedWords:
-    """The pieces of words that end a text; implements `openings.Words`.
+    """The pieces of words that end a text; with an end-of-text token, implements `openings.Words`.
 
-    `pieces` maps ids to bytes, `specials` are ids without text, `end` is the end-of-text token, and
-    `size` is the number of ids.
+    `pieces` maps ids to bytes, `specials` are ids without text, and `size` is the number of ids.
     """
 
     top: int | None = TOP
@@ -40,23 +40,27 @@ class TerminatedWords:
         self,
         pieces: Mapping[int, bytes],
         specials: Sequence[int],
-        end: int,
         size: int,
         device: torch.device,
     ) -> None:
         self._pieces = pieces
         self._ids: dict[bytes, list[int]] = {}
         allowed = np.zeros((len(STATES), size), np.bool_)
-        textless = {end, *specials}
+        textless = {*specials}
         for id_, piece in pieces.items():
             if id_ < size and id_ not in textless and piece:
                 allowed[:, id_] = [_is_beginning(before + piece) for before in STATES]
                 if allowed[:, id_].any():
                     self._ids.setdefault(piece, []).append(id_)
-        ends = np.zeros(size, np.bool_)
-        ends[end] = True
         self.allowed = torch.from_numpy(allowed).to(device)
-        self.ends = torch.from_numpy(ends).to(device)
+        self.ends = torch.zeros(size, dtype=torch.bool, device=device)
+
+    def before(self, end: int) -> "TerminatedWords":
+        """Return the same words before an end-of-text token."""
+        words = copy(self)
+        words.ends = torch.zeros_like(self.ends)
+        words.ends[end] = True
+        return words
 
     def state(self, pieces: Pieces) -> int:
         """Return the row of `allowed` that applies after a beginning of a string."""
