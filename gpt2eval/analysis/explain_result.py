@@ -19,6 +19,7 @@ SETTING_GROUPS: Mapping[str, tuple[str, ...]] = {
     "windows": ("context", "stride", "windows"),
     "start": ("start",),
     "specials": ("specials",),
+    "word_ends": ("word_ends",),
 }
 
 

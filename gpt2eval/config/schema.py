@@ -102,6 +102,8 @@ class Task(Strict):
         normalize: `tokens` divides each choice's score by its number of tokens.
         filter: The list of stop words that cannot be the answer; or `terminated`: the answer is the
             best word that ends the text, see `gpt2eval.models.engine.terminated`.
+        word_ends: `corrected` multiplies the probability of the scored word by that of its end and
+            divides it by that of the word before it ending, see `gpt2eval.scoring.word_ends`.
         unit: The denominator of perplexities.
         variants: The names of the task's variants.
     """
@@ -141,6 +143,7 @@ class Task(Strict):
     batch: Annotated[int, Field(gt=0)] | None = None
     normalize: Literal["none", "tokens"] = "none"
     filter: Literal["none", "nltk127", "nltk179", "spacy", "terminated"] = "none"
+    word_ends: Literal["none", "corrected"] = "none"
     unit: UnitName
     metrics: tuple[MetricName, ...]
     published: tuple[PublishedFigures, ...] = ()

@@ -30,6 +30,7 @@ class ProtocolFields:
     drop: str | None
     norm: str | None
     filter: str | None
+    ends: str | None
     ctx: int
     stride: int | None
     windows: str | None
@@ -181,6 +182,7 @@ def fields(
         drop=f"{task.drop.rows}x{task.drop.workers}" if task.drop else None,
         norm=task.normalize if task.normalize != "none" else None,
         filter=filtered if "acc" in task.metrics else None,
+        ends=task.word_ends if task.word_ends != "none" else None,
         ctx=window.context,
         stride=window.stride if task.ask == "everything" else None,
         windows=windows_name(window, added(model)),

@@ -35,7 +35,7 @@ from gpt2eval.types import (
 )
 from gpt2eval.version import __version__
 
-YOUNG = {"pack", "drop", "tail", "mean"}
+YOUNG = {"pack", "drop", "tail", "mean", "ends"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,9 @@ def plan_task(
         kept=kept_lines,
     )
     work = TaskWork.for_task(task, encoded, window, budget, identity.device)
-    if settings.word_starts:
-        work = _with_starts(model, work, identity.name, filtered=words is not None)
+    if (settings.word_starts and words is None) or work.starts:
+        reason = f"task {task.full_name}" if work.starts else "--word-starts"
+        work = _with_starts(model, work, f"{reason}: model {identity.name}")
     if settings.expected is not None:
         protocols.check(task, protocol, settings.expected, identity.tokenizer)
     return TaskPlan(
@@ -169,18 +170,18 @@ def plan_task(
     )
 
 
-def _with_starts(model: Model, work: TaskWork, name: str, *, filtered: bool) -> TaskWork:
-    """Return work that scores word starts, too; with a stop-word filter they are not scored.
+def _with_starts(model: Model, work: TaskWork, subject: str) -> TaskWork:
+    """Return work that scores word starts, too.
 
     Raises:
-        UsageError: The model does not know which tokens begin a word.
+        UsageError: The model does not know which tokens begin a word; `subject` names it.
     """
     if not isinstance(model, ScoresWordStarts):
         raise UsageError(
-            f"--word-starts: model {name} does not tell which of its tokens begin a word; expected "
+            f"{subject} does not tell which of its tokens begin a word; expected "
             "a checkpoint whose tokenizer states the bytes of its tokens"
         )
-    return work if filtered else replace(work, starts=True)
+    return replace(work, starts=True)
 
 
 def prepare(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt2eval.config.schema import Filter, Task
-from gpt2eval.scoring import ask, averaging, plan
+from gpt2eval.scoring import ask, averaging, plan, word_ends
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.pipelined import Started, completed
 from gpt2eval.scoring.plan import Batch, Chunk, PlannedRequest, Window
@@ -36,8 +36,8 @@ SEARCHED_TOKENS = 4096
 class Outcome(NamedTuple):
     """Scored passages, and a SHA-256 over the log-probabilities of all scored tokens.
 
-    The hash covers them as little-endian float32, in the order of the passages. `sheet` has the
-    score of every token.
+    The hash covers them as little-endian float32, in the order of the passages, and after them the
+    corrections of words, if any. `sheet` has the score of every token.
     """
 
     passages: list[Scored]
@@ -49,7 +49,8 @@ class Outcome(NamedTuple):
 class TaskWork:
     """The work of a task: its chunks, and the scored token range of each passage.
 
-    `starts` says that the mass of the tokens that begin a word is scored, too.
+    `starts` says that the mass of the tokens that begin a word is scored, too. `closed` says that
+    each passage ends with a token that is not scored; its place serves to correct the last word.
     """
 
     name: str
@@ -58,6 +59,7 @@ class TaskWork:
     chunks: Sequence[Chunk]
     chunk_tokens: int = plan.CHUNK_TOKENS
     starts: bool = False
+    closed: bool = False
 
     @classmethod
     def for_task(
@@ -78,10 +80,11 @@ class TaskWork:
             windows = [item for i, e in enumerate(encoded) for item in plan.windows(i, e, window)]
             planned = averaging.weighted(windows, task.mean, task.batch or 1)
         else:
-            ranges, planned = _plan_records(encoded, window, last_token=task.ask == "last_token")
+            ranges, planned = _plan_records(task, encoded, window)
         size = plan.chunk_tokens(budget, device)
         chunks = plan.chunks(plan.batches(planned, budget), size)
-        return cls(task.full_name, encoded, ranges, chunks, size)
+        closed = task.word_ends == "corrected"
+        return cls(task.full_name, encoded, ranges, chunks, size, starts=closed, closed=closed)
 
     def digest(self) -> str:
         """Hash every token id that the model is asked about, and how requests are batched."""
@@ -195,8 +198,12 @@ class TaskWork:
             sheet.fold(i, encoded, tokens)
             for i, (encoded, tokens) in enumerate(zip(self.encoded, self.ranges, strict=True))
         ]
-        scored = sheet.logprobs[sheet.scored].astype("<f4")
-        return Outcome(passages, sha256(scored.tobytes()).hexdigest(), sheet)
+        digest = sha256(sheet.logprobs[sheet.scored].astype("<f4").tobytes())
+        if self.closed:
+            values = word_ends.corrections(sheet, self.ranges)
+            passages = [*map(word_ends.corrected, passages, values.tolist())]
+            digest.update(values.astype("<f4").tobytes())
+        return Outcome(passages, digest.hexdigest(), sheet)
 
 
 def _flat(chunk: Iterable[Sequence[PlannedRequest]]) -> list[PlannedRequest]:
@@ -204,7 +211,7 @@ def _flat(chunk: Iterable[Sequence[PlannedRequest]]) -> list[PlannedRequest]:
 
 
 def _plan_records(
-    encoded: Sequence[Encoded], window: Window, *, last_token: bool
+    task: Task, encoded: Sequence[Encoded], window: Window
 ) -> tuple[list[range], list[PlannedRequest]]:
     """Plan one request per record; the passages of a record are adjacent."""
     ranges: list[range] = []
@@ -212,7 +219,13 @@ def _plan_records(
     for _, passages in groupby(encoded, key=lambda e: e.passage.record):
         group = list(passages)
         # One range per passage so far, so len(ranges) is the index of the group's first passage.
-        group_ranges, item = plan.branching(len(ranges), group, window, last_token=last_token)
+        group_ranges, item = plan.branching(
+            len(ranges),
+            group,
+            window,
+            last_token=task.ask == "last_token",
+            closed=task.word_ends == "corrected",
+        )
         ranges += group_ranges
         planned.append(item)
     return ranges, planned
