@@ -20,13 +20,7 @@ from gpt2eval.scoring.pipelined import Started, completed
 from gpt2eval.scoring.plan import Batch, Chunk, PlannedRequest, Window
 from gpt2eval.scoring.sheet import Sheet
 from gpt2eval.settings import Worker
-from gpt2eval.types import (
-    Encoded,
-    Model,
-    Progress,
-    Scored,
-    TokenScores,
-)
+from gpt2eval.types import Encoded, Model, Progress, Scored, TokenScores
 
 # The words after several batches of prefixes are searched for together, because a call of few rows
 # takes as long as one of many. The keys and values of so many tokens are kept meanwhile.
@@ -198,12 +192,10 @@ class TaskWork:
             sheet.fold(i, encoded, tokens)
             for i, (encoded, tokens) in enumerate(zip(self.encoded, self.ranges, strict=True))
         ]
-        digest = sha256(sheet.logprobs[sheet.scored].astype("<f4").tobytes())
+        hashed = sheet.logprobs[sheet.scored]
         if self.closed:
-            values = word_ends.corrections(sheet, self.ranges)
-            passages = [*map(word_ends.corrected, passages, values.tolist())]
-            digest.update(values.astype("<f4").tobytes())
-        return Outcome(passages, digest.hexdigest(), sheet)
+            passages, hashed = word_ends.corrected(passages, sheet, self.ranges)
+        return Outcome(passages, sha256(hashed.astype("<f4").tobytes()).hexdigest(), sheet)
 
 
 def _flat(chunk: Iterable[Sequence[PlannedRequest]]) -> list[PlannedRequest]:

@@ -1,4 +1,4 @@
-"""The word-start correction: the probability of a word, instead of that of the tokens that spell it.
+"""The word-start correction: the probability of a word instead of that of its tokens.
 
 Most vocabularies mark where a word begins: its first token begins with a space. The product of the
 tokens' probabilities then includes that the word before it ended, and leaves out that this one
@@ -36,22 +36,29 @@ def closed(encoded: Encoded) -> Encoded:
     )
 
 
-def corrections(sheet: Sheet, ranges: Sequence[range]) -> NDArray[np.float64]:
-    """Return ln B(before) - ln B(after) of the scored word of each passage, to add to its nats.
-
-    A word that does not begin with a token that begins a word, such as the first one of a text, is
-    not divided by B(before the word).
+def corrected(
+    passages: Sequence[Scored], sheet: Sheet, ranges: Sequence[range]
+) -> tuple[list[Scored], NDArray[np.float64]]:
+    """Return closed passages with the correction of their last part, a word, in its nats.
 
     Args:
-        sheet: Scores with those of word starts.
-        ranges: The tokens of each word; the place after them is filled, too.
+        passages: Sums of the tokens' scores.
+        sheet: The scores, with those of word starts, also in the place after each word.
+        ranges: The tokens of each word.
+
+    Returns:
+        The passages, and the numbers that decide them: the log-probabilities of all scored tokens,
+        then ln B(before the word) - ln B(after the word) of each passage. A word whose first token
+        does not begin a word, as the first one of a text, is not divided by B(before the word).
     """
     first = np.array([sheet.starts[i] + tokens.start for i, tokens in enumerate(ranges)])
     after = np.array([sheet.starts[i] + tokens.stop for i, tokens in enumerate(ranges)])
     before = np.where(sheet.starts_word[first], sheet.log_starts[first], 0.0)
-    return before - sheet.log_starts[after]
-
-
-def corrected(scored: Scored, correction: float) -> Scored:
-    """Return the scores of a passage whose last part is a word, with its correction."""
-    return replace(scored, nats=np.append(scored.nats[:-1], scored.nats[-1] + correction))
+    corrections = before - sheet.log_starts[after]
+    is_scored = sheet.scored.copy()
+    is_scored[after] = False
+    sums = [
+        replace(scored, nats=np.append(scored.nats[:-1], scored.nats[-1] + correction))
+        for scored, correction in zip(passages, corrections, strict=True)
+    ]
+    return sums, np.concatenate([sheet.logprobs[is_scored], corrections])
