@@ -1,7 +1,7 @@
 """The protocol of a task on a model: its windows and its signature fields."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from gpt2eval.config.schema import Filter, Pack, Task
 from gpt2eval.data.records import Corpus
@@ -18,6 +18,7 @@ class ProtocolFields:
 
     `data` is the hash of the text, followed by `!` if it is not the published text. The unit
     follows `detok` in a signature; it is not a field here because it differs between metrics.
+    Results of older versions lack the fields with a default.
     """
 
     data: str
@@ -26,16 +27,16 @@ class ProtocolFields:
     detok: str
     lead: str | None
     join: str | None
-    pack: str | None
-    drop: str | None
+    pack: str | None = field(default=None, kw_only=True)
+    drop: str | None = field(default=None, kw_only=True)
     norm: str | None
     filter: str | None
     ends: str | None
     ctx: int
     stride: int | None
     windows: str | None
-    tail: str | None
-    mean: str | None
+    tail: str | None = field(default=None, kw_only=True)
+    mean: str | None = field(default=None, kw_only=True)
     start: str
     specials: str | None
     tokens: str | None
