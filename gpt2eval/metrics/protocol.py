@@ -31,7 +31,7 @@ class ProtocolFields:
     drop: str | None = field(default=None, kw_only=True)
     norm: str | None
     filter: str | None
-    ends: str | None
+    ends: str | None = field(default=None, kw_only=True)
     ctx: int
     stride: int | None
     windows: str | None

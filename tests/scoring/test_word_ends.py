@@ -28,8 +28,9 @@ from gpt2eval.types import Encoding, ModelIdentity, Request, TokenScores
 
 PIECES = ["the", " cat", " ca", "t", "s", ".", "\n", "<end>"]
 STARTS = {" cat", " ca", "\n", "<end>"}
+Rows = Mapping[str, Mapping[str, float]]
 # P of the next piece, by the last one.
-ROWS: Mapping[str, Mapping[str, float]] = {
+ROWS: Rows = {
     "\n": {"the": 0.5, " cat": 0.5},
     "the": {" cat": 0.4, " ca": 0.1, "s": 0.2, "<end>": 0.2, ".": 0.1},
     " cat": {"s": 0.5, "\n": 0.1, " cat": 0.05, "<end>": 0.05, ".": 0.3},
@@ -42,6 +43,9 @@ class Bigrams:
 
     context = 64
     start: int | None = None
+
+    def __init__(self, rows: Rows = ROWS) -> None:
+        self._rows = rows
 
     def encode(self, text: str) -> Encoding:
         ids = []
@@ -67,7 +71,7 @@ class Bigrams:
             for branch in branches:
                 last = int(prefix[-1])
                 for id_ in branch.tolist():
-                    row = ROWS[PIECES[last]]
+                    row = self._rows[PIECES[last]]
                     logprobs.append(math.log(row.get(PIECES[id_], 1e-9)))
                     starts.append(math.log(sum(p for piece, p in row.items() if piece in STARTS)))
                     ids.append(id_)
@@ -113,26 +117,23 @@ def test_in_closed_form(tmp_path: Path) -> None:
     assert again == result
 
 
-def test_words_after_a_word_have_probabilities_that_sum_to_one() -> None:
-    """Of a bigram model in which a word has one or two letters; without the correction, more.
-
-    The letters of a word after its first piece, and the pieces that begin the next word, share the
-    probability after each piece.
-    """
-    begins = {" a": 0.3, " b": 0.2}
-    after = {" a": 0.6, " b": 0.1, "aa": 1.0}  # of going on with one more letter, `a`
-    stop = sum(begins.values())
-    rest = 1 - stop  # after the word before, of going on with it
-    total = 0.0
-    plain = 0.0
-    for first, p in begins.items():
-        going_on = after[first]
-        plain += p + p * going_on
-        # One letter, and a word begins; or two, and then one always begins.
-        total += p * (1 - going_on) / (1 - rest)
-        total += p * going_on * 1.0 / (1 - rest)
-    assert total == pytest.approx(1)
-    assert plain != pytest.approx(1)
+def test_the_probabilities_of_all_words_sum_to_one(tmp_path: Path) -> None:
+    """After `the` a word follows: `ca` or `cat`, and perhaps `s`."""
+    rows = {
+        "\n": {"the": 1.0},
+        "the": {" cat": 0.3, " ca": 0.2, "s": 0.5},
+        " cat": {"s": 0.4, " cat": 0.5, "<end>": 0.1},
+        " ca": {"s": 0.7, " ca": 0.2, "\n": 0.1},
+        "s": {" cat": 1.0},
+    }
+    texts = ["the cat", "the cats", "the ca", "the cas"]
+    data = lambada(tmp_path / "lambada_test.jsonl", *texts)
+    sums = []
+    for name in ("bow", "no_filter"):
+        evaluate(Bigrams(rows), f"lambada/{name}", data=data, out=tmp_path / name)
+        parts = read_measured(tmp_path / name)[0].parts
+        sums.append(math.fsum(math.exp(-part.nats) for part in parts))
+    assert sums == pytest.approx([1.0, 0.3 * 1.4 + 0.2 * 1.7])
 
 
 @pytest.fixture(scope="module")
