@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gpt2eval import demo, evaluate
 from gpt2eval.analysis.explain import explain
+from gpt2eval.analysis.export_rows import RowFiles, export_rows
 from gpt2eval.analysis.reproduce import rerun
 from gpt2eval.config import catalog
 from gpt2eval.config.loader import load_task
@@ -257,6 +258,18 @@ def test_the_place_after_a_word_is_an_input_more() -> None:
     for branch, prefix in closed.items():
         assert branch[-1] == branch[-2]
         assert prefix == plain[branch[:-1]][1:]
+
+
+def test_exported_words_have_the_corrected_nats_of_the_records(tmp_path: Path) -> None:
+    evaluate("demo", "lambada/bow", data=demo.data(), limit=12, out=tmp_path)
+    one = read_measured(tmp_path)[0]
+    path = tmp_path / "words.jsonl"
+    export_rows([one], RowFiles(words=path), data=demo.data())
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(rows) == 12
+    for row, part in zip(rows, one.parts, strict=True):
+        assert row["corrected_nats"] == pytest.approx(part.nats, abs=1e-5)
+        assert abs(row["corrected_nats"] - row["nats"]) > 1e-3
 
 
 def test_explain_prices_the_correction_exactly() -> None:
