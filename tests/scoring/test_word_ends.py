@@ -118,11 +118,11 @@ def test_in_closed_form(tmp_path: Path) -> None:
     assert again == result
 
 
-def test_the_probabilities_of_all_words_sum_to_one(tmp_path: Path) -> None:
-    """After `the` a word follows: `ca` or `cat`, and perhaps `s`."""
+def test_the_probabilities_of_all_words_and_the_end_sum_to_one(tmp_path: Path) -> None:
+    """After `the` a word follows, `ca` or `cat`, and perhaps `s`; or the text ends."""
     rows = {
         "\n": {"the": 1.0},
-        "the": {" cat": 0.3, " ca": 0.2, "s": 0.5},
+        "the": {" cat": 0.3, " ca": 0.2, "<end>": 0.1, "s": 0.4},
         " cat": {"s": 0.4, " cat": 0.5, "<end>": 0.1},
         " ca": {"s": 0.7, " ca": 0.2, "\n": 0.1},
         "s": {" cat": 1.0},
@@ -134,7 +134,7 @@ def test_the_probabilities_of_all_words_sum_to_one(tmp_path: Path) -> None:
         evaluate(Bigrams(rows), f"lambada/{name}", data=data, out=tmp_path / name)
         parts = read_measured(tmp_path / name)[0].parts
         sums.append(math.fsum(math.exp(-part.nats) for part in parts))
-    assert sums == pytest.approx([1.0, 0.3 * 1.4 + 0.2 * 1.7])
+    assert sums == pytest.approx([1 - 0.1 / 0.6, 0.3 * 1.4 + 0.2 * 1.7])
 
 
 @pytest.fixture(scope="module")
