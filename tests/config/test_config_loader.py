@@ -110,7 +110,16 @@ def test_task_has_a_source_and_only_figures_of_its_own_metrics(name: str) -> Non
     assert {figures.metric for figures in task.published} <= set(task.metrics)
 
 
-OTHER_TOOLS = {"lm_eval", "lm_eval_standard", "hf_docs", "hf_docs_s512", "llama_cpp", "megatron"}
+OTHER_TOOLS = {
+    "lm_eval",
+    "lm_eval_standard",
+    "hf_docs",
+    "hf_docs_s512",
+    "llama_cpp",
+    "megatron",
+    "bow",
+    "terminated",
+}
 
 
 @pytest.mark.parametrize(
