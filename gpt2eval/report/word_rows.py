@@ -2,7 +2,7 @@
 
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +63,8 @@ def word_columns(
     token_begin, token_end = spread.begin[has_bytes], spread.end[has_bytes]
     boundaries = None
     if starts is not None:
-        ends = [right[rows.stop - 1] for rows in tokens.passages()]
-        boundaries = _Boundaries(starts, right[has_bytes], token_begin, ends)
+        last = np.array([rows.stop - 1 for rows in tokens.passages()], np.int64)
+        boundaries = _Boundaries(starts, right[has_bytes], token_begin, right[last])
     records, choices = layout.record.tolist(), layout.choice.tolist()
     for passage, key in enumerate(zip(records, choices, strict=True)):
         words = _Words(texts[key], layout, passage)
@@ -110,7 +110,7 @@ class _Boundaries:
         starts: Mapping[str, np.ndarray],
         rows: Places,
         begins: Places,
-        ends: Sequence[np.integer],
+        ends: Places,
     ) -> None:
         log_starts = starts["log_starts"][rows].astype(np.float64)
         values = np.where(starts["starts_word"][rows], log_starts, np.nan)
