@@ -89,6 +89,20 @@ def batch_size(text: str | None) -> "int | Literal['auto'] | None":
         ) from None
 
 
+def counts(name: str, text: str | None) -> tuple[int, ...]:
+    """Return the whole numbers of an option `--name`, separated by commas; () if it is absent.
+
+    Raises:
+        UsageError: One is not a whole number of 1 or more.
+    """
+    pieces = [] if text is None else text.split(",")
+    if wrong := [piece for piece in pieces if not piece.isdecimal() or int(piece) < 1]:
+        raise UsageError(
+            f"--{name} {wrong[0]}: expected whole numbers of 1 or more, separated by commas"
+        )
+    return tuple(map(int, pieces))
+
+
 def data_files(data: list[str] | None, include: Sequence[Path]) -> dict[str, Path] | None:
     """Return `TASK=PATH` arguments as a mapping; `demo` stands for all embedded records."""
     if not data:
@@ -113,14 +127,15 @@ def own_texts(
     detokenizer: str | None,
     include: Sequence[Path],
     max_size: int | None = None,
+    group: str | None = None,
 ) -> list["Text"]:
     """Return the texts of `--text` arguments.
 
     Raises:
-        UsageError: for `--unit` or `--detokenizer` without a `--text`.
+        UsageError: for `--unit`, `--detokenizer` or `--group` without a `--text`.
     """
     if not places:
-        for name, value in (("unit", unit), ("detokenizer", detokenizer)):
+        for name, value in (("unit", unit), ("detokenizer", detokenizer), ("group", group)):
             if value is not None:
                 raise UsageError(
                     f"--{name} {value}: applies to --text only; expected a --text, "
@@ -131,7 +146,7 @@ def own_texts(
 
     return custom.load_texts(
         [
-            custom.load_text(place, unit or "word", detokenizer, include, max_size)
+            custom.load_text(place, unit or "word", detokenizer, include, max_size, group)
             for place in places
         ]
     )

@@ -104,6 +104,7 @@ class Task(Strict):
             best word that ends the text, see `gpt2eval.models.engine.terminated`.
         word_ends: `corrected` multiplies the probability of the scored word by that of its end and
             divides it by that of the word before it ending, see `gpt2eval.scoring.word_ends`.
+        group: The key of a document's group, if documents are also summed by group.
         unit: The denominator of perplexities.
         variants: The names of the task's variants.
     """
@@ -144,6 +145,7 @@ class Task(Strict):
     normalize: Literal["none", "tokens"] = "none"
     filter: Literal["none", "nltk127", "nltk179", "spacy", "terminated"] = "none"
     word_ends: Literal["none", "corrected"] = "none"
+    group: str | None = None
     unit: UnitName
     metrics: tuple[MetricName, ...]
     published: tuple[PublishedFigures, ...] = ()

@@ -110,16 +110,8 @@ def test_task_has_a_source_and_only_figures_of_its_own_metrics(name: str) -> Non
     assert {figures.metric for figures in task.published} <= set(task.metrics)
 
 
-OTHER_TOOLS = {
-    "lm_eval",
-    "lm_eval_standard",
-    "hf_docs",
-    "hf_docs_s512",
-    "llama_cpp",
-    "megatron",
-    "bow",
-    "terminated",
-}
+OTHER_TOOLS = {"lm_eval", "lm_eval_standard", "hf_docs", "hf_docs_s512", "llama_cpp", "megatron"}
+OTHER_TOOLS |= {"sedd", "radd", "mdlm", "bd3lm", "plaid", "bow", "terminated"}
 
 
 @pytest.mark.parametrize(
