@@ -137,6 +137,21 @@ class FindsBestWords(Protocol):
 
 
 @runtime_checkable
+class FindsTerminatedWords(Protocol):
+    """A backend that can tell whether an answer is the word of the most likely end of a text."""
+
+    def score_terminated(
+        self, batches: Sequence[Sequence[WordRequest]], end: int
+    ) -> "list[TokenScores]":
+        """Score batches as `score` does, with `is_best_word` for each request.
+
+        The best word is that of the most likely string of a word, punctuation if any, and the token
+        `end`; see `gpt2eval.models.engine.terminated`.
+        """
+        ...
+
+
+@runtime_checkable
 class ScoresWordStarts(Protocol):
     """A backend that knows which tokens begin a word, and how likely one of them is."""
 

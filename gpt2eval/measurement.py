@@ -109,7 +109,8 @@ def _keep(
     if files.read_tokens() is None:
         files.write_tokens(token_table(work.encoded, work.ranges, outcome.sheet))
     if work.starts and files.read_word_starts() is None:
-        files.write_word_starts(word_start_rows(work.ranges, outcome.sheet))
+        rows = word_start_rows(work.ranges, outcome.sheet, closed=work.closed)
+        files.write_word_starts(rows)
 
 
 def _groups(

@@ -25,6 +25,7 @@ SETTING_GROUPS: Mapping[str, tuple[str, ...]] = {
     "block": ("block",),
     "start": ("start",),
     "specials": ("specials",),
+    "word_ends": ("word_ends",),
     "pack": ("pack",),
     "tail": ("tail",),
     "drop": ("drop",),

@@ -21,6 +21,7 @@ from gpt2eval.errors import UsageError, first_problem, unknown
 PER_TOKEN = {"ppl", "nats_per_token"}  # metrics of a text of which a part is dropped
 
 Schema = TypeVar("Schema", bound=BaseModel)
+LAST_WORDS = ("last_word", "after_last_blank")  # values of `ask` that score a whole word
 
 
 def load_task(name: str, include: Sequence[Path] = ()) -> Task:
@@ -78,10 +79,15 @@ def _check_combinations(task: Task, path: Path) -> None:
         )
     if (task.mean == "batches") != (task.batch is not None):
         raise UsageError(f"{path}: mean: {task.mean}: expected a batch beside mean batches only")
-    if task.filter != "none" and task.ask not in ("last_word", "after_last_blank"):
+    if task.filter != "none" and task.ask not in LAST_WORDS:
         raise UsageError(
             f"{path}: filter: {task.filter}: not compatible with ask {task.ask}; "
             "expected ask last_word or after_last_blank"
+        )
+    if task.word_ends != "none" and (task.filter != "none" or task.ask not in LAST_WORDS):
+        raise UsageError(
+            f"{path}: word_ends: {task.word_ends}: not compatible with ask {task.ask} and filter "
+            f"{task.filter}; expected ask last_word or after_last_blank, and filter none"
         )
     if task.group is not None and (task.format != "documents" or not task.group):
         raise UsageError(
@@ -116,7 +122,7 @@ def load_filter(task: Task, include: Sequence[Path] = ()) -> Filter | None:
 
     `tasks/stopwords/NAME.txt` holds one word per line, after comment lines that begin with `#`.
     """
-    if task.filter == "none":
+    if task.filter in ("none", "terminated"):
         return None
     content = catalog.find("tasks/stopwords", task.filter, include).read_text(encoding="utf-8")
     banned = frozenset(

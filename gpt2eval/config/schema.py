@@ -50,11 +50,15 @@ class Drop(Strict):
 
 
 class Filter(NamedTuple):
-    """A stop-word filter: lower-case words that cannot be the answer, and the hash of the list."""
+    """A rule for answers: lower-case words that cannot be the answer, and the hash of the rule.
+
+    `end`: the answer is the best word that ends the text with this token; None: the best word.
+    """
 
     name: str
     banned: frozenset[str]
     sha256: str
+    end: int | None = None
 
 
 class Task(Strict):
@@ -96,7 +100,10 @@ class Task(Strict):
             successive windows.
         batch: The number of windows of a batch, for `mean: batches`.
         normalize: `tokens` divides each choice's score by its number of tokens.
-        filter: The list of stop words that cannot be the answer.
+        filter: The list of stop words that cannot be the answer; or `terminated`: the answer is the
+            best word that ends the text, see `gpt2eval.models.engine.terminated`.
+        word_ends: `corrected` multiplies the probability of the scored word by that of its end and
+            divides it by that of the word before it ending, see `gpt2eval.scoring.word_ends`.
         group: The key of a document's group, if documents are also summed by group.
         unit: The denominator of perplexities.
         variants: The names of the task's variants.
@@ -136,7 +143,8 @@ class Task(Strict):
     mean: Literal["tokens", "windows", "batches"] = "tokens"
     batch: Annotated[int, Field(gt=0)] | None = None
     normalize: Literal["none", "tokens"] = "none"
-    filter: Literal["none", "nltk127", "nltk179", "spacy"] = "none"
+    filter: Literal["none", "nltk127", "nltk179", "spacy", "terminated"] = "none"
+    word_ends: Literal["none", "corrected"] = "none"
     group: str | None = None
     unit: UnitName
     metrics: tuple[MetricName, ...]

@@ -31,6 +31,7 @@ class ProtocolFields:
     drop: str | None = field(default=None, kw_only=True)
     norm: str | None
     filter: str | None
+    ends: str | None = field(default=None, kw_only=True)
     ctx: int
     stride: int | None
     windows: str | None
@@ -182,6 +183,7 @@ def fields(
         drop=f"{task.drop.rows}x{task.drop.workers}" if task.drop else None,
         norm=task.normalize if task.normalize != "none" else None,
         filter=filtered if "acc" in task.metrics else None,
+        ends=task.word_ends if task.word_ends != "none" else None,
         ctx=window.context,
         stride=window.stride if task.ask == "everything" else None,
         windows=windows_name(window, added(model)),

@@ -21,6 +21,7 @@ SHORT = {
     "drop": "dr",
     "norm": "n",
     "filter": "f",
+    "ends": "e",
     "ctx": "c",
     "stride": "s",
     "windows": "w",

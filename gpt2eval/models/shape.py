@@ -51,6 +51,10 @@ class Shape:
         """Raise UsageError: there are no weights."""
         raise UsageError(f"model {self._name}: a shape has no weights; expected --dry-run")
 
+    def score_starts(self, batch: Sequence[Request]) -> TokenScores:
+        """Raise UsageError: there are no weights."""
+        return self.score(batch)
+
     def identity(self) -> ModelIdentity:
         return ModelIdentity(
             name=self._name,

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from gpt2eval.config import loader
 from gpt2eval.config.schema import Filter, Task
 from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics import protocol as protocols
 from gpt2eval.metrics.protocol import ProtocolFields
 from gpt2eval.models import identified
+from gpt2eval.planning import answers
 from gpt2eval.planning.task_tokens import encode_task, is_alone, kept_of, refuse_lossy
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
@@ -27,7 +27,6 @@ from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.passages import ask, head
 from gpt2eval.text.prepare import detokenize_passage
 from gpt2eval.types import (
-    FindsBestWords,
     Model,
     ModelIdentity,
     Passage,
@@ -36,14 +35,14 @@ from gpt2eval.types import (
 )
 from gpt2eval.version import __version__
 
-YOUNG = {"pack", "drop", "tail", "mean"}
+YOUNG = {"pack", "drop", "tail", "mean", "ends"}
 
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan:
     """The work of a task on a model, and what its numbers depend on.
 
-    `records` counts the records that are scored, `words` is the stop-word filter (None without
+    `records` counts the records that are scored, `words` is the rule for answers (None without
     one), `round_trip` what the detokenizer did, and `identity` names the batch. `is_own` says that
     the model's backend is one of this package. `kept` counts the tokens that lie in some window,
     None if all do.
@@ -138,7 +137,7 @@ def plan_task(
     kept = kept_of(task, encoded, window)
     identity = identified.identity_of(model)
     budget = settings.budget(window.context, identity.device)
-    words = loader.load_filter(task, include) if isinstance(model, FindsBestWords) else None
+    words = answers.rule(task, model, identity.name, include)
     protocol = protocols.fields(
         task,
         model,
@@ -151,8 +150,9 @@ def plan_task(
         kept=kept_lines,
     )
     work = TaskWork.for_task(task, encoded, window, budget, identity.device)
-    if settings.word_starts:
-        work = _with_starts(model, work, identity.name, filtered=words is not None)
+    if (settings.word_starts and words is None) or work.starts:
+        reason = f"task {task.full_name}" if work.starts else "--word-starts"
+        work = _with_starts(model, work, f"{reason}: model {identity.name}")
     if settings.expected is not None:
         protocols.check(task, protocol, settings.expected, identity.tokenizer)
     return TaskPlan(
@@ -170,18 +170,18 @@ def plan_task(
     )
 
 
-def _with_starts(model: Model, work: TaskWork, name: str, *, filtered: bool) -> TaskWork:
-    """Return work that scores word starts, too; with a stop-word filter they are not scored.
+def _with_starts(model: Model, work: TaskWork, subject: str) -> TaskWork:
+    """Return work that scores word starts, too.
 
     Raises:
-        UsageError: The model does not know which tokens begin a word.
+        UsageError: The model does not know which tokens begin a word; `subject` names it.
     """
     if not isinstance(model, ScoresWordStarts):
         raise UsageError(
-            f"--word-starts: model {name} does not tell which of its tokens begin a word; expected "
+            f"{subject} does not tell which of its tokens begin a word; expected "
             "a checkpoint whose tokenizer states the bytes of its tokens"
         )
-    return work if filtered else replace(work, starts=True)
+    return replace(work, starts=True)
 
 
 def prepare(

@@ -8,7 +8,7 @@ from gpt2eval.config.schema import Task
 from gpt2eval.errors import UsageError
 from gpt2eval.identity import EndsText, Sized
 from gpt2eval.metrics import protocol as protocols
-from gpt2eval.scoring import streams
+from gpt2eval.scoring import streams, word_ends
 from gpt2eval.scoring.encode import encode_texts
 from gpt2eval.scoring.streams import KeptTokens, Packing
 from gpt2eval.scoring.windows import Window
@@ -27,7 +27,8 @@ def encode_task(
     """Return the tokens of passages, and whether any do not tile their text.
 
     Where a task joins tokens, all passages become one. With `start: eot+own`, the token that the
-    tokenizer puts before every text is one more scored token.
+    tokenizer puts before every text is one more scored token. With `word_ends: corrected`, one more
+    token that is not scored closes each passage.
     """
     texts = [passage.text for passage in passages]
     encodings = encode_texts(model, texts, specials=task.specials == "tokens")
@@ -36,7 +37,10 @@ def encode_task(
         packing = _packing(model, task, window)
         return [streams.joined(joined.joined(passages), encodings, packing)], lossy
     own = protocols.added(model) if task.start == "eot+own" else None
-    return [_encoded(p, e, own) for p, e in zip(passages, encodings, strict=True)], lossy
+    encoded = [_encoded(p, e, own) for p, e in zip(passages, encodings, strict=True)]
+    if task.word_ends == "corrected":
+        encoded = [word_ends.closed(one) for one in encoded]
+    return encoded, lossy
 
 
 def _encoded(passage: Passage, encoding: Encoding, before: int | None) -> Encoded:

@@ -46,7 +46,8 @@ def word_columns(
         measured: The result.
         tokens: Its tokens.
         texts: Its published text, from `published_texts`.
-        starts: B of each token, from a run with `--word-starts`; without it, or where a word and
+        starts: B of each token, from a run with `--word-starts` or of a task with `word_ends:
+            corrected`; only the latter has B after the last word. Without B, or where a word and
             its tokens have different bounds, there is no corrected surprisal.
 
     Columns: `model`, `task`, `record`, `number` (of the word in its published text), `word`,
@@ -60,7 +61,10 @@ def word_columns(
     spread = ByteNats.of(tokens, layout)
     has_bytes = spread.end > spread.begin
     token_begin, token_end = spread.begin[has_bytes], spread.end[has_bytes]
-    boundaries = None if starts is None else _Boundaries(starts, right[has_bytes], token_begin)
+    boundaries = None
+    if starts is not None:
+        last = np.array([rows.stop - 1 for rows in tokens.passages()], np.int64)
+        boundaries = _Boundaries(starts, right[has_bytes], token_begin, right[last])
     records, choices = layout.record.tolist(), layout.choice.tolist()
     for passage, key in enumerate(zip(records, choices, strict=True)):
         words = _Words(texts[key], layout, passage)
@@ -73,7 +77,8 @@ def word_columns(
             edges = _is_among(low, token_begin) & _is_among(high, token_end)
             corrected = np.full(len(nats), np.nan)
             if boundaries is not None:
-                corrected = nats + boundaries.correction(words, rows, layout.starts[passage + 1])
+                stop = int(layout.starts[passage + 1])
+                corrected = nats + boundaries.correction(words, rows, passage, stop)
             yield {
                 "model": measured.result.model.name,
                 "task": measured.result.full_name,
@@ -95,21 +100,35 @@ def word_columns(
 
 
 class _Boundaries:
-    """The log-probability that a word begins, at the places where one does."""
+    """The log-probability that a word begins, at the places where one does.
 
-    def __init__(self, starts: Mapping[str, np.ndarray], rows: Places, begins: Places) -> None:
+    `ends` are the rows of the last tokens of the passages; a word may begin after them, too.
+    """
+
+    def __init__(
+        self,
+        starts: Mapping[str, np.ndarray],
+        rows: Places,
+        begins: Places,
+        ends: Places,
+    ) -> None:
         log_starts = starts["log_starts"][rows].astype(np.float64)
         values = np.where(starts["starts_word"][rows], log_starts, np.nan)
         self._begins = np.append(begins, -2)
         self._values = np.append(values, np.nan)
+        # Runs of earlier versions lack it.
+        after = starts.get("log_after", np.full(len(starts["log_starts"]), np.nan))
+        self._after = after[ends].astype(np.float64)
 
     def at(self, places: Places) -> NDArray[np.float64]:
         """Return it at each place; not a number where no token begins that begins a word."""
         row = np.searchsorted(self._begins[:-1], places)
         return np.where(self._begins[row] == places, self._values[row], np.nan)
 
-    def correction(self, words: "_Words", rows: slice, stop: int) -> NDArray[np.float64]:
-        """Return ln B(before) - ln B(after) of some words of a text whose places end at `stop`.
+    def correction(
+        self, words: "_Words", rows: slice, passage: int, stop: int
+    ) -> NDArray[np.float64]:
+        """Return ln B(before) - ln B(after) of some words of a passage; its places end at `stop`.
 
         It is not a number for white space alone, and for a word of which not every byte is scored.
         """
@@ -117,7 +136,7 @@ class _Boundaries:
         before = self.at(low)
         # A text may begin with a word that no white space precedes.
         before[np.isnan(before) & (words.number[rows] == 0)] = 0.0
-        after = self.at(np.where(high < stop, high, -1))
+        after = np.where(high < stop, self.at(np.minimum(high, stop - 1)), self._after[passage])
         is_word = words.end[rows] > words.begin[rows]
         return np.where(is_word & words.is_inside[rows], before - after, np.nan)
 

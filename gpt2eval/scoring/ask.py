@@ -7,7 +7,7 @@ import numpy as np
 
 from gpt2eval.config.schema import Filter
 from gpt2eval.errors import UsageError
-from gpt2eval.identity import Launches
+from gpt2eval.identity import FindsTerminatedWords, Launches
 from gpt2eval.scoring import plan
 from gpt2eval.scoring.plan import PlannedRequest
 from gpt2eval.scoring.sheet import check_finite
@@ -20,6 +20,9 @@ from gpt2eval.types import (
     TokenScores,
     WordRequest,
 )
+
+# Scores batches, and decides whether each answer is the best word.
+Search = Callable[[Sequence[Sequence[WordRequest]]], list[TokenScores]]
 
 
 def scores(
@@ -75,21 +78,31 @@ def _launched(model: Model, batch: Sequence[Request]) -> Callable[[], TokenScore
     return fail
 
 
+def search(model: Model, words: Filter | None) -> Search | None:
+    """Return the model's search for the best word by a rule; None without a rule or a search."""
+    if words is None:
+        return None
+    if words.end is not None and isinstance(model, FindsTerminatedWords):
+        return partial(model.score_terminated, end=words.end)
+    if words.end is None and isinstance(model, FindsBestWords):
+        return partial(model.score_words, banned=words.banned)
+    return None
+
+
 def word_scores(
-    model: FindsBestWords,
+    search: Search,
     batches: Sequence[Sequence[PlannedRequest]],
     task: str,
     encoded: Sequence[Encoded],
-    words: Filter,
 ) -> list[TokenScores]:
-    """Return the scores of each batch, and whether each answer is the best word outside the list.
+    """Return the scores of each batch, and whether each answer is the best word.
 
     The plain greedy prediction does not matter: the best word may begin with a token that is not
     the most likely one. Raises UsageError as `scores` does.
     """
     asked = [[WordRequest(item.request, _answer(item, encoded)) for item in b] for b in batches]
     try:
-        results = model.score_words(asked, words.banned)
+        results = search(asked)
     except MemoryError as error:
         item = _too_large([item for batch in batches for item in batch], error)
         raise UsageError(

@@ -14,20 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt2eval.config.schema import Filter, Task
-from gpt2eval.scoring import ask, averaging, plan
+from gpt2eval.scoring import ask, averaging, plan, word_ends
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.pipelined import Started, completed
 from gpt2eval.scoring.plan import Batch, Chunk, PlannedRequest, Window
 from gpt2eval.scoring.sheet import Sheet
 from gpt2eval.settings import Worker
-from gpt2eval.types import (
-    Encoded,
-    FindsBestWords,
-    Model,
-    Progress,
-    Scored,
-    TokenScores,
-)
+from gpt2eval.types import Encoded, Model, Progress, Scored, TokenScores
 
 # The words after several batches of prefixes are searched for together, because a call of few rows
 # takes as long as one of many. The keys and values of so many tokens are kept meanwhile.
@@ -37,8 +30,8 @@ SEARCHED_TOKENS = 4096
 class Outcome(NamedTuple):
     """Scored passages, and a SHA-256 over the log-probabilities of all scored tokens.
 
-    The hash covers them as little-endian float32, in the order of the passages. `sheet` has the
-    score of every token.
+    The hash covers them as little-endian float32, in the order of the passages, and after them the
+    corrections of words, if any. `sheet` has the score of every token.
     """
 
     passages: list[Scored]
@@ -50,7 +43,8 @@ class Outcome(NamedTuple):
 class TaskWork:
     """The work of a task: its chunks, and the scored token range of each passage.
 
-    `starts` says that the mass of the tokens that begin a word is scored, too.
+    `starts` says that the mass of the tokens that begin a word is scored, too. `closed` says that
+    each passage ends with a token that is not scored; its place serves to correct the last word.
     """
 
     name: str
@@ -59,6 +53,7 @@ class TaskWork:
     chunks: Sequence[Chunk]
     chunk_tokens: int = plan.CHUNK_TOKENS
     starts: bool = False
+    closed: bool = False
 
     @classmethod
     def for_task(
@@ -79,10 +74,11 @@ class TaskWork:
             windows = [item for i, e in enumerate(encoded) for item in plan.windows(i, e, window)]
             planned = averaging.weighted(windows, task.mean, task.batch or 1)
         else:
-            ranges, planned = _plan_records(encoded, window, last_token=task.ask == "last_token")
+            ranges, planned = _plan_records(task, encoded, window)
         size = plan.chunk_tokens(budget, device)
         chunks = plan.chunks(plan.batches(planned, budget), size)
-        return cls(task.full_name, encoded, ranges, chunks, size)
+        closed = task.word_ends == "corrected"
+        return cls(task.full_name, encoded, ranges, chunks, size, starts=closed, closed=closed)
 
     def digest(self) -> str:
         """Hash every token id that the model is asked about, and how requests are batched."""
@@ -109,9 +105,8 @@ class TaskWork:
     ) -> Outcome | None:
         """Score this worker's chunks that the journal lacks, then fold the scores of all chunks.
 
-        Returns None if chunks of other workers are still missing. With a stop-word filter `words`,
-        also decides whether each answer is the best word outside the list; the model needs
-        `score_words`.
+        Returns None if chunks of other workers are still missing. With a rule for answers `words`,
+        also decides whether each answer is the best word by this rule.
         Raises UsageError if a record does not fit into memory or a score is not finite.
         """
         sheet = Sheet([len(e.ids) for e in self.encoded])
@@ -164,9 +159,9 @@ class TaskWork:
 
         The search for the best word concerns several batches at once, and is not started ahead.
         """
-        if words and isinstance(model, FindsBestWords):
+        if search := ask.search(model, words):
             for batches in plan.chunks(chunk, SEARCHED_TOKENS):
-                score = partial(ask.word_scores, model, batches, self.name, self.encoded, words)
+                score = partial(ask.word_scores, search, batches, self.name, self.encoded)
                 yield Started(number, batches, score)
         else:
             for batch in chunk:
@@ -197,8 +192,10 @@ class TaskWork:
             sheet.fold(i, encoded, tokens)
             for i, (encoded, tokens) in enumerate(zip(self.encoded, self.ranges, strict=True))
         ]
-        scored = sheet.logprobs[sheet.scored].astype("<f4")
-        return Outcome(passages, sha256(scored.tobytes()).hexdigest(), sheet)
+        hashed = sheet.logprobs[sheet.scored]
+        if self.closed:
+            passages, hashed = word_ends.corrected(passages, sheet, self.ranges)
+        return Outcome(passages, sha256(hashed.astype("<f4").tobytes()).hexdigest(), sheet)
 
 
 def _flat(chunk: Iterable[Sequence[PlannedRequest]]) -> list[PlannedRequest]:
@@ -206,7 +203,7 @@ def _flat(chunk: Iterable[Sequence[PlannedRequest]]) -> list[PlannedRequest]:
 
 
 def _plan_records(
-    encoded: Sequence[Encoded], window: Window, *, last_token: bool
+    task: Task, encoded: Sequence[Encoded], window: Window
 ) -> tuple[list[range], list[PlannedRequest]]:
     """Plan one request per record; the passages of a record are adjacent."""
     ranges: list[range] = []
@@ -214,7 +211,13 @@ def _plan_records(
     for _, passages in groupby(encoded, key=lambda e: e.passage.record):
         group = list(passages)
         # One range per passage so far, so len(ranges) is the index of the group's first passage.
-        group_ranges, item = plan.branching(len(ranges), group, window, last_token=last_token)
+        group_ranges, item = plan.branching(
+            len(ranges),
+            group,
+            window,
+            last_token=task.ask == "last_token",
+            closed=task.word_ends == "corrected",
+        )
         ranges += group_ranges
         planned.append(item)
     return ranges, planned

@@ -84,14 +84,20 @@ def segments(encoded: Encoded) -> Sequence[range]:
 
 
 def branching(
-    number: int, group: Sequence[Encoded], window: Window, *, last_token: bool = False
+    number: int,
+    group: Sequence[Encoded],
+    window: Window,
+    *,
+    last_token: bool = False,
+    closed: bool = False,
 ) -> tuple[list[range], PlannedRequest]:
     """Turn the passages of one record into one request with a common prefix.
 
     For several passages, scores the tokens after their longest common prefix, at least the last
     token of each. For a single passage, scores the tokens of its parts (only the last one if
     `last_token`). A prefix that exceeds the context loses tokens on the left; if the window
-    repeats the start token, the start token remains as the first token.
+    repeats the start token, the start token remains as the first token. Passages that are `closed`
+    end with a token that is not scored, whose place is read.
 
     Returns the scored token range of each passage, and the request. `number` is the index of the
     first passage. Raises UsageError if there is nothing to score, nothing to predict it from, or
@@ -99,6 +105,8 @@ def branching(
     """
     record = group[0].passage.record
     ranges = [scored_range(encoded) for encoded in group]
+    if closed:
+        ranges = [tokens[:-1] for tokens in ranges]
     if not all(ranges):
         raise UsageError(
             f"record {record}: no token ends in the scored text; expected at least one"
@@ -117,7 +125,7 @@ def branching(
         raise UsageError(
             f"record {record}: nothing precedes the scored text; expected a start token"
         )
-    longest = max(len(tokens) for tokens in ranges)
+    longest = max(len(tokens) for tokens in ranges) + closed
     # A branch's last token is only a target, never an input: it needs no place in the context.
     available = window.context + 1 - longest
     if available < 1:
@@ -126,7 +134,7 @@ def branching(
             f"expected at most the context of {window.context}"
         )
     branches = tuple(
-        encoded.ids[tokens.start : tokens.stop]
+        encoded.ids[tokens.start : tokens.stop + closed]
         for encoded, tokens in zip(group, ranges, strict=True)
     )
     targets = tuple(Target(number + i, tokens.start) for i, tokens in enumerate(ranges))

@@ -89,8 +89,14 @@ def token_table(encoded: Sequence[Encoded], ranges: Sequence[range], sheet: Shee
     return TokenTable(**columns).select(columns["weight"] > 0)
 
 
-def word_start_rows(ranges: Sequence[range], sheet: Sheet) -> dict[str, np.ndarray]:
-    """Return `log_starts` and `starts_word` of the rows of `token_table`."""
+def word_start_rows(
+    ranges: Sequence[range], sheet: Sheet, *, closed: bool = False
+) -> dict[str, np.ndarray]:
+    """Return `log_starts` and `starts_word` of the rows of `token_table`, and `log_after`.
+
+    `log_after` is `log_starts` in the place after the last row of a `closed` passage, and not a
+    number elsewhere.
+    """
     rows = np.concatenate(
         [
             sheet.starts[number] + np.arange(tokens.start, tokens.stop)
@@ -98,9 +104,14 @@ def word_start_rows(ranges: Sequence[range], sheet: Sheet) -> dict[str, np.ndarr
         ]
     )
     rows = rows[sheet.weights[rows] > 0]
+    after = np.full(len(rows), np.nan, np.float32)
+    if closed:
+        last = np.cumsum([len(tokens) for tokens in ranges]) - 1
+        after[last] = sheet.log_starts[rows[last] + 1]
     return {
         "log_starts": sheet.log_starts[rows].astype(np.float32),
         "starts_word": sheet.starts_word[rows],
+        "log_after": after,
     }
 
 

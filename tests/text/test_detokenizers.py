@@ -144,6 +144,7 @@ def test_one_way_detokenizers_are_declared_as_such() -> None:
     assert one_way == [
         *("hf_docs", "lambada", "llama_cpp", "megatron", "megatron_lambada"),
         *("plaid_ptb", "plaid_wikitext"),
+        "relm_lambada",
         *("sedd_lambada", "sedd_lm1b", "sedd_papers", "sedd_ptb"),
     ]
     assert [name for name in one_way if not FILES[name].steps] == ["lambada"]

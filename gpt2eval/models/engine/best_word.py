@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt2eval.models.engine.openings import Opened, Opening, Pieces, Prefixes, look_up
-from gpt2eval.models.engine.vocabulary import Vocabulary
+from gpt2eval.models.engine.openings import Opened, Opening, Prefixes, Words, look_up
+from gpt2eval.models.engine.vocabulary import Pieces
 from gpt2eval.types import Ids
 
 MOST = 1000  # beginnings that are opened after one text at most, so more pieces never matter
@@ -64,7 +64,7 @@ class Search:
         number: int,
         answer: str,
         own: Ids,
-        vocabulary: Vocabulary,
+        words: Words,
         banned: frozenset[str],
         longest: int,
     ) -> None:
@@ -72,7 +72,7 @@ class Search:
         self._number = number
         self._answer = answer
         self._own = tuple(own.tolist())
-        self._vocabulary = vocabulary
+        self._words = words
         self._banned = banned
         self._longest = longest
         self._best: Rank = (inf, 0, ())
@@ -96,7 +96,7 @@ class Search:
         """
         if self._answer.lower() in self._banned:
             return []
-        is_spelled = self._vocabulary.spells(self._own, self._answer)
+        is_spelled = self._words.spells(self._own, self._answer)
         lengths = range(min(len(self._own), self._longest) + 1 if is_spelled else 1)
         return [self._opening(self._own[:length]) for length in lengths]
 
@@ -124,7 +124,7 @@ class Search:
 
     def _opening(self, pieces: Pieces) -> Opening:
         self._opened.add(pieces)
-        return Opening(self._number, pieces, self._vocabulary.spellings(self._answer, pieces), FEW)
+        return Opening(self._number, pieces, self._words.spellings(self._answer, pieces), FEW)
 
     def _reopened(self, row: _Row) -> Opening:
         """Open a beginning again for all its pieces that a search can need."""
@@ -154,20 +154,20 @@ class Search:
     def _end(self, rank: Rank) -> None:
         """End a word here; keep it if it is the best one and not banned."""
         if rank < self._best:
-            word = self._vocabulary.word(rank[2])
+            word = self._words.word(rank[2])
             if word and word.lower() not in self._banned:
                 self._best = rank
                 self._is_rivalled = word != self._answer
 
 
-def decide(prefixes: Prefixes, searches: Sequence[Search], vocabulary: Vocabulary) -> None:
+def decide(prefixes: Prefixes, searches: Sequence[Search], words: Words) -> None:
     """Run searches to their end, all of them in each call of the model.
 
     Search i concerns prefix i.
     """
     openings = [opening for search in searches for opening in search.first()]
     while openings:
-        opened = look_up(prefixes, openings, vocabulary)
+        opened = look_up(prefixes, openings, words)
         for row, opening in enumerate(openings):
             searches[opening.prefix].record(opening, opened, row)
         active = dict.fromkeys(opening.prefix for opening in openings)

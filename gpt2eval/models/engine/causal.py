@@ -20,6 +20,7 @@ from gpt2eval.models.engine.probe import Probe, spread_ids, tolerance
 from gpt2eval.models.engine.scores import Pending
 from gpt2eval.models.engine.sizes import fits, sizes_of
 from gpt2eval.models.engine.structure import selects_positions
+from gpt2eval.models.engine.terminated import TerminatedWords
 from gpt2eval.models.engine.vocabulary import Vocabulary, word_starts
 from gpt2eval.models.engine.word_scores import WordScorer
 from gpt2eval.models.options import LoadOptions
@@ -75,8 +76,18 @@ class BestWordModel(CausalModel):
 
         See `engine/best_word.py`.
         """
-        vocabulary = self._vocabulary
-        scorer = WordScorer(self._engine, vocabulary, self.context, self.added, banned)
+        scorer = WordScorer(self._engine, self._vocabulary, self.context, self.added, banned)
+        return scorer.score(batches)
+
+    def score_terminated(
+        self, batches: Sequence[Sequence[WordRequest]], end: int
+    ) -> list[TokenScores]:
+        """Score batches, and decide whether each answer is the best word before the token `end`.
+
+        See `engine/terminated.py`.
+        """
+        words = self._terminated_words.before(end)
+        scorer = WordScorer(self._engine, words, self.context, self.added, frozenset())
         return scorer.score(batches)
 
     def score_starts(self, batch: Sequence[Request]) -> TokenScores:
@@ -95,6 +106,15 @@ class BestWordModel(CausalModel):
     @cached_property
     def _vocabulary(self) -> Vocabulary:
         return Vocabulary(
+            self.tokenizer.tokens.pieces or {},
+            self.tokenizer.specials,
+            self.sizes().vocabulary,
+            self._engine.model.device,
+        )
+
+    @cached_property
+    def _terminated_words(self) -> TerminatedWords:
+        return TerminatedWords(
             self.tokenizer.tokens.pieces or {},
             self.tokenizer.specials,
             self.sizes().vocabulary,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from gpt2eval.models.engine.openings import Pieces
+from gpt2eval.models.engine.vocabulary import Pieces
 from gpt2eval.types import Request
 
 ROOM = 8  # places for opened pieces at first

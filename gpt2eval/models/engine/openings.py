@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2eval.models.engine.vocabulary import Vocabulary
-
-Pieces = tuple[int, ...]
+from gpt2eval.models.engine.vocabulary import Pieces
 
 
 class Opening(NamedTuple):
@@ -38,6 +36,35 @@ class Prefixes(Protocol):
         ...
 
 
+class Words(Protocol):
+    """The words that are searched for: which pieces may spell them, and how they end.
+
+    `allowed` are the pieces that may come next, `[states, vocabulary]`, and `ends` those that end
+    the word, `[vocabulary]`. Only the `top` most likely pieces count, if it is a number; their
+    probabilities are divided by their sum.
+    """
+
+    allowed: Tensor
+    ends: Tensor
+    top: int | None
+
+    def state(self, pieces: Pieces) -> int:
+        """Return the row of `allowed` that applies after a beginning of a word."""
+        ...
+
+    def word(self, pieces: Pieces) -> str:
+        """Return the word that pieces spell, or "" if they spell none."""
+        ...
+
+    def spells(self, pieces: Pieces, word: str) -> bool:
+        """Return whether pieces spell a word, each of them allowed in its place."""
+        ...
+
+    def spellings(self, word: str, beginning: Pieces) -> list[int]:
+        """Return the pieces with which a beginning goes on to spell a word."""
+        ...
+
+
 class Opened(NamedTuple):
     """How openings may go on: log P(the word ends), and log P of next pieces.
 
@@ -52,21 +79,21 @@ class Opened(NamedTuple):
     spellings: np.ndarray
 
 
-def look_up(prefixes: Prefixes, openings: Sequence[Opening], vocabulary: Vocabulary) -> Opened:
+def look_up(prefixes: Prefixes, openings: Sequence[Opening], words: Words) -> Opened:
     """Return how openings may go on, with one transfer from the model's device."""
     most = max(len(opening.spellings) for opening in openings)
     spellings = np.zeros((len(openings), most), np.int64)
     for row, opening in zip(spellings, openings, strict=True):
         row[: len(opening.spellings)] = opening.spellings
     count = max(opening.most for opening in openings)
-    device = vocabulary.ends.device
+    device = words.ends.device
     spelled = torch.from_numpy(spellings).to(device)
-    is_first = torch.tensor([not opening.pieces for opening in openings]).to(device)
+    states = torch.tensor([words.state(opening.pieces) for opening in openings]).to(device)
     parts = []
     start = 0
     for logits in prefixes.logits(openings):
         rows = slice(start, start + len(logits))
-        parts.append(_opened(logits, is_first[rows], spelled[rows], count, vocabulary))
+        parts.append(_opened(logits.float(), states[rows], spelled[rows], count, words))
         start += len(logits)
     floats, ids = (torch.cat(column) for column in zip(*parts, strict=True))
     # Equal bits in one tensor of integers: one transfer instead of two.
@@ -77,16 +104,17 @@ def look_up(prefixes: Prefixes, openings: Sequence[Opening], vocabulary: Vocabul
 
 
 def _opened(
-    logits: Tensor, is_first: Tensor, spelled: Tensor, count: int, vocabulary: Vocabulary
+    logits: Tensor, states: Tensor, spelled: Tensor, count: int, words: Words
 ) -> tuple[Tensor, Tensor]:
     """Return `[end, spellings, logprobs]` as float32, and the ids of the last.
 
     P(the word ends) sums over all pieces that end a word.
     """
-    logprobs = logits.float().log_softmax(1)
-    end = logprobs.masked_fill(~vocabulary.ends, -torch.inf).logsumexp(1, keepdim=True)
-    allowed = torch.where(is_first[:, None], vocabulary.starts, vocabulary.continues)
-    highest, ids = _highest(logprobs.masked_fill(~allowed, -torch.inf), count)
+    if words.top is not None:
+        logits = _only_highest(logits, words.top)
+    logprobs = logits.log_softmax(1)
+    end = logprobs.masked_fill(~words.ends, -torch.inf).logsumexp(1, keepdim=True)
+    highest, ids = _highest(logprobs.masked_fill(~words.allowed[states], -torch.inf), count)
     # Rounding must not lift a sum of probabilities above 1.
     return torch.cat([end.clamp(max=0.0), logprobs.gather(1, spelled), highest], 1), ids
 
@@ -104,6 +132,12 @@ def _highest(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
     cut = is_cut.nonzero()[:, 0]
     ids[cut, :count] = rows[cut].sort(dim=1, descending=True, stable=True).indices[:, :count]
     return values[:, :count], ids[:, :count]
+
+
+def _only_highest(rows: Tensor, count: int) -> Tensor:
+    """Return rows with the `count` highest values of each, and minus infinity elsewhere."""
+    values, ids = _highest(rows, count)
+    return torch.full_like(rows, -torch.inf).scatter(1, ids, values)
 
 
 def _sorted(logprobs: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,13 +10,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+Pieces = tuple[int, ...]
+
 
 class Vocabulary:
     """Masks `[size]` over the vocabulary: the pieces that start, continue and end a word.
 
+    `allowed` are the pieces that may come next, `[2, size]`: first those that start a word, then
+    those that continue one.
+
     `pieces` maps ids to bytes. `specials` are ids without text, such as end-of-text;
     they end a word.
     """
+
+    top: int | None = None  # every piece counts
 
     def __init__(
         self, pieces: Mapping[int, bytes], specials: Sequence[int], size: int, device: torch.device
@@ -42,9 +49,15 @@ class Vocabulary:
                 if continues[id_]:
                     self._further.setdefault(piece.rstrip(b" "), []).append(id_)
         ends[[*textless]] = True
-        self.starts, self.continues, self.ends = torch.from_numpy(masks).to(device)
+        moved = torch.from_numpy(masks).to(device)
+        self.starts, self.continues, self.ends = moved
+        self.allowed = moved[:2]
 
-    def word(self, pieces: Sequence[int]) -> str:
+    def state(self, pieces: Pieces) -> int:
+        """Return the row of `allowed` that applies after a beginning of a word."""
+        return 1 if pieces else 0
+
+    def word(self, pieces: Pieces) -> str:
         """Return the word that pieces spell, or "" if they spell none."""
         try:
             text = b"".join(self.pieces[id_] for id_ in pieces).decode().strip(" ")
@@ -52,14 +65,14 @@ class Vocabulary:
             return ""
         return text if any(char.isalnum() for char in text) else ""
 
-    def spells(self, pieces: Sequence[int], word: str) -> bool:
+    def spells(self, pieces: Pieces, word: str) -> bool:
         """Return whether pieces spell a word, each of them allowed in its place."""
         return (
             all(id_ in self.spellings(word, pieces[:number]) for number, id_ in enumerate(pieces))
             and self.word(pieces) == word
         )
 
-    def spellings(self, word: str, beginning: Sequence[int]) -> list[int]:
+    def spellings(self, word: str, beginning: Pieces) -> list[int]:
         """Return the pieces with which a beginning of a word goes on to spell it.
 
         Example: of `table`, the pieces ` ta`, ` t` and ` table` may be first, and then ` ta` goes

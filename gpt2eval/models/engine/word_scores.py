@@ -12,11 +12,10 @@ import numpy as np
 import torch
 
 from gpt2eval.models.engine.best_word import Search, decide
-from gpt2eval.models.engine.openings import Prefixes
+from gpt2eval.models.engine.openings import Prefixes, Words
 from gpt2eval.models.engine.packed import PackedEngine
 from gpt2eval.models.engine.padded import PaddedEngine
 from gpt2eval.models.engine.scores import free_memory, in_halves
-from gpt2eval.models.engine.vocabulary import Vocabulary
 from gpt2eval.models.load_errors import is_out_of_memory
 from gpt2eval.types import Request, TokenScores, WordRequest
 
@@ -40,13 +39,13 @@ class WordScorer:
     def __init__(
         self,
         engine: PackedEngine | PaddedEngine,
-        vocabulary: Vocabulary,
+        words: Words,
         context: int,
         added: int | None,
         banned: frozenset[str],
     ) -> None:
         self._engine: Any = engine
-        self._vocabulary = vocabulary
+        self._words = words
         self._context = context
         self._added = added
         self._banned = banned
@@ -116,8 +115,8 @@ class WordScorer:
         for number, (request, answer) in enumerate(items):
             (own,) = request.branches
             longest = self._context - len(self._cut(request).prefix)
-            searches.append(Search(number, answer, own, self._vocabulary, self._banned, longest))
-        decide(prefixes, searches, self._vocabulary)
+            searches.append(Search(number, answer, own, self._words, self._banned, longest))
+        decide(prefixes, searches, self._words)
         return [Decision(search.is_right, search.is_undecided) for search in searches]
 
 
