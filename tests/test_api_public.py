@@ -64,7 +64,7 @@ results = gpt2eval.pipeline.evaluate(
 )
 
 from types import SimpleNamespace
-from gpt2eval.config.schema import Hub
+from gpt2eval.config.source_schema import Hub
 from gpt2eval.data import hub as hub_source
 
 levels = []

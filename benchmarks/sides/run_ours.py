@@ -6,7 +6,8 @@ from functools import partial
 from timed import Job, Request, Score, Work, measure
 
 from gpt2eval import measurement
-from gpt2eval.config.schema import File, Source, Task
+from gpt2eval.config.schema import Task
+from gpt2eval.config.source_schema import File, Source
 from gpt2eval.data.records import Corpus
 from gpt2eval.identity import EncodesMany, Launches
 from gpt2eval.models import options, registry

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gpt2eval.config.schema import Expect, Task
+from gpt2eval.config.schema import Task
+from gpt2eval.config.source_schema import Expect
 from gpt2eval.data import corpus, formats
 from gpt2eval.data.local import file_of
 from gpt2eval.data.records import Corpus

@@ -2,7 +2,7 @@
 
 from pydantic import AliasChoices, Field, model_validator
 
-from gpt2eval.config.schema import Strict
+from gpt2eval.config.source_schema import Strict
 
 
 class Rule(Strict):

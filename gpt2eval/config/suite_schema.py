@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from gpt2eval.config.schema import MetricName, Strict
+from gpt2eval.config.schema import MetricName
+from gpt2eval.config.source_schema import Strict
 
 
 class Column(Strict):

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 from pydantic import Field, ValidationError
 
-from gpt2eval.config.schema import File, Source, Strict
+from gpt2eval.config.source_schema import File, Source, Strict
 from gpt2eval.errors import UsageError, first_problem
 from gpt2eval.files import write_atomic
 from gpt2eval.notices import notify
@@ -64,7 +64,7 @@ def git_blob(content: bytes) -> str:
 def key_of(source: Source) -> str:
     """Return the name of a source's folder: the file name and a hash of the `source` section.
 
-    >>> from gpt2eval.config.schema import File
+    >>> from gpt2eval.config.source_schema import File
     >>> key_of(Source(file=File(name="ptb.test.txt")))
     'ptb.test.txt-6c394cf1'
     """

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from huggingface_hub import constants
 
-from gpt2eval.config.schema import Archive, Hub, Source, Task
+from gpt2eval.config.schema import Task
+from gpt2eval.config.source_schema import Archive, Hub, Source
 from gpt2eval.data import download, hub
 from gpt2eval.data.archives import HashingReader, extract_from_stream, unpack
 from gpt2eval.data.cache import Cache, CachedFile, is_published, key_of

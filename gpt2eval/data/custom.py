@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpt2eval.config import catalog
-from gpt2eval.config.schema import File, MetricName, Source, Task, UnitName
+from gpt2eval.config.schema import MetricName, Task, UnitName
+from gpt2eval.config.source_schema import File, Source
 from gpt2eval.data.documents import locate, read_content, read_documents
 from gpt2eval.data.records import Corpus, parse_corpus
 from gpt2eval.errors import UsageError, unknown

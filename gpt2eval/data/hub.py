@@ -14,7 +14,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpt2eval.config.schema import Hub
+from gpt2eval.config.source_schema import Hub
 from gpt2eval.data.download import UnreachableError, mismatch
 from gpt2eval.data.hub_rows import selected_rows
 from gpt2eval.errors import UsageError, one_line

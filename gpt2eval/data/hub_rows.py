@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2eval.config.schema import Rows
+from gpt2eval.config.source_schema import Rows
 from gpt2eval.errors import UsageError
 
 Positions = np.ndarray[tuple[int], np.dtype[np.int64]]

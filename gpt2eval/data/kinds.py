@@ -7,7 +7,8 @@ import json
 import re
 from collections.abc import Mapping
 
-from gpt2eval.config.schema import Source, Task
+from gpt2eval.config.schema import Task
+from gpt2eval.config.source_schema import Source
 from gpt2eval.errors import UsageError
 
 HEAD = 4096  # bytes that identify a format

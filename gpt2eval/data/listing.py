@@ -6,7 +6,7 @@ from textwrap import fill
 
 from tabulate import tabulate
 
-from gpt2eval.config.schema import Source
+from gpt2eval.config.source_schema import Source
 from gpt2eval.data.cache import Cache, CachedFile, is_published
 from gpt2eval.data.required import RequiredFile, required_files
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from gpt2eval import demo
 from gpt2eval.config import catalog, loader
-from gpt2eval.config.schema import Hub, Task
+from gpt2eval.config.schema import Task
+from gpt2eval.config.source_schema import Hub
 from gpt2eval.data import hub, tables
 from gpt2eval.data.archives import unpack
 from gpt2eval.data.limits import Limit, limit_of, too_large

@@ -6,7 +6,7 @@ Each function takes the folder of the cache, or None for the platform's.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gpt2eval.config.schema import File
+from gpt2eval.config.source_schema import File
 from gpt2eval.data import corpus, packs, records
 from gpt2eval.data.cache import Cache, CachedFile, is_published, key_of
 from gpt2eval.data.required import RequiredFile, required_files

@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from gpt2eval.config.schema import Source, Strict
+from gpt2eval.config.source_schema import Source, Strict
 from gpt2eval.data.archives import open_tar
 from gpt2eval.data.cache import Cache, CachedFile, PlainName, Provenance, key_of
 from gpt2eval.data.limits import limit_of

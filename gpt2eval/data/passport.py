@@ -5,7 +5,8 @@ from hashlib import md5, sha256
 from pathlib import Path
 
 from gpt2eval.config import loader
-from gpt2eval.config.schema import File, Hub, Source, Task
+from gpt2eval.config.schema import Task
+from gpt2eval.config.source_schema import File, Hub, Source
 from gpt2eval.data import kinds, records
 from gpt2eval.data.archives import is_packed
 from gpt2eval.data.cache import git_blob

@@ -9,7 +9,7 @@ import os
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
-from gpt2eval.config.schema import File, Source
+from gpt2eval.config.source_schema import File, Source
 from gpt2eval.data.cache import is_published, key_of
 from gpt2eval.data.required import required_files
 from gpt2eval.errors import UsageError

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpt2eval.config import catalog, loader
-from gpt2eval.config.schema import Source, Task
+from gpt2eval.config.schema import Task
+from gpt2eval.config.source_schema import Source
 from gpt2eval.data.cache import key_of
 
 

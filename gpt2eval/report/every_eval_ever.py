@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
-from gpt2eval.config.schema import Hub
+from gpt2eval.config.source_schema import Hub
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.files import write_atomic
 from gpt2eval.metrics.result import MetricValue, Result

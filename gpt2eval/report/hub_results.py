@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt2eval.config.loader import load_task
-from gpt2eval.config.schema import Hub
+from gpt2eval.config.source_schema import Hub
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.metrics.verdict import is_complete

@@ -15,7 +15,8 @@ from data_samples import CBT, LAMBADA, PTB, WIKITEXT, cbt_rows
 
 from gpt2eval import demo
 from gpt2eval.config.loader import load_task
-from gpt2eval.config.schema import Expect, File, Source, Task
+from gpt2eval.config.schema import Task
+from gpt2eval.config.source_schema import Expect, File, Source
 from gpt2eval.data import corpus
 from gpt2eval.data.hub import RESTORE
 from gpt2eval.errors import UsageError

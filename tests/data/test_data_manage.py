@@ -15,7 +15,7 @@ from data_samples import BOOK, at_publisher, on_hub, refused, zipped
 from doubles import Done, StandIn, slow
 
 from gpt2eval.config.loader import load_task
-from gpt2eval.config.schema import File, Source
+from gpt2eval.config.source_schema import File, Source
 from gpt2eval.data import passport
 from gpt2eval.data.cache import Cache, is_published, key_of
 from gpt2eval.data.required import RequiredFile, required_files

@@ -15,7 +15,7 @@ from doubles import Done, StandIn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt2eval.config.schema import File, Source
+from gpt2eval.config.source_schema import File, Source
 from gpt2eval.data import manage, packs
 from gpt2eval.data.cache import Cache
 from gpt2eval.errors import UsageError

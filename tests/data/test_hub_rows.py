@@ -1,4 +1,4 @@
-"""Selections of rows on the Hub: the same rows as the library datasets selects, and no others read."""
+"""Selections of rows on the Hub: those that the library datasets selects, and no others."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from data_samples import refused
 from doubles import Done, StandIn
 from pydantic import ValidationError
 
-from gpt2eval.config.schema import Rows
+from gpt2eval.config.source_schema import Rows
 from gpt2eval.data.hub_rows import positions
 from gpt2eval.errors import UsageError
 

@@ -9,7 +9,8 @@ import pytest
 
 from gpt2eval import evaluate
 from gpt2eval.config.loader import load_task
-from gpt2eval.config.schema import Expect, File, Source, Task
+from gpt2eval.config.schema import Task
+from gpt2eval.config.source_schema import Expect, File, Source
 from gpt2eval.data import corpus
 from gpt2eval.data.restore import restore
 from gpt2eval.errors import UsageError
