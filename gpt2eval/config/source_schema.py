@@ -61,7 +61,8 @@ class Archive(Strict):
     Attributes:
         url: The URL of the download.
         sha256: The hash of the download.
-        member: The file inside the archive; if absent, the download is the file itself.
+        member: The file inside the archive; if absent, the download is the file itself, perhaps
+            compressed.
         stream: Read a large .tar.gz while downloading instead of storing it: up to the member if
             the file has a hash of its own, otherwise to the end, to check the archive's hash.
     """
