@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from gpt2eval.types import Encoding, Request, TokenScores, WordRequest
+    from gpt2eval.types import Encoding, Request, TokenScores
 
 
 @runtime_checkable
@@ -18,6 +18,14 @@ class AddsToken(Protocol):
 
     @property
     def added(self) -> int | None: ...
+
+
+@runtime_checkable
+class EndsText(Protocol):
+    """A backend that knows the token that ends a text; others end a text with `Model.start`."""
+
+    @property
+    def end(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +93,19 @@ class EncodesSpecials(Protocol):
     def encode_specials(self, text: str) -> "Encoding": ...
 
 
+class WordRequest(NamedTuple):
+    """A request with one branch, and the word that it spells: the right answer."""
+
+    request: "Request"
+    answer: str
+
+
 @runtime_checkable
 class FindsBestWords(Protocol):
     """A backend that can tell whether an answer is the most likely word."""
 
     def score_words(
-        self, batches: "Sequence[Sequence[WordRequest]]", banned: frozenset[str]
+        self, batches: Sequence[Sequence[WordRequest]], banned: frozenset[str]
     ) -> "list[TokenScores]":
         """Score batches as `score` does, with `is_best_word` for each request.
 

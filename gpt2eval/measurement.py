@@ -23,7 +23,11 @@ from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress, Tally
 from gpt2eval.version import __version__
 
-RECORDS = {"pages": "article", "documents": "document"}  # what a record is, by format
+RECORDS = {
+    "pages": "article",
+    "documents": "document",
+    "rows": "row",
+}  # what a record is, by format
 
 
 class Measurement(NamedTuple):
@@ -68,7 +72,7 @@ def measure(
         return None
     parts = metrics.tallies(outcome.passages, per_token=task.normalize == "tokens")
     record = RECORDS.get(task.format, "record")
-    independent = clusters(outcome.passages, parts, record)
+    independent = clusters(outcome.passages, parts, record, joined=task.joins_tokens)
     if opened:
         _keep(opened.files, parts, independent, work, outcome)
     estimates = [metrics.measure(name, parts, task.unit, independent) for name in task.metrics]
@@ -124,6 +128,7 @@ def _result(
         published=tuple(Figures(p.source, p.metric, p.rows) for p in task.published),
         row=_published_row(identity.shape),
         version=__version__,
+        kept=plan.kept,
     )
 
 

@@ -20,6 +20,7 @@ from gpt2eval.identity import FindsBestWords as FindsBestWords
 from gpt2eval.identity import ModelIdentity as ModelIdentity
 from gpt2eval.identity import NamesTokens as NamesTokens
 from gpt2eval.identity import ScoresWordStarts as ScoresWordStarts
+from gpt2eval.identity import WordRequest as WordRequest
 
 Ids = NDArray[np.int32]
 
@@ -104,11 +105,17 @@ class Encoding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A passage and its tokens."""
+    """A passage and its tokens.
+
+    `segments` are cut into windows one by one; by default all tokens are one segment. `inserted`
+    marks the tokens that stand for no text, None for none.
+    """
 
     passage: Passage
     ids: Ids
     ends: Ids
+    segments: tuple[range, ...] = ()
+    inserted: NDArray[np.bool_] | None = None
 
 
 class Request(NamedTuple):
@@ -116,13 +123,6 @@ class Request(NamedTuple):
 
     prefix: Ids
     branches: tuple[Ids, ...]
-
-
-class WordRequest(NamedTuple):
-    """A request with one branch, and the word that it spells: the right answer."""
-
-    request: Request
-    answer: str
 
 
 class TokenScores(NamedTuple):

@@ -50,8 +50,9 @@ class ProtocolMeasurer:
 
     def resolved(self, task: Task) -> Task:
         """Return a task with the context that the model really gets, and no other."""
-        context = self.settings.context or min(task.context, self.model.context)
-        return task.model_copy(update={"context": context})
+        size = "block" if task.block else "context"
+        limited = self.settings.context or min(getattr(task, size), self.model.context)
+        return task.model_copy(update={size: limited})
 
     def file(self, task: Task) -> Path | None:
         """Return the local file of a task; None for the published one."""
@@ -82,7 +83,7 @@ class ProtocolMeasurer:
         else:  # cut the text before it is split into pages
             loaded = self._load(task.model_copy(update={"format": "stream", "expect": Expect()}))
             (text,) = passages.head(loaded.records, limit, stream=True)
-            records = tuple(formats.PARSERS[task.format](text.text, loaded.origin))
+            records = formats.parse(task, text.text, loaded.origin)
         return replace(loaded, records=records, units=passages.total_units(records))
 
     def _load(self, task: Task) -> Corpus:

@@ -68,6 +68,9 @@ def published_texts(
         task = loader.load_task(result.full_name, include)
         found = _of_task(result, task, data, include, cache, max_size)
     records = head(found.records, result.protocol.limit, stream=task.format == "stream")
+    if task.joins_tokens:
+        joined = "".join(record.text for record in records)
+        return {(0, 0): joined.encode("utf-8", "surrogateescape")}
     return {
         (passage.record, passage.choice): passage.text.encode("utf-8", "surrogateescape")
         for record in records

@@ -18,6 +18,8 @@ from gpt2eval.config.suite_schema import Suite
 from gpt2eval.config.yaml_reader import read_yaml
 from gpt2eval.errors import UsageError, first_problem, unknown
 
+PER_TOKEN = {"ppl", "nats_per_token"}  # metrics of a text of which a part is dropped
+
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
@@ -54,6 +56,28 @@ def _check_combinations(task: Task, path: Path) -> None:
             f"{path}: ask: {task.ask}: not compatible with format {task.format}; "
             "choices and candidate require format cbt, and format cbt requires one of them"
         )
+    if task.joins_tokens and task.ask != "everything":
+        raise UsageError(
+            f"{path}: join: {task.join}: not compatible with ask {task.ask}; "
+            "expected ask everything, because the tokens of all records form one stream"
+        )
+    if (task.pack or task.drop) and not (task.block and task.joins_tokens):
+        key = "pack" if task.pack else "drop"
+        raise UsageError(f"{path}: {key}: expected a block, and join eot or none beside it")
+    if task.tail == "drop" and (task.unit != "token" or not {*task.metrics} <= PER_TOKEN):
+        raise UsageError(
+            f"{path}: tail: drop: not compatible with unit {task.unit} and metrics "
+            f"{', '.join(task.metrics)}; expected unit token, and of the metrics only "
+            f"{' and '.join(sorted(PER_TOKEN))}, because other units count the dropped text, too"
+        )
+    if task.drop and task.tail != "drop":
+        raise UsageError(f"{path}: drop: not compatible with tail {task.tail}; expected tail drop")
+    if task.block and (task.stride or task.windows != "regular"):
+        raise UsageError(
+            f"{path}: block: {task.block}: expected no stride and no windows beside it"
+        )
+    if (task.mean == "batches") != (task.batch is not None):
+        raise UsageError(f"{path}: mean: {task.mean}: expected a batch beside mean batches only")
     if task.filter != "none" and task.ask not in ("last_word", "after_last_blank"):
         raise UsageError(
             f"{path}: filter: {task.filter}: not compatible with ask {task.ask}; "

@@ -20,6 +20,35 @@ class PublishedFigures(Strict):
 UnitName = Literal["word", "word+eol", "piece", "blank", "byte", "char", "token"]
 
 
+class Pack(Strict):
+    """The tokens around the text of each block: `eot` is a token of the model, `none` is none.
+
+    Attributes:
+        begin: Before the text; `eot` is the token that `start: eot` puts before a text.
+        end: After the text; `eot` is the model's end-of-text token.
+        score_end: Whether the token after the text is scored.
+    """
+
+    begin: Literal["eot", "none"] = "eot"
+    end: Literal["eot", "none"] = "eot"
+    score_end: bool = True
+
+
+class Drop(Strict):
+    """The tokens that a parallel loader drops: in each batch of rows, those that fill no block.
+
+    The rows are divided into as many contiguous shards as there are workers, and each shard into
+    batches. Source: `datasets.Dataset.map(batched=True, batch_size=rows, num_proc=workers)`.
+
+    Attributes:
+        rows: Rows of a batch.
+        workers: Processes that share the rows.
+    """
+
+    rows: Annotated[int, Field(gt=0)] = 1000
+    workers: Annotated[int, Field(gt=0)] = 1
+
+
 class Filter(NamedTuple):
     """A stop-word filter: lower-case words that cannot be the answer, and the hash of the list."""
 
@@ -49,13 +78,23 @@ class Task(Strict):
         ask: Which span of a record is scored; see `gpt2eval.text.passages`.
         detokenizer: A detokenizer's name with options, such as `ptb+question`.
         lead: Replaces the white space at the beginning of a text; None keeps it.
-        join: What replaces a newline in the scored text.
+        join: `newline` or `space` replaces a newline in the scored text. `eot` and `none` make one
+            stream of the tokens of all records: the end-of-text token follows each, or nothing.
+        block: The stream is cut into blocks of so many tokens, limited by the model's context; the
+            first token of a block is not scored.
+        pack: Tokens around the text of each block; None for none.
+        drop: What a parallel loader drops of the stream; None for nothing.
         start: `eot`: the model's start token (the tokenizer's own, else BOS, else end-of-text);
-            `own`: the tokenizer's own, if any; `eot+own`: both, the second scored; `none`: none.
+            `own`: the tokenizer's own, if any; `eot+own`: both, the second scored; `replace`: as
+            `eot`, but in place of the first token of each window; `none`: none.
         specials: Whether `<unk>` and the like in a text are plain text or special tokens.
         context: The window in tokens, limited by the model's own.
         stride: The number of new tokens per window; None means disjoint windows.
         windows: How windows are placed; see `gpt2eval.scoring.windows`.
+        tail: `drop` leaves out the last window of the stream unless it is full.
+        mean: What has equal weight in the mean of nats: `tokens`, `windows`, or `batches` of
+            successive windows.
+        batch: The number of windows of a batch, for `mean: batches`.
         normalize: `tokens` divides each choice's score by its number of tokens.
         filter: The list of stop words that cannot be the answer.
         unit: The denominator of perplexities.
@@ -70,7 +109,7 @@ class Task(Strict):
     note: str = ""
     version: int
     source: Source
-    format: Literal["stream", "lines", "pages", "documents", "lambada", "cbt"]
+    format: Literal["stream", "rows", "lines", "pages", "documents", "lambada", "cbt"]
     encoding: Literal["utf-8", "bytes"] = "utf-8"
     layout: Literal["padded", "articles", "bare"] | None = None
     ends: Literal["line", "anywhere"] = "line"
@@ -83,12 +122,18 @@ class Task(Strict):
     ]
     detokenizer: str | None = None
     lead: str | None = None
-    join: Literal["newline", "space"] = "newline"
-    start: Literal["eot", "none", "own", "eot+own"] = "eot"
+    join: Literal["newline", "space", "eot", "none"] = "newline"
+    block: Annotated[int, Field(gt=1)] | None = None
+    pack: Pack | None = None
+    drop: Drop | None = None
+    start: Literal["eot", "none", "own", "eot+own", "replace"] = "eot"
     specials: Literal["text", "tokens"] = "text"
     context: Annotated[int, Field(gt=0)] = 1024
     stride: Annotated[int, Field(gt=0)] | None = None
     windows: Literal["regular", "once", "last_full", "restart", "second_half"] = "regular"
+    tail: Literal["score", "drop"] = "score"
+    mean: Literal["tokens", "windows", "batches"] = "tokens"
+    batch: Annotated[int, Field(gt=0)] | None = None
     normalize: Literal["none", "tokens"] = "none"
     filter: Literal["none", "nltk127", "nltk179", "spacy"] = "none"
     unit: UnitName
@@ -100,3 +145,8 @@ class Task(Strict):
     def full_name(self) -> str:
         """`task` or `task/variant`."""
         return f"{self.name}/{self.variant}" if self.variant else self.name
+
+    @property
+    def joins_tokens(self) -> bool:
+        """Whether the tokens of all records form one stream."""
+        return self.join in ("eot", "none")

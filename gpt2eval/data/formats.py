@@ -6,6 +6,7 @@ from functools import reduce
 from operator import getitem
 from typing import Any
 
+from gpt2eval.config.schema import Task
 from gpt2eval.errors import UsageError
 from gpt2eval.text.passages import BLANK, is_title
 from gpt2eval.types import Record
@@ -126,6 +127,31 @@ def _cbt(text: str, origin: str) -> Iterator[Record]:
             )
         context = "".join(f"{line.partition(' ')[2]}\n" for line in block[:20])
         yield Record(index, context + fields[0], fields[1], options)
+
+
+# The row of a Hub data set, by the `restore` rule that turns it into a part of the published file.
+ROWS: Mapping[str, Callable[[str, str], str]] = {
+    "text": lambda part, _: part,
+    "lines": lambda line, _: line,
+    "padded_lines": lambda line, _: line.removeprefix(" ").removesuffix(" "),
+    "blank_lines": lambda line, _: "" if line == " " else f"{line}\n",
+    "jsonl": lambda line, origin: json_text(line, "text", origin),
+}
+
+
+def _rows(text: str, origin: str, restore: str) -> Iterator[Record]:
+    """Parse the rows of the Hub's data set."""
+    parts = [text] if restore == "text" else text.removesuffix("\n").split("\n")
+    for index, part in enumerate(parts):
+        yield Record(index, ROWS[restore](part, f"{origin}: line {index + 1}"))
+
+
+def parse(task: Task, text: str, origin: str) -> tuple[Record, ...]:
+    """Return the records of a file's text, as the task's `format` says."""
+    if task.format == "rows":
+        hub = task.source.hub
+        return tuple(_rows(text, origin, hub.restore if hub else "lines"))
+    return tuple(PARSERS[task.format](text, origin))
 
 
 PARSERS: Mapping[str, Callable[[str, str], Iterator[Record]]] = {

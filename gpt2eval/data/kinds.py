@@ -123,7 +123,9 @@ def _json(task: Task, content: bytes) -> str:
     """Return what JSON content is, if a task's file is plain text or has an object per line."""
     head = content[:HEAD].lstrip()
     first = head.partition(b"\n")[0]
-    if task.format == "documents":  # its parser names the line
+    hub = task.source.hub
+    has_json_rows = task.format == "rows" and hub is not None and hub.restore == "jsonl"
+    if task.format == "documents" or has_json_rows:  # their parsers name the line
         return ""
     if task.format == "lambada":
         return "a JSON array" if re.match(rb"\[\s*(?:[\[{\"]|$)", first) else ""

@@ -180,6 +180,6 @@ def _rows_of(task: Task, origin: str) -> Hub:
     """Return how to read the rows of a task that the Hub does not have."""
     if task.format == "documents":
         return Hub(id="", split="", column="text", restore="jsonl")
-    if task.format == "lines":
+    if task.format in ("lines", "rows"):
         return Hub(id="", split="", column="text", restore="lines")
     raise UsageError(f"{origin}: a parquet table; expected the text of {task.source.file.name}")

@@ -45,7 +45,7 @@ def parse_corpus(task: Task, content: bytes, origin: str, *, strict: bool = Fals
         check_form(task, content, origin)
         check_lines(task, content, origin)
     text = _decode_task_file(content, task, origin)
-    records = tuple(formats.PARSERS[task.format](text, origin))
+    records = formats.parse(task, text, origin)
     units = passages.total_units(records)
     corpus = Corpus(records, units, sha256(content).hexdigest(), published, origin)
     if published:

@@ -46,15 +46,23 @@ class Clusters(NamedTuple):
         )
 
 
-def clusters(scored: Sequence[Scored], parts: Sequence[Tally], record: str = "record") -> Clusters:
+def clusters(
+    scored: Sequence[Scored],
+    parts: Sequence[Tally],
+    record: str = "record",
+    *,
+    joined: bool = False,
+) -> Clusters:
     """Return the clusters of a task's tallies: its records, or a single text's articles.
 
-    `record` is the name of a record.
+    `record` is the name of a record. `joined`: the parts of the text are records.
     """
     if not is_stream(parts):
         return Clusters(record)
     passage = next(s.passage for s in scored if s.passage.right)
     if not passage.articles:
+        if joined:
+            return Clusters(record, np.arange(len(parts)), serial=None)
         return Clusters(record, serial=True)
     begins = np.isin(np.arange(len(parts)), passage.articles)
     return Clusters("article", np.cumsum(begins).astype(np.int64))

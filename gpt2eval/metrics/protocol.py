@@ -1,9 +1,9 @@
 """The protocol of a task on a model: its windows and its signature fields."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
-from gpt2eval.config.schema import Filter, Task
+from gpt2eval.config.schema import Filter, Pack, Task
 from gpt2eval.data.records import Corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.signature import RULES, Difference, protocol_differences
@@ -18,6 +18,7 @@ class ProtocolFields:
 
     `data` is the hash of the text, followed by `!` if it is not the published text. The unit
     follows `detok` in a signature; it is not a field here because it differs between metrics.
+    Results of older versions lack the fields with a default.
     """
 
     data: str
@@ -26,11 +27,15 @@ class ProtocolFields:
     detok: str
     lead: str | None
     join: str | None
+    pack: str | None = field(default=None, kw_only=True)
+    drop: str | None = field(default=None, kw_only=True)
     norm: str | None
     filter: str | None
     ctx: int
     stride: int | None
     windows: str | None
+    tail: str | None = field(default=None, kw_only=True)
+    mean: str | None = field(default=None, kw_only=True)
     start: str
     specials: str | None
     tokens: str | None
@@ -50,13 +55,20 @@ def window(
 ) -> Window:
     """Return the windows of a task on a model; `context` and `stride` override the task's.
 
-    If the model's tokenizer adds a start token, every regular window begins with it.
-    Raises UsageError for a context above the model's, or a stride above the context.
+    A task's blocks are windows of the kind `restart` that do not overlap; `context` overrides their
+    size. If the model's tokenizer adds a start token, every regular window begins with it.
+    Raises UsageError for a context above the model's, for a stride above the context, or beside
+    blocks.
     """
-    context = context or min(task.context, model.context)
+    context = context or min(task.block or task.context, model.context)
     if context > model.context:
         raise UsageError(
             f"--context {context}: the model's context is {model.context}; expected at most that"
+        )
+    if stride and task.block:
+        raise UsageError(
+            f"task {task.full_name}: --stride {stride}: the task cuts its text into blocks; "
+            "expected --context for their size, and no --stride"
         )
     stride = stride or task.stride or context
     if stride > context:
@@ -66,8 +78,24 @@ def window(
     own = added(model)
     eot = model.start if own is None else own
     start = {"none": None, "own": own, "eot+own": model.start}.get(task.start, eot)
-    repeats = start is not None and start == own and task.windows == "regular"
-    return Window(context, stride, start, task.windows, repeats)
+    kind = "restart" if task.block else task.windows
+    replaces = task.start == "replace"
+    if replaces and start is None:
+        raise UsageError(
+            f"task {task.full_name}: start: replace: the model has no start token; expected one "
+            "that takes the place of each window's first token"
+        )
+    repeats = start is not None and start == own and kind == "regular" and not replaces
+    return Window(
+        context,
+        stride,
+        start,
+        kind,
+        repeats,
+        replaces,
+        drops_tail=task.tail == "drop",
+        ends_unscored=task.pack is not None and not task.pack.score_end,
+    )
 
 
 def added(model: Model) -> int | None:
@@ -95,14 +123,33 @@ def windows_name(window: Window, own: int | None) -> str | None:
     """Return how a signature names windows; `own` is the token that the tokenizer adds.
 
     Without such a token, `once` is the same as `regular`, which is not stated. With one, the name
-    tells whether every window begins with it (`+start`) or none does (`-start`).
+    tells whether every window begins with it (`+start`) or none does (`-start`). `+replace` says
+    that the start token takes the place of each window's first token.
     """
     kind = "regular" if window.kind == "once" else window.kind
+    if window.replaces:
+        return f"{kind}+replace"
     if own is None:
         return kind if kind != "regular" else None
     if window.start is None:
         return f"{kind}-start"
     return f"{kind}+start" if window.repeats_start else kind
+
+
+def pack_name(pack: Pack) -> str:
+    """Return how a signature names the tokens around the text of a block.
+
+    >>> pack_name(Pack()), pack_name(Pack(begin="none", score_end=False))
+    ('eot+eot', 'none+eot.unscored')
+    """
+    return f"{pack.begin}+{pack.end}" + ("" if pack.score_end else ".unscored")
+
+
+def mean_name(task: Task) -> str | None:
+    """Return how a signature names what has equal weight in the mean; None for tokens."""
+    if task.mean == "tokens":
+        return None
+    return task.mean if task.batch is None else f"{task.mean}.{task.batch}"
 
 
 def fields(
@@ -131,11 +178,15 @@ def fields(
         else "none",
         lead=None if task.lead is None else repr(task.lead).strip("'"),
         join=task.join if task.join != "newline" else None,
+        pack=pack_name(task.pack) if task.pack else None,
+        drop=f"{task.drop.rows}x{task.drop.workers}" if task.drop else None,
         norm=task.normalize if task.normalize != "none" else None,
         filter=filtered if "acc" in task.metrics else None,
         ctx=window.context,
         stride=window.stride if task.ask == "everything" else None,
         windows=windows_name(window, added(model)),
+        tail=task.tail if task.tail != "score" else None,
+        mean=mean_name(task),
         start=start_name(task, model, window),
         specials=task.specials if task.specials != "text" else None,
         tokens="lossy-tokenizer" if lossy else None,

@@ -7,6 +7,7 @@ from gpt2eval.errors import unknown
 from gpt2eval.metrics.clusters import counted
 from gpt2eval.metrics.dependence import FEWEST
 from gpt2eval.metrics.protocol import ProtocolFields
+from gpt2eval.scoring.streams import KeptTokens
 from gpt2eval.types import ModelIdentity, Tally
 
 Interval = tuple[float, float]
@@ -134,8 +135,9 @@ class Result:
         published: Published figures of the task.
         row: The model's row in the published table, or "" if its shape matches none.
         version: Version of gpt2eval.
-        start_loss: Nats per token that the model loses because the protocol leaves out its start
-            token, on a fixed text; None if it leaves out none, or if the loss is at most 0.5.
+        start_loss: Nats per token of a fixed text that the model loses because the protocol leaves
+            out its start token; None if it leaves out none, or if the loss is at most 0.5.
+        kept: How many of the text's tokens lie in some window, and of how many; None if all do.
 
     Examples:
         >>> from gpt2eval import demo, evaluate
@@ -158,6 +160,7 @@ class Result:
     row: str
     version: str
     start_loss: float | None = None
+    kept: KeptTokens | None = None
 
     @property
     def full_name(self) -> str:
@@ -208,7 +211,7 @@ class Result:
 
     @property
     def nats_per_token(self) -> float:
-        """Nats per token of the model's tokenizer."""
+        """Nats per token."""
         return self._value("nats_per_token")
 
     @property
@@ -223,7 +226,5 @@ class Result:
 
     def figure(self, metric: str, row: str) -> tuple[float, str] | None:
         """Return the first published figure of a metric in a row and its source, or None."""
-        for figures in self.published:
-            if figures.metric == metric and row in figures.rows:
-                return figures.rows[row], figures.source
-        return None
+        found = (f for f in self.published if f.metric == metric and row in f.rows)
+        return next(((figures.rows[row], figures.source) for figures in found), None)

@@ -212,7 +212,7 @@ def check_backend(model: Any, name: str = "") -> Model:
             f"{subject}: its context is {quoted(context)[1:-1]}; expected the longest input in "
             "tokens, 1 or more"
         )
-    for name in ("start", "added"):
+    for name in ("start", "added", "end"):
         token = getattr(model, name, None)
         if token is not None and not (_is_integer(token) and 0 <= token <= HIGHEST_ID):
             raise UsageError(

@@ -14,7 +14,7 @@ from gpt2eval.types import (
 
 # The members by which the optional protocols of `types.py` and `identity.py` recognize a backend.
 OPTIONAL = (
-    *("added", "token_name", "encode_specials", "encode_batch"),
+    *("added", "end", "token_name", "encode_specials", "encode_batch"),
     *("launch", "score_words", "score_starts", "sizes", "fits"),
 )
 REQUIRED = ("name", "revision", "tokenizer", "dtype", "attn", "device")

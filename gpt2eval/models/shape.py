@@ -29,6 +29,7 @@ class Shape:
         self._device = device
         self.start = tokenizer.start
         self.added = tokenizer.added
+        self.end = tokenizer.end
 
     def encode(self, text: str) -> Encoding:
         """Encode a text; special tokens in it are read as text."""

@@ -25,6 +25,7 @@ class TokenizedModel:
         self.tokenizer = tokenizer
         self.start = tokenizer.start
         self.added = tokenizer.added
+        self.end = tokenizer.end
         self.context = context
         self._sizes = sizes
         self._identity = identity

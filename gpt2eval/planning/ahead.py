@@ -25,7 +25,7 @@ def expected_tokens(
     records = head(corpus.records, settings.limit, stream=task.format == "stream")
     ratio = _tokens_per_character(model, records)
     lengths = [ratio * len(record.text) for record in records]
-    context = settings.context or min(task.context, model.context)
+    context = settings.context or min(task.block or task.context, model.context)
     if task.ask == "everything":
         stride = settings.stride or task.stride or context
         tokens = sum(length * (context / stride if length > context else 1) for length in lengths)

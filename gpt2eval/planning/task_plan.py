@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Filter, Task
 from gpt2eval.data.records import Corpus
@@ -16,10 +14,11 @@ from gpt2eval.errors import UsageError
 from gpt2eval.metrics import protocol as protocols
 from gpt2eval.metrics.protocol import ProtocolFields
 from gpt2eval.models import identified
-from gpt2eval.scoring.encode import encode_texts
+from gpt2eval.planning.task_tokens import encode_task, is_alone, kept_of, refuse_lossy
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.plan import tokens_fed
+from gpt2eval.scoring.streams import KeptTokens
 from gpt2eval.scoring.windows import Window
 from gpt2eval.settings import Settings
 from gpt2eval.text import fit
@@ -28,7 +27,6 @@ from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.passages import ask, head
 from gpt2eval.text.prepare import detokenize_passage
 from gpt2eval.types import (
-    Encoded,
     FindsBestWords,
     Model,
     ModelIdentity,
@@ -38,6 +36,8 @@ from gpt2eval.types import (
 )
 from gpt2eval.version import __version__
 
+YOUNG = {"pack", "drop", "tail", "mean"}
+
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan:
@@ -45,7 +45,8 @@ class TaskPlan:
 
     `records` counts the records that are scored, `words` is the stop-word filter (None without
     one), `round_trip` what the detokenizer did, and `identity` names the batch. `is_own` says that
-    the model's backend is one of this package.
+    the model's backend is one of this package. `kept` counts the tokens that lie in some window,
+    None if all do.
     """
 
     task: Task
@@ -58,6 +59,7 @@ class TaskPlan:
     round_trip: RoundTrip
     work: TaskWork
     is_own: bool
+    kept: KeptTokens | None = None
 
     def decides(self) -> dict[str, object]:
         """Return everything that the scores depend on; the journal's key covers it.
@@ -78,7 +80,16 @@ class TaskPlan:
             "words": self.words and self.words.sha256,
             "version": __version__,
         }
-        return inputs | asdict(self.protocol) | model
+        return inputs | self._protocol() | model
+
+    def _protocol(self) -> dict[str, object]:
+        """Return the protocol's fields, with None for a field that does not apply.
+
+        Fields that are younger than the first journals are left out instead, so that a journal
+        keeps its key.
+        """
+        stated = asdict(self.protocol)
+        return {key: stated[key] for key in stated if key not in YOUNG or stated[key] is not None}
 
     def journal(self, folder: Path, elsewhere: Sequence[Path] = ()) -> Journal:
         """Return the journal of this work in a folder; it may have no chunks yet.
@@ -120,10 +131,11 @@ def plan_task(
     records = head(corpus.records, settings.limit, stream=task.format == "stream")
     passages = prepare(task, records, detokenizer, report)
     place = f"task {task.full_name}: {corpus.origin}"
-    kept = fit.kept(place, detokenizer, report, allowed=settings.allow_kept)
-    encoded, lossy = _encode(model, task, passages)
+    kept_lines = fit.kept(place, detokenizer, report, allowed=settings.allow_kept)
+    encoded, lossy = encode_task(model, task, passages, window)
     if lossy and not settings.allow_lossy:
-        _refuse_lossy(task)
+        refuse_lossy(task)
+    kept = kept_of(task, encoded, window)
     identity = identified.identity_of(model)
     budget = settings.budget(window.context, identity.device)
     words = loader.load_filter(task, include) if isinstance(model, FindsBestWords) else None
@@ -136,7 +148,7 @@ def plan_task(
         detokenizer,
         words,
         lossy=lossy,
-        kept=kept,
+        kept=kept_lines,
     )
     work = TaskWork.for_task(task, encoded, window, budget, identity.device)
     if settings.word_starts:
@@ -154,6 +166,7 @@ def plan_task(
         report,
         work,
         identified.is_own(model),
+        kept,
     )
 
 
@@ -181,7 +194,7 @@ def prepare(
 
     The report counts the text of each record once, whatever the number of its choices.
     """
-    join = {"newline": "\n", "space": " "}[task.join]
+    join = " " if task.join == "space" else "\n"
     return [
         detokenize_passage(
             passage,
@@ -191,34 +204,5 @@ def prepare(
             report=report if passage.right else None,
         )
         for record in records
-        for passage in ask(task.ask, record, alone=len(records) == 1)
+        for passage in ask(task.ask, record, alone=is_alone(task, records))
     ]
-
-
-def _encode(model: Model, task: Task, passages: Sequence[Passage]) -> tuple[list[Encoded], bool]:
-    """Return the passages' tokens, and whether any do not tile their text.
-
-    With `start: eot+own`, the token that the tokenizer puts before every text is one more
-    scored token.
-    """
-    texts = [passage.text for passage in passages]
-    encodings = encode_texts(model, texts, specials=task.specials == "tokens")
-    own = protocols.added(model) if task.start == "eot+own" else None
-    prefix = np.array([] if own is None else [own], np.int32)
-    encoded = [
-        Encoded(p, np.concatenate([prefix, e.ids]), np.concatenate([0 * prefix, e.ends]))
-        for p, e in zip(passages, encodings, strict=True)
-    ]
-    return encoded, any(e.lossy for e in encodings)
-
-
-def _refuse_lossy(task: Task) -> None:
-    """Raise UsageError for bits per byte of tokens that do not tile the bytes.
-
-    The rule does not apply to protocols that read special tokens in the text.
-    """
-    if task.specials != "tokens" and {"bpb", "bpc"} & set(task.metrics):
-        raise UsageError(
-            f"task {task.full_name}: the model's tokens do not tile the text's bytes, so bits per "
-            "byte would not describe this text; --allow-lossy reports them anyway"
-        )

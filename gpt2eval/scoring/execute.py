@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt2eval.config.schema import Filter, Task
-from gpt2eval.scoring import ask, plan
+from gpt2eval.scoring import ask, averaging, plan
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.pipelined import Started, completed
 from gpt2eval.scoring.plan import Batch, Chunk, PlannedRequest, Window
@@ -76,9 +76,8 @@ class TaskWork:
         """
         if task.ask == "everything":
             ranges = [plan.scored_range(e) for e in encoded]
-            planned = [
-                item for i, e in enumerate(encoded) for item in plan.rolling(i, e.ids, window)
-            ]
+            windows = [item for i, e in enumerate(encoded) for item in plan.windows(i, e, window)]
+            planned = averaging.weighted(windows, task.mean, task.batch or 1)
         else:
             ranges, planned = _plan_records(encoded, window, last_token=task.ask == "last_token")
         size = plan.chunk_tokens(budget, device)

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from gpt2eval.errors import UsageError
-from gpt2eval.scoring.windows import SPANS, Window
+from gpt2eval.scoring.windows import Window, spans
 from gpt2eval.types import Encoded, Ids, Request
 
 CHUNK_TOKENS = 1 << 16
@@ -52,21 +52,35 @@ def scored_range(encoded: Encoded) -> range:
     return range(int(first) if start else 0, int(last))
 
 
-def rolling(number: int, ids: Ids, window: Window) -> Iterator[PlannedRequest]:
-    """Cut passage `number` into windows: the spans of `x = [start] + ids`, or of `x = ids`.
+def windows(number: int, encoded: Encoded, window: Window) -> Iterator[PlannedRequest]:
+    """Cut passage `number` into windows, each of its segments by itself."""
+    for segment in segments(encoded):
+        ids = encoded.ids[segment.start : segment.stop]
+        yield from rolling(number, ids, window, segment.start)
 
-    Where the window repeats the start token, and in every window of the kind `second_half`, the
-    start token replaces the window's first token.
+
+def rolling(number: int, ids: Ids, window: Window, before: int = 0) -> Iterator[PlannedRequest]:
+    """Cut tokens of passage `number`, of which `before` precede, into the spans of `x`.
+
+    `x = [start] + ids`, or `x = ids` if the window has no start token or only replaces tokens by
+    it. Where the window repeats or replaces, and in every window of the kind `second_half`, the
+    start token stands in place of the window's first token.
     """
-    shift = 0 if window.start is None else 1
     start = np.array([] if window.start is None else [window.start], np.int32)
-    x = np.concatenate([start, ids])
-    for left, first, end, weight in SPANS[window.kind](len(x), window.context, window.stride):
+    added = start[:0] if window.replaces else start
+    x = np.concatenate([added, ids])
+    overwrites = window.repeats_start or window.replaces or window.kind == "second_half"
+    for left, first, end, weight in spans(len(x), window):
         prefix = x[left:first]
-        if window.repeats_start or window.kind == "second_half":
-            prefix = np.concatenate([start, prefix[shift:]])
+        if overwrites:
+            prefix = np.concatenate([start, prefix[len(start) :]])
         request = Request(prefix, (x[first:end],))
-        yield PlannedRequest(request, (Target(number, first - shift),), weight)
+        yield PlannedRequest(request, (Target(number, before + first - len(added)),), weight)
+
+
+def segments(encoded: Encoded) -> Sequence[range]:
+    """Return the ranges of tokens that are cut into windows one by one."""
+    return encoded.segments or (range(len(encoded.ids)),)
 
 
 def branching(

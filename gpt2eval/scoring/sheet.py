@@ -94,6 +94,9 @@ class Sheet:
         # Ends never decrease, so each part's tokens are adjacent: split where the part changes.
         splits = np.searchsorted(part, range(1, len(parts)))
         scored = self.scored[place]
+        unscored = ~scored
+        if encoded.inserted is not None:
+            unscored &= ~encoded.inserted[tokens.start : tokens.stop]
         weights = self.weights[place]
         weighted = np.split(weights * self.logprobs[place], splits)
         begins = np.concatenate([[0], encoded.ends])[:-1]
@@ -105,7 +108,7 @@ class Sheet:
             nats=np.array([-math.fsum(values) for values in weighted]),
             tokens=_rounded(np.bincount(part, weights, len(parts))),
             greedy_tokens=np.bincount(part[self.is_greedy[place]], minlength=len(parts)),
-            unscored=int((~scored).sum()),
+            unscored=int(unscored.sum()),
             # Look one token further: a token cut by the last part's end ends outside `tokens`.
             straddling=int(cut[tokens.start : tokens.stop + 1].sum()),
             is_best_word=self.is_best_word.get(number),

@@ -14,7 +14,9 @@ class Window(NamedTuple):
     `context` is the number of inputs of one pass, `stride` the number of tokens it newly scores,
     `start` the token that precedes the stream (None for none), `kind` a key of `SPANS`.
     `repeats_start`: every pass begins with the start token, which takes the place of the oldest
-    token of its context.
+    token of its context. `replaces`: the start token does so, and does not precede the stream.
+    `drops_tail`: the last pass is left out unless it is full. `ends_unscored`: the last token of
+    every pass is not scored.
     """
 
     context: int
@@ -22,6 +24,9 @@ class Window(NamedTuple):
     start: int | None
     kind: str = "regular"
     repeats_start: bool = False
+    replaces: bool = False
+    drops_tail: bool = False
+    ends_unscored: bool = False
 
 
 class Span(NamedTuple):
@@ -90,6 +95,28 @@ def second_half(length: int, context: int, _: int) -> Iterator[Span]:
         return
     for left in range(0, length - context + 1, context):
         yield Span(left, left + middle + 1, left + context)
+
+
+# Kinds whose windows hold `context` tokens with the scored ones; a window of the other kinds holds
+# one token more, which is only a target.
+CLOSED = {"restart", "second_half"}
+
+
+def spans(length: int, window: Window) -> Iterator[Span]:
+    """Yield the spans of a stream of `length` tokens, as the window says.
+
+    >>> [span[:3] for span in spans(10, Window(4, 4, None, "restart"))]
+    [(0, 1, 4), (4, 5, 8), (8, 9, 10)]
+    >>> [span[:3] for span in spans(10, Window(4, 4, None, "restart", drops_tail=True))]
+    [(0, 1, 4), (4, 5, 8)]
+    """
+    full = window.context + (window.kind not in CLOSED)
+    for span in SPANS[window.kind](length, window.context, window.stride):
+        if window.drops_tail and span.end - span.left < full:
+            continue
+        end = span.end - window.ends_unscored
+        if span.first < end:
+            yield span._replace(end=end)
 
 
 # `once` has the spans of `regular`; only its start token differs, see `metrics.protocol.window`.

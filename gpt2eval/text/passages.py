@@ -91,7 +91,7 @@ def everything(record: Record, *, alone: bool = True) -> list[Passage]:
     """
     text = record.text
     bounds = list(_bounds(text)) if alone else [len(text)]
-    titles = _titles(text) if alone else []
+    titles = title_starts(text) if alone else []
     ends = sorted({*bounds, *titles} - {0}) or [0]
     starts = [0, *ends[:-1]]
     outer = _outer_words(text)
@@ -113,7 +113,7 @@ def is_title(line: str) -> bool:
     return heading.startswith("= ") and heading.endswith(" =")
 
 
-def _titles(text: str) -> list[int]:
+def title_starts(text: str) -> list[int]:
     """Return where the articles of a text begin, or nothing if it is not made of articles.
 
     It is if it begins with a title and has others, or has at least `ARTICLES` titles: single lines

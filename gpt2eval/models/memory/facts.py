@@ -25,7 +25,7 @@ from gpt2eval.models.tokenized import TokenizedModel
 from gpt2eval.notices import notify
 from gpt2eval.types import ModelIdentity
 
-FORMAT = 2  # raise it when the content changes, and older files are ignored
+FORMAT = 3  # raise it when the content changes, and older files are ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Facts:
     sizes: Sizes
     start: int | None
     added: int | None
+    end: int | None
     specials: tuple[int, ...]
     fingerprint: str
     capabilities: tuple[str, ...]
@@ -53,7 +54,9 @@ class Facts:
             tokens = Characters(json.loads(self.text))
         else:
             tokens = TiledEncoder(Tokenizer.from_str(self.text))
-        return LoadedTokenizer(tokens, self.start, self.added, self.specials, self.fingerprint)
+        return LoadedTokenizer(
+            tokens, self.start, self.added, self.end, self.specials, self.fingerprint
+        )
 
 
 def facts_of(model: TokenizedModel) -> Facts | None:
@@ -71,6 +74,7 @@ def facts_of(model: TokenizedModel) -> Facts | None:
         sizes=model.sizes(),
         start=loaded.start,
         added=loaded.added,
+        end=loaded.end,
         specials=tuple(loaded.specials),
         fingerprint=loaded.fingerprint,
         capabilities=_capabilities(type(model)),

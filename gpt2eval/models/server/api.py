@@ -44,6 +44,7 @@ class ApiModel:
         self._tokens = tokenizer.tokens
         self.start = tokenizer.start
         self.added = tokenizer.added
+        self.end = tokenizer.end
         self.dialect = find_dialect(server, tokenizer)
         if self.dialect.adds_start:
             self.added = self.start

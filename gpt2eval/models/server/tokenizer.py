@@ -116,7 +116,8 @@ def server_tokenizer(server: Server) -> LoadedTokenizer | None:
         return None
     tokens = RemoteTokens(server)
     added = tokens.added[0] if len(tokens.added) == 1 else None
-    start = tokens.special(END) if added is None else added
+    end = tokens.special(END)
+    start = end if added is None else added
     ids = np.array(tokens.encode(FINGERPRINT_TEXT).ids, "<i4")
     fingerprint = sha256(ids.tobytes()).hexdigest()[:8]
-    return LoadedTokenizer(tokens, start, added, (), fingerprint)
+    return LoadedTokenizer(tokens, start, added, end, (), fingerprint)

@@ -24,12 +24,13 @@ class LoadedTokenizer(NamedTuple):
     """An encoder and what a backend needs to know about it.
 
     `start` is the token that may begin a text, `added` the token that the tokenizer itself puts
-    before every text (both None if absent), `specials` the ids of special tokens, and
-    `fingerprint` a short hash of what the tokenizer does.
+    before every text, and `end` its end-of-text token (each None if absent). `specials` are the
+    ids of special tokens, and `fingerprint` is a short hash of what the tokenizer does.
     """
 
     tokens: Encoder
     start: int | None
     added: int | None
+    end: int | None
     specials: Sequence[int]
     fingerprint: str

@@ -32,7 +32,8 @@ PLACES = "auto, file, a folder, a tokenizer.json, a GGUF file or a Hub id"
 def from_characters(vocabulary: Mapping[str, int]) -> LoadedTokenizer:
     """Return a tokenizer with one token per character, and no start token."""
     content = repr(sorted(vocabulary.items())).encode("utf-8", "surrogateescape")
-    return LoadedTokenizer(Characters(vocabulary), None, None, (), sha256(content).hexdigest()[:8])
+    digits = sha256(content).hexdigest()[:8]
+    return LoadedTokenizer(Characters(vocabulary), None, None, None, (), digits)
 
 
 def from_backend(backend: tokenizers.Tokenizer) -> LoadedTokenizer:
@@ -45,10 +46,12 @@ def from_backend(backend: tokenizers.Tokenizer) -> LoadedTokenizer:
     backend.no_truncation()
     specials = [id_ for id_, token in backend.get_added_tokens_decoder().items() if token.special]
     added = added_token(backend)
+    end = backend.token_to_id(END)
     return LoadedTokenizer(
         TiledEncoder(backend),
-        backend.token_to_id(END) if added is None else added,
+        end if added is None else added,
         added,
+        end,
         specials,
         fingerprint(backend),
     )
@@ -73,7 +76,9 @@ def from_object(tokenizer: Any) -> LoadedTokenizer:
     if backend is tokenizer:
         return loaded
     return loaded._replace(
-        start=_start(tokenizer, loaded.added), specials=sorted(tokenizer.all_special_ids)
+        start=_start(tokenizer, loaded.added),
+        end=tokenizer.eos_token_id,
+        specials=sorted(tokenizer.all_special_ids),
     )
 
 
@@ -149,6 +154,7 @@ def _from_transformers(
         TiledEncoder(backend),
         _start(tokenizer, added),
         added,
+        tokenizer.eos_token_id,
         sorted(tokenizer.all_special_ids),
         digits,
     )
