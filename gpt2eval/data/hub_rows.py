@@ -60,7 +60,7 @@ def selected_rows(
     if others := [file for file in files if not file.endswith(SUFFIX)]:
         raise UsageError(f"{others[0]}: a selection of rows needs files that end in {SUFFIX}")
     sizes = _sizes(files, rows)
-    files = files[-len(sizes) :]
+    files = [*files][-len(sizes) :]
     ends = np.cumsum(sizes)
     wanted = positions(rows, int(ends[-1]))
     in_order = np.sort(wanted)
