@@ -65,7 +65,7 @@ def window(
         raise UsageError(
             f"--context {context}: the model's context is {model.context}; expected at most that"
         )
-    if stride and task.block:
+    if task.block and stride not in (None, context):
         raise UsageError(
             f"task {task.full_name}: --stride {stride}: the task cuts its text into blocks; "
             "expected --context for their size, and no --stride"

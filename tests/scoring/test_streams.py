@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt2eval import UsageError, demo, evaluate
+from gpt2eval import UsageError, demo, evaluate, rerun
 from gpt2eval.config import loader
 from gpt2eval.data import corpus
 from gpt2eval.measurement import measure
@@ -363,6 +363,15 @@ def test_blocks_allow_no_stride(include: Path) -> None:
     data = {"mine/plain": demo.data()["ptb"]}
     with pytest.raises(UsageError, match="--stride 4: the task cuts its text into blocks"):
         evaluate("demo", "mine/plain", data=data, include=[include], stride=4)
+
+
+@pytest.mark.parametrize("name", ["packed", "all", "replaced"])
+def test_a_signature_runs_again(name: str, include: Path, tmp_path: Path) -> None:
+    data = {f"mine/{name}": demo.data()["ptb"]}
+    (result,) = evaluate("demo", f"mine/{name}", data=data, include=[include], context=16)
+    (again,) = rerun(result.signature, data=data, include=[include], out=tmp_path)
+    assert again.nll_sha256 == result.nll_sha256
+    assert again.signature == result.signature
 
 
 def test_no_more_workers_than_records() -> None:
