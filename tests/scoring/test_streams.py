@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt2eval import UsageError, demo, evaluate, rerun
+from gpt2eval import UsageError, demo, evaluate
+from gpt2eval.analysis.reproduce import rerun
 from gpt2eval.config import loader
 from gpt2eval.data import corpus
 from gpt2eval.measurement import measure
