@@ -149,9 +149,13 @@ QUICK = {"wikitext2"}
 def test_every_signature_is_parsed_and_reproduced(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    task = load_task(name)
     # A task that drops windows that are not full needs small ones for four lines of text.
-    context = 8 if load_task(name).tail == "drop" else None
-    (result,) = evaluate("toy:unigram", [name], context=context, **TOY)
+    context = 8 if task.tail == "drop" else None
+    # The toy model knows only bytes, so it cannot score an end-of-text token.
+    scores_end = task.join == "eot" or (task.pack is not None and task.pack.end == "eot")
+    model = "demo" if scores_end else "toy:unigram"
+    (result,) = evaluate(model, [name], context=context, **TOY)
     for measured in result.metrics.values():
         fields = read(measured.signature)
         assert written(fields) == measured.signature
@@ -160,7 +164,7 @@ def test_every_signature_is_parsed_and_reproduced(
         assert again.metrics == result.metrics
     (again,) = rerun(
         f"{name} column, toy: 12.3 [1, 2] {protocol_of(result.signature)}",
-        "toy:unigram",
+        model,
         data=DATA,
     )
     assert [m.value for m in again.metrics.values()] == [m.value for m in result.metrics.values()]
