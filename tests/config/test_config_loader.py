@@ -185,7 +185,8 @@ def test_variant_replaces_keys_of_the_task(tmp_path: Path) -> None:
         (SMALL.replace("version: 1", "version: one"), "version: input should be a valid integer"),
         (
             SMALL.replace("format: lines", "format: line"),
-            "format: input should be 'stream', 'lines', 'pages', 'documents', 'lambada' or 'cbt'",
+            "format: input should be 'stream', 'rows', 'lines', 'pages', "
+            "'documents', 'lambada' or 'cbt'",
         ),
         (SMALL + "stride: 0\n", "stride: input should be greater than 0; found 0"),
         (SMALL.replace("unit: byte\n", ""), "unit: field required"),

@@ -388,7 +388,10 @@ def test_a_later_format_becomes_the_current_one(file: Path, tmp_path: Path) -> N
     store.write_result(tmp_path, result)
     assert store.read_result(tmp_path / "result.json") == result
     new = content(tmp_path / "result.json")
-    changed_keys = ("format", "tally", "metrics")  # these gain fields
+    changed_keys = ("format", "tally", "metrics", "protocol")  # these gain fields
+    assert old["protocol"].items() <= new["protocol"].items()
+    gained = new["protocol"].keys() - old["protocol"].keys()
+    assert all(new["protocol"][key] is None for key in gained)
     assert {key: new[key] for key in old if key not in changed_keys} == {
         key: value for key, value in old.items() if key not in changed_keys
     }

@@ -43,7 +43,7 @@ windows = st.integers(1, 20).flatmap(
         st.integers(1, context),
         st.sampled_from([None, START]),
         st.just("regular"),
-        st.just(False),
+        *[st.just(False)] * 4,
     )
 )
 
