@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gpt2eval.analysis.explain_changes import describe_change, with_group
 from gpt2eval.analysis.explain_result import (
     SETTING_GROUPS,
     ExplainedProtocol,
@@ -15,6 +16,7 @@ from gpt2eval.analysis.explain_result import (
     Step,
 )
 from gpt2eval.analysis.measure_protocols import ProtocolMeasurer
+from gpt2eval.analysis.worker_counts import NamedTask, per_workers
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Task
 from gpt2eval.data.local import Data, check_exists, file_of, local_files
@@ -35,6 +37,7 @@ def explain(
     *,
     data: Data = None,
     protocols: Sequence[str] = (),
+    workers: Sequence[int] = (),
     out: Path | str | None = None,
     settings: Settings = Settings(),
     options: LoadOptions = LoadOptions(),
@@ -51,6 +54,8 @@ def explain(
         data: local files by task; by default the published files, or the demo's records for the
             demo model.
         protocols: names of the task's variants; by default all of them.
+        workers: numbers of workers of a loader that drops tokens. Each variant with such a loader
+            is measured with each number, and with all tokens.
         out: a results folder, where scores are journaled so that an interrupted call can resume.
         settings: `limit` keeps the first lines of the published text, even if records span lines.
         options: how to load the model, if `model` is a name.
@@ -61,8 +66,8 @@ def explain(
         The protocols, the task's own first. A protocol that cannot be measured carries the reason.
 
     Raises:
-        UsageError: for an unknown task or variant, a task without a perplexity, or data or a
-            model that cannot be loaded.
+        UsageError: for an unknown task or variant, a task without a perplexity, workers without
+            a loader that drops tokens, or data or a model that cannot be loaded.
 
     Examples:
         ```python
@@ -71,6 +76,7 @@ def explain(
     """
     base = loader.load_task(task, include)
     variants = _load_variants(base, protocols, include)
+    others = per_workers(variants, workers)
     files = local_files(data, include, model)
     for each in (base, *variants):
         if path := file_of(each, files):
@@ -89,8 +95,10 @@ def explain(
         _journal_folder(out, backend, task),
         progress or (lambda report: None),
     )
-    first, *others = map(measurer.resolved, (base, *variants))
-    return Explanation(tuple(_explain_protocol(measurer, first, v) for v in (first, *others)))
+    first = measurer.resolved(base)
+    rows = [NamedTask(base.full_name, first)]
+    rows += [NamedTask(name, measurer.resolved(other)) for name, other in others]
+    return Explanation(tuple(_explain_protocol(measurer, first, row) for row in rows))
 
 
 def _load_variants(base: Task, names: Sequence[str], include: Sequence[Path]) -> list[Task]:
@@ -118,37 +126,40 @@ def _journal_folder(out: Path | str | None, model: Model, task: str) -> Path | N
     return store.result_folder(Path(out), identified.identity_of(model).name, task) / "explained"
 
 
-def _explain_protocol(measurer: ProtocolMeasurer, base: Task, task: Task) -> ExplainedProtocol:
+def _explain_protocol(measurer: ProtocolMeasurer, base: Task, row: NamedTask) -> ExplainedProtocol:
     """Change the base's settings into the task's, group by group, and measure every change."""
+    name, task = row
     steps: list[Step] = []
     try:
         current = base
-        tally = measurer.tally(base)
-        for group, keys in SETTING_GROUPS.items():
-            changed = current.model_copy(update={key: getattr(task, key) for key in keys})
-            if group == "text":  # the name of the variant chooses the local file
-                changed = changed.model_copy(update={"variant": task.variant})
+        result = measurer.result(base)
+        for group in SETTING_GROUPS:
+            changed = with_group(current, task, group)
             if _is_same(measurer, current, changed):
+                current = changed
                 continue
-            changed_tally = measurer.tally(changed)
-            growth = _nats_per_unit(changed_tally, changed) - _nats_per_unit(tally, current)
-            before, after = _describe_change(current, changed, group, tally.tokens)
+            changed_result = measurer.result(changed)
+            growth = _nats_per_unit(changed_result.tally, changed) - _nats_per_unit(
+                result.tally, current
+            )
+            before, after = describe_change(current, changed, group, result.tally.tokens)
             if before == after:  # two local files for one published name
                 before += f" ({measurer.file(current) or 'published'})"
                 after += f" ({measurer.file(changed) or 'published'})"
             steps.append(Step(group, before, after, growth))
-            tally = changed_tally
+            result = changed_result
             current = changed
     except UsageError as error:
         if task is base:
             raise
         return ExplainedProtocol(
-            task.full_name, math.nan, task.unit, 0, math.nan, (), reason_omitted=str(error)
+            name, math.nan, task.unit, 0, math.nan, (), reason_omitted=str(error)
         )
-    nats = _nats_per_unit(tally, current)
+    nats = _nats_per_unit(result.tally, current)
     perplexity = math.exp(nats) if nats < 700 else math.inf  # as metrics do; exp overflows at 710
-    units = metrics.count(tally, task.unit)
-    return ExplainedProtocol(task.full_name, perplexity, task.unit, units, nats, tuple(steps))
+    units = metrics.count(result.tally, task.unit)
+    kept = result.kept.kept / result.kept.total if result.kept else 1.0
+    return ExplainedProtocol(name, perplexity, task.unit, units, nats, tuple(steps), kept=kept)
 
 
 def _is_same(measurer: ProtocolMeasurer, first: Task, second: Task) -> bool:
@@ -165,37 +176,3 @@ def _nats_per_unit(tally: Tally, task: Task) -> float:
             f"task {task.full_name}: the text has no {task.unit} to divide by; expected at least 1"
         )
     return tally.nats / units
-
-
-def _describe_change(first: Task, second: Task, group: str, tokens: int) -> tuple[str, str]:
-    """Return the settings of a group that differ, before and after, without what is equal.
-
-    A setting that has the name of its group is given by its value alone.
-    """
-    if group == "text":
-        with_format = first.format != second.format
-        return _describe_text(first, with_format), _describe_text(second, with_format)
-    before: list[str] = []
-    after: list[str] = []
-    for key in SETTING_GROUPS[group]:
-        if getattr(first, key) == getattr(second, key):
-            continue
-        label = "" if key == group else f"{key} "
-        before.append(label + _describe_value(first, key, tokens))
-        after.append(label + _describe_value(second, key, tokens))
-    return ", ".join(before), ", ".join(after)
-
-
-def _describe_text(task: Task, with_format: bool) -> str:
-    by_format = f" by {task.format}" if with_format and task.format != "stream" else ""
-    return f"{task.source.file.name}{by_format}"
-
-
-def _describe_value(task: Task, key: str, tokens: int) -> str:
-    """Return a setting's value on one line; the scored text has `tokens` tokens."""
-    value = getattr(task, key)
-    if value is None:
-        return "none"
-    if key == "context" and value >= tokens:
-        return "whole text"
-    return str(value).replace("\n", "\\n")

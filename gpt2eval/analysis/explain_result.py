@@ -9,16 +9,25 @@ from tabulate import tabulate
 from gpt2eval.errors import unknown
 from gpt2eval.report.escape import markdown_cell
 
-# Groups of a task's settings, in the order in which they change. `unit` comes before the groups
-# that can leave tokens unscored, so that it is compared over the same tokens.
+# Groups of a task's settings, in the order in which they change. Every protocol on the way can be
+# measured. `unit` comes before the groups that can leave tokens unscored, so that it is compared
+# over the same tokens; `join` comes before `block`, `block` before `pack`, and `tail` before
+# `drop`, because each needs the one before it. Rows are read when they are joined: until then
+# another protocol's detokenizer may need complete lines.
 SETTING_GROUPS: Mapping[str, tuple[str, ...]] = {
     "text": ("source", "format", "encoding", "cut_last", "cut_whole", "expect"),
-    "detokenizer": ("detokenizer", "lead", "join"),
+    "detokenizer": ("detokenizer", "lead"),
     "ask": ("ask", "normalize"),
+    "join": ("join", "format", "expect"),
     "unit": ("unit",),
     "windows": ("context", "stride", "windows"),
+    "block": ("block",),
     "start": ("start",),
     "specials": ("specials",),
+    "pack": ("pack",),
+    "tail": ("tail",),
+    "drop": ("drop",),
+    "mean": ("mean", "batch"),
 }
 
 
@@ -35,6 +44,7 @@ class ExplainedProtocol(NamedTuple):
     """A protocol's perplexity, and the steps that lead to it from the first protocol.
 
     `nats` is ln(perplexity). `reason_omitted` is empty unless the protocol cannot be measured.
+    `kept` is the share of the text's tokens that lie in some window.
     """
 
     name: str
@@ -44,6 +54,7 @@ class ExplainedProtocol(NamedTuple):
     nats: float
     steps: tuple[Step, ...]
     reason_omitted: str = ""
+    kept: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +97,10 @@ class Explanation:
         groups = [group for group in SETTING_GROUPS if group in changed_groups]
         measured = [row for row in self.protocols if not row.reason_omitted]
         omitted = [row for row in self.protocols if row.reason_omitted]
+        shares = ["kept"] if any(row.kept < 1 for row in measured) else []
         table = tabulate(
-            [_cells(row, groups) for row in measured],
-            ["protocol", "PPL", "per", "nats", *groups],
+            [_cells(row, groups, with_kept=bool(shares)) for row in measured],
+            ["protocol", "PPL", "per", "nats", *shares, *groups],
             "pipe",
             disable_numparse=True,
         )
@@ -105,13 +117,14 @@ class Explanation:
         )
 
 
-def _cells(row: ExplainedProtocol, groups: Sequence[str]) -> list[str]:
+def _cells(row: ExplainedProtocol, groups: Sequence[str], *, with_kept: bool) -> list[str]:
     nats_by_group = {step.group: f"{step.nats:+.6f}" for step in row.steps}
     return [
         markdown_cell(row.name),
         f"{row.ppl:.4f}",
         f"{row.unit}@{row.units}",
         f"{row.nats:.6f}",
+        *([f"{100 * row.kept:.1f} %"] if with_kept else []),
         *(nats_by_group.get(group, "") for group in groups),
     ]
 

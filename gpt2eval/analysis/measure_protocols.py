@@ -13,14 +13,15 @@ from gpt2eval.data import corpus, formats
 from gpt2eval.data.local import file_of
 from gpt2eval.data.records import Corpus
 from gpt2eval.measurement import measure
+from gpt2eval.metrics.result import Result
 from gpt2eval.settings import Settings
 from gpt2eval.text import passages
-from gpt2eval.types import Model, Progress, Tally
+from gpt2eval.types import Model, Progress
 
 
 @dataclass(frozen=True, slots=True)
 class ProtocolMeasurer:
-    """Measures protocols of one model and caches their tallies.
+    """Measures protocols of one model and caches their results.
 
     `journal` is the folder where scores are journaled; `files` are local files by task.
     """
@@ -31,10 +32,13 @@ class ProtocolMeasurer:
     settings: Settings
     journal: Path | None
     progress: Callable[[Progress], None]
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    results: dict[str, Result] = field(default_factory=dict)
 
-    def tally(self, task: Task) -> Tally:
-        """Return the sums of a task; tasks that differ only in their unit share a measurement."""
+    def result(self, task: Task) -> Result:
+        """Return the result of a task; tasks that differ only in their unit share a measurement.
+
+        Only its sums and its kept tokens are those of the task.
+        """
         unaffected = {
             "unit": "word",
             "variant": "",
@@ -44,21 +48,24 @@ class ProtocolMeasurer:
             "filter": "none",
         }
         key = f"{self.file(task)}\n{task.model_copy(update=unaffected).model_dump_json()}"
-        if key not in self.tallies:
-            self.tallies[key] = self._measure(task)
-        return self.tallies[key]
+        if key not in self.results:
+            self.results[key] = self._measure(task)
+        return self.results[key]
 
     def resolved(self, task: Task) -> Task:
-        """Return a task with the context that the model really gets, and no other."""
-        size = "block" if task.block else "context"
-        limited = self.settings.context or min(getattr(task, size), self.model.context)
-        return task.model_copy(update={size: limited})
+        """Return a task with the context and the block that the model really gets, and no other."""
+        sizes = {
+            size: self.settings.context or min(wanted, self.model.context)
+            for size in ("context", "block")
+            if (wanted := getattr(task, size))
+        }
+        return task.model_copy(update=sizes)
 
     def file(self, task: Task) -> Path | None:
         """Return the local file of a task; None for the published one."""
         return file_of(task, self.files)
 
-    def _measure(self, task: Task) -> Tally:
+    def _measure(self, task: Task) -> Result:
         measurement = measure(
             self.model,
             task.model_copy(
@@ -71,7 +78,7 @@ class ProtocolMeasurer:
             progress=self.progress,
         )
         assert measurement, "a single worker scores every chunk"
-        return measurement.result.tally
+        return measurement.result
 
     def _corpus(self, task: Task) -> Corpus:
         """Return the records of a task's text, cut to the first `limit` lines (or records)."""

@@ -89,6 +89,20 @@ def batch_size(text: str | None) -> "int | Literal['auto'] | None":
         ) from None
 
 
+def counts(name: str, text: str | None) -> tuple[int, ...]:
+    """Return the whole numbers of an option `--name`, separated by commas; () if it is absent.
+
+    Raises:
+        UsageError: One is not a whole number of 1 or more.
+    """
+    pieces = [] if text is None else text.split(",")
+    if wrong := [piece for piece in pieces if not piece.isdecimal() or int(piece) < 1]:
+        raise UsageError(
+            f"--{name} {wrong[0]}: expected whole numbers of 1 or more, separated by commas"
+        )
+    return tuple(map(int, pieces))
+
+
 def data_files(data: list[str] | None, include: Sequence[Path]) -> dict[str, Path] | None:
     """Return `TASK=PATH` arguments as a mapping; `demo` stands for all embedded records."""
     if not data:

@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from gpt2eval.cli.arguments import data_files, load_options, settings
+from gpt2eval.cli.arguments import counts, data_files, load_options, settings
 from gpt2eval.cli.options import (
     COMPUTE,
     DATA,
@@ -91,6 +91,15 @@ Variants = Annotated[
     Optional[str],
     option(PROTOCOL, metavar="NAMES", text="Only these variants, separated by commas."),
 ]
+Workers = Annotated[
+    Optional[str],
+    option(
+        PROTOCOL,
+        metavar="NUMBERS",
+        text="Measure variants whose loader drops tokens with each number of workers, separated "
+        "by commas, and with all tokens.",
+    ),
+]
 LineLimit = Annotated[
     Optional[int], option(PROTOCOL, metavar="N", text="Only the first N lines of the text.")
 ]
@@ -107,6 +116,7 @@ def explain(
     max_size: MaxSize = None,
     include: Include = None,
     protocols: Variants = None,
+    workers: Workers = None,
     limit: LineLimit = None,
     allow_kept: AllowKept = False,
     device: Device = "auto",
@@ -126,6 +136,7 @@ def explain(
             task,
             data=data_files(data, include or ()),
             protocols=protocols.split(",") if protocols else (),
+            workers=counts("workers", workers),
             out=out,
             settings=settings(ctx.params),
             options=load_options(ctx.params),

@@ -6,24 +6,29 @@ from gpt2eval.config.source_schema import Strict
 
 
 class Rule(Strict):
-    """One rule of a detokenizer; exactly one of `glue` and `swap` is given.
+    """One rule of a detokenizer; exactly one of `glue`, `swap` and `use` is given.
 
     Attributes:
         glue: A regular expression; the captured groups are deleted from each match.
         swap: A regular expression; each match is replaced by `by`.
         by: The replacement text, which may refer to groups as `\\1` or `\\g<0>`.
+        use: The steps of another file, as `NAME.VERSION`; only in `steps`.
         option: Apply the rule only if this option is chosen, as in `ptb+question`.
     """
 
     glue: str | None = None
     swap: str | None = None
     by: str | None = None
+    use: str | None = None
     option: str | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Rule":
-        if (self.glue is None) == (self.swap is None) or (self.swap is None) != (self.by is None):
-            raise ValueError("expected either 'glue: REGEX' or 'swap: REGEX' with 'by: TEXT'")
+        kinds = [kind for kind in (self.glue, self.swap, self.use) if kind is not None]
+        if len(kinds) != 1 or (self.swap is None) != (self.by is None):
+            raise ValueError(
+                "expected one of 'glue: REGEX', 'swap: REGEX' with 'by: TEXT', 'use: NAME.VERSION'"
+            )
         return self
 
 
@@ -75,6 +80,8 @@ class DetokenizerFile(Strict):
             raise ValueError(
                 "steps require 'invertible: false' and exclude 'do', 'undo' and 'python'"
             )
+        if any(rule.use for rule in (*self.do, *self.undo)):
+            raise ValueError("'use' is allowed in 'steps' only")
         if self.carry_quotes and not self.invertible:
             raise ValueError("carry_quotes requires 'invertible: true'")
         return self

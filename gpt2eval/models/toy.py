@@ -45,6 +45,11 @@ class ByteModel:
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         ids = np.concatenate([branch for request in batch for branch in request.branches])
+        if START in ids:
+            raise UsageError(
+                f"model {self._name}: the task scores an end-of-text token, and the model knows "
+                "only bytes; expected another model or task"
+            )
         is_tied = np.full(len(ids), self._is_tied)
         return TokenScores(self._logprobs[ids], ids == self._best, is_tied=is_tied)
 

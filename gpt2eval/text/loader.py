@@ -8,7 +8,7 @@ from gpt2eval.config import catalog
 from gpt2eval.config.detokenizer_schema import DetokenizerFile, Rule
 from gpt2eval.config.loader import validate
 from gpt2eval.config.yaml_reader import read_yaml
-from gpt2eval.errors import unknown
+from gpt2eval.errors import UsageError, unknown
 from gpt2eval.text.detokenizer import Detokenizer, OneWaySteps
 from gpt2eval.text.plugin import CheckedClass
 from gpt2eval.text.rule_patterns import compile_pattern
@@ -37,12 +37,13 @@ def load_detokenizer(name: str, include: Sequence[Path] = ()) -> Detokenizer | O
             raise unknown(f"option of detokenizer {base}", option, content.options or ["(none)"])
     versioned = f"{name}.{content.version}"
     if content.steps:
-        return OneWaySteps(versioned, _rules(content.steps, options, path, "steps"))
+        return OneWaySteps(versioned, _rules(content.steps, options, path, "steps", include))
     if content.python:
         scheme = WholeLine(CheckedClass(content.python, path))
     else:
         scheme = RuleScheme(
-            _rules(content.do, options, path, "do"), _rules(content.undo, options, path, "undo")
+            _rules(content.do, options, path, "do", include),
+            _rules(content.undo, options, path, "undo", include),
         )
     return Detokenizer(
         versioned, scheme, invertible=content.invertible, carries=content.carry_quotes
@@ -54,16 +55,41 @@ def load_detokenizer_file(path: Path) -> DetokenizerFile:
     return validate(DetokenizerFile, read_yaml(path), path)
 
 
-def _rules(rules: Sequence[Rule], options: Sequence[str], path: Path, key: str) -> tuple[Swap, ...]:
+def _rules(
+    rules: Sequence[Rule], options: Sequence[str], path: Path, key: str, include: Sequence[Path]
+) -> tuple[Swap, ...]:
     """Compile the rules that always apply and those of the chosen options."""
-    timed = not path.is_relative_to(catalog.shipped())
-    compiled = []
+    compiled: list[Swap] = []
     for number, rule in enumerate(rules):
-        if rule.option is None or rule.option in options:
-            place = f"{path}: {key}.{number}"
-            pattern = rule.glue or rule.swap or ""
-            with catch_warnings(action="ignore", category=FutureWarning):  # of [[:alpha:]]
-                find = compile_pattern(pattern, rule.by, place, timed=timed)
-                telling = telling_texts(pattern)
-            compiled.append(Swap(find, rule.by, telling))
+        place = f"{path}: {key}.{number}"
+        if rule.option is not None and rule.option not in options:
+            continue
+        if rule.use is None:
+            compiled.append(_swap(rule, place, timed=not path.is_relative_to(catalog.shipped())))
+        else:
+            compiled += _steps_of(rule.use, place, include)
     return tuple(compiled)
+
+
+def _swap(rule: Rule, place: str, *, timed: bool) -> Swap:
+    """Compile one rule that states a regular expression."""
+    pattern = rule.glue or rule.swap or ""
+    with catch_warnings(action="ignore", category=FutureWarning):  # of [[:alpha:]]
+        find = compile_pattern(pattern, rule.by, place, timed=timed)
+        telling = telling_texts(pattern)
+    return Swap(find, rule.by, telling)
+
+
+def _steps_of(versioned: str, place: str, include: Sequence[Path]) -> tuple[Swap, ...]:
+    """Compile the steps of another file, given as `NAME.VERSION`.
+
+    The version is stated so that the file that uses the steps gets a new version with them.
+    """
+    name, _, version = versioned.rpartition(".")
+    path = catalog.find("detokenizers", name, include)
+    content = load_detokenizer_file(path)
+    if str(content.version) != version:
+        raise UsageError(f"{place}: use: {versioned}; {name} has version {content.version}")
+    if not content.steps or any(step.use for step in content.steps):
+        raise UsageError(f"{place}: use: {versioned}: expected a file with steps of its own")
+    return _rules(content.steps, (), path, "steps", include)

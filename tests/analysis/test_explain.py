@@ -46,7 +46,9 @@ def test_steps_add_up_and_perplexities_equal_those_of_runs(tmp_path: Path) -> No
     }
     assert math.isclose(rows[0].ppl, math.exp(rows[0].nats))
     for row in rows:
-        assert not row.reason_omitted
+        if row.reason_omitted:
+            assert "tokens remain, because no window is full" in row.reason_omitted
+            continue
         assert row.nats == pytest.approx(
             rows[0].nats + sum(step.nats for step in row.steps), abs=1e-12
         )
@@ -58,13 +60,82 @@ def test_steps_add_up_and_perplexities_equal_those_of_runs(tmp_path: Path) -> No
         )
 
 
+PTB = {"ptb": demo.data()["ptb"]}
+
+
+def test_steps_add_up_over_joins_blocks_packs_drops_and_means() -> None:
+    """Every protocol on the way is measured, and the last one is a run's."""
+    model = registry.load_model("demo", LoadOptions())
+    rows = explain(model, "ptb", data=PTB, protocols=["sedd", "mdlm", "bd3lm", "plaid"])
+    for row in rows:
+        assert not row.reason_omitted or row.name == "ptb/sedd"
+        if row.reason_omitted:  # of the demo's 60 rows, eight workers keep nothing
+            assert "0 of 1,568 tokens remain" in row.reason_omitted
+            continue
+        total = rows[0].nats + sum(step.nats for step in row.steps)
+        assert row.nats == pytest.approx(total, abs=1e-12)
+        result = evaluate(model, [row.name], data=PTB)[0]
+        run = result.primary
+        assert (row.ppl, row.units) == (pytest.approx(run.value, rel=1e-9), run.units)
+        assert row.kept == (result.kept.kept / result.kept.total if result.kept else 1)
+    groups = [step.group for step in rows["mdlm"].steps]
+    assert groups == [
+        *("text", "detokenizer", "join", "unit", "block", "start", "pack", "tail", "drop"),
+    ]
+
+
+def test_workers_drop_tokens_beside_the_protocol_that_keeps_all() -> None:
+    rows = explain(
+        "demo",
+        "ptb",
+        data=PTB,
+        protocols=["mdlm", "radd", "no_detok"],
+        workers=[1, 2, 96, 1],
+        settings=Settings(context=64),
+    )
+    assert [row.name for row in rows] == [
+        "ptb",
+        *("ptb/mdlm, all tokens", "ptb/mdlm, 1 worker", "ptb/mdlm, 2 workers"),
+        "ptb/mdlm, 96 workers",
+        *("ptb/radd, all tokens", "ptb/radd, 1 worker", "ptb/radd, 2 workers"),
+        "ptb/radd, 96 workers",
+        "ptb/no_detok",
+    ]
+    for variant in ("mdlm", "radd"):
+        complete, one, two, many = (row for row in rows if variant in row.name)
+        assert complete.kept == 1 > one.kept >= two.kept > 0
+        # 60 rows give each of 60 workers one row, which fills no block.
+        assert "tokens remain" in many.reason_omitted
+        assert f"ptb/{variant}, 96 workers: omitted: task ptb/{variant}: 0 of" in str(rows)
+        for row in (complete, one, two):
+            total = rows[0].nats + sum(step.nats for step in row.steps)
+            assert row.nats == pytest.approx(total, abs=1e-12)
+    header, _, _, second, *_ = str(rows).splitlines()
+    assert "| kept " in header
+    assert "| 100.0 % |" in second
+    assert "drop none -> per 1000 rows, 2 workers" in str(rows)
+    assert "mean tokens, batch none -> batches, batch 4" in str(rows)
+
+
+def test_toy_models_do_not_know_the_end_of_a_text() -> None:
+    rows = explain("toy:unigram", "ptb", data=PTB, protocols=["mdlm"], workers=[1])
+    assert "the model knows only bytes" in rows[1].reason_omitted
+
+
+def test_workers_need_a_loader_that_drops_tokens() -> None:
+    with pytest.raises(UsageError, match="workers 8: the loader of none of ptb/no_detok drops"):
+        explain("toy:unigram", "ptb", data=PTB, protocols=["no_detok"], workers=[8])
+    with pytest.raises(UsageError, match="workers 0: expected whole numbers of 1 or more"):
+        explain("toy:unigram", "ptb", data=PTB, protocols=["mdlm"], workers=[8, 0])
+
+
 def test_protocol_that_cannot_be_measured_is_omitted_with_the_reason() -> None:
     rows = explain(
         CountingModel("toy:unigram"), "wikitext103", data=FILES, protocols=["s512", "no_detok"]
     )
     assert "stride 512 is above the context of 256" in rows[1].reason_omitted
     assert not rows[2].reason_omitted
-    assert "wikitext103/s512: omitted: task wikitext103: stride 512" in str(rows)
+    assert "wikitext103/s512: omitted: task wikitext103/s512: stride 512" in str(rows)
 
 
 def test_protocols_that_share_requests_are_scored_once(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 import pytest
+from diffusion_loaders import DETOKENIZERS
 from planned_windows import END, Ids, TokensOnly, planned, scored
 from transformers import AutoTokenizer
 
@@ -64,6 +65,18 @@ def test_bd3lm(documents: list[str], model: TokensOnly, encode: Encode) -> None:
     rows = [encode(text) for text in documents]
     expected = [([END, *block, END], BLOCK - 1) for block in blocks(rows, BLOCK - 2)]
     assert planned("ag_news/bd3lm", as_jsonl(documents), model) == expected
+
+
+@pytest.mark.parametrize("name", ["pubmed", "arxiv"])
+@pytest.mark.parametrize("variant", ["mdlm", "bd3lm"])
+def test_scientific_papers(
+    name: str, variant: str, documents: list[str], model: TokensOnly, encode: Encode
+) -> None:
+    articles = [f"{text} .\n( a ) boys 's , N = 5 ' x ' , @xmath0 @-@ wave ;" for text in documents]
+    after = [END] * (variant == "mdlm")
+    rows = [[*encode(DETOKENIZERS["papers"](text)), *after] for text in articles]
+    expected = [([END, *block, END], BLOCK - 1) for block in blocks(rows, BLOCK - 2)]
+    assert planned(f"{name}/{variant}", as_jsonl(articles), model) == expected
 
 
 def test_bd3lm_on_its_training_set(documents: list[str], model: TokensOnly, encode: Encode) -> None:
