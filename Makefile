@@ -42,6 +42,7 @@ wheel: .venv/.stamp
 
 docs: .venv/.stamp
 	$(BIN)/python docs/generate_cli.py
+	$(BIN)/python docs/generate_published.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 reference: .venv/.stamp

@@ -8,9 +8,11 @@ from typing import NamedTuple
 from gpt2eval.config import loader
 from gpt2eval.config.catalog import PAPER
 from gpt2eval.config.schema import Task
+from gpt2eval.data.grouping import Grouping, write_grouping
 from gpt2eval.data.records import Corpus
 from gpt2eval.metrics import metrics
 from gpt2eval.metrics.clusters import Clusters, clusters
+from gpt2eval.metrics.groups import Groups, measure_groups
 from gpt2eval.metrics.result import DataIdentity, Estimate, Figures, Result, RoundTripCounts
 from gpt2eval.metrics.signature import signature
 from gpt2eval.metrics.start_loss import start_loss
@@ -31,10 +33,14 @@ RECORDS = {
 
 
 class Measurement(NamedTuple):
-    """A result and the tallies that it sums: one per record, or one per part of a single record."""
+    """A result and the tallies that it sums: one per record, or one per part of a single record.
+
+    `grouping` is the group of each scored record, if the text has groups.
+    """
 
     result: Result
     parts: list[Tally]
+    grouping: Grouping | None = None
 
 
 def measure(
@@ -73,14 +79,18 @@ def measure(
     parts = metrics.tallies(outcome.passages, per_token=task.normalize == "tokens")
     record = RECORDS.get(task.format, "record")
     independent = clusters(outcome.passages, parts, record, joined=task.joins_tokens)
+    grouping = corpus.grouping and corpus.grouping.first(plan.records)
     if opened:
         _keep(opened.files, parts, independent, work, outcome)
+        write_grouping(opened.files, grouping)
     estimates = [metrics.measure(name, parts, task.unit, independent) for name in task.metrics]
     result = _result(plan, parts, estimates, outcome.nll_sha256)
+    if grouping:
+        result = replace(result, groups=_groups(plan, grouping, parts, independent))
     if check:
         loss = start_loss(check, task, model, plan.window, work, opened)
         result = replace(result, start_loss=loss)
-    return Measurement(result, parts)
+    return Measurement(result, parts, grouping)
 
 
 def _keep(
@@ -100,6 +110,26 @@ def _keep(
         files.write_tokens(token_table(work.encoded, work.ranges, outcome.sheet))
     if work.starts and files.read_word_starts() is None:
         files.write_word_starts(word_start_rows(work.ranges, outcome.sheet))
+
+
+def _groups(
+    plan: TaskPlan, grouping: Grouping, parts: Sequence[Tally], independent: Clusters
+) -> Groups:
+    """Return the groups of a text: the task's metrics, and bits per byte if the tokens tile it."""
+    task = plan.task
+    tiles = "bpb" in task.metrics or not plan.protocol.tokens
+    names: list[str] = [*task.metrics]
+    if tiles and "bpb" not in names:
+        names.append("bpb")
+    return measure_groups(
+        grouping.by,
+        grouping.groups(),
+        grouping.of_tallies(len(parts)),
+        parts,
+        independent,
+        names,
+        task.unit,
+    )
 
 
 def _result(

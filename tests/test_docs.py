@@ -14,6 +14,8 @@ import pytest
 from gpt2eval import Settings, demo, evaluate
 from gpt2eval.cli.main import app
 from gpt2eval.config import catalog, loader
+from gpt2eval.report.escape import markdown_cell
+from gpt2eval.report.numbers import published_text
 from gpt2eval.report.result_schema import result_schema
 from gpt2eval.report.tidy import documents
 
@@ -67,10 +69,10 @@ def reference(name: str) -> str:
     return page.read_text(encoding="utf-8")
 
 
-def generator() -> ModuleType:
-    """The script that writes the reference of the command line."""
-    path = DOCS / "generate_cli.py"
-    spec = spec_from_file_location("generate_cli", path) if path.is_file() else None
+def generator(name: str = "generate_cli") -> ModuleType:
+    """The script that writes a page, by default the reference of the command line."""
+    path = DOCS / f"{name}.py"
+    spec = spec_from_file_location(name, path) if path.is_file() else None
     if spec is None or spec.loader is None:
         pytest.skip("the documentation is not part of this copy")
     module = module_from_spec(spec)
@@ -80,6 +82,37 @@ def generator() -> ModuleType:
 
 def test_the_command_line_reference_is_current() -> None:
     assert reference("cli.md") == generator().page(), "run python docs/generate_cli.py"
+
+
+def test_the_page_of_published_figures_is_current() -> None:
+    page = reference("what-others-measured.md")
+    script = "generate_published"
+    assert page == generator(script).page(), f"run python docs/{script}.py"
+
+
+def test_every_published_figure_beside_table_3_is_on_the_page() -> None:
+    page = reference("what-others-measured.md")
+    lines = [line for line in page.splitlines() if line.startswith("| `")]
+    figures = 0
+    for name in catalog.files("tasks"):
+        base = loader.load_task(name)
+        for variant in ("", *base.variants):
+            task = loader.load_task(f"{name}/{variant}") if variant else base
+            if variant and task.published == base.published:
+                continue
+            for entry in task.published:
+                if entry.source == "Radford et al. 2019, table 3":
+                    continue
+                source = markdown_cell(entry.source)
+                matching = [
+                    line
+                    for line in lines
+                    if line.startswith(f"| `{task.full_name}` |") and line.endswith(f"{source} |")
+                ]
+                for value in entry.rows.values():
+                    figures += 1
+                    assert any(published_text(value) in line for line in matching), (task, value)
+    assert figures > 20
 
 
 def test_every_command_and_option_is_documented() -> None:

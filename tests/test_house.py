@@ -50,7 +50,7 @@ PURE = (
     *("metrics.metrics", "metrics.intervals", "metrics.signature", "metrics.verdict"),
     *("metrics.clusters", "metrics.dependence", "metrics.resampling", "metrics.independent"),
     *("metrics.paired", "metrics.sign_flips", "metrics.proportions", "metrics.decisions"),
-    "metrics.agreement",
+    *("metrics.agreement", "metrics.estimate", "metrics.groups"),
 )
 OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "torch": ("models.", "training.", "scoring.workers"),

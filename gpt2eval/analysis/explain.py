@@ -158,7 +158,7 @@ def _explain_protocol(measurer: ProtocolMeasurer, base: Task, row: NamedTask) ->
     nats = _nats_per_unit(result.tally, current)
     perplexity = math.exp(nats) if nats < 700 else math.inf  # as metrics do; exp overflows at 710
     units = metrics.count(result.tally, task.unit)
-    kept = result.kept.kept / result.kept.total if result.kept else 1.0
+    kept = result.kept.share if result.kept else 1.0
     return ExplainedProtocol(name, perplexity, task.unit, units, nats, tuple(steps), kept=kept)
 
 

@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from gpt2eval.errors import unknown
 from gpt2eval.report.escape import markdown_cell
+from gpt2eval.report.numbers import share_text
 
 # Groups of a task's settings, in the order in which they change. Every protocol on the way can be
 # measured. `unit` comes before the groups that can leave tokens unscored, so that it is compared
@@ -125,7 +126,7 @@ def _cells(row: ExplainedProtocol, groups: Sequence[str], *, with_kept: bool) ->
         f"{row.ppl:.4f}",
         f"{row.unit}@{row.units}",
         f"{row.nats:.6f}",
-        *([f"{100 * row.kept:.1f} %"] if with_kept else []),
+        *([share_text(row.kept)] if with_kept else []),
         *(nats_by_group.get(group, "") for group in groups),
     ]
 

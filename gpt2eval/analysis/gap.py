@@ -4,7 +4,7 @@ The tokens of both models are spread over the same published bytes, so that thei
 differ. No model runs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,8 +31,8 @@ def gap_report(first: Measured, second: Measured, texts: Texts, top: int = TOP) 
     """Return where the second of two results on the same text loses bits to the first.
 
     A token's nats are spread over its published bytes in equal parts (`scoring.byte_nats`), and
-    segments tile the published text (`text.segments`). So the rows of all kinds, and of all
-    documents, add up to the nats of the results. Intervals and p are those of
+    segments tile the published text (`text.segments`). So the rows of all kinds, of all groups and
+    of all documents add up to the nats of the results. Intervals and p are those of
     `paired.compare_rates`, over documents or blocks of a text, of the bytes of a row. A row that
     occurs in fewer than 9 of them has none.
 
@@ -63,13 +63,9 @@ class _Builder:
     def report(self) -> GapReport:
         table, by = self._table, self._first.independent
         total, found = self._row("all bytes", np.arange(len(table.kinds)))
-        kinds = [
-            self._row(name, chosen)[0]
-            for kind, name in enumerate(NAMES)
-            if len(chosen := np.flatnonzero(table.kinds == kind))
-        ]
-        ps = holm([row.p for row in kinds])
-        kinds = [replace(row, p=p) for row, p in zip(kinds, ps, strict=True)]
+        grouping = self._first.grouping()
+        names: tuple[str, ...] = grouping.groups() if grouping else ()
+        of_entry = grouping.of_tallies(table.entries) if grouping else np.zeros(0, np.int64)
         blocks = block_name(by, self._first.parts, found.resampled) if found.in_blocks else by.name
         first_lost, second_lost = (spread.without_bytes * BITS for spread in table.spread)
         return GapReport(
@@ -77,9 +73,11 @@ class _Builder:
             models=(self._first.result.model.name, self._second.result.model.name),
             signatures=(self._first.result.signature, self._second.result.signature),
             total=total,
-            kinds=tuple(sorted(kinds, key=lambda row: -abs(row.bits))),
+            kinds=self._rows(NAMES, table.kinds),
             group=table.documents.name,
             groups=len(table.documents.bounds) - 1,
+            by=grouping.by if grouping else "",
+            by_group=self._rows(names, of_entry[table.entry]) if names else (),
             documents=self._documents(),
             segments=_both(table.difference, self._segment, self._top),
             literals=self._literals(),
@@ -88,6 +86,17 @@ class _Builder:
             without_bytes=(first_lost, second_lost),
             unscored=table.unscored(),
         )
+
+    def _rows(self, names: Sequence[str], numbers: NDArray[np.integer]) -> tuple[GapRow, ...]:
+        """Return a row for each name that numbers a segment, the largest difference first."""
+        rows = [
+            self._row(name, chosen)[0]
+            for number, name in enumerate(names)
+            if len(chosen := np.flatnonzero(numbers == number))
+        ]
+        adjusted = holm([row.p for row in rows])
+        rows = [replace(row, p=p) for row, p in zip(rows, adjusted, strict=True)]
+        return tuple(sorted(rows, key=lambda row: -abs(row.bits)))
 
     def _row(self, name: str, chosen: NDArray[np.int64]) -> tuple[GapRow, PairedDifference]:
         """Return the row of some segments, and their difference in nats per byte."""

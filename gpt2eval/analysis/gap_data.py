@@ -55,6 +55,8 @@ def _document(report: GapReport) -> dict[str, Any]:
         "unscored_bytes": report.unscored,
         "total": _row_fields(report.total),
         "kinds": [_row_fields(row) for row in report.kinds],
+        "by": report.by,
+        "by_group": [_row_fields(row) for row in report.by_group],
         **lists,
     }
 
@@ -111,7 +113,8 @@ def _tidy_rows(report: GapReport) -> Iterator[Mapping[str, object]]:
     no_place = dict.fromkeys(
         ("kind", "record", "begin", "text", "before", "after", "first_tokens", "second_tokens")
     )
-    for name, rows in (("total", [report.total]), ("kind", report.kinds)):
+    lists = (("total", [report.total]), ("kind", report.kinds), ("group", report.by_group))
+    for name, rows in lists:
         for row in rows:
             head = {"task": report.task, "list": name, "direction": ""}
             yield head | _row_fields(row) | no_place | stated

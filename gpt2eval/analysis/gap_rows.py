@@ -8,15 +8,15 @@ class GapRow:
     """A set of published bytes, and the bits that two models need for them.
 
     Attributes:
-        name: The kind, the document or the literal.
+        name: The kind, the group, the document or the literal.
         count: Segments, or for a document 1.
         bytes: Published bytes.
         first_bits: Bits of the first model, the baseline.
         second_bits: Bits of the second model.
         share: Share of the difference of all bytes; None if that is zero.
         interval: 95 % interval of the difference in bits per byte; None if none can be trusted.
-        p: Two-sided p of no difference, of kinds adjusted for their number (Holm); None without an
-            interval.
+        p: Two-sided p of no difference, of kinds and of groups adjusted for their number (Holm);
+            None without an interval.
     """
 
     name: str
@@ -85,6 +85,8 @@ class GapReport:
         kinds: A row per kind of segment; together they have the bits of the total.
         group: What a document is: `article`, `document`, `record`, or a part of one text.
         groups: Number of documents.
+        by: What groups the documents, as `column NAME`; "" if the text has no groups.
+        by_group: A row per group of documents; together they have the bits of the total.
         documents: Documents.
         segments: Single segments.
         literals: Texts of segments that occur at least twice.
@@ -103,6 +105,8 @@ class GapReport:
     kinds: tuple[GapRow, ...]
     group: str
     groups: int
+    by: str
+    by_group: tuple[GapRow, ...]
     documents: Both
     segments: Both
     literals: Both

@@ -64,6 +64,9 @@ def _parts(report: GapReport, style: _Style) -> Iterator[str]:
     yield style.heading(title)
     yield style.table([_row_cells(row, report) for row in (report.total, *report.kinds)])
     yield style.note(f"{NOTES[0]} {_intervals(report)}")
+    if report.by_group:
+        yield style.heading(f"By {report.by}")
+        yield style.table([_row_cells(row, report, "group") for row in report.by_group])
     for name, both, cells in (
         (f"{report.group}s", report.documents, _document_cells),
         ("literals", report.literals, _literal_cells),
@@ -93,12 +96,13 @@ def _intervals(report: GapReport) -> str:
     units = f"{report.resampled_units} x {report.resampled}"
     if not any(row.interval for row in (report.total, *report.kinds)):
         return f"No 95 % interval can be trusted: {units}."
-    return f"95 %, p: of the difference, over {units}; the p of kinds are adjusted (Holm)."
+    lists = "kinds and of groups" if report.by_group else "kinds"
+    return f"95 %, p: of the difference, over {units}; the p of {lists} are adjusted (Holm)."
 
 
-def _row_cells(row: GapRow, report: GapReport) -> Cells:
+def _row_cells(row: GapRow, report: GapReport, of: str = "kind") -> Cells:
     return {
-        "kind": row.name,
+        of: row.name,
         "segments": f"{row.count:,}",
         "bytes": f"{row.bytes:,}",
         "bytes %": _percent(row.bytes / max(report.total.bytes, 1)),

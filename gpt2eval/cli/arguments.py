@@ -127,14 +127,15 @@ def own_texts(
     detokenizer: str | None,
     include: Sequence[Path],
     max_size: int | None = None,
+    group: str | None = None,
 ) -> list["Text"]:
     """Return the texts of `--text` arguments.
 
     Raises:
-        UsageError: for `--unit` or `--detokenizer` without a `--text`.
+        UsageError: for `--unit`, `--detokenizer` or `--group` without a `--text`.
     """
     if not places:
-        for name, value in (("unit", unit), ("detokenizer", detokenizer)):
+        for name, value in (("unit", unit), ("detokenizer", detokenizer), ("group", group)):
             if value is not None:
                 raise UsageError(
                     f"--{name} {value}: applies to --text only; expected a --text, "
@@ -145,7 +146,7 @@ def own_texts(
 
     return custom.load_texts(
         [
-            custom.load_text(place, unit or "word", detokenizer, include, max_size)
+            custom.load_text(place, unit or "word", detokenizer, include, max_size, group)
             for place in places
         ]
     )

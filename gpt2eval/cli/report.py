@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from gpt2eval.cli.groups import WithGroups, check_groups, print_groups
 from gpt2eval.cli.options import DATA, OUTPUT, Include, Signatures, option
 from gpt2eval.cli.output import print_styled
 from gpt2eval.config.catalog import PAPER
@@ -88,15 +89,19 @@ def table(
     short: Short = False,
     score_only: ScoreOnly = False,
     width: Decimals = None,
+    groups: WithGroups = False,
 ) -> None:
     """Print results beside the published figures, with signatures below."""
     from gpt2eval.report.store import read_results
     from gpt2eval.scoring.journal import incomplete
 
+    if groups:
+        check_groups(form, score_only=score_only)
     for line in incomplete(results):
         notify(line)
+    found = read_results(*results)
     print_table(
-        read_results(*results),
+        found,
         suite,
         include or (),
         form=form,
@@ -109,6 +114,8 @@ def table(
         score_only=score_only,
         places=width,
     )
+    if groups:
+        print_groups(found, form, complete=True, places=width)
 
 
 def check_table_format(form: str) -> None:

@@ -12,6 +12,7 @@ from gpt2eval.cli.arguments import (
     settings,
     size,
 )
+from gpt2eval.cli.groups import print_groups
 from gpt2eval.cli.options import (
     AllowKept,
     ApiKeyFile,
@@ -52,6 +53,7 @@ from gpt2eval.cli.run_options import (
     DetokenizerName,
     DeviceMap,
     DryRun,
+    GroupColumn,
     Models,
     Names,
     OptionalTasks,
@@ -86,6 +88,7 @@ def run(
     text: OwnTexts = None,
     unit: UnitName = None,
     detokenizer: DetokenizerName = None,
+    group: GroupColumn = None,
     cache: Cache = None,
     max_size: MaxSize = None,
     include: Include = None,
@@ -126,7 +129,7 @@ def run(
     from gpt2eval.planning.jobs import listed
 
     folders = include or ()
-    texts = own_texts(text, unit, detokenizer, folders, size(max_size))
+    texts = own_texts(text, unit, detokenizer, folders, size(max_size), group)
     share = Share.of(shard, tp)
     work = Work(
         each_model(model or ["demo"], name, revisions),
@@ -161,4 +164,6 @@ def run(
             score_only=score_only,
             places=width,
         )
+        if not score_only:
+            print_groups(results, form, places=width)
     work.report_incomplete(shard)

@@ -57,6 +57,16 @@ DetokenizerName = Annotated[
         text="Detokenizer for --text; 'gpt2eval ls' lists them. Default: none.",
     ),
 ]
+GroupColumn = Annotated[
+    Optional[str],
+    option(
+        DATA,
+        "--group",
+        metavar="COLUMN",
+        text="Key or column of a --text that names each document's group; a folder's groups are "
+        "its subfolders.",
+    ),
+]
 ContextSize = Annotated[
     Optional[int],
     option(

@@ -92,6 +92,16 @@ def _check_combinations(task: Task, path: Path) -> None:
             f"{path}: filter: {task.filter}: not compatible with ask {task.ask}; "
             "expected ask last_word or after_last_blank"
         )
+    if task.group is not None and (task.format != "documents" or not task.group):
+        raise UsageError(
+            f"{path}: group: {task.group!r}: not compatible with format {task.format}; "
+            "expected format documents, and the key of a document's group"
+        )
+    if task.group and task.joins_tokens:
+        raise UsageError(
+            f"{path}: group: {task.group}: not compatible with join {task.join}; "
+            "expected documents that are scored independently of each other"
+        )
 
 
 def dump_task(task: Task) -> str:

@@ -110,6 +110,7 @@ class Task(Strict):
         batch: The number of windows of a batch, for `mean: batches`.
         normalize: `tokens` divides each choice's score by its number of tokens.
         filter: The list of stop words that cannot be the answer.
+        group: The key of a document's group, if documents are also summed by group.
         unit: The denominator of perplexities.
         variants: The names of the task's variants.
     """
@@ -150,6 +151,7 @@ class Task(Strict):
     batch: Annotated[int, Field(gt=0)] | None = None
     normalize: Literal["none", "tokens"] = "none"
     filter: Literal["none", "nltk127", "nltk179", "spacy"] = "none"
+    group: str | None = None
     unit: UnitName
     metrics: tuple[MetricName, ...]
     published: tuple[PublishedFigures, ...] = ()

@@ -20,13 +20,21 @@ class Tolerance(Strict):
     absolute: float | None = None
     relative: float | None = None
 
+    def about(self, target: float) -> float:
+        """Return the accepted distance from a target: absolute + relative * target."""
+        return (self.absolute or 0.0) + (self.relative or 0.0) * target
+
 
 class Known(Strict):
-    """A cell of the published table that cannot be reproduced, and the reason."""
+    """A cell of the published table that cannot be reproduced, and the reason.
+
+    A variant of the task has the cell, too, if its published figure is the same one.
+    """
 
     task: str
     metric: MetricName
     row: str
+    figure: float
     reason: str
 
 
@@ -35,6 +43,7 @@ class Suite(Strict):
 
     Attributes:
         models: Its rows: the published name, and the shape of the weights that identifies a model.
+        others: Its rows of other models, which no shape identifies.
         tolerances: The tolerance of each metric.
         known: Cells that cannot be reproduced.
     """
@@ -44,5 +53,6 @@ class Suite(Strict):
     citation: str
     columns: tuple[Column, ...]
     models: dict[str, str] = Field(default_factory=dict)
+    others: tuple[str, ...] = ()
     tolerances: dict[MetricName, Tolerance] = Field(default_factory=dict)
     known: tuple[Known, ...] = ()

@@ -16,27 +16,32 @@ from typing import NamedTuple
 from gpt2eval.config import catalog
 from gpt2eval.config.schema import MetricName, Task, UnitName
 from gpt2eval.config.source_schema import File, Source
-from gpt2eval.data.documents import locate, read_content, read_documents
+from gpt2eval.data.documents import KEYS, Location, locate, read_content, read_documents
+from gpt2eval.data.grouping import FOLDER, TOP, Grouping
 from gpt2eval.data.records import Corpus, parse_corpus
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.text.loader import load_detokenizer
 
 TASK = "text"  # the task name of local texts in results: text/NAME
-METRICS: Mapping[str, tuple[UnitName, MetricName]] = {
-    "word": ("word", "ppl"),
-    "word+eol": ("word+eol", "ppl"),
-    "byte": ("byte", "bpb"),
-    "char": ("char", "bpc"),
+METRICS: Mapping[str, tuple[UnitName, tuple[MetricName, ...]]] = {
+    "word": ("word", ("ppl", "nats_per_token")),
+    "word+eol": ("word+eol", ("ppl", "nats_per_token")),
+    "byte": ("byte", ("bpb", "byte_ppl", "nats_per_token")),
+    "char": ("char", ("bpc", "nats_per_token")),
 }
 NAME_CHARS = 60
 
 
 class Text(NamedTuple):
-    """A local text: the task that scores it, its location, and the bytes that represent it."""
+    """A local text: the task that scores it, its location, and the bytes that represent it.
+
+    `grouping` is the group of each document; it is no part of the content.
+    """
 
     task: Task
     location: str
     content: bytes
+    grouping: Grouping | None = None
 
     def read(self, *, strict: bool = False) -> Corpus:
         """Parse the text into records.
@@ -47,7 +52,7 @@ class Text(NamedTuple):
         corpus = parse_corpus(self.task, self.content, self.location, strict=strict)
         if not corpus.units.words:
             raise UsageError(f"--text {self.location}: contains no words; expected text")
-        return replace(corpus, origin=self.task.source.file.name)
+        return replace(corpus, origin=self.task.source.file.name, grouping=self.grouping)
 
 
 def load_text(
@@ -56,43 +61,56 @@ def load_text(
     detokenizer: str | None = None,
     include: Sequence[Path] = (),
     max_size: int | None = None,
+    group: str | None = None,
 ) -> Text:
     """Load a local text, and define the task that scores it.
 
     Args:
         where: `FILE` (scored as one stream), `DIR` (each file is a document), `FILE.jsonl:KEY`
             (each line), `FILE.parquet:COLUMN` (each row), `jsonl:KEY:FILE` or
-            `parquet:COLUMN:FILE`. Documents are scored independently of each other.
+            `parquet:COLUMN:FILE`. Documents are scored independently of each other. The first
+            subfolder on the way to a file of `DIR` is the file's group.
         unit: The denominator of the main metric: `word` (PPL; words are separated by white
-            space), `word+eol` (words and line endings), `byte` (BPB) or `char` (BPC).
+            space), `word+eol` (words and line endings), `byte` (BPB and the perplexity per byte) or
+            `char` (BPC).
         detokenizer: The name of the detokenizer to apply, if any.
         include: Folders with further detokenizers.
         max_size: The most bytes that each file may have or unpack to; by default 2 GiB, or less
             for a small file.
+        group: The key or column of a `jsonl` or `parquet` file that names each document's group.
 
     Returns:
         The text. The name of its task consists of the file name, the unit and detokenizer if they
         are not the default, and a hash of the content.
 
     Raises:
-        UsageError: The text does not exist or is not text, or the unit or detokenizer is unknown.
+        UsageError: The text does not exist or is not text, the unit or detokenizer is unknown, or
+            a document has no group.
     """
     if unit not in METRICS:
         raise unknown("unit", unit, METRICS)
     if detokenizer:
         load_detokenizer(detokenizer, include)
     location = locate(str(where), "--text")
+    if group is not None:
+        _check_has_columns(location, where, group)
     is_stream = location.form == "file"
-    content = (
-        read_content(location.path, max_size)
-        if is_stream
-        else serialize_documents(read_documents(location, max_size))
-    )
+    grouping = None
+    if is_stream:
+        content = read_content(location.path, max_size)
+    else:
+        lines: list[bytes] = []
+        names: list[str] = []
+        for document in read_documents(location, max_size, group or ""):
+            lines.append(serialize_documents([document.text]))
+            names += [] if document.group is None else [document.group]
+        content = b"".join(lines)
+        grouping = _grouping(names, group)
     # "." and ".." have no name; resolve them.
     path = location.path if location.path.name.strip(".") else location.path.resolve()
     name = path.name + (f":{location.key}" if location.key else "")
     name = name.encode("utf-8", "replace").decode()
-    metric_unit, metric = METRICS[unit]
+    metric_unit, metrics = METRICS[unit]
     task = Task(
         name=TASK,
         variant=_variant(name, unit, detokenizer, content, include),
@@ -107,9 +125,30 @@ def load_text(
         ask="everything",
         detokenizer=detokenizer,
         unit=metric_unit,
-        metrics=(metric, "nats_per_token"),
+        metrics=metrics,
     )
-    return Text(task, str(where), content)
+    return Text(task, str(where), content, grouping)
+
+
+def _check_has_columns(location: Location, where: str | Path, group: str) -> None:
+    """Raise UsageError for a text without columns, or for a column without a name."""
+    if location.form not in KEYS:
+        found = (
+            "a folder, whose subfolders are groups" if location.form == "folder" else "one stream"
+        )
+        raise UsageError(
+            f"--group {group}: --text {where} is {found}; "
+            "expected FILE.jsonl:KEY or FILE.parquet:COLUMN"
+        )
+    if not group:
+        raise UsageError("--group: empty; expected the key or column of a document's group")
+
+
+def _grouping(names: Sequence[str], group: str | None) -> Grouping | None:
+    """Return the grouping by names; None for a folder without subfolders, or without a column."""
+    if group is not None:
+        return Grouping.of_column(group, names)
+    return Grouping(FOLDER, tuple(names)) if {*names} - {TOP} else None
 
 
 def _variant(

@@ -20,7 +20,8 @@ from gpt2eval.data.compression import (
     decompressed,
     text_suffix,
 )
-from gpt2eval.data.formats import json_text
+from gpt2eval.data.formats import json_group, json_text
+from gpt2eval.data.grouping import folder_group
 from gpt2eval.data.kinds import check_is_text, format_of
 from gpt2eval.data.limits import Bounded, limit_of
 from gpt2eval.data.records import decode_text
@@ -39,6 +40,13 @@ class Location(NamedTuple):
     form: str
     path: Path
     key: str = ""
+
+
+class Document(NamedTuple):
+    """A complete document, and the name of its group; None if the text has no groups."""
+
+    text: str
+    group: str | None = None
 
 
 def locate(value: str, option: str, default_key: str = "") -> Location:
@@ -98,19 +106,31 @@ def read_content(path: Path, max_size: int | None = None) -> bytes:
     return content
 
 
-def read_documents(location: Location, max_size: int | None = None) -> Iterator[str]:
+def read_documents(
+    location: Location, max_size: int | None = None, group: str = ""
+) -> Iterator[Document]:
     """Yield the documents of a folder, or of a `jsonl` or `parquet` file.
 
-    Raises UsageError, with the line or row, for a document that is missing or not UTF-8 text.
+    The column `group` of a `jsonl` or `parquet` file names the group of each document. The group
+    of a folder's file is its subfolder.
+
+    Raises UsageError, with the line or row, for a document that is missing or not UTF-8 text, or
+    whose group is missing.
     """
     path = location.path
     if location.form == "jsonl":
-        text = decode_text(read_content(path, max_size), str(path))
-        for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
-            yield json_text(line, location.key, f"{path}: line {number}")
+        content = decode_text(read_content(path, max_size), str(path))
+        for number, line in enumerate(content.removesuffix("\n").split("\n"), 1):
+            origin = f"{path}: line {number}"
+            text = json_text(line, location.key, origin)
+            yield Document(text, json_group(line, group, origin) if group else None)
     elif location.form == "parquet":
-        limit = limit_of(path, max_size=max_size)
-        yield from tables.texts(path, location.key, limit.content)
+        limit = limit_of(path, max_size=max_size).content
+        if group:
+            found = tables.grouped_texts(path, location.key, group, limit)
+            yield from (Document(text, name) for text, name in found)
+        else:
+            yield from map(Document, tables.texts(path, location.key, limit))
     else:
         for file in _files_in(path, "--text"):
             if (form := form_of(file)) in KEYS:
@@ -118,7 +138,8 @@ def read_documents(location: Location, max_size: int | None = None) -> Iterator[
                     f"--text {path}: {file}: contains several texts; "
                     f"give it separately as {file}:{KEYS[form]}"
                 )
-            yield decode_text(read_content(file, max_size), str(file))
+            text = decode_text(read_content(file, max_size), str(file))
+            yield Document(text, folder_group(file, path))
 
 
 # -- streamed documents, leniently -----------------------------------------------------------------

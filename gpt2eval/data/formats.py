@@ -34,6 +34,48 @@ def json_text(line: str, key: str, origin: str, *, lenient: bool = False) -> str
     return text
 
 
+def group_name(value: object, column: str, origin: str) -> str:
+    """Return the name of the group that a value of a column states; `origin` names its row.
+
+    Whole numbers and truth values become their JSON text.
+
+    Raises:
+        UsageError: It is missing, blank, of another type, or text that has no UTF-8 encoding.
+
+    Examples:
+        >>> group_name("news", "site", "row 1"), group_name(2024, "year", "row 1")
+        ('news', '2024')
+    """
+    if isinstance(value, bool | int):
+        return json.dumps(value)
+    if not isinstance(value, str) or not value.strip() or "\0" in value or not _has_utf8(value):
+        raise UsageError(
+            f"{origin}: expected the name of a group in column {column}, found {value!r:.40}"
+        )
+    return value
+
+
+def _has_utf8(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def json_group(line: str, column: str, origin: str) -> str:
+    """Return the group that a JSON line states; raises UsageError as `group_name` does."""
+    try:
+        value = value_of(json.loads(line), column)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        value = None
+    return group_name(value, column, origin)
+
+
+def json_groups(text: str, column: str, origin: str) -> list[str]:
+    """Return the group of each of a file's JSON lines; raises UsageError as `group_name` does."""
+    return [
+        json_group(line, column, f"{origin}: line {number}")
+        for number, line in enumerate(text.removesuffix("\n").split("\n"), 1)
+    ]
+
+
 def _stream(text: str, _: str) -> Iterator[Record]:
     yield Record(0, text)
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from gpt2eval.config.schema import Task
 from gpt2eval.data import formats, kinds
 from gpt2eval.data.cache import is_published
+from gpt2eval.data.grouping import Grouping
 from gpt2eval.data.lines import check_lines
 from gpt2eval.errors import UsageError
 from gpt2eval.text import passages
@@ -19,7 +20,8 @@ from gpt2eval.types import Record, Units
 class Corpus:
     """The records of a task, and the identity of the bytes that they were parsed from.
 
-    `published` is whether the bytes have the published checksum; `origin` is where they came from.
+    `published` is whether the bytes have the published checksum; `origin` is where they came from;
+    `grouping` is the group of each record, if the text has groups.
     """
 
     records: tuple[Record, ...]
@@ -27,6 +29,7 @@ class Corpus:
     sha256: str
     published: bool
     origin: str
+    grouping: Grouping | None = None
 
 
 def parse_corpus(task: Task, content: bytes, origin: str, *, strict: bool = False) -> Corpus:
@@ -47,7 +50,11 @@ def parse_corpus(task: Task, content: bytes, origin: str, *, strict: bool = Fals
     text = _decode_task_file(content, task, origin)
     records = formats.parse(task, text, origin)
     units = passages.total_units(records)
-    corpus = Corpus(records, units, sha256(content).hexdigest(), published, origin)
+    grouping = None
+    if task.group:
+        names = formats.json_groups(text, task.group, origin)
+        grouping = Grouping.of_column(task.group, names)
+    corpus = Corpus(records, units, sha256(content).hexdigest(), published, origin, grouping)
     if published:
         check_counts(task, corpus, len(content))
     return corpus

@@ -8,7 +8,7 @@ from typing import IO, Any
 from gpt2eval.data import pages
 from gpt2eval.data.archives import unreadable
 from gpt2eval.data.compression import CORRUPTION, PIECE
-from gpt2eval.data.formats import value_of
+from gpt2eval.data.formats import group_name, value_of
 from gpt2eval.data.limits import too_large
 from gpt2eval.errors import UsageError
 
@@ -38,13 +38,32 @@ def texts(
             text = value_of(row, column)
             if skip_empty and not text and isinstance(text, str | None):
                 continue
-            if not isinstance(text, str):
-                raise UsageError(
-                    f"{source}: row {number}: expected text in column {column}, found {text!r:.40}"
-                )
-            yield text
+            yield _text(text, column, f"{source}: row {number}")
     except (KeyError, TypeError):
         raise UsageError(f"{source}: expected text in column {column}, found none") from None
+
+
+def grouped_texts(source: Path, column: str, group: str, limit: int) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a parquet column, each with the group that the column `group` states.
+
+    Raises UsageError, with the row, for a value that is not text, or that names no group.
+    """
+    columns = [*dict.fromkeys([column, group])]
+    try:
+        for number, row in enumerate(rows(source, columns, limit, source), 1):
+            origin = f"{source}: row {number}"
+            text = _text(value_of(row, column), column, origin)
+            yield text, group_name(value_of(row, group), group, origin)
+    except (KeyError, TypeError):
+        raise UsageError(
+            f"{source}: expected text in column {column} and a group in column {group}, found none"
+        ) from None
+
+
+def _text(value: object, column: str, origin: str) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{origin}: expected text in column {column}, found {value!r:.40}")
+    return value
 
 
 def rows(

@@ -13,9 +13,9 @@ import numpy as np
 
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.clusters import Clusters, block_name, is_stream
+from gpt2eval.metrics.estimate import Estimate, Interval
 from gpt2eval.metrics.intervals import wilson
 from gpt2eval.metrics.resampling import rate_interval
-from gpt2eval.metrics.result import Estimate, Interval
 from gpt2eval.types import Scored, Tally
 
 ACCURACIES = {
@@ -161,18 +161,18 @@ def measure(
     rate = nats / units
     values = np.array([t.nats for t in parts])
     found = rate_interval(values, np.array(counts, np.float64), by.numbers, serial=by.serial)
-    interval = found.interval and _around(name, rate, found.interval)
+    interval = found.interval and around(name, rate, found.interval)
     resampled = block_name(by, parts, found.resampled) if found.in_blocks else by.name
-    return Estimate(name, _scaled(name, rate), interval, unit, units, resampled, found.resampled)
+    return Estimate(name, scaled(name, rate), interval, unit, units, resampled, found.resampled)
 
 
-def _around(name: str, rate: float, interval: Interval) -> Interval:
+def around(name: str, rate: float, interval: Interval) -> Interval:
     """Return the interval on the metric's scale; it contains the metric, and no rate is below 0."""
     low, high = interval
-    return _scaled(name, min(max(low, 0.0), rate)), _scaled(name, max(high, rate))
+    return scaled(name, min(max(low, 0.0), rate)), scaled(name, max(high, rate))
 
 
-def _scaled(name: str, rate: float) -> float:
+def scaled(name: str, rate: float) -> float:
     """Convert nats per unit to the scale of the metric."""
     if name in ("ppl", "byte_ppl"):
         return math.exp(rate) if rate < 700 else math.inf

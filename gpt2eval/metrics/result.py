@@ -4,76 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpt2eval.errors import unknown
-from gpt2eval.metrics.clusters import counted
-from gpt2eval.metrics.dependence import FEWEST
+from gpt2eval.metrics.estimate import Estimate as Estimate
+from gpt2eval.metrics.estimate import Interval as Interval
+from gpt2eval.metrics.estimate import MetricValue as MetricValue
+from gpt2eval.metrics.groups import Groups
 from gpt2eval.metrics.protocol import ProtocolFields
 from gpt2eval.scoring.streams import KeptTokens
 from gpt2eval.types import ModelIdentity, Tally
-
-Interval = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A metric without a signature: value, 95 % interval, denominator and its count.
-
-    `resampled` and `resampled_units` are explained at `MetricValue`.
-    """
-
-    name: str
-    value: float
-    interval: Interval | None
-    unit: str
-    units: int
-    resampled: str = ""
-    resampled_units: int = 0
-
-    def signed(self, signature: str) -> "MetricValue":
-        """Return the metric with its signature."""
-        return MetricValue(
-            self.name,
-            self.value,
-            self.interval,
-            self.unit,
-            self.units,
-            signature,
-            self.resampled,
-            self.resampled_units,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class MetricValue:
-    """A metric of a result.
-
-    `interval` is the 95 % interval, or None if none can be trusted. `unit` is the denominator and
-    `units` its count. `signature` states the protocol and the model in one line. `resampled` names
-    what the interval takes to be independent ("record", "article", "block of 12 lines"), and
-    `resampled_units` counts it; older results have "" and 0.
-
-    Examples:
-        >>> MetricValue("ppl", 20.0, None, "word", 900, "", "article", 12).why_no_interval
-        '12 articles; no interval can be trusted below 30'
-    """
-
-    name: str
-    value: float
-    interval: Interval | None
-    unit: str
-    units: int
-    signature: str
-    resampled: str = ""
-    resampled_units: int = 0
-
-    @property
-    def why_no_interval(self) -> str:
-        """The reason why there is no interval; "" if there is one, or if it is unknown."""
-        if self.interval is not None or not self.resampled:
-            return ""
-        units = counted(self.resampled_units, self.resampled)
-        if self.resampled_units < FEWEST:
-            return f"{units}; no interval can be trusted below {FEWEST}"
-        return f"a few of {units} outweigh all others; no interval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +75,7 @@ class Result:
         start_loss: Nats per token of a fixed text that the model loses because the protocol leaves
             out its start token; None if it leaves out none, or if the loss is at most 0.5.
         kept: How many of the text's tokens lie in some window, and of how many; None if all do.
+        groups: The sums of each group of documents; None if the text has no groups.
 
     Examples:
         >>> from gpt2eval import demo, evaluate
@@ -161,6 +99,7 @@ class Result:
     version: str
     start_loss: float | None = None
     kept: KeptTokens | None = None
+    groups: Groups | None = None
 
     @property
     def full_name(self) -> str:

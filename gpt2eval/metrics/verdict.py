@@ -56,12 +56,12 @@ def judge(result: Result, measured: MetricValue, suite: Suite) -> Verdict:
     if figure is None or allowed is None or not is_complete(result):
         return Verdict("no target")
     target = figure[0]
-    tolerance = (allowed.absolute or 0.0) + (allowed.relative or 0.0) * target
+    tolerance = allowed.about(target)
     within = abs(value - target) <= tolerance
     known = [
         k.reason
         for k in suite.known
-        if (k.task, k.metric, k.row) == (result.task, name, result.row)
+        if (k.task, k.metric, k.row, k.figure) == (result.task, name, result.row, target)
     ]
     return Verdict(
         "within" if within else "outside",

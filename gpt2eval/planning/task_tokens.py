@@ -89,7 +89,8 @@ def kept_of(task: Task, encoded: Sequence[Encoded], window: Window) -> KeptToken
     if task.ask != "everything":
         return None
     counts = [streams.kept_tokens(one, window) for one in encoded]
-    kept, total = (sum(values) for values in zip(*counts, strict=True))
+    kept = sum(count.kept for count in counts)
+    total = sum(count.total for count in counts)
     if total and not kept:
         raise UsageError(
             f"task {task.full_name}: 0 of {total:,} tokens remain, because no window is full; "
@@ -103,7 +104,7 @@ def refuse_lossy(task: Task) -> None:
 
     The rule does not apply to protocols that read special tokens in the text.
     """
-    if task.specials != "tokens" and {"bpb", "bpc"} & set(task.metrics):
+    if task.specials != "tokens" and {"bpb", "bpc", "byte_ppl"} & set(task.metrics):
         raise UsageError(
             f"task {task.full_name}: the model's tokens do not tile the text's bytes, so bits per "
             "byte would not describe this text; --allow-lossy reports them anyway"

@@ -13,10 +13,12 @@ from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.verdict import is_limited, judge
 from gpt2eval.report.cells import Cell, Cells
 from gpt2eval.report.escape import csv_cell
+from gpt2eval.report.kept import kept_shares, with_kept
 from gpt2eval.report.labels import RowName
 from gpt2eval.report.marks import marks
-from gpt2eval.report.rows import Row, table_rows
+from gpt2eval.report.rows import Row
 from gpt2eval.report.strict_json import dumps, finite, reason_of
+from gpt2eval.report.table_rows import table_rows
 
 # The columns after those of the metrics.
 STATED = ("limit", "published_data", "start_loss", "ties", "reason", "signature")
@@ -28,7 +30,7 @@ def csv_table(cells: Cells, titles: Sequence[str], suite: Suite) -> str:
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
     records = _records(cells, titles, suite)
-    columns = ["model", *titles, *STATED]
+    columns = ["model", *with_kept(titles, cells), *STATED]
     writer.writerow(map(csv_cell, columns))
     for record in records:
         writer.writerow(csv_cell(finite(record[column])) for column in columns)
@@ -56,7 +58,7 @@ def json_table(cells: Cells, titles: Sequence[str], suite: Suite) -> str:
 def _records(cells: Cells, titles: Sequence[str], suite: Suite) -> list[Record]:
     """Return the rows as records of equal keys."""
     return [
-        {"model": row.label} | dict.fromkeys([*titles, *STATED]) | record
+        {"model": row.label} | dict.fromkeys([*with_kept(titles, cells), *STATED]) | record
         for row in table_rows(cells, titles, suite, RowName.text)
         for record in _split(row)
     ]
@@ -71,11 +73,16 @@ def _split(row: Row) -> Iterator[Record]:
     for title, (result, _) in row.cells.items():
         groups.setdefault((result.protocol.limit, result.data.published), []).append(title)
     for (limit, published), titles in groups.items():
-        yield {title: row.facts[title] for title in titles} | {
-            "limit": limit,
-            "published_data": published,
-            **_sums({title: row.cells[title] for title in titles}),
-        }
+        shares = kept_shares({title: row.cells[title] for title in titles})
+        yield (
+            {title: row.facts[title] for title in titles}
+            | shares
+            | {
+                "limit": limit,
+                "published_data": published,
+                **_sums({title: row.cells[title] for title in titles}),
+            }
+        )
 
 
 def _sums(cells: Mapping[str, Cell]) -> Record:
@@ -110,6 +117,7 @@ def _cell(model: str, title: str, cell: Cell, suite: Suite) -> Mapping[str, obje
         "published_data": result.data.published,
         "start_loss": result.start_loss,
         "ties": result.tally.ties,
+        "kept": result.kept and result.kept.share,
         "published": figure and figure[0],
         "difference": verdict and verdict.difference,
         "tolerance": verdict and verdict.tolerance,

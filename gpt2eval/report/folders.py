@@ -15,6 +15,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.report import naming
 
 RESULT = "result.json"
+GROUPS = "groups.csv"
 JOURNAL = Path("journal", "journal.json")
 CHECKPOINT = "checkpoint.json"
 OWNER = ("model", "name")  # where a result states its model

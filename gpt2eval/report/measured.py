@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gpt2eval.data.grouping import Grouping, read_grouping
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.clusters import Clusters
 from gpt2eval.metrics.result import Result
@@ -41,6 +42,10 @@ class Measured:
         if table is None:
             raise UsageError(f"{self.path}: no token table in its journal; {REMEDY}")
         return table
+
+    def grouping(self) -> Grouping | None:
+        """Return the group of each record, if the text has groups."""
+        return read_grouping(self.files)
 
     def word_starts(self) -> Mapping[str, np.ndarray] | None:
         """Return `log_starts` and `starts_word` of each token, if the run kept them.

@@ -21,7 +21,7 @@ PLAIN = re.compile(r"[A-Za-z0-9_.@+-]")
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$)(\.|$)", re.IGNORECASE)
 OWN_FILES = ("results.csv", "curves.svg", "checkpoint.json")  # beside the folders of models
 # Beside the folders of tasks and variants.
-IN_TASK = ("result.json", "run.json", "documents.csv", "journal", "explained")
+IN_TASK = ("result.json", "run.json", "documents.csv", "groups.csv", "journal", "explained")
 MOST_BYTES = 180  # file systems allow 255; temporary names and suffixes need some
 DIGEST = 12
 

@@ -6,7 +6,7 @@ Files for programs carry every digit instead.
 import math
 from decimal import Decimal
 
-from gpt2eval.metrics.result import MetricValue
+from gpt2eval.metrics.estimate import Estimate, MetricValue
 
 SIGNIFICANT = 4  # digits of a value, at least
 DECIMALS = 2  # of a value below 100,000, at least; of an accuracy, exactly
@@ -58,6 +58,18 @@ def decimals(value: float, metric: str = "") -> int:
     return min(max(digits, DECIMALS), MOST_DECIMALS)
 
 
+def share_text(share: float) -> str:
+    """Return a share in percent with one decimal, or more where it would round to 100.
+
+    >>> share_text(0.96204), share_text(0.99997), share_text(1.0)
+    ('96.2 %', '99.997 %', '100 %')
+    """
+    if share == 1:
+        return "100 %"
+    digits = next((n for n in range(1, MOST_DECIMALS) if round(100 * share, n) < 100), 1)
+    return f"{100 * share:.{digits}f} %"
+
+
 def published_text(value: float) -> str:
     """Return a published figure with every digit that was published, and at least two decimals.
 
@@ -68,7 +80,7 @@ def published_text(value: float) -> str:
     return digits if len(digits.partition(".")[2]) >= DECIMALS else f"{value:.{DECIMALS}f}"
 
 
-def interval_text(metric: MetricValue, places: int | None = None) -> str:
+def interval_text(metric: MetricValue | Estimate, places: int | None = None) -> str:
     """Return a 95 % interval: `± 0.41` if it is symmetric after rounding, else `[22.7, 23.9]`.
 
     The number of decimals shows two digits of its half-width; `places` sets it instead. Without an

@@ -111,6 +111,10 @@ def _adapter() -> TypeAdapter[Result]:
 def _validated(document: Mapping[str, Any]) -> Result:
     _check_counts(document, ("tally",), Tally)
     _check_counts(document, ("tally", "units"), Units)
+    groups = document.get("groups")
+    for group in groups.get("rows", ()) if isinstance(groups, dict) else ():
+        _check_counts(group, ("tally",), Tally)
+        _check_counts(group, ("tally", "units"), Units)
     metrics = document.get("metrics")
     if isinstance(metrics, dict):
         named = {

@@ -20,7 +20,11 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 # Numbers that may be infinite: null with a reason beside it. See `strict_json`.
-NOT_FINITE = {"MetricValue": ("value", "interval"), "Tally": ("nats",)}
+NOT_FINITE = {
+    "MetricValue": ("value", "interval"),
+    "Estimate": ("value", "interval"),
+    "Tally": ("nats",),
+}
 
 
 def result_schema() -> dict[str, Any]:

@@ -155,6 +155,16 @@ class Results(Sequence[Result]):
 
         return tidy(self)
 
+    def groups(self) -> "pd.DataFrame":
+        """Return a pandas table of the groups of all results: a row per group and average.
+
+        `kind` is `group`, `micro` (all documents together) or `macro` (the groups' unweighted
+        mean). It is empty if no result has groups.
+        """
+        from gpt2eval.report.group_rows import group_frame
+
+        return group_frame(self)
+
     def _rendered(self, form: str) -> str:
         from gpt2eval.report.table import render
 

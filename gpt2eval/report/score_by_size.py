@@ -15,8 +15,8 @@ from gpt2eval.notices import notify
 from gpt2eval.report.cells import Cell, check_one_protocol, choose, place
 from gpt2eval.report.labels import RowName, short_names
 from gpt2eval.report.model_sizes import family_of, gpt2_weights, weights_of
+from gpt2eval.report.table_rows import SOTA
 
-SOTA = "SOTA"  # the row of the best earlier figure
 PAPER_FAMILY = "GPT-2, measured"
 
 

@@ -13,12 +13,14 @@ from gpt2eval.metrics.result import Result
 from gpt2eval.report.cells import Cells, check_one_protocol, choose, place
 from gpt2eval.report.data_table import csv_table, json_table
 from gpt2eval.report.escape import markdown_cell, visible, visible_in
+from gpt2eval.report.kept import with_kept
 from gpt2eval.report.labels import RowName, short_names
 from gpt2eval.report.latex import latex_table
-from gpt2eval.report.notes import notes, reasons
+from gpt2eval.report.notes import table_notes
 from gpt2eval.report.render import check_format
-from gpt2eval.report.rows import Row, table_rows, with_best, with_intervals
+from gpt2eval.report.rows import Row, with_best, with_intervals
 from gpt2eval.report.signature_lines import abbreviated, full_lines
+from gpt2eval.report.table_rows import table_rows
 from gpt2eval.report.tidy import tidy_row, tidy_rows, to_csv
 
 TableFormat = Literal["terminal", "markdown", "csv", "csv-tidy", "latex", "json"]
@@ -88,7 +90,7 @@ def render(
         content = content._replace(rows=[*map(with_intervals, content.rows)])
     lines = _flat(content, in_short=short)
     if form == "latex":
-        table = latex_table(content.rows, content.titles, content.below)
+        table = latex_table(content.rows, content.columns, content.below)
         return "\n".join([table, *(f"% {line}" for line in lines)])
     below = ["", *content.below] if content.below else []
     return "\n".join([_markdown(content), "", *lines, *below])
@@ -123,11 +125,15 @@ def page(results: Iterable[Result], suite: Suite) -> str:
 
 
 class _Content(NamedTuple):
-    """A table for people: rows, what they come from, their columns, labels, and the notes."""
+    """A table for people: rows, what they come from, their columns, labels, and the notes.
+
+    `columns` are those of the numbers, `titles`, and those of the kept shares.
+    """
 
     rows: Sequence[Row]
     cells: Cells
     titles: Sequence[str]
+    columns: Sequence[str]
     label: Label
     below: Sequence[str]
 
@@ -151,8 +157,8 @@ def _content(
         return name.text(names)
 
     rows = table_rows(cells, titles, suite, short, places)
-    below = [*notes(shown), *reasons(cells, suite, short)]
-    return _Content(rows, cells, titles, short, below)
+    below = table_notes(shown, cells, rows, suite, short)
+    return _Content(rows, cells, titles, with_kept(titles, cells), short, below)
 
 
 def _placed(
@@ -165,24 +171,25 @@ def _placed(
 
 
 def _markdown(content: _Content) -> str:
-    head = [*map(markdown_cell, ["model", *content.titles])]
+    head = [*map(markdown_cell, ["model", *content.columns])]
     rows = [
-        [markdown_cell(row.label), *(_markdown_number(row, title) for title in content.titles)]
+        [markdown_cell(row.label), *(_markdown_number(row, title) for title in content.columns)]
         for row in content.rows
     ]
     return tabulate(rows, head, "pipe", disable_numparse=True)
 
 
 def _markdown_number(row: Row, title: str) -> str:
-    text = markdown_cell(row.values[title])
+    text = markdown_cell(row.values.get(title, ""))
     return f"**{text}**" if title in row.best else text
 
 
 def _html(content: _Content) -> str:
     import pandas as pd
 
-    rows = [[row.label, *(row.values[title] for title in content.titles)] for row in content.rows]
-    head = ["model", *content.titles]
+    columns = content.columns
+    rows = [[row.label, *(row.values.get(title, "") for title in columns)] for row in content.rows]
+    head = ["model", *columns]
     return pd.DataFrame(rows, columns=head).to_html(index=False, justify="left")
 
 
@@ -202,12 +209,12 @@ def _terminal(content: _Content, width: int | None, *, in_full: bool, in_short: 
     """
     from gpt2eval.report import terminal
 
-    rows, cells, titles, label, below = content
+    rows, cells, titles, columns, label, below = content
     if in_full:
         signed = "\n".join(_flat(content, in_short=in_short))
     else:
         signed = terminal.terminal_signatures(abbreviated(cells, titles, label), width)
-    parts = [terminal.terminal_table(rows, titles, width), signed]
+    parts = [terminal.terminal_table(rows, columns, width), signed]
     if below:
         parts.append(terminal.terminal_notes(below, width))
     return "\n\n".join(parts)

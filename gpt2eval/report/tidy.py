@@ -23,8 +23,9 @@ WHOLE = ("step", "limit")  # columns of whole numbers that may be empty
 def tidy(results: Iterable[Result]) -> "pd.DataFrame":
     """Return a row per model, task and metric.
 
-    `units` counts `unit`; `published` is the figure in the model's row of the published table,
-    `source` its source. A number that is not finite is missing, and `reason` says why.
+    `units` counts `unit`; `kept` is the share of the text's tokens that the protocol keeps, missing
+    if it keeps all; `published` is the figure in the model's row of the published table, `source`
+    its source. A number that is not finite is missing, and `reason` says why.
     """
     import pandas as pd
 
@@ -91,9 +92,10 @@ def tidy_row(result: Result, metric: MetricValue) -> Row:
         "published_data": result.data.published,
         "start_loss": result.start_loss,
         "ties": result.tally.ties,
+        "kept": result.kept and result.kept.share,
         "published": published,
         "source": source,
-        "reason": _reasons(numbers),
+        "reason": missing(numbers),
         "signature": metric.signature,
     }
 
@@ -105,13 +107,22 @@ def documents(parts: Sequence[Tally], *, bits: bool) -> "pd.DataFrame":
     return pd.DataFrame(document_rows(parts, bits=bits))
 
 
-def document_rows(parts: Sequence[Tally], *, bits: bool) -> list[Row]:
+def document_rows(
+    parts: Sequence[Tally], *, bits: bool, groups: Sequence[str] | None = None
+) -> list[Row]:
     """Return a row per document: counts, nats, perplexity per token; with `bits`, bits per byte.
 
     Perplexity and bits are None where no token is scored. A number that is not finite is missing,
-    and `reason` says why. Counts and nats add up to the totals of the task.
+    and `reason` says why. Counts and nats add up to the totals of the task. `groups` are the
+    documents' groups, a column of their own.
     """
-    return [_document(n, tally, bits=bits) for n, tally in enumerate(by_record(parts))]
+    rows = [_document(n, tally, bits=bits) for n, tally in enumerate(by_record(parts))]
+    if groups is None:
+        return rows
+    return [
+        {"record": row["record"], "group": group, **row}
+        for row, group in zip(rows, groups, strict=True)
+    ]
 
 
 def _document(number: int, tally: Tally, *, bits: bool) -> Row:
@@ -125,11 +136,11 @@ def _document(number: int, tally: Tally, *, bits: bool) -> Row:
         "bytes": tally.units.bytes,
         "chars": tally.units.chars,
         **{name: finite(value) for name, value in numbers.items()},
-        "reason": _reasons(numbers),
+        "reason": missing(numbers),
     }
 
 
-def _reasons(numbers: Mapping[str, object]) -> str:
+def missing(numbers: Mapping[str, object]) -> str:
     """Return why numbers are missing, such as `ppl infinite`."""
     reasons = {name: reason_of(number) for name, number in numbers.items()}
     return "; ".join(f"{name} {reason}" for name, reason in reasons.items() if reason)

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gpt2eval.config.schema import Task
+from gpt2eval.data.grouping import Grouping
 from gpt2eval.errors import UsageError
 from gpt2eval.files import write_atomic
 from gpt2eval.metrics.result import Result
-from gpt2eval.report import folders, run_record, store, tidy
+from gpt2eval.report import folders, group_rows, run_record, store, tidy
 from gpt2eval.report.tidy_csv import TidyCsv
 from gpt2eval.types import ModelIdentity, Tally
 
@@ -54,16 +55,31 @@ class ResultWriter:
                     "expected another name, or another --out"
                 )
 
-    def write(self, task: Task, result: Result, parts: Sequence[Tally], start: str) -> None:
-        """Write `result.json`, `run.json`, `results.csv`, and `documents.csv` for documents."""
+    def write(
+        self,
+        task: Task,
+        result: Result,
+        parts: Sequence[Tally],
+        grouping: Grouping | None,
+        start: str,
+    ) -> None:
+        """Write `result.json`, `run.json` and `results.csv`.
+
+        Documents have `documents.csv`, and groups of documents `groups.csv`, too.
+        """
         folder = self.folder(task)
         folders.check_owner(folder, result.model.name)
         run_record.write_run(folder, start, f"evaluate({self._model.name!r}, {task.full_name!r})")
         store.write_result(folder, result)
         if task.format == "documents":
             bits = "bpb" in task.metrics or not result.protocol.tokens
-            rows = tidy.document_rows(parts, bits=bits)
+            rows = tidy.document_rows(parts, bits=bits, groups=grouping and grouping.names)
             write_atomic(folder / "documents.csv", tidy.to_csv(rows))
+        groups = folder / folders.GROUPS
+        if result.groups:
+            write_atomic(groups, tidy.to_csv(group_rows.group_rows(result.groups, result)))
+        else:
+            groups.unlink(missing_ok=True)  # of an earlier run with groups
         self._csv.update()
 
 

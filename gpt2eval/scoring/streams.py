@@ -4,6 +4,7 @@ Knows token ids and positions. Does not know texts, models or task names.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -34,11 +35,17 @@ class Packing(NamedTuple):
     workers: int = 1
 
 
-class KeptTokens(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class KeptTokens:
     """How many of a text's tokens lie in some window, and how many there are."""
 
     kept: int
     total: int
+
+    @property
+    def share(self) -> float:
+        """The kept tokens as a share of all."""
+        return self.kept / self.total
 
 
 def joined(passage: Passage, records: Sequence[Encoding], packing: Packing) -> Encoded:

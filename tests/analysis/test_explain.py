@@ -112,7 +112,7 @@ def test_workers_drop_tokens_beside_the_protocol_that_keeps_all() -> None:
             assert row.nats == pytest.approx(total, abs=1e-12)
     header, _, _, second, *_ = str(rows).splitlines()
     assert "| kept " in header
-    assert "| 100.0 % |" in second
+    assert "| 100 % " in second
     assert "drop none -> per 1000 rows, 2 workers" in str(rows)
     assert "mean tokens, batch none -> batches, batch 4" in str(rows)
 
@@ -136,6 +136,25 @@ def test_protocol_that_cannot_be_measured_is_omitted_with_the_reason() -> None:
     assert "stride 512 is above the context of 256" in rows[1].reason_omitted
     assert not rows[2].reason_omitted
     assert "wikitext103/s512: omitted: task wikitext103/s512: stride 512" in str(rows)
+
+
+def test_the_share_of_tokens_that_a_protocol_keeps_is_a_column_below_100_percent() -> None:
+    files = {"wikitext103": FILES["wikitext103"]}
+    explained = explain(
+        "toy:unigram", "wikitext103", data=files, protocols=["hf_docs", "llama_cpp"]
+    )
+    base, hf_docs, llama_cpp = explained
+    assert (base.kept, hf_docs.kept) == (1, 1)
+    kept = evaluate("toy:unigram", "wikitext103/llama_cpp", data=files)[0].kept
+    assert kept is not None
+    assert llama_cpp.kept == kept.share
+    assert kept.kept == 512 * (kept.total // 512) < kept.total, "an incomplete window is left out"
+    rows = [[cell.strip() for cell in line.split("|")] for line in str(explained).splitlines()[:5]]
+    assert [row[5] for row in rows if row[1] and row[1][0] != ":"] == [
+        *("kept", "100 %", "100 %", f"{100 * kept.kept / kept.total:.1f} %"),
+    ]
+    whole = str(explain("toy:unigram", "wikitext103", data=files, protocols=["hf_docs"]))
+    assert "kept" not in whole.splitlines()[0]
 
 
 def test_protocols_that_share_requests_are_scored_once(tmp_path: Path) -> None:

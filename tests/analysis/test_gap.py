@@ -17,6 +17,7 @@ from gpt2eval.analysis.gap import gap_report
 from gpt2eval.analysis.gap_render import gap_reports, render_gap
 from gpt2eval.analysis.gap_rows import Both, GapReport
 from gpt2eval.analysis.published_texts import Texts, published_texts
+from gpt2eval.data import custom
 from gpt2eval.errors import UsageError
 from gpt2eval.metrics.clusters import Clusters
 from gpt2eval.metrics.paired import compare_rates
@@ -408,3 +409,35 @@ def test_command(byte_pair: dict[str, tuple[Measured, Measured]], gpt2eval: Run)
         2,
         "gpt2eval: --top 0: expected a whole number of 1 or more\n",
     )
+
+
+@pytest.mark.parametrize("documents", [40, 1])
+def test_groups_of_documents_have_rows_that_add_up(tmp_path: Path, documents: int) -> None:
+    lines = "".join(
+        json.dumps({"text": f"zeile {n * n % 37} " * (n % 7 + 2) * 9, "g": f"g{n % 2}"}) + "\n"
+        for n in range(documents)
+    )
+    (tmp_path / "a.jsonl").write_text(lines, encoding="utf-8")
+    sides: list[Measured] = []
+    for model in ("toy:uniform-bytes", "toy:unigram"):
+        text = custom.load_text(f"{tmp_path / 'a.jsonl'}:text", group="g")
+        evaluate(model, texts=[text], out=tmp_path / model)
+        sides += read_measured(tmp_path / model)
+    first, second = sides
+    texts = published_texts(first, texts=[f"{tmp_path / 'a.jsonl'}:text"])
+    report = gap_report(first, second, texts)
+    assert report.by == "column g"
+    assert first.result.groups
+    assert second.result.groups
+    rows = {row.name: row for row in report.by_group}
+    assert rows.keys() == {group.name for group in first.result.groups.rows}
+    for name, row in rows.items():
+        one, other = (side.result.groups.group(name) for side in sides if side.result.groups)
+        assert row.bytes == one.tally.units.bytes
+        assert (row.first_bits, row.second_bits) == pytest.approx((one.bits, other.bits), rel=1e-6)
+        assert row.interval
+    assert sum(row.bits for row in report.by_group) == pytest.approx(report.total.bits)
+    assert "By column g" in render_gap([report], "markdown")
+    assert render_gap([report], "csv").count(",group,") == len(rows)
+    document = json.loads(render_gap([report], "json"))[0]
+    assert [row["name"] for row in document["by_group"]] == [row.name for row in report.by_group]

@@ -49,7 +49,8 @@ def test_every_number_and_interval_is_present(results: list[Result], width: int)
             if metric.name == "nats_per_token":  # of no column
                 continue
             assert value_text(metric.value, metric.name) in words
-            assert interval_text(metric) in words
+            if metric.name != "byte_ppl":  # a note has its value
+                assert interval_text(metric) in words
             for row in ("SOTA", *SUITE.models):
                 figure = result.figure(metric.name, row)
                 assert figure is None or published_text(figure[0]) in words

@@ -371,7 +371,7 @@ def test_webtext_and_its_samples_share_one_protocol() -> None:
         assert (variant.format, variant.unit, variant.metrics) == (
             "documents",
             "token",
-            ("ppl", "bpb", "nats_per_token"),
+            ("ppl", "bpb", "byte_ppl", "nats_per_token"),
         )
     columns = loader.load_suite("webtext-samples").columns
     assert [(c.task, c.metric) for c in columns] == [
@@ -391,7 +391,9 @@ def test_webtext_reads_its_documents(development_data: Path) -> None:
         len(documents),
         sum(len(d.encode()) for d in documents),
     )
-    assert numbers(result) == pytest.approx({"ppl": 256, "bpb": 8, "nats_per_token": math.log(256)})
+    assert numbers(result) == pytest.approx(
+        {"ppl": 256, "bpb": 8, "byte_ppl": 256, "nats_per_token": math.log(256)}
+    )
     assert "|data:" in result.signature
     assert "!|ask:everything|records:documents|detok:none|unit:token@" in result.signature
     assert one(f"{path}:text").nll_sha256 == result.nll_sha256

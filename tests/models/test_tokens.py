@@ -1,6 +1,7 @@
 """Tokens tile the bytes of any text, or the encoding is marked as lossy."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tokenizers import (
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gpt2eval import demo, pipeline
+from gpt2eval.config import catalog
 from gpt2eval.errors import UsageError
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.registry import load_model
@@ -139,6 +141,17 @@ def test_an_added_space_is_not_part_of_the_text(text: str) -> None:
     assert ends == sorted(ends)
     assert ends[-1:] == [len(text)] * bool(text)
     assert not encoding.lossy
+
+
+def test_a_lossy_tokenizer_gives_no_perplexity_per_byte_alone(tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    text = catalog.find("tasks", "enwik8").read_text(encoding="utf-8")
+    alone = re.sub(r"^metrics: .*$", "metrics: [byte_ppl]", text, flags=re.MULTILINE)
+    alone = alone.partition("published:\n")[0]
+    (tmp_path / "tasks" / "mine.yaml").write_text(alone, encoding="utf-8")
+    data = {"mine": demo.data()["enwik8"]}
+    with pytest.raises(UsageError, match="mine: the model's tokens do not tile"):
+        pipeline.evaluate(OneIn500("wordpiece"), "mine", data=data, include=[tmp_path])
 
 
 @pytest.mark.parametrize("kind", ["byte-level", "prefix-space", "sentencepiece"])

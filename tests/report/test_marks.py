@@ -1,18 +1,23 @@
 """Numbers that are not plain results: marked, explained, and never beside a published figure."""
 
 import csv
+import html
 import io
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gpt2eval import demo, evaluate
 from gpt2eval.config.loader import load_suite, load_task
+from gpt2eval.data.custom import load_text
 from gpt2eval.metrics.result import Figures, Result
 from gpt2eval.report import marks, tidy
+from gpt2eval.report.escape import latex
 from gpt2eval.report.table import page, render
 from gpt2eval.settings import Settings
 
@@ -226,3 +231,65 @@ def test_a_comparison_of_limited_numbers_says_that_they_have_no_verdict(gpt2eval
     )
     apart = gpt2eval("diff", plain, part)
     assert (apart.code, "published figures" in apart.out) == (1, False), "not comparable at all"
+
+
+# -- bits and perplexities -------------------------------------------------------------------------
+
+
+def bits_results(task: str, metrics: dict[str, float], models: tuple[str, ...]) -> list[Result]:
+    """Results of a byte-wise task with these values, one per model."""
+    (base,) = evaluate("toy:unigram", task, data=demo.data(), settings=Settings(limit=1))
+    values = {name: replace(base.metrics[name], value=value) for name, value in metrics.items()}
+    return [replace(base, metrics=values, model=replace(base.model, name=name)) for name in models]
+
+
+def test_a_footer_states_bits_per_byte_as_a_byte_perplexity() -> None:
+    results = bits_results("enwik8", {"bpb": math.log2(2.23), "byte_ppl": 2.23}, ("a", "b"))
+    line = (
+        "enwik8 BPB: byte perplexity 2.230 = 1.157 bits per byte (a), 2.230 = 1.157 bits per byte "
+        "(b)"
+    )
+    assert line in footers_of(*results)
+    assert html.escape(line) in page(results, SUITE)
+    assert latex(line) in render(results, SUITE, "latex")
+    folded = render(results, SUITE, "terminal", width=80)
+    assert "byte perplexity 2.230 = 1.157 bits per byte" in folded
+    assert max(map(len, folded.splitlines())) <= 80
+
+
+def test_a_footer_states_bits_per_character_as_a_character_perplexity() -> None:
+    (result,) = bits_results("text8", {"bpc": 1.0, "nats_per_token": 3.0}, ("a",))
+    assert "text8 BPC: character perplexity 2.000 = 1.000 bits per character (a)" in footers_of(
+        result
+    )
+
+
+def test_a_footer_states_a_byte_perplexity_alone_as_bits() -> None:
+    (result,) = bits_results("enwik8/hf_docs", {"byte_ppl": 2.23}, ("a",))
+    line = "enwik8/hf_docs byte_ppl: byte perplexity 2.230 = 1.157 bits per byte (a)"
+    assert line in footers_of(result)
+
+
+@pytest.mark.parametrize("bits", [0.0, 2000.0, math.inf])
+def test_numbers_without_another_form_have_no_footer(bits: float) -> None:
+    (result,) = bits_results("enwik8", {"bpb": bits}, ("a",))
+    assert "perplexity" not in "".join(footers_of(result))
+
+
+def test_a_table_with_both_numbers_has_no_footer(tmp_path: Path) -> None:
+    file = tmp_path / "my.txt"
+    file.write_text("one two\n", encoding="utf-8")
+    (result,) = evaluate("toy:unigram", texts=[load_text(file, "byte")])
+    assert [*result.metrics] == ["bpb", "byte_ppl", "nats_per_token"]
+    assert result.byte_ppl == pytest.approx(2**result.bpb)
+    assert "bits per byte" not in "".join(footers_of(result))
+
+
+@pytest.mark.parametrize("task", ["enwik8", "text8"])
+def test_byte_perplexity_is_a_metric_of_byte_wise_tasks(task: str) -> None:
+    (result,) = evaluate("toy:unigram", task, data=demo.data())
+    bits = result.bpb if task == "enwik8" else result.bpc
+    assert result.byte_ppl == pytest.approx(2**bits, rel=1e-12)
+    assert result.metric("byte_ppl").unit == "byte"
+    (frame_row,) = [row for row in tidy.tidy_rows(result) if row["metric"] == "byte_ppl"]
+    assert frame_row["value"] == result.byte_ppl

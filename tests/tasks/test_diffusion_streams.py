@@ -178,7 +178,9 @@ def test_every_fed_and_scored_token_is_the_loaders(
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-@pytest.mark.parametrize("variant", ["sedd", "mdlm", "bd3lm"])
+@pytest.mark.parametrize(
+    "variant", ["mdlm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sedd", "bd3lm"))]
+)
 def test_the_rule_of_contiguous_shards_is_that_of_datasets(
     variant: str, workers: int, rows: Rows
 ) -> None:

@@ -155,7 +155,7 @@ def test_steps_keep_separate_results_in_one_folder(tokenizer: Any, tmp_path: Pat
     assert evaluate_at(2).nll_sha256 != first.nll_sha256
     assert evaluate_at(2).model.step == "2"
     rows = (tmp_path / "results.csv").read_text().splitlines()
-    assert len(rows) == 1 + 2 * 2, "a header, and two metrics of two steps"
+    assert len(rows) == 1 + 2 * 3, "a header, and three metrics of two steps"
 
 
 # -- modules from outside transformers -----------------------------------------------------------

@@ -38,12 +38,13 @@ function tableSection(content) {
   }
 
   function head(column, unit, higher) {
-    const better = column === "" ? "" : higher ? "higher is better" : "lower is better";
+    const rank = higher ? "higher is better" : "lower is better";
+    const better = column === "" || higher === null ? "" : rank; // neither for a share
     const cell = el(
       "th",
       { scope: "col", "aria-sort": "none", class: column === "" ? "label" : "" },
       button(column || "model", () => sortBy(column, higher), { class: "sort", title: better }),
-      unit ? el("span", { class: "unit" }, unit, el("br"), better) : null,
+      unit ? el("span", { class: "unit" }, unit, ...(better ? [el("br"), better] : [])) : null,
     );
     heads.set(column, cell);
     return cell;

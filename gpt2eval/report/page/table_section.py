@@ -6,11 +6,13 @@ from typing import Any
 from gpt2eval.config.suite_schema import Suite
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.cells import Cell
-from gpt2eval.report.notes import notes, reasons
+from gpt2eval.report.kept import KEPT_UNIT, with_kept
+from gpt2eval.report.notes import table_notes
 from gpt2eval.report.numbers import PERCENT, value_label
 from gpt2eval.report.page.comparisons import comparisons
 from gpt2eval.report.page.sources import Overview
-from gpt2eval.report.rows import Row, table_rows
+from gpt2eval.report.rows import Row
+from gpt2eval.report.table_rows import table_rows
 
 
 def table_section(overview: Overview, suite: Suite) -> dict[str, Any]:
@@ -19,31 +21,28 @@ def table_section(overview: Overview, suite: Suite) -> dict[str, Any]:
     A group is a row of ours with the published figures and the verdicts of the same model, or one
     published row.
     """
+    rows = table_rows(overview.cells, overview.titles, suite, overview.label)
     groups: list[list[dict[str, Any]]] = []
-    for row in table_rows(overview.cells, overview.titles, suite, overview.label):
-        # The published row of a model of the paper follows it, and so do its verdicts.
-        is_attached = row.kind == "verdict" or (row.kind == "published" and _has_verdict(overview))
-        if not (is_attached and groups):
+    for row in rows:
+        if not row.follows:
             groups.append([])
         groups[-1].append(_row(row))
     results = [one.source.result for one in overview.sources]
     return {
-        "columns": [_column(title, overview) for title in overview.titles],
+        "columns": [
+            _column(title, overview) for title in with_kept(overview.titles, overview.cells)
+        ],
         "groups": groups,
-        "notes": [*notes(results), *reasons(overview.cells, suite, overview.label)],
+        "notes": table_notes(results, overview.cells, rows, suite, overview.label),
         "comparisons": comparisons(overview.sources),
     }
 
 
-def _has_verdict(overview: Overview) -> bool:
-    """Return whether a model of the published table is among the results."""
-    return any(cell.result.row for row in overview.cells.values() for cell in row.values())
-
-
 def _column(title: str, overview: Overview) -> dict[str, Any]:
-    cell = next(row[title] for row in overview.cells.values() if title in row)
-    name = cell.metric.name
-    return {"title": title, "unit": unit_text(cell), "higher": name in PERCENT}
+    cell = next((row[title] for row in overview.cells.values() if title in row), None)
+    if cell is None:  # a column of kept shares
+        return {"title": title, "unit": KEPT_UNIT, "higher": None}
+    return {"title": title, "unit": unit_text(cell), "higher": cell.metric.name in PERCENT}
 
 
 def unit_text(cell: Cell) -> str:
