@@ -194,24 +194,31 @@ class Handler(BaseHTTPRequestHandler):
         start = self.range_start()
         if start >= len(content) > 0:
             return self.respond(416)
-        self.send_response(206 if start else 200)
+        end = min(self.range_end() + 1, len(content))
+        is_part = start > 0 or end < len(content)
+        self.send_response(206 if is_part else 200)
         for key, value in {
             **headers,
-            "Content-Length": str(len(content) - start),
+            "Content-Length": str(end - start),
             "Accept-Ranges": "bytes",
         }.items():
             self.send_header(key, value)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if is_part:
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
         self.end_headers()
         if not head:
-            self.wfile.write(content[start:])
+            self.wfile.write(content[start:end])
         return None
 
     def range_start(self) -> int:
         """Return the first requested byte."""
         byte_range = self.headers.get("Range", "bytes=0-")
         return int(byte_range.removeprefix("bytes=").partition("-")[0])
+
+    def range_end(self) -> int:
+        """Return the last requested byte, by default that of any file."""
+        last = self.headers.get("Range", "").partition("-")[2]
+        return int(last) if last else sys.maxsize - 1
 
     def respond(
         self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b""

@@ -75,7 +75,7 @@ OUTSIDE: dict[str, str | tuple[str, ...]] = {
     "regex": ("text.rule_patterns", "text.segments"),
     "typer": "cli.",
     "rich": ("cli.progress", "report.terminal"),
-    "pyarrow": ("data.compression", "data.tables", "report.row_files"),
+    "pyarrow": ("data.compression", "data.hub_rows", "data.tables", "report.row_files"),
     "tabulate": ("analysis.explain", "data.listing", "report."),
     "fastbloom_rs": "overlap.bloom",
     "triton": "models.engine.fused",

@@ -13,8 +13,8 @@ from gpt2eval.report.numbers import share_text
 # Groups of a task's settings, in the order in which they change. Every protocol on the way can be
 # measured. `unit` comes before the groups that can leave tokens unscored, so that it is compared
 # over the same tokens; `join` comes before `block`, `block` before `pack`, and `tail` before
-# `drop`, because each needs the one before it. Rows are read when they are joined: until then
-# another protocol's detokenizer may need complete lines.
+# `draw` and `drop`, because each needs the one before it. Rows are read when they are joined:
+# until then another protocol's detokenizer may need complete lines.
 SETTING_GROUPS: Mapping[str, tuple[str, ...]] = {
     "text": ("source", "format", "encoding", "cut_last", "cut_whole", "expect"),
     "detokenizer": ("detokenizer", "lead"),
@@ -28,6 +28,7 @@ SETTING_GROUPS: Mapping[str, tuple[str, ...]] = {
     "word_ends": ("word_ends",),
     "pack": ("pack",),
     "tail": ("tail",),
+    "draw": ("draw",),
     "drop": ("drop",),
     "mean": ("mean", "batch"),
 }

@@ -73,6 +73,15 @@ def _check_combinations(task: Task, path: Path) -> None:
         )
     if task.drop and task.tail != "drop":
         raise UsageError(f"{path}: drop: not compatible with tail {task.tail}; expected tail drop")
+    if task.draw and not (
+        task.block and task.tail == "drop" and task.start == "none" and task.detokenizer is None
+    ):
+        raise UsageError(
+            f"{path}: draw: expected a block, tail drop and start none beside it, "
+            "and no detokenizer"
+        )
+    if task.draw and (task.joins_tokens or task.ask != "everything"):
+        raise UsageError(f"{path}: draw: expected ask everything, and records that are not joined")
     if task.block and (task.stride or task.windows != "regular"):
         raise UsageError(
             f"{path}: block: {task.block}: expected no stride and no windows beside it"

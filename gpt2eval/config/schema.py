@@ -49,6 +49,18 @@ class Drop(Strict):
     workers: Annotated[int, Field(gt=0)] = 1
 
 
+class Draw(Strict):
+    """Blocks drawn at random, each from a document that has at least as many tokens.
+
+    Attributes:
+        blocks: How many.
+        seed: The seed of Python's generator.
+    """
+
+    blocks: Annotated[int, Field(gt=0)]
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
 class Filter(NamedTuple):
     """A rule for answers: lower-case words that cannot be the answer, and the hash of the rule.
 
@@ -88,6 +100,7 @@ class Task(Strict):
             first token of a block is not scored.
         pack: Tokens around the text of each block; None for none.
         drop: What a parallel loader drops of the stream; None for nothing.
+        draw: Score only blocks drawn at random from the records; None for all of the text.
         start: `eot`: the model's start token (the tokenizer's own, else BOS, else end-of-text);
             `own`: the tokenizer's own, if any; `eot+own`: both, the second scored; `replace`: as
             `eot`, but in place of the first token of each window; `none`: none.
@@ -134,6 +147,7 @@ class Task(Strict):
     block: Annotated[int, Field(gt=1)] | None = None
     pack: Pack | None = None
     drop: Drop | None = None
+    draw: Draw | None = None
     start: Literal["eot", "none", "own", "eot+own", "replace"] = "eot"
     specials: Literal["text", "tokens"] = "text"
     context: Annotated[int, Field(gt=0)] = 1024

@@ -1,14 +1,36 @@
 """Where a task's published text comes from: the keys of `source` and `expect` in a task file."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Strict(BaseModel):
     """A mapping in a file; an unknown key or a value of the wrong type is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Rows(Strict):
+    """A selection of a split's rows: the last ones, or a random share in random order.
+
+    Attributes:
+        last: The number of rows at the end of the split.
+        share: The share of the rows that `Dataset.train_test_split(test_size=share, seed=seed)`
+            of the library datasets puts into its test split.
+        seed: The seed of that split.
+    """
+
+    last: Annotated[int, Field(gt=0)] | None = None
+    share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_selection(self) -> "Rows":
+        given = [self.last is not None, self.share is not None, self.seed is not None]
+        if given not in ([True, False, False], [False, True, True]):
+            raise ValueError("expected `last`, or `share` and `seed`")
+        return self
 
 
 class Hub(Strict):
@@ -18,6 +40,7 @@ class Hub(Strict):
         column: The column that holds the text.
         part: The split holds only the scored part of the publisher's file, so its content cannot
             be checked against the file's hash.
+        rows: Which rows of the split to read; by default all.
         restore: How to rebuild the publisher's file from the rows.
     """
 
@@ -28,6 +51,7 @@ class Hub(Strict):
     revision: str | None = None
     data_dir: str | None = None
     part: bool = False
+    rows: Rows | None = None
     restore: Literal["text", "lines", "blank_lines", "padded_lines", "jsonl", "cbt"] = "text"
 
 
@@ -37,7 +61,8 @@ class Archive(Strict):
     Attributes:
         url: The URL of the download.
         sha256: The hash of the download.
-        member: The file inside the archive; if absent, the download is the file itself.
+        member: The file inside the archive; if absent, the download is the file itself, perhaps
+            compressed.
         stream: Read a large .tar.gz while downloading instead of storing it: up to the member if
             the file has a hash of its own, otherwise to the end, to check the archive's hash.
     """

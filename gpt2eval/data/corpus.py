@@ -202,8 +202,10 @@ def _read_archive(archive: Archive, source: Source, url: str, cache: Cache) -> h
     else:
         path = cache.archive_path(key_of(source))
         download.download(url, path, archive.sha256 or file.sha256)
-        content = path.read_bytes()
-        path.unlink()
+        try:
+            content = unpack(path, [file.name], limit_of(path, file.bytes))
+        finally:
+            path.unlink()
     if file.hash and not is_published(content, file):
         raise UsageError(f"{url}: checksum mismatch: not the published {file.name}; discarded")
     return hub.SourceFile(content, "")

@@ -1,7 +1,8 @@
 """Convert the rows of a Hub data set back into the publisher's file.
 
 Downloads only the files of the requested split, at the current commit of the branch. The Hub names
-its large (LFS) files by their SHA-256; these are checked.
+its large (LFS) files by their SHA-256; these are checked. Of a split of which a task scores some
+rows only, `gpt2eval.data.hub_rows` reads these.
 """
 
 import json
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 from gpt2eval.config.source_schema import Hub
 from gpt2eval.data.download import UnreachableError, mismatch
+from gpt2eval.data.hub_rows import selected_rows
 from gpt2eval.errors import UsageError, one_line
 
 
@@ -74,7 +76,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _rows(hub: Hub) -> tuple[Iterator[Mapping[str, Any]], str]:
-    """Return the rows of the split, read from its own files only, and their commit."""
+    """Return the requested rows of the split, read from its own files only, and their commit."""
     from datasets import load_dataset, load_dataset_builder
 
     builder = load_dataset_builder(hub.id, hub.config, revision=hub.revision, data_dir=hub.data_dir)
@@ -83,12 +85,14 @@ def _rows(hub: Hub) -> tuple[Iterator[Mapping[str, Any]], str]:
     }
     if hub.split not in files:
         raise UnreachableError(f"it has no split {hub.split}; it has {', '.join(files) or 'none'}")
-    commits = {_commit(file) for file in files[hub.split]}
+    commits = ",".join(sorted({_commit(file) for file in files[hub.split]}))
+    if hub.rows:
+        return selected_rows(files[hub.split], hub.rows, hub.column), commits
     paths = [str(_downloaded(file)) for file in files[hub.split]]
     rows = load_dataset(
         builder.name, data_files={hub.split: paths}, split=hub.split, streaming=True
     )
-    return iter(rows), ",".join(sorted(commits))
+    return iter(rows), commits
 
 
 def _commit(file: str) -> str:

@@ -3,8 +3,10 @@
 Every command and every function that takes `data` resolves it here.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from gpt2eval import demo
 from gpt2eval.config import catalog, loader
@@ -147,10 +149,24 @@ def _restored(task: Task, table: bytes, origin: str, limit: Limit) -> bytes:
 def _pieces(
     table: bytes, columns: Sequence[str], rows: Hub, origin: str, limit: Limit
 ) -> Iterator[bytes]:
-    for row in tables.rows(table, columns, limit.unpacked, origin):
+    for row in _selected(tables.rows(table, columns, limit.unpacked, origin), rows, origin):
         if not all(_is_text(row[name], name) for name in columns):
             raise TypeError
         yield hub.RESTORE[rows.restore](row, columns[0]).encode()
+
+
+def _selected(
+    rows: Iterator[Mapping[str, Any]], hub: Hub, origin: str
+) -> Iterator[Mapping[str, Any]]:
+    """Return the rows of a table that a task scores; a share is one of all tables together."""
+    if not hub.rows:
+        return rows
+    if hub.rows.last is None:
+        raise UsageError(f"{origin}: a parquet table; expected the rows that the task selects")
+    last = deque(rows, hub.rows.last)
+    if len(last) < hub.rows.last:
+        raise UsageError(f"{origin}: {len(last):,} rows; expected at least {hub.rows.last:,}")
+    return iter(last)
 
 
 def _is_text(value: object, column: str) -> bool:

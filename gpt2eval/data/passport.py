@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gpt2eval.config import loader
 from gpt2eval.config.schema import Task
-from gpt2eval.config.source_schema import File, Source
+from gpt2eval.config.source_schema import File, Hub, Source
 from gpt2eval.data import kinds, records
 from gpt2eval.data.archives import is_packed
 from gpt2eval.data.cache import git_blob
@@ -46,7 +46,8 @@ def _figures(task: Task) -> Mapping[str, str | int | None]:
     file = task.source.file
     hub_arguments = None
     if hub:
-        hub_arguments = ", ".join(filter(None, [hub.config, hub.data_dir, hub.split, hub.revision]))
+        named = [hub.config, hub.data_dir, hub.split, hub.revision, _selection(hub)]
+        hub_arguments = ", ".join(filter(None, named))
     counts = task.expect.model_dump()
     return {
         "licence": task.licence,
@@ -61,6 +62,15 @@ def _figures(task: Task) -> Mapping[str, str | int | None]:
         **counts,
         "bytes": file.bytes or counts["bytes"],
     }
+
+
+def _selection(hub: Hub) -> str:
+    """Return which rows of a split a task scores, or "" for all of them."""
+    if not hub.rows:
+        return ""
+    if hub.rows.last is not None:
+        return f"the last {hub.rows.last:,} rows"
+    return f"a share of {hub.rows.share:g} of the rows at seed {hub.rows.seed}"
 
 
 def file_passport(path: Path, form: str, encoding: str = "utf-8") -> str:

@@ -29,6 +29,7 @@ class ProtocolFields:
     join: str | None
     pack: str | None = field(default=None, kw_only=True)
     drop: str | None = field(default=None, kw_only=True)
+    draw: str | None = field(default=None, kw_only=True)
     norm: str | None
     filter: str | None
     ends: str | None = field(default=None, kw_only=True)
@@ -181,6 +182,7 @@ def fields(
         join=task.join if task.join != "newline" else None,
         pack=pack_name(task.pack) if task.pack else None,
         drop=f"{task.drop.rows}x{task.drop.workers}" if task.drop else None,
+        draw=f"{task.draw.blocks}.{task.draw.seed}" if task.draw else None,
         norm=task.normalize if task.normalize != "none" else None,
         filter=filtered if "acc" in task.metrics else None,
         ends=task.word_ends if task.word_ends != "none" else None,

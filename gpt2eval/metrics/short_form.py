@@ -19,6 +19,7 @@ SHORT = {
     "join": "j",
     "pack": "pk",
     "drop": "dr",
+    "draw": "dw",
     "norm": "n",
     "filter": "f",
     "ends": "e",

@@ -35,7 +35,7 @@ from gpt2eval.types import (
 )
 from gpt2eval.version import __version__
 
-YOUNG = {"pack", "drop", "tail", "mean", "ends"}
+YOUNG = {"pack", "drop", "draw", "tail", "mean", "ends"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def plan_task(
     return TaskPlan(
         task,
         corpus,
-        len(records),
+        task.draw.blocks if task.draw else len(records),
         window,
         protocol,
         replace(identity, batch=str(budget)),

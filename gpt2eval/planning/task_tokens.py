@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from gpt2eval.config.schema import Task
 from gpt2eval.errors import UsageError
 from gpt2eval.identity import EndsText, Sized
 from gpt2eval.metrics import protocol as protocols
+from gpt2eval.planning.drawn import drawn_blocks
 from gpt2eval.scoring import streams, word_ends
-from gpt2eval.scoring.encode import encode_texts
+from gpt2eval.scoring.encode import encode_texts, with_token_before
 from gpt2eval.scoring.streams import KeptTokens, Packing
 from gpt2eval.scoring.windows import Window
 from gpt2eval.text import joined
-from gpt2eval.types import Encoded, Encoding, Model, Passage, Record
+from gpt2eval.types import Encoded, Model, Passage, Record
 
 
 def is_alone(task: Task, records: Sequence[Record]) -> bool:
@@ -26,10 +25,13 @@ def encode_task(
 ) -> tuple[list[Encoded], bool]:
     """Return the tokens of passages, and whether any do not tile their text.
 
-    Where a task joins tokens, all passages become one. With `start: eot+own`, the token that the
-    tokenizer puts before every text is one more scored token. With `word_ends: corrected`, one more
-    token that is not scored closes each passage.
+    Where a task joins tokens, all passages become one. Where it draws blocks, each of them is a
+    passage. With `start: eot+own`, the token that the tokenizer puts before every text is one more
+    scored token. With `word_ends: corrected`, one more token that is not scored closes each
+    passage.
     """
+    if task.draw:
+        return drawn_blocks(model, task, task.draw, passages, window.context)
     texts = [passage.text for passage in passages]
     encodings = encode_texts(model, texts, specials=task.specials == "tokens")
     lossy = any(encoding.lossy for encoding in encodings)
@@ -37,16 +39,10 @@ def encode_task(
         packing = _packing(model, task, window)
         return [streams.joined(joined.joined(passages), encodings, packing)], lossy
     own = protocols.added(model) if task.start == "eot+own" else None
-    encoded = [_encoded(p, e, own) for p, e in zip(passages, encodings, strict=True)]
+    encoded = [with_token_before(p, e, own) for p, e in zip(passages, encodings, strict=True)]
     if task.word_ends == "corrected":
         encoded = [word_ends.closed(one) for one in encoded]
     return encoded, lossy
-
-
-def _encoded(passage: Passage, encoding: Encoding, before: int | None) -> Encoded:
-    prefix = np.array([] if before is None else [before], np.int32)
-    ids = np.concatenate([prefix, encoding.ids])
-    return Encoded(passage, ids, np.concatenate([0 * prefix, encoding.ends]))
 
 
 def _packing(model: Model, task: Task, window: Window) -> Packing:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from gpt2eval.identity import EncodesMany
-from gpt2eval.types import EncodesSpecials, Encoding, Model
+from gpt2eval.types import Encoded, EncodesSpecials, Encoding, Model, Passage
 
 
 def encode_texts(model: Model, texts: Sequence[str], *, specials: bool) -> list[Encoding]:
@@ -17,3 +19,10 @@ def encode_texts(model: Model, texts: Sequence[str], *, specials: bool) -> list[
     if isinstance(model, EncodesMany):
         return model.encode_batch(texts)
     return [model.encode(text) for text in texts]
+
+
+def with_token_before(passage: Passage, encoding: Encoding, token: int | None) -> Encoded:
+    """Return a passage with its tokens, after a token that stands for no text, if there is one."""
+    prefix = np.array([] if token is None else [token], np.int32)
+    ids = np.concatenate([prefix, encoding.ids])
+    return Encoded(passage, ids, np.concatenate([0 * prefix, encoding.ends]))

@@ -112,6 +112,7 @@ def test_task_has_a_source_and_only_figures_of_its_own_metrics(name: str) -> Non
 
 OTHER_TOOLS = {"lm_eval", "lm_eval_standard", "hf_docs", "hf_docs_s512", "llama_cpp", "megatron"}
 OTHER_TOOLS |= {"sedd", "radd", "mdlm", "bd3lm", "plaid", "bow", "terminated"}
+OTHER_TOOLS |= {"autogptq", "openvino", "gptq", "gptq_new", "nanogpt"}
 
 
 @pytest.mark.parametrize(

@@ -142,9 +142,8 @@ def test_real_text_survives_the_round_trip_with_few_dropped_edits(
 def test_one_way_detokenizers_are_declared_as_such() -> None:
     one_way = [name for name, file in FILES.items() if not file.invertible]
     assert one_way == [
-        *("hf_docs", "lambada", "llama_cpp", "megatron", "megatron_lambada"),
-        *("plaid_ptb", "plaid_wikitext"),
-        "relm_lambada",
-        *("sedd_lambada", "sedd_lm1b", "sedd_papers", "sedd_ptb"),
+        *("gptq_ptb", "gptq_ptb_new", "hf_docs", "lambada", "llama_cpp"),
+        *("megatron", "megatron_lambada", "plaid_ptb", "plaid_wikitext", "relm_lambada"),
+        *("sedd_lambada", "sedd_lm1b", "sedd_papers", "sedd_ptb", "seekdeeper"),
     ]
     assert [name for name in one_way if not FILES[name].steps] == ["lambada"]

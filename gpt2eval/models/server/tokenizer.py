@@ -36,6 +36,10 @@ class RemoteTokens:
         """Return the text of a token, or "" if the server cannot show it."""
         return (self._piece(token) or b"").decode("utf-8", "replace")
 
+    def decoded(self, token: int) -> str:
+        """Return the text of a token; a server shows no other form of it than its name."""
+        return self.name(token)
+
     def special(self, text: str) -> int | None:
         """Return the id of a special token, or None if the text is not a single token."""
         ids = self._ids(text)[len(self.added) :]
