@@ -136,7 +136,7 @@ def check_bytes(
     windows: Windows = False,
     form: FormatName = None,
 ) -> None:
-    """Prove that the bytes of the scored tokens are the bytes of the text.
+    """Prove that the scored tokens have the bytes of the text.
 
     Prints what a table of bytes per token would have counted instead. The exit status is 0 if every
     text is certified, and 1 if not.

@@ -50,13 +50,13 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("command", [*COMMANDS, ""])
 def test_help_ends_with_an_example(gpt2eval: Run, command: str) -> None:
-    ended = gpt2eval(*command.split(), "--help")
+    ended = gpt2eval(*command.replace("_", "-").split(), "--help")
     assert ended.code == 0
     assert (
         ended.out.rstrip()
         .splitlines()[-1]
         .strip()
-        .startswith(f"Example: gpt2eval {command}".strip())
+        .startswith(f"Example: gpt2eval {command.replace('_', '-')}".strip())
     )
 
 

@@ -156,5 +156,6 @@ def test_the_list_of_data_fits_the_terminal(tmp_path: Path, width: int) -> None:
     wide = listing(cache=tmp_path)
     narrow = listing(cache=tmp_path, width=width)
     assert max(map(len, narrow.splitlines())) <= width
-    assert set(re.split(r"[\s-]+", wide)) <= set(re.split(r"[\s-]+", narrow))
+    shown = "".join(narrow.split())  # a long URL is broken anywhere
+    assert all(word in shown for word in re.split(r"[\s-]+", wide))
     assert listing(cache=tmp_path, width=400) == wide
