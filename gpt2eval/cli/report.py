@@ -91,7 +91,7 @@ def table(
     width: Decimals = None,
     groups: WithGroups = False,
 ) -> None:
-    """Print results beside the published figures, with signatures below."""
+    """Print results beside the published figures, with signatures."""
     from gpt2eval.report.store import read_results
     from gpt2eval.scoring.journal import incomplete
 
