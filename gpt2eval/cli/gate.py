@@ -84,7 +84,7 @@ def gate(
     summary: Summary = None,
     signatures: Signatures = False,
 ) -> None:
-    """Fail if a metric is worse than its baseline by more than a limit.
+    """Fail if a metric got worse than the baseline beyond a limit.
 
     The limit is compared with the 95 % interval of the difference, record by record. The exit
     status is 0 if every metric is within its limit, 1 if one has regressed. Where an interval
