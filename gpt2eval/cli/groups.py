@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from gpt2eval.cli.options import OUTPUT, option
 from gpt2eval.cli.output import print_styled
 from gpt2eval.errors import UsageError
+from gpt2eval.notices import notify
 
 if TYPE_CHECKING:
     from gpt2eval.metrics.result import Result
@@ -40,7 +41,7 @@ def print_groups(
     complete: bool = False,
     places: int | None = None,
 ) -> None:
-    """Print the groups of results below their table; formats for programs do not have them.
+    """Print the groups of results below their table, or where a format without them leaves them.
 
     `complete` prints all groups of a result, otherwise those with the most bits.
     """
@@ -49,6 +50,8 @@ def print_groups(
 
     form = form or default_format()
     if form not in group_text.FORMATS:
+        if any(result.groups for result in results):
+            notify(f"--format {form} has no groups; they are in groups.csv beside result.json")
         return
     most = None if complete else group_text.MOST
     text = group_text.groups_text(results, form, most=most, places=places)

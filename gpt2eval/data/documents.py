@@ -135,8 +135,9 @@ def read_documents(
         for file in _files_in(path, "--text"):
             if (form := form_of(file)) in KEYS:
                 raise UsageError(
-                    f"--text {path}: {file}: contains several texts; "
-                    f"give it separately as {file}:{KEYS[form]}"
+                    f"--text {path}: {file}: contains several texts; give it separately as "
+                    f"{file}:{KEYS[form]}, or join such files into one whose rows name their "
+                    "group, for --group"
                 )
             text = decode_text(read_content(file, max_size), str(file))
             yield Document(text, folder_group(file, path))

@@ -238,6 +238,30 @@ def test_tokens_that_do_not_spell_the_text_are_named(
     assert problem in found.faults[0].problem
 
 
+def test_a_blank_after_a_character_of_several_bytes_is_found(tmp_path: Path) -> None:
+    """Only where tokenizing starts anew may a token have a blank that the text has not."""
+
+    class AddsBlank(SpelledModel):
+        def encode(self, text: str) -> Encoding:
+            encoding = super().encode(text)
+            (plain,), (spaced,) = super().encode("the").ids, super().encode(" the").ids
+            return encoding._replace(ids=np.where(encoding.ids == plain, spaced, encoding.ids))
+
+    found = account(AddsBlank(byte_level()), text_file(tmp_path, "a \u65e5the"))
+    assert not found.is_certified
+    assert "spells b' the'; the text has b'the' at its byte 5" in found.faults[0].problem
+    # After a byte that is no text, the tokenizer itself starts anew.
+    assert account(AddsBlank(byte_level()), text_file(tmp_path, b"a \xffthe")).is_certified
+
+
+def test_a_text_of_unknown_origin_is_not_certified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpt2eval.analysis.byte_account.rows.walked", lambda passage: None)
+    found = account(SpelledModel(byte_level()), text_file(tmp_path))
+    assert "its place in the published text is unknown" in found.verdict
+
+
 def test_a_backend_that_states_no_bytes_is_not_certified(tmp_path: Path) -> None:
     found = account(PieceModel(), text_file(tmp_path))
     assert not found.is_certified

@@ -120,6 +120,16 @@ def test_tokens_of_another_tokenizer_are_not_certified(tmp_path: Path) -> None:
     assert "perhaps another tokenizer wrote it" in found.verdict
 
 
+def test_a_document_that_cannot_be_compared_is_stated(tmp_path: Path) -> None:
+    """The first document may be the rest of one, so its tokens may differ."""
+    model = SpelledModel(byte_level())
+    letters = [id_ for char in "the cat" for id_ in model.encode(char).ids.tolist()]
+    place = shard(tmp_path / "val.bin", [*letters, *stream(model, ["the mat"], before=True)])
+    found = dict(account(model, place).facts)
+    assert found["Documents"] == "2; encoded again to the same tokens: 1"
+    assert found["Not compared"] == "1, cut by an end of the file"
+
+
 def test_an_interrupted_call_resumes(tmp_path: Path) -> None:
     class Silent(SpelledModel):
         def score(self, batch: Sequence[Request]) -> TokenScores:

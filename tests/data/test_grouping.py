@@ -346,7 +346,10 @@ def test_run_and_table_print_groups(tmp_path: Path, gpt2eval: Run) -> None:
     for label in (*GROUPS, "all (micro)", "mean (macro)"):
         assert f"| {label} " in done.out
     assert done.out.count("| 8.000") >= 5
-    assert "groups by" not in gpt2eval(*command, "--group", "site", "--format", "csv").out
+    for form in ("csv", "json"):
+        other = gpt2eval(*command, "--group", "site", "--format", form)
+        assert "groups by" not in other.out
+        assert f"--format {form} has no groups; they are in groups.csv" in other.err
     assert gpt2eval("table", str(out), "--groups").out.count("groups by column site") == 2
     assert "groups by" not in gpt2eval("table", str(out)).out
     for other in (("--format", "csv"), ("--score-only",)):

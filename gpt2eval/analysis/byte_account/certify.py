@@ -19,11 +19,17 @@ from gpt2eval.analysis.byte_account.account import (
     Unscored,
     WindowBytes,
 )
-from gpt2eval.analysis.byte_account.rows import published_size, wrong_row
+from gpt2eval.analysis.byte_account.rows import (
+    published_bounds,
+    published_size,
+    sum_problem,
+    unscored_size,
+    wrong_row,
+)
 from gpt2eval.analysis.byte_account.rules import rule_totals, text_totals
 from gpt2eval.analysis.byte_account.spelled import Problem, Spelled, spelled
 from gpt2eval.analysis.byte_account.table import expected_columns, wrong_columns
-from gpt2eval.analysis.byte_account.windows import spans, window_bytes, windows_of_tokens
+from gpt2eval.analysis.byte_account.windows import is_text, spans, window_bytes, windows_of_tokens
 from gpt2eval.identity import Spelling
 from gpt2eval.metrics.signature import signature
 from gpt2eval.planning.task_plan import TaskPlan
@@ -66,6 +72,7 @@ class Certifier:
         self._starts = np.concatenate([[0], np.cumsum([len(one) for one in self._tokens])])
         self._outcome = outcome
         self._spelled = [self._spell(one) for one in self._encoded]
+        self._bounds = [published_bounds(one) for one in self._encoded]
 
     def account(self, facts: Sequence[tuple[str, str]] = ()) -> ByteAccount:
         """Return the account: its faults, its sums, and what other ways to count would say."""
@@ -78,6 +85,11 @@ class Certifier:
         has_unit = bool(PER_BYTE & {*plan.task.metrics})
         unit = f"byte@{scored_bytes}"
         unscored = [self._unscored(number) for number in right]
+        unscored_bytes = sum(
+            unscored_size(self._encoded[number], self._bounds[number], tokens)
+            for number, tokens in zip(right, unscored, strict=True)
+        )
+        gap = sum_problem(scored_bytes, unscored_bytes, text_bytes)
         blanks = sum(self._spelled[number].blanks for number in right)
         if blanks:
             facts = [*facts, ("Blanks that the tokenizer adds", f"{blanks:,}; they count no byte")]
@@ -91,18 +103,18 @@ class Certifier:
             stride=plan.window.stride,
             records=plan.records,
             text_bytes=text_bytes,
-            tokens=sum(int(_is_text(self._encoded[number]).sum()) for number in right),
-            inserted=sum(int((~_is_text(self._encoded[number])).sum()) for number in right),
+            tokens=sum(int(is_text(self._encoded[number]).sum()) for number in right),
+            inserted=sum(int((~is_text(self._encoded[number])).sum()) for number in right),
             scored=sum(len(self._tokens[number]) for number in right),
             scored_bytes=scored_bytes,
             unscored=sum(map(len, unscored)),
-            unscored_bytes=text_bytes - scored_bytes,
+            unscored_bytes=unscored_bytes,
             first_unscored=tuple(self._first(right, unscored)),
             unit_bytes=sum(units) if has_unit else 0,
             nats=math.fsum(self._outcome.passages[n].nats.sum() for n in right),
             windows=tuple(self._window_bytes() if is_complete else ()),
             faults=tuple(self._faults()),
-            unproven=self._unproven or self._twice,
+            unproven=self._unproven or self._twice or gap,
             special=self._special(right),
             rules=tuple(self._rules(right)),
             facts=tuple(facts),
@@ -141,7 +153,9 @@ class Certifier:
             tokens = self._tokens[number]
             problems = [self._spelled[number].problem]
             if len(tokens):
-                problems.append(wrong_row(encoded, self._rows(number), tokens))
+                problems.append(
+                    wrong_row(encoded, self._bounds[number], self._rows(number), tokens)
+                )
             found = [problem for problem in problems if problem]
             if found:
                 first = min(found, key=lambda problem: problem.token)
@@ -193,7 +207,7 @@ class Certifier:
 
     def _unscored(self, number: int) -> NDArray[np.int64]:
         """Return the tokens of a passage's text that no window scores."""
-        return np.flatnonzero((self._windows[number] == 0) & _is_text(self._encoded[number]))
+        return np.flatnonzero((self._windows[number] == 0) & is_text(self._encoded[number]))
 
     def _first(
         self, right: Sequence[int], unscored: Sequence[NDArray[np.int64]]
@@ -210,21 +224,5 @@ class Certifier:
         """Return what other ways to count say of the scored tokens of the right passages."""
         if not self._known:
             return []
-        ids = []
-        begins = []
-        for number in right:
-            own = self._encoded[number].ids
-            is_special = np.array([self._known[id_].is_special for id_ in own.tolist()], np.bool_)
-            follows = np.concatenate([[True], is_special[:-1]])[: len(own)]
-            ids.append(own[self._tokens[number]])
-            begins.append(follows[self._tokens[number]])
-        totals = rule_totals(np.concatenate(ids), np.concatenate(begins), self._known.__getitem__)
-        pairs = [(self._encoded[number], self._tokens[number]) for number in right]
-        return [*totals, *text_totals(pairs)]
-
-
-def _is_text(encoded: Encoded) -> NDArray[np.bool_]:
-    """Return which tokens stand for text: all but those around blocks."""
-    if encoded.inserted is None:
-        return np.ones(len(encoded.ids), np.bool_)
-    return ~encoded.inserted
+        scored = [(self._encoded[number], self._tokens[number]) for number in right]
+        return [*rule_totals(scored, self._known), *text_totals(scored)]

@@ -4,6 +4,8 @@ The rows of a passage must tile its published text, and each must have the bytes
 come from, as following the detokenizer's edits shows.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +25,49 @@ def published_size(passage: Passage) -> int:
     return len(published_text(passage).encode("utf-8", "surrogateescape"))
 
 
-def wrong_row(encoded: Encoded, rows: TokenTable, tokens: NDArray[np.int64]) -> Problem | None:
+class Bounds(NamedTuple):
+    """Where the tokens of a passage begin and end in the bytes of its published text.
+
+    Token n has the bytes `offsets[n]` to `offsets[n + 1]`. `problem` is the first token whose
+    characters are not the published ones, or None.
+    """
+
+    offsets: NDArray[np.int64]
+    problem: Problem | None
+
+    def size(self, tokens: NDArray[np.int64]) -> int:
+        """Return how many bytes some tokens have."""
+        return int((self.offsets[tokens + 1] - self.offsets[tokens]).sum())
+
+
+def published_bounds(encoded: Encoded) -> Bounds:
+    """Return the bounds of a passage's tokens, by following the edits of its text."""
+    published = published_text(encoded.passage)
+    origin = walked(encoded.passage)
+    if origin is None:
+        problem = "its place in the published text is unknown"
+        return Bounds(np.zeros(len(encoded.ids) + 1, np.int64), Problem(0, problem))
+    places = np.concatenate([[0], origin.ends])[np.concatenate([[0], encoded.ends])]
+    places[0] = 0
+    places[-1] = len(published)  # what is deleted at the end belongs to the last token
+    return Bounds(byte_offsets(published)[places], _other_character(encoded, origin, published))
+
+
+def unscored_size(encoded: Encoded, bounds: Bounds, unscored: NDArray[np.int64]) -> int:
+    """Return the bytes of a passage's unscored tokens, or of a text without tokens."""
+    return bounds.size(unscored) if len(encoded.ids) else published_size(encoded.passage)
+
+
+def sum_problem(scored: int, unscored: int, total: int) -> str:
+    """Return what is wrong if the scored and the unscored bytes are not all bytes, or ""."""
+    if scored + unscored == total:
+        return ""
+    return f"{scored:,} scored and {unscored:,} unscored bytes; the text has {total:,}"
+
+
+def wrong_row(
+    encoded: Encoded, bounds: Bounds, rows: TokenTable, tokens: NDArray[np.int64]
+) -> Problem | None:
     """Return the first token of a passage whose row is wrong, or None.
 
     `rows` are those of the scored tokens, whose indexes are `tokens`.
@@ -33,7 +77,7 @@ def wrong_row(encoded: Encoded, rows: TokenTable, tokens: NDArray[np.int64]) -> 
     problems = [
         _wrong_order(begin, end, tokens),
         _wrong_outside(encoded, begin, end, tokens),
-        _wrong_bounds(encoded, begin, end, tokens),
+        bounds.problem or _wrong_bounds(bounds, begin, end, tokens),
     ]
     found = [problem for problem in problems if problem]
     return min(found, key=lambda problem: problem.token) if found else None
@@ -71,21 +115,11 @@ def _wrong_outside(
 
 
 def _wrong_bounds(
-    encoded: Encoded, begin: NDArray[np.int64], end: NDArray[np.int64], tokens: NDArray[np.int64]
+    bounds: Bounds, begin: NDArray[np.int64], end: NDArray[np.int64], tokens: NDArray[np.int64]
 ) -> Problem | None:
     """Return the first token whose bytes are not those of its characters."""
-    origin = walked(encoded.passage)
-    if origin is None:
-        return None
-    published = published_text(encoded.passage)
-    if other := _other_character(encoded, origin, published):
-        return other
-    offsets = byte_offsets(published)
-    bounds = np.concatenate([[0], origin.ends])[np.concatenate([[0], encoded.ends])]
-    bounds[0] = 0
-    bounds[-1] = len(published)  # what is deleted at the end belongs to the last token
-    first = offsets[bounds[tokens]]
-    last = offsets[bounds[tokens + 1]]
+    first = bounds.offsets[tokens]
+    last = bounds.offsets[tokens + 1]
     is_wrong = (begin != first) | (end != last)
     if not is_wrong.any():
         return None

@@ -5,7 +5,7 @@ request 693), the tables of openai/parameter-golf (its pull requests 1289 and 17
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -91,20 +91,29 @@ REPLACED = Rule(
 SPECIALS = Rule("with special tokens", "the byte table, special tokens by their names", _all_bytes)
 
 
-def rule_totals(
-    ids: NDArray[np.integer], begins: NDArray[np.bool_], spell: Callable[[int], Spelling]
-) -> list[RuleTotal]:
-    """Return what each rule that fits the vocabulary counts for some tokens.
+Scored = Sequence[tuple[Encoded, NDArray[np.int64]]]  # texts, and their scored tokens' indexes
 
-    `begins` says which of the tokens begin a text, or follow a special token.
-    """
-    keys, counts = np.unique(ids.astype(np.int64) * 2 + begins, return_counts=True)
-    tokens = [(spell(key // 2), bool(key % 2)) for key in keys.tolist()]
+
+def rule_totals(scored: Scored, known: Mapping[int, Spelling]) -> list[RuleTotal]:
+    """Return what each rule that fits the vocabulary counts for the scored tokens of texts."""
+    keys, counts = np.unique(_tokens_and_begins(scored, known), return_counts=True)
+    tokens = [(known[key // 2], bool(key % 2)) for key in keys.tolist()]
     spellings = [token for token, _ in tokens]
     return [
         RuleTotal(rule.name, rule.explanation, _total(rule, tokens, counts))
         for rule in _fitting(spellings)
     ]
+
+
+def _tokens_and_begins(scored: Scored, known: Mapping[int, Spelling]) -> NDArray[np.int64]:
+    """Return each scored token as 2 * id, plus 1 if it begins a text or follows a special token."""
+    found = [np.empty(0, np.int64)]
+    for encoded, tokens in scored:
+        ids = encoded.ids.astype(np.int64)
+        is_special = np.array([known[id_].is_special for id_ in ids.tolist()], np.bool_)
+        begins = np.concatenate([[True], is_special[:-1]])[: len(ids)]
+        found.append((2 * ids + begins)[tokens])
+    return np.concatenate(found)
 
 
 def _total(rule: Rule, tokens: Sequence[tuple[Spelling, bool]], counts: NDArray[np.integer]) -> int:
@@ -127,11 +136,10 @@ def _fitting(spellings: Iterable[Spelling]) -> list[Rule]:
     return rules
 
 
-def text_totals(scored: Sequence[tuple[Encoded, NDArray[np.int64]]]) -> list[RuleTotal]:
+def text_totals(scored: Scored) -> list[RuleTotal]:
     """Return the size of the scored tokens' text in other measures: characters, detokenized bytes.
 
-    `scored` are texts with the indexes of their scored tokens. The detokenized text is left out
-    where it is the published one.
+    The detokenized text is left out where it is the published one.
     """
     chars = encoded_bytes = 0
     for encoded, tokens in scored:

@@ -104,12 +104,15 @@ def check_tokens(
     place = Place(writer.journal(task), writer.other_journals(task)) if writer else None
     batch = BatchChoice(backend, settings, [place.journal] if place else [])
     plan = _plan(backend, task, shard, stream, batch.settings(place.journal if place else None))
+    skipped = 0 if again.difference else len(found) - again.documents
     facts = [
         ("File", f"{shard.name}, {shard.form}, {len(shard.ids):,} of {shard.held:,} tokens"),
         ("SHA-256", shard.sha256),
         ("Tokenizer", f"{tokenizer}, fingerprint {plan.identity.tokenizer}"),
         ("Documents", f"{len(found):,}; {again.described}"),
     ]
+    if skipped:
+        facts.append(("Not compared", f"{skipped:,}, cut by an end of the file"))
     account = account_of(backend, plan, place, progress, facts)
     unproven = again.difference or ("" if again.documents else "no document could be encoded again")
     return replace(account, unproven=account.unproven or unproven)

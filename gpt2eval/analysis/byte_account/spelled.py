@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt2eval.identity import Spelling
+from gpt2eval.models.tokenization.tiling import STRAY
 from gpt2eval.scoring.token_table import byte_offsets
 from gpt2eval.text.joined import JoinedFrom
 from gpt2eval.types import Encoded
@@ -43,7 +44,7 @@ def spelled(encoded: Encoded, spell: Spell) -> Spelled:
     token or after a stray byte.
     """
     text = encoded.passage.text
-    records = _record_starts(encoded)
+    restarts = _record_starts(encoded) | _ends_of_strays(text)
     inserted = encoded.inserted
     raw = text.encode("utf-8", "surrogateescape")
     position = blanks = 0
@@ -56,11 +57,7 @@ def spelled(encoded: Encoded, spell: Spell) -> Spelled:
         own = token.raw
         if (token.is_special and end == last) or (inserted is not None and inserted[number]):
             own = b""
-        elif (
-            (starts_anew or position in records)
-            and own[:1] == b" "
-            and not raw.startswith(own, position)
-        ):
+        elif starts_anew and own[:1] == b" " and not raw.startswith(own, position):
             own = own[1:]
             blanks += 1
         if not raw.startswith(own, position):
@@ -74,7 +71,7 @@ def spelled(encoded: Encoded, spell: Spell) -> Spelled:
             )
         position += len(own)
         ends.append(position)
-        starts_anew = token.is_special or _is_stray(own)
+        starts_anew = token.is_special or (len(own) > 0 and position in restarts)
         last = end
     if position != len(raw):
         problem = f"the tokens spell {position:,} bytes; the text has {len(raw):,}"
@@ -90,8 +87,10 @@ def _record_starts(encoded: Encoded) -> set[int]:
     return {*byte_offsets(encoded.passage.text)[[*joined.starts]].tolist()}
 
 
-def _is_stray(own: bytes) -> bool:
-    return len(own) == 1 and own[0] >= 0x80
+def _ends_of_strays(text: str) -> set[int]:
+    """Return the bytes at which stray bytes end, those that are no UTF-8."""
+    ends = [match.end() for match in STRAY.finditer(text)]
+    return {*byte_offsets(text)[ends].tolist()} if ends else set()
 
 
 def _wrong_end(encoded: Encoded, ends: list[int], size: int) -> Problem | None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gpt2eval.analysis.byte_account.account import WindowBytes
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.token_table import TokenTable
-from gpt2eval.types import Passage
+from gpt2eval.types import Encoded, Passage
 
 
 class Span(NamedTuple):
@@ -78,3 +78,10 @@ def window_bytes(span: Span, passage: Passage, first: int, rows: TokenTable) -> 
         bytes=int((rows.end.astype(np.int64) - rows.begin).sum()),
         nats=-math.fsum(logprobs.tolist()),
     )
+
+
+def is_text(encoded: Encoded) -> NDArray[np.bool_]:
+    """Return which tokens stand for text: all but those around blocks."""
+    if encoded.inserted is None:
+        return np.ones(len(encoded.ids), np.bool_)
+    return ~encoded.inserted
