@@ -32,7 +32,7 @@ ON_GPT2 = """\
 
 {count} figures of others are for one of the four published GPT-2 models. A run of such a model on
 the variant shows the figure as its target, with the difference, the tolerance and a verdict, like
-the cells of the paper:
+the cells of the paper, if the text has a published hash:
 
 <!-- not run: needs the Hub -->
 ```bash
@@ -40,8 +40,9 @@ gpt2eval run --model gpt2 --tasks \\
 {names}
 ```
 
-Where a protocol has several figures for one model, the first is the target. A figure without a
-tolerance has no verdict.
+Where a protocol has several figures for one model, the first is the target. Where no hash of the
+text is published, gpt2eval cannot tell whether a run scored the same text: its number has the mark
+`!`, and the published figure stands below it without a verdict.
 
 """
 OTHERS = """\
@@ -115,7 +116,9 @@ def _gpt2_row(entry: Entry, suite: Suite) -> list[str]:
     values = [published_text(rows[model]) if model in rows else "" for model in suite.models]
     tolerance = suite.tolerances.get(entry.figures.metric)
     stated = ""
-    if tolerance and tolerance.relative:
+    if not entry.task.source.file.hash:
+        stated = "no hash"
+    elif tolerance and tolerance.relative:
         stated = f"{100 * tolerance.relative:g} %"
     elif tolerance and tolerance.absolute:
         stated = value_text(tolerance.absolute, places=2)

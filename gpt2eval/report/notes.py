@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from gpt2eval.config.suite_schema import Suite
+from gpt2eval.metrics.clusters import counted
 from gpt2eval.metrics.result import Result
 from gpt2eval.metrics.verdict import judge
 from gpt2eval.report.cells import Cell, Cells
@@ -59,9 +60,9 @@ def notes(results: Sequence[Result]) -> list[str]:
             if r.kept
         ),
         *(
-            f"{r.full_name}: {r.tally.unscored} tokens unscored"
+            f"{r.full_name}: {counted(r.tally.unscored, 'token')} unscored"
             for r in results
-            if r.tally.unscored
+            if r.tally.unscored and not _is_dropped_only(r)
         ),
         *(
             f"{r.full_name}: {r.tally.straddling} tokens straddle the scored span"
@@ -69,6 +70,12 @@ def notes(results: Sequence[Result]) -> list[str]:
             if r.tally.straddling
         ),
     ]
+
+
+def _is_dropped_only(result: Result) -> bool:
+    """Return whether all unscored tokens are those that lie in no window, which a line counts."""
+    kept = result.kept
+    return kept is not None and result.tally.unscored == kept.total - kept.kept
 
 
 def reasons(cells: Cells, suite: Suite, label: Callable[[RowName], str]) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 from gpt2eval import demo, evaluate
 from gpt2eval.config.loader import load_suite
 from gpt2eval.metrics.result import Result
+from gpt2eval.report.notes import notes
 from gpt2eval.report.page.builder import page as page_of_results
 from gpt2eval.report.page.sources import read_sources
 from gpt2eval.report.results import Results
@@ -54,6 +55,17 @@ def share(results: Results) -> float:
 
 def header(table: str) -> list[str]:
     return [cell.strip() for cell in table.splitlines()[0].strip("|").split("|")]
+
+
+@pytest.mark.parametrize(
+    ("unscored", "stated"), [(90, ""), (91, "91 tokens unscored"), (1, "1 token unscored")]
+)
+def test_tokens_in_no_window_are_counted_once(results: Results, unscored: int, stated: str) -> None:
+    one = results["wikitext2/llama_cpp"]
+    tally = replace(one.tally, unscored=unscored)
+    one = replace(one, kept=KeptTokens(kept=910, total=1000), tally=tally)
+    found = [line.partition(": ")[2] for line in notes([one]) if line.endswith("unscored")]
+    assert found == ([stated] if stated else [])
 
 
 def test_the_column_is_right_of_its_numbers(results: Results) -> None:
