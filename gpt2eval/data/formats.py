@@ -175,8 +175,9 @@ def _cbt(text: str, origin: str) -> Iterator[Record]:
 ROWS: Mapping[str, Callable[[str, str], str]] = {
     "text": lambda part, _: part,
     "lines": lambda line, _: line,
-    "padded_lines": lambda line, _: line.removeprefix(" ").removesuffix(" "),
-    "blank_lines": lambda line, _: "" if line == " " else f"{line}\n",
+    # The Hub's own scripts strip white space of any kind here.
+    "padded_lines": lambda line, _: line.strip(),
+    "blank_lines": lambda line, _: f"{line}\n" if line.strip() else "",
     "jsonl": lambda line, origin: json_text(line, "text", origin),
 }
 
