@@ -65,6 +65,11 @@ def _check_combinations(task: Task, path: Path) -> None:
     if (task.pack or task.drop) and not (task.block and task.joins_tokens):
         key = "pack" if task.pack else "drop"
         raise UsageError(f"{path}: {key}: expected a block, and join eot or none beside it")
+    if task.pack and task.pack.end == "none" and not task.pack.score_end:
+        raise UsageError(
+            f"{path}: pack: score_end: false: not compatible with end none; "
+            "expected end eot, because no token stands after the text"
+        )
     if task.tail == "drop" and (task.unit != "token" or not {*task.metrics} <= PER_TOKEN):
         raise UsageError(
             f"{path}: tail: drop: not compatible with unit {task.unit} and metrics "
