@@ -346,6 +346,10 @@ def test_a_loader_that_keeps_nothing_is_an_error(include: Path) -> None:
         ({"tail": "drop", "unit": "word"}, "tail: drop: not compatible with unit word"),
         ({"tail": "drop", "metrics": ["bpb"]}, "tail: drop: not compatible with unit token"),
         ({"drop": {"rows": 0}}, "drop.rows: input should be greater than 0; found 0"),
+        (
+            {"pack": {"end": "none", "score_end": False}, "block": 9, "join": "eot"},
+            "pack: score_end: false: not compatible with end none",
+        ),
         ({"pack": {"begin": "bos"}}, "pack.begin: input should be 'eot' or 'none'"),
     ],
 )

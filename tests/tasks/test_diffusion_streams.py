@@ -27,15 +27,20 @@ from diffusion_loaders import (
 from hypothesis import given
 from hypothesis import strategies as st
 from piece_model import PieceModel
+from tokenizers import Tokenizer
 
 from gpt2eval.analysis.explain import explain
 from gpt2eval.config.loader import load_task
 from gpt2eval.config.schema import Drop, Task
-from gpt2eval.data.records import parse_corpus
+from gpt2eval.config.source_schema import Expect
+from gpt2eval.data.formats import parse
+from gpt2eval.data.records import Corpus, parse_corpus
 from gpt2eval.errors import UsageError
 from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 from gpt2eval.models.tokenization.loading import from_place
 from gpt2eval.planning.task_plan import TaskPlan, plan_task
+from gpt2eval.settings import Settings
+from gpt2eval.text.passages import total_units
 from gpt2eval.types import Encoding, ModelIdentity, Request, TokenScores
 
 END = 50256
@@ -59,6 +64,9 @@ class TokensOnly:
 
     def encode(self, text: str) -> Encoding:
         return self._encode(text)
+
+    def encode_specials(self, text: str) -> Encoding:
+        return self._encode(text, specials=True)
 
     def score(self, batch: Sequence[Request]) -> TokenScores:
         ids = np.concatenate([branch for request in batch for branch in request.branches])
@@ -175,6 +183,33 @@ def test_every_fed_and_scored_token_is_the_loaders(
         assert {window.weight for window in found} == {1.0}
         share = plan.kept.kept / plan.kept.total if plan.kept else 1.0
         assert share == pytest.approx(kept_share(encoded, loader, workers))
+
+
+@pytest.mark.parametrize(
+    ("task", "line", "row"),
+    [
+        ("ptb/mdlm", " a <|endoftext|> b", "a <|endoftext|> b"),
+        ("ptb/mdlm", "\u00a0 a b \t", "a b"),
+        ("lm1b/bd3lm", "a <|endoftext|> b", "a <|endoftext|> b"),
+        ("lambada/sedd", '{"text": "a <|endoftext|> b"}', "\na <|endoftext|> b"),
+        ("wikitext2/mdlm", " \u00a0 ", ""),
+        ("wikitext2/radd", " a <|endoftext|> b ", " a <|endoftext|> b\n"),
+    ],
+)
+def test_rows_are_read_as_the_loaders_read_them(
+    task: str, line: str, row: str, gpt2: TokensOnly, real_models: Path
+) -> None:
+    """White space of any kind is stripped, and `<|endoftext|>` in a text is the token."""
+    tokenizer = Tokenizer.from_file(str(real_models / "gpt2-tokenizer" / "tokenizer.json"))
+    own = load_task(task).model_copy(
+        update={"block": None, "pack": None, "drop": None, "tail": "score", "expect": Expect()}
+    )
+    records = parse(own, f"{line}\n{line}\n", "file")
+    corpus = Corpus(records, total_units(records), "0" * 64, published=False, origin="file")
+    plan = plan_task(gpt2, own, corpus, Settings(allow_kept=True))
+    (encoded,) = plan.work.encoded
+    end = [] if own.join == "none" else [END]
+    assert encoded.ids.tolist() == [*tokenizer.encode(row).ids, *end] * 2
 
 
 @pytest.mark.parametrize("workers", WORKERS)
