@@ -14,7 +14,7 @@ from gpt2eval import UsageError
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
-import reference  # noqa: E402  # pyright: ignore[reportMissingImports]
+import reference  # noqa: E402
 
 WEIGHTS = b"GGUF and the rest"
 

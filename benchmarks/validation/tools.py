@@ -1,6 +1,7 @@
 """What other tools make of the files that gpt2eval reads: naive loops, a recipe, two programs."""
 
 import argparse
+import io
 import json
 import math
 import re
@@ -79,7 +80,7 @@ def naive_loop(inputs: Inputs, task: str) -> Comparison:
     text = file.read_text(encoding="utf-8")
     units = loops.words_and_ends(text)
     if task == "lm1b":
-        sentences = [_detokenized(task, line) for line in text.splitlines(keepends=True)]
+        sentences = [_detokenized(task, line) for line in io.StringIO(text, "\n")]
         return _compared(task, file, LOOP, loops.lines(model, sentences, units))
     return _compared(task, file, LOOP, loops.stream(model, _detokenized(task, text), units))
 

@@ -101,7 +101,7 @@ def nats(model: Any, inputs: list[int], targets: list[int]) -> float:
 @pytest.mark.peers
 def test_lm_evaluation_harness_prints_the_same(folder: Path, tmp_path: Path) -> None:
     sys.path.insert(0, str(ROOT / "benchmarks"))
-    from machine import peers_python  # pyright: ignore[reportMissingImports]
+    from machine import peers_python
 
     pages = [record.text for record in PARSERS["pages"](WIKITEXT.read_text(), "")]
     (tmp_path / "pages.jsonl").write_text(
