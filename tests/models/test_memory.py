@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -55,16 +56,23 @@ finally:
     print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
 """
 
+LOAD = registry.load_model
+
+
+@cache
+def loaded_demo(options: LoadOptions) -> registry.Model:
+    """The demo model, which no test changes."""
+    return LOAD("demo", options)
+
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the models that were really loaded."""
+    """The names of the models that were loaded; the demo model is really loaded once."""
     names: list[str] = []
-    load = registry.load_model
 
     def counting(name: str, options: LoadOptions = LoadOptions()) -> registry.Model:
         names.append(name)
-        return load(name, options)
+        return loaded_demo(options) if name == "demo" else LOAD(name, options)
 
     monkeypatch.setattr(registry, "load_model", counting)
     return names
