@@ -1,0 +1,2 @@
+"""Kills, faults and full disks: what a run leaves, and whether the next one repairs it."""
+PARTS = ()
