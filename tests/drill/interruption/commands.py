@@ -16,7 +16,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
@@ -151,14 +151,14 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "PYTHONPATH": os.pathsep.join(sys.path[:1] and [p for p in sys.path if p]),
+    "PYTHONPATH": str(Path(__file__).parents[3]),
 }
 
 
 @cache
 def _context() -> Any:
     """Return the context whose processes are forks of one that has imported everything."""
-    os.environ.update({name: ENVIRONMENT[name] for name in ("OMP_NUM_THREADS",)})
+    os.environ["OMP_NUM_THREADS"] = ENVIRONMENT["OMP_NUM_THREADS"]  # torch reads it at its import
     context = get_context("forkserver")
     context.set_forkserver_preload(["__main__", PRELOADED])
     return context
@@ -186,8 +186,9 @@ def _work(
     sys.stderr = open(2, "w", closefd=False)  # noqa: PTH123, SIM115
     accept_interrupts()
     os.environ.update({"HF_HUB_OFFLINE": "1"})
+    set_start_method("fork", force=True)  # as in the command; another one tracks semaphores
     sys.argv = ["gpt2eval", *arguments]
-    from gpt2eval.cli.main import main
+    from gpt2eval.__main__ import main
 
     if prepare:
         prepare()
