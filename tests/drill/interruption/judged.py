@@ -1,6 +1,7 @@
 """Kill a command, run it again, and compare everything it leaves with an undisturbed run."""
 
 import json
+import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -79,20 +80,24 @@ def disorderly(ended: Ended, kill: Kill) -> str | None:
     return None if len(lines) == 1 else f"expected one line: {ended.err[-600:]!r}"
 
 
+def once(scenario: Scenario, folder: Path, kill: Kill | None, *, real: bool) -> Ended:
+    """Run a command once: the installed one, or a fork."""
+    scenario.before()
+    if real:
+        return installed(scenario.arguments, folder, kill)
+    return forked(scenario.arguments, folder, kill, scenario.prepare)
+
+
 def killed_and_resumed(
     scenario: Scenario, folder: Path, kill: Kill, expected: Mapping[str, bytes], *, real: bool
 ) -> str | None:
     """Kill a command, run it again, and return what went wrong, if anything."""
-    run = installed if real else forked
-    arguments = [] if real else [scenario.prepare]
-    scenario.before()
-    ended = run(scenario.arguments, folder, kill, *arguments)
+    ended = once(scenario, folder, kill, real=real)
     problem = disorderly(ended, kill)
     if problem:
         return problem
     before = chunks(folder / OUT)
-    scenario.before()
-    again = run(scenario.arguments, folder, None, *arguments)
+    again = once(scenario, folder, None, real=real)
     if again.code or "gpt2eval: " in again.err:
         return f"the resumed command: exit code {again.code}: {again.err[-600:]!r}"
     after = chunks(folder / OUT)
@@ -114,14 +119,12 @@ def drill(
         real: Whether to run the installed command instead of a fork.
     """
     failures = []
-    interrupted = 0
     random = Random(seed)
     undisturbed: dict[str, dict[str, bytes]] = {}
     planned: dict[str, list[Kill]] = {}
     for name, scenario in scenarios.items():
-        scenario.before()
         place = folder / f"{name}-undisturbed"
-        ended = forked(scenario.arguments, place, None, scenario.prepare)
+        ended = once(scenario, place, None, real=real)
         if ended.code:
             return Findings(cases, [f"{name}: undisturbed: {ended.err[-600:]!r}"])
         undisturbed[name] = contents(place / OUT)
@@ -133,4 +136,6 @@ def drill(
         problem = killed_and_resumed(scenarios[name], place, kill, undisturbed[name], real=real)
         if problem:
             failures.append(f"case {number}, {name}, {kill}: {problem} {place}")
+        else:
+            shutil.rmtree(place)
     return Findings(cases, failures, {})
