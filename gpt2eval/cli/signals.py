@@ -47,9 +47,7 @@ def caught() -> Iterator[Received]:
     received = Received()
     defaults = (signal.SIG_DFL, signal.default_int_handler)
     previous = {
-        number: signal.getsignal(number)
-        for number in STOPS
-        if signal.getsignal(number) in defaults
+        number: signal.getsignal(number) for number in STOPS if signal.getsignal(number) in defaults
     }
     try:
         for number in previous:

@@ -20,7 +20,7 @@ from multiprocessing import get_context, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
-from resource import RUSAGE_CHILDREN, getrusage
+from resource import RLIMIT_FSIZE, RUSAGE_CHILDREN, getrlimit, getrusage, setrlimit
 from typing import Any, NamedTuple
 
 HANGS = 300.0  # wall-clock seconds after which a command counts as hanging
@@ -110,9 +110,7 @@ def forked(
     return Running(arguments, folder, kill, prepare).wait()
 
 
-def installed(
-    arguments: Sequence[str], folder: Path, kill: Kill | None = None
-) -> Ended:
+def installed(arguments: Sequence[str], folder: Path, kill: Kill | None = None) -> Ended:
     """Run the installed command, and send it a signal after an amount of processor time."""
     before = getrusage(RUSAGE_CHILDREN)
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,6 +205,7 @@ def _work(
     except BaseException:
         traceback.print_exc()  # as Python prints it
     counts[CPU] = sum(os.times()[:2]) - before
+    setrlimit(RLIMIT_FSIZE, (getrlimit(RLIMIT_FSIZE)[1],) * 2)  # a case may have lowered it
     (folder / f"{name}{COUNTS}").write_text(json.dumps(counts))
     sys.stdout.flush()
     sys.stderr.flush()

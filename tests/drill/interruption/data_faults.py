@@ -1,7 +1,8 @@
 """One changed byte of a data set: between two runs, in the cache, and at the mirror."""
 
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -14,8 +15,7 @@ from drill.interruption.flips import flip, flipped
 from drill.interruption.judged import OUT, contents, difference
 from drill.interruption.runs import small_chunks
 from drill.part import Findings
-
-import signal
+from gpt2eval.config.catalog import DEMO
 
 LINES = 40
 TEXT = ("run", "--model", "toy:unigram", "--batch-size", "1", "--limit", "4", "--out", OUT)
@@ -23,8 +23,6 @@ TEXT = ("run", "--model", "toy:unigram", "--batch-size", "1", "--limit", "4", "-
 
 def between_runs(cases: int, seed: int, folder: Path) -> Findings:
     """Change a byte of a local file, and resume: as a run on the changed file alone."""
-    from gpt2eval.config.catalog import DEMO
-
     arguments = (*TEXT, "--tasks", "text8", "--data", "text8=data.txt")
     original = (DEMO / "data/text8.txt").read_bytes()[:4000]
     random = Random(seed)
@@ -84,30 +82,41 @@ def cached_and_mirrored(cases: int, seed: int, folder: Path) -> Findings:
         for number in range(cases):
             place = folder / str(number)
             shutil.copytree(folder / "undisturbed/cache", place / "cache")
-            server.files["book.txt"] = text
-            if number % 3 == 2:  # the mirror, with nothing in the cache
-                shutil.rmtree(place / "cache")
+            if number % 3 == 2:
                 server.files["book.txt"] = flipped(text, random.randrange(len(text) * 8))
-                changed = "the mirror's file"
-                ended = forked((*fetch, "--mirror", f"{server.url}/files"), place, None, wait_briefly)
-                is_right = ended.code == 2 and len(ended.err.splitlines()) == 1
-                problem = None if is_right else f"fetched: {ended.code} {ended.err!r}"
-                if problem is None and [*(place / "cache/files").rglob("book.txt")]:
-                    problem = "a damaged file is in the cache"
+                problem = _damaged_mirror((*fetch, "--mirror", f"{server.url}/files"), place)
+                server.files["book.txt"] = text
             else:
-                files = [path for path in (place / "cache").rglob("*") if path.stat().st_size]
-                path = random.choice([path for path in files if path.is_file()])
-                changed = flip(path, random)
-                ended = forked(score, place, None, wait_briefly)
-                is_refused = ended.code == 2 and len(ended.err.splitlines()) == 1
-                problem = f"{ended.code} {ended.err!r}" if ended.code else None
-                problem = None if is_refused else problem
-                if ended.code == 0:
-                    problem = difference(contents(place / OUT), expected)
+                problem = _damaged_cache(score, place, random, expected)
             if problem:
-                failures.append(f"case {number}, {changed}: {problem} {place}")
+                failures.append(f"case {number}: {problem} {place}")
             else:
                 shutil.rmtree(place)
     finally:
         server.close()
     return Findings(cases, failures)
+
+
+def _damaged_mirror(command: Sequence[str], place: Path) -> str | None:
+    """Fetch from a mirror with a damaged file into an empty cache; return what went wrong."""
+    shutil.rmtree(place / "cache")
+    ended = forked(command, place, None, wait_briefly)
+    if ended.code != 2 or len(ended.err.splitlines()) != 1:
+        return f"the mirror's file: exit code {ended.code}: {ended.err!r}"
+    is_cached = any((place / "cache/files").rglob("book.txt"))
+    return "the mirror's damaged file is in the cache" if is_cached else None
+
+
+def _damaged_cache(
+    command: Sequence[str], place: Path, random: Random, expected: Mapping[str, bytes]
+) -> str | None:
+    """Damage a file of the cache, and score; return what went wrong."""
+    files = [path for path in sorted((place / "cache").rglob("*")) if path.is_file()]
+    changed = flip(random.choice([path for path in files if path.stat().st_size]), random)
+    ended = forked(command, place, None, wait_briefly)
+    if ended.code == 2 and len(ended.err.splitlines()) == 1:
+        return None
+    if ended.code:
+        return f"{changed}: exit code {ended.code}: {ended.err[-600:]!r}"
+    problem = difference(contents(place / OUT), expected)
+    return problem and f"{changed}: {problem}"

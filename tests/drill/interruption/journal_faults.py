@@ -68,9 +68,7 @@ def output_folder(cases: int, seed: int, folder: Path) -> Findings:
     return Findings(cases, failures)
 
 
-def _unrepaired(
-    ended: Ended, path: Path, place: Path, expected: Mapping[str, bytes]
-) -> str | None:
+def _unrepaired(ended: Ended, path: Path, place: Path, expected: Mapping[str, bytes]) -> str | None:
     """Return what a damaged file led to, other than the undisturbed result; None if nothing."""
     lines = [line for line in ended.err.splitlines() if line.startswith("gpt2eval: ")]
     if ended.code or "Traceback" in ended.err:

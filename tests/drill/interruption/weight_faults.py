@@ -73,6 +73,8 @@ def _mixed(resumed: Ended, fresh: Ended, place: Path, alone: Path) -> str | None
             return f"exit code {ended.code}: {ended.err[-600:]!r}"
     if (resumed.code, resumed.out) != (fresh.code, fresh.out):
         return f"differs from a fresh run: {resumed.err[-300:]!r}, {fresh.err[-300:]!r}"
+    if fresh.code:  # refused; a result of the unchanged weights may stay
+        return None
     results = [_results(where) for where in (place, alone)]
     return None if results[0] == results[1] else "other results than a fresh run's"
 
