@@ -5,9 +5,9 @@ import sys
 
 # Python puts the current folder first on the import path, where a stray pytz.py would run.
 # Only modules that Python itself has already imported are used before it is removed.
-if __name__ == "__main__" and not sys.flags.safe_path and sys.path:
-    if sys.path[0] in ("", os.getcwd()):  # noqa: PTH109
-        del sys.path[0]
+IS_MODULE = __name__ == "__main__" and not sys.flags.safe_path  # `python -m gpt2eval`
+if IS_MODULE and sys.path and sys.path[0] in ("", os.getcwd()):  # noqa: PTH109
+    del sys.path[0]
 
 from gpt2eval.cli.signals import die_of_interrupts
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from multiprocessing import get_context, set_start_method
@@ -117,12 +117,12 @@ def installed(arguments: Sequence[str], folder: Path, kill: Kill | None = None) 
     script = Path(sys.executable).with_name("gpt2eval")
     command = [str(script)] if script.exists() else [sys.executable, "-m", "gpt2eval"]
     with (
-        (folder / OUTPUT).open("wb") as out,
-        (folder / ERRORS).open("wb") as err,
+        (folder / OUTPUT).open("wb") as out_file,
+        (folder / ERRORS).open("wb") as err_file,
         subprocess.Popen(
             [*command, *arguments],
-            stdout=out,
-            stderr=err,
+            stdout=out_file,
+            stderr=err_file,
             cwd=folder,
             env=os.environ | ENVIRONMENT,
             preexec_fn=accept_interrupts,
@@ -136,8 +136,8 @@ def installed(arguments: Sequence[str], folder: Path, kill: Kill | None = None) 
         process.wait(HANGS)
     after = getrusage(RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    texts = [(folder / name).read_text("utf-8") for name in (OUTPUT, ERRORS)]
-    return Ended(process.returncode, *texts, {CPU: seconds})
+    out, err = ((folder / name).read_text("utf-8") for name in (OUTPUT, ERRORS))
+    return Ended(process.returncode, out, err, {CPU: seconds})
 
 
 def cpu_seconds(pid: int) -> float:
@@ -184,8 +184,8 @@ def _work(
     for number, suffix in ((1, OUTPUT), (2, ERRORS)):
         with Path(f"{name}{suffix}").open("wb") as file:
             os.dup2(file.fileno(), number)
-    sys.stdout = open(1, "w", closefd=False)  # noqa: PTH123, SIM115 (ends with the process)
-    sys.stderr = open(2, "w", closefd=False)  # noqa: PTH123, SIM115
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (ends with the process)
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     accept_interrupts()
     set_start_method("fork", force=True)  # as in the command; another one tracks semaphores
     sys.argv = ["gpt2eval", *arguments]
@@ -205,7 +205,8 @@ def _work(
     except BaseException:
         traceback.print_exc()  # as Python prints it
     counts[CPU] = sum(os.times()[:2]) - before
-    setrlimit(RLIMIT_FSIZE, (getrlimit(RLIMIT_FSIZE)[1],) * 2)  # a case may have lowered it
+    most = getrlimit(RLIMIT_FSIZE)[1]
+    setrlimit(RLIMIT_FSIZE, (most, most))  # a case may have lowered it
     (folder / f"{name}{COUNTS}").write_text(json.dumps(counts))
     sys.stdout.flush()
     sys.stderr.flush()
@@ -214,7 +215,7 @@ def _work(
 
 def _watch_events(kill: Kill | None) -> dict[str, float]:
     """Count the events of this process from now on, and send it the signal at the chosen one."""
-    counts: dict[str, float] = Counter()
+    counts: defaultdict[str, float] = defaultdict(float)
     sync, replace = os.fsync, os.replace
 
     def event(name: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 import yaml
-from doubles import Handler, StandIn
+from doubles import Fault, Handler, StandIn
 
 from drill.interruption.judged import OUT, Scenario, drill
 from drill.part import Findings
@@ -73,7 +73,7 @@ def define(folder: Path, name: str, source: dict[str, object]) -> None:
     path.write_text(yaml.safe_dump(TASK | {"source": source}))
 
 
-def cut_slowly(after: int):  # noqa: ANN201 (a Fault, whose type is long)
+def cut_slowly(after: int) -> Fault:
     """Send a number of the requested bytes in pieces, and hang up."""
 
     def fault(handler: Handler, content: bytes, head: bool) -> bool:
@@ -98,4 +98,4 @@ def wait_briefly() -> None:
 
     constants.HF_HUB_OFFLINE = False
     sleep = time.sleep
-    time.sleep = lambda seconds: sleep(min(seconds, 0.01))
+    time.sleep = lambda seconds, /: sleep(min(float(seconds), 0.01))

@@ -122,7 +122,7 @@ def drill(
     random = Random(seed)
     undisturbed: dict[str, dict[str, bytes]] = {}
     planned: dict[str, list[Kill]] = {}
-    for name, scenario in scenarios.items():
+    for name, scenario in [*scenarios.items()][:cases]:
         place = folder / f"{name}-undisturbed"
         ended = once(scenario, place, None, real=real)
         if ended.code:

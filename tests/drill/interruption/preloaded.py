@@ -10,15 +10,15 @@ from transformers import (  # noqa: F401
     LlamaForCausalLM,
 )
 
-import gpt2eval.analysis.dry_run  # noqa: F401
-import gpt2eval.cli.incomplete  # noqa: F401
-import gpt2eval.cli.main  # noqa: F401
-import gpt2eval.cli.progress  # noqa: F401
-import gpt2eval.data.manage  # noqa: F401
-import gpt2eval.models.formats.gguf  # noqa: F401
-import gpt2eval.models.formats.hf  # noqa: F401
-import gpt2eval.models.formats.nanogpt  # noqa: F401
-import gpt2eval.pipeline  # noqa: F401
-import gpt2eval.report.table  # noqa: F401
-import gpt2eval.report.trackers  # noqa: F401
+import gpt2eval.analysis.dry_run
+import gpt2eval.cli.incomplete
+import gpt2eval.cli.main
+import gpt2eval.cli.progress
+import gpt2eval.data.manage
+import gpt2eval.models.formats.gguf
+import gpt2eval.models.formats.hf
+import gpt2eval.models.formats.nanogpt
+import gpt2eval.pipeline
+import gpt2eval.report.table
+import gpt2eval.report.trackers
 import gpt2eval.training.watch  # noqa: F401

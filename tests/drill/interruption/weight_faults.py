@@ -13,7 +13,6 @@ from drill.interruption.flips import flip
 from drill.interruption.judged import OUT, contents, difference
 from drill.interruption.runs import small_chunks
 from drill.interruption.small_models import (
-    configuration,
     save_gguf,
     save_nanogpt,
     save_pytorch,
@@ -43,7 +42,7 @@ def between_runs(cases: int, seed: int, folder: Path) -> Findings:
     """
     random = Random(seed)
     arrays = weights()
-    for name, (save, _, _) in FORMATS.items():
+    for name, (save, _, _) in [*FORMATS.items()][:cases]:
         save(folder / name / "mine", arrays)
     failures = []
     refused = 0
