@@ -9,11 +9,11 @@ IS_MODULE = __name__ == "__main__" and not sys.flags.safe_path  # `python -m gpt
 if IS_MODULE and sys.path and sys.path[0] in ("", os.getcwd()):  # noqa: PTH109
     del sys.path[0]
 
-from gpt2eval.cli.signals import die_of_interrupts
-
 
 def main() -> None:
     """Run a command and exit; an interruption while it is imported leaves no traceback."""
+    from gpt2eval.cli.signals import die_of_interrupts
+
     die_of_interrupts()
     from gpt2eval.cli.main import main as run
 
