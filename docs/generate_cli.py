@@ -28,7 +28,7 @@ progress.
 | 0 | success; of `diff`, the numbers may be compared; of `gate`, no metric has regressed |
 | 1 | a defect; of `diff`, the numbers may not be compared; of `gate`, a metric has regressed |
 | 2 | an error that you can fix, in one line |
-| 130 | interrupted; the same command resumes |
+| 130, 143, 129 | interrupted by Ctrl-C, SIGTERM or SIGHUP; the same command resumes |
 
 `--config FILE` reads any option of a command from a YAML file. Its keys are the names of options
 without the leading hyphens; an option that may be repeated takes a list. The command line wins. A

@@ -2,7 +2,8 @@
 
 stdout holds data, stderr holds notices and progress. The exit status is 0 for success, 2 for an
 error that the user can fix, 1 for a defect (`diff`: numbers that may not be compared; `gate`: a
-regression), and 130 after Ctrl-C.
+regression), and 128 plus the number of a signal that ended the command: 130 for Ctrl-C, 143 for
+SIGTERM, 129 for SIGHUP.
 """
 
 import os
@@ -30,6 +31,7 @@ from gpt2eval.cli import (
 from gpt2eval.cli.command import HELP, Command, Group
 from gpt2eval.cli.output import clean_stdout
 from gpt2eval.cli.session import Session
+from gpt2eval.cli.signals import caught
 from gpt2eval.errors import UsageError, clean, one_line, scrub
 from gpt2eval.http import hide_environment
 from gpt2eval.notices import shown_on_stderr
@@ -42,7 +44,7 @@ app = typer.Typer(
     epilog="Example: gpt2eval run --model gpt2 --tasks wikitext2,lambada",
 )
 
-INTERRUPTED = 130  # typer's exit status after Ctrl-C
+INTERRUPTED = 130  # typer's exit status after KeyboardInterrupt
 SCORE, COMPARE, TASKS = "Score models", "Compare results", "Tasks and data"
 
 
@@ -103,32 +105,41 @@ def main() -> None:
     """Run a command and exit. An error that the user can fix is one line on stderr."""
     import_path = [*sys.path]
     hide_environment()
-    session = Session(traceback=os.environ.get("GPT2EVAL_TRACEBACK", "") not in ("", "0"))
-    problem = ""
-    try:
-        with shown_on_stderr(), clean_stdout():
-            status = app(standalone_mode=False, obj=session)
-        if status == INTERRUPTED:
+    with caught() as received:
+        try:
+            status, problem = _run(Session(traceback=_wants_traceback()))
+        except KeyboardInterrupt:  # outside of typer, which returns a status
+            status, problem = INTERRUPTED, ""
+        if status == INTERRUPTED or (status and received.number):
+            # Whatever came of the interruption: a library may turn it into an error of its own.
+            status = received.status
             problem = "interrupted; the same command resumes after the last finished chunk"
-    except typer.TyperException as error:
-        status = 2
-        problem = error.format_message()
-    except UsageError as error:
-        status = 2
-        problem = str(error)
-        if session.traceback:
-            _print_traceback(error)
-    except Exception as error:  # Python would print its text as it is, with secrets
-        status = 1
-        problem = f"unexpected {type(error).__name__}: {one_line(error)}; this is a defect of "
-        problem += "gpt2eval: please report it with the output of --traceback"
-        if session.traceback:
-            _print_traceback(error)
-    finally:
-        sys.path[:] = import_path  # --trust-include adds folders
+    sys.path[:] = import_path  # --trust-include adds folders
     if problem:
         print(f"gpt2eval: {' '.join(scrub(clean(problem)).split())}", file=sys.stderr)
     sys.exit(status)
+
+
+def _wants_traceback() -> bool:
+    return os.environ.get("GPT2EVAL_TRACEBACK", "") not in ("", "0")
+
+
+def _run(session: Session) -> tuple[int, str]:
+    """Run a command; return the exit status and what to tell the user, if anything."""
+    try:
+        with shown_on_stderr(), clean_stdout():
+            return app(standalone_mode=False, obj=session) or 0, ""
+    except typer.TyperException as error:
+        return 2, error.format_message()
+    except UsageError as error:
+        if session.traceback:
+            _print_traceback(error)
+        return 2, str(error)
+    except Exception as error:  # Python would print its text as it is, with secrets
+        if session.traceback:
+            _print_traceback(error)
+        problem = f"unexpected {type(error).__name__}: {one_line(error)}; this is a defect of "
+        return 1, problem + "gpt2eval: please report it with the output of --traceback"
 
 
 def _print_traceback(error: BaseException) -> None:

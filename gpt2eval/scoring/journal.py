@@ -26,6 +26,7 @@ Inputs = Mapping[str, object]
 # Part of the key: raise it when a chunk's arrays change, and older chunks are scored again.
 FORMAT = 3
 REQUIRED = {"logprobs", "is_greedy"}
+CHECKSUM = "sha256"  # the key in journal.json; files of older versions lack it
 UNREADABLE_HEADER = (OSError, ValueError, KeyError, TypeError)
 
 
@@ -65,7 +66,8 @@ class Journal:
             "model": model,
             "decided_by": inputs,
         }
-        header = json.dumps(content, indent=1, default=str)
+        stated = json.loads(json.dumps(content, default=str))
+        header = json.dumps({CHECKSUM: _checksum(stated)} | stated, indent=1)
         write_atomic(self.folder / "journal.json", header.encode())
         for folder in self.elsewhere:
             for path in sorted(folder.glob(f"{self.key}*")):
@@ -194,9 +196,15 @@ def _journal_files(places: Sequence[Path]) -> list[Path]:
     return sorted(path for place in folders for path in place.rglob("journal/journal.json"))
 
 
+def _checksum(content: Mapping[str, object]) -> str:
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def _read_header(path: Path) -> _Header:
     """Read a `journal.json`. Raises one of `UNREADABLE_HEADER`."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = dict(json.loads(path.read_text(encoding="utf-8")))
+    if content.pop(CHECKSUM, _checksum(content)) != _checksum(content):
+        raise ValueError("its checksum is wrong")
     inputs = dict(content["decided_by"])
     if "model" in content:
         inputs["name"] = content["model"]

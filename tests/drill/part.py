@@ -26,7 +26,7 @@ class Part(NamedTuple):
         name: Unique; its first word is the topic, as in `input: result.json`.
         what: What one case is and what is expected, in one sentence.
         full: Cases of `make drill`.
-        quick: Cases in the test suite; about a second of work.
+        quick: Cases in the test suite; about a second of work. 0 leaves the part out.
         run: Runs a number of cases with a seed in an empty folder. The same number and seed give
             the same cases.
     """

@@ -505,3 +505,26 @@ def test_tensor_parallelism_needs_as_many_processes(llama: Path) -> None:
         registry.load_model(str(llama), options.LoadOptions(tp=2))
     with pytest.raises(UsageError, match="expected one of the two"):
         registry.load_model(str(llama), options.LoadOptions(tp=2, device_map="auto"))
+
+
+def test_a_damaged_header_is_noticed(tmp_path: Path) -> None:
+    opened = journal.Journal.of(tmp_path, {"batch": "1024"}, 3)
+    opened.open("toy", {"batch": "1024"})
+    assert journal.of_folder(tmp_path) == opened
+    assert journal.inputs_of(tmp_path) == {"batch": "1024", "name": "toy"}
+    header = tmp_path / "journal.json"
+    intact = header.read_text()
+    for old, new in [("1024", "1025"), ('"chunks": 3', '"chunks": 2'), ('"toy"', '"tox"')]:
+        header.write_text(intact.replace(old, new))
+        assert journal.of_folder(tmp_path) is None
+        assert journal.inputs_of(tmp_path) == {}
+
+
+def test_a_header_of_an_older_version_is_read(tmp_path: Path) -> None:
+    opened = journal.Journal.of(tmp_path, {}, 3)
+    opened.open("toy", {})
+    header = tmp_path / "journal.json"
+    content = json.loads(header.read_text())
+    del content["sha256"]
+    header.write_text(json.dumps(content))
+    assert journal.of_folder(tmp_path) == opened
