@@ -9,7 +9,9 @@
 #   (DRILL="--part input --cases 100" chooses; docs/reliability.md has the figures)
 # make benchmark: measure speed beside other tools, by hand, for a GPT-2 and a LLaMA shape
 # make benchmark-gpu: the same on a GPU, after the tests that need one (SPEED="--cbt 0" passes options on to both)
+# CONSTRAINTS=constraints-lowest.txt chooses the lowest versions, CONSTRAINTS=/dev/null the newest (after make clean)
 PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 # A user's script must type-check against the sources and, with py.typed, against the wheel.
 MYPY := $(CURDIR)/$(BIN)/mypy --strict --follow-imports silent
@@ -75,10 +77,10 @@ benchmark-gpu: .venv/.stamp
 	for shape in $(SHAPES); do $(BIN)/python benchmarks/speed.py --gpu --shape $$shape \
 	--dtype bfloat16 --peer-dtype bfloat16 $(SPEED) || exit 1; done
 
-.venv/.stamp: pyproject.toml constraints.txt
+.venv/.stamp: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -c constraints.txt torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e ".[dev]"
 	touch $@
 
 clean:
