@@ -86,7 +86,7 @@ def test_what_an_older_result_lacks_is_said_in_one_line(
         ended = gpt2eval(*command)
         assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
         assert str(old / "lambada" / "result.json") in ended.err
-        assert "repeat its 'gpt2eval run'" in ended.err
+        assert f"{__version__} scores again what 0.1.0 has scored" in ended.err
 
 
 def test_a_signature_of_an_older_version_runs_again_without_its_version(
@@ -98,3 +98,21 @@ def test_a_signature_of_an_older_version_runs_again_without_its_version(
     assert f"v: the signature has 0.1.0, this is {__version__}" in ended.err
     ended = gpt2eval("rerun", line.replace("|v:0.1.0", ""), "--out", old.parent)
     assert "nltk127.w20.d6 is the beam search of an older gpt2eval" in ended.err
+
+
+def test_a_newer_version_scores_again_and_leaves_older_journals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal's key covers the version, so chunks of two versions never mix."""
+    with monkeypatch.context() as patch:
+        for module in ("gpt2eval.planning.task_plan", "gpt2eval.measurement"):
+            patch.setattr(f"{module}.__version__", "0.1.0")
+        (before,) = evaluate("toy:unigram", ["ptb"], data=demo.data(), out=tmp_path)
+    folder = tmp_path / "toy-unigram" / "ptb" / "journal"
+    chunks = {path: path.read_bytes() for path in folder.iterdir() if path.name != "journal.json"}
+    (after,) = evaluate("toy:unigram", ["ptb"], data=demo.data(), out=tmp_path)
+    assert chunks
+    assert {path: path.read_bytes() for path in chunks} == chunks
+    assert len(list(folder.iterdir())) == 2 * len(chunks) + 1
+    assert (before.version, after.version) == ("0.1.0", __version__)
+    assert before.nll_sha256 == after.nll_sha256
