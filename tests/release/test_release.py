@@ -74,3 +74,16 @@ def test_the_image_is_built_from_files_that_exist() -> None:
     let_through = {line[1:] for line in read(".dockerignore").splitlines() if line[:1] == "!"}
     assert copied == let_through
     assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_floors_with_a_reason_are_those_of_the_page() -> None:
+    """The page of reasons states the floors of pyproject.toml."""
+    page = read("docs/explanation/compatibility.md")
+    rows = re.findall(r"^\| ([a-z_, ]+) \| ([0-9., ]+) \|", page, re.MULTILINE)
+    stated = {
+        canonical(name): version
+        for names, versions in rows
+        for name, version in zip(names.split(", "), versions.split(", "), strict=True)
+    }
+    assert len(stated) > 5
+    assert stated.items() <= floors().items()

@@ -32,7 +32,9 @@ def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def signature_of(folder: Path) -> str:
-    metrics = json.loads((folder / "lambada" / "result.json").read_text(encoding="utf-8"))["metrics"]
+    metrics = json.loads((folder / "lambada" / "result.json").read_text(encoding="utf-8"))[
+        "metrics"
+    ]
     first = metrics[0] if isinstance(metrics, list) else metrics["ppl"]
     return first["signature"]
 
