@@ -1,7 +1,7 @@
 """Check a built release: what the sdist holds, and the demo from the wheel where nothing else is.
 
-`make dist` runs it: `python tests/release/clean_install.py DIST SCRATCH`. The environment is new, has
-no compiler on its path, and takes every dependency as a wheel.
+`make dist` runs it: `python tests/release/clean_install.py DIST SCRATCH`. The environment is new,
+has no compiler on its path, and takes every dependency as a wheel.
 """
 
 import os
