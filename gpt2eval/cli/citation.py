@@ -2,7 +2,7 @@
 
 from gpt2eval.version import __version__
 
-RELEASED = "2026-11-21"
+RELEASED = "2026-11-30"
 
 
 def bibtex() -> str:

@@ -19,8 +19,7 @@ from gpt2eval.scoring import journal
 from gpt2eval.scoring.run_files import RunFiles
 from gpt2eval.scoring.token_table import TokenTable
 from gpt2eval.types import Tally
-
-REMEDY = "repeat its 'gpt2eval run' with the same --out; no token is scored again"
+from gpt2eval.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Measured:
         """Return one row per scored token. Raises UsageError if the journal lacks them."""
         table = self.files.read_tokens()
         if table is None:
-            raise UsageError(f"{self.path}: no token table in its journal; {REMEDY}")
+            raise UsageError(f"{self.path}: no token table in its journal; {_remedy(self.result)}")
         return table
 
     def grouping(self) -> Grouping | None:
@@ -54,6 +53,17 @@ class Measured:
         `starts_word` is whether the token is one of them.
         """
         return self.files.read_word_starts()
+
+
+def _remedy(result: Result) -> str:
+    """Return how to get what the journal of a result lacks.
+
+    A journal belongs to one version, so another version's run scores the text again.
+    """
+    remedy = "repeat its 'gpt2eval run' with the same --out"
+    if result.version == __version__:
+        return f"{remedy}; no token is scored again"
+    return f"{remedy}; {__version__} scores again what {result.version or 'another'} has scored"
 
 
 def tallies(path: Path, result: Result) -> list[Tally] | None:
@@ -92,5 +102,6 @@ def _measured(path: Path) -> Measured:
     arrays = files and files.read_clusters()
     independent = Clusters.of(arrays) if arrays else None
     if files is None or parts is None or independent is None:
-        raise UsageError(f"{path}: its journal has no scores of its records; {REMEDY}")
+        reason = "its journal has no scores of its records"
+        raise UsageError(f"{path}: {reason}; {_remedy(result)}")
     return Measured(result, parts, independent, path, files)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt2eval import demo, evaluate
+from gpt2eval import __version__, demo, evaluate
 from gpt2eval.analysis.reproduce import diff, rerun
 from gpt2eval.cli import main
 from gpt2eval.config import catalog
@@ -217,7 +217,7 @@ def test_the_command_reproduces_every_signature_that_run_prints(
             "a different model: model: the signature has toy:unigram@0",
         ),
         (("tok:bytes", "tok:words"), "tok: the signature has words, this model bytes"),
-        (("|v:", "|v:0."), "v: the signature has 0.0.1.0, this is 0.1.0"),
+        (("|v:", "|v:0."), f"v: the signature has 0.{__version__}, this is {__version__}"),
         (("|dtype:", "|quant:gptq|dtype:"), "quant: the signature has gptq, this model (none)"),
     ],
 )
