@@ -92,7 +92,8 @@ def render(
     if form == "latex":
         table = latex_table(content.rows, content.columns, content.below)
         return "\n".join([table, *(f"% {line}" for line in lines)])
-    below = ["", *content.below] if content.below else []
+    # Where Markdown becomes HTML, a name must not become a tag. Signatures stay as they are.
+    below = ["", *(line.replace("<", "&lt;") for line in content.below)] if content.below else []
     return "\n".join([_markdown(content), "", *lines, *below])
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drill.part import Findings
+from gpt2eval.config.catalog import DEMO
 from gpt2eval.data.download import UnreachableError, download
 from gpt2eval.errors import UsageError
 from gpt2eval.http import downgrade
@@ -49,7 +50,9 @@ def _tls(folder: Path) -> list[str]:
         if problem := _refused(f"https://127.0.0.1:{port}/x", folder / "tls", "certificate"):
             failures.append(f"a download over TLS: {problem}")
         try:
-            registry.load_model(f"api:https://127.0.0.1:{port}#m", LoadOptions())
+            registry.load_model(
+                f"api:https://127.0.0.1:{port}#m", LoadOptions(tokenizer=str(DEMO / "model"))
+            )
             failures.append("api: accepted a certificate that nobody signed")
         except UsageError as error:
             if "certificate" not in str(error).lower():

@@ -60,13 +60,13 @@ def _named(own: Path, name: str) -> Iterator[str]:
         table = gpt2eval("table", out, "--format", form)
         if table.code or UNSEEN.search(table.out):
             yield f"{name!r:.40}: table as {form}: {table.err!r:.200}"
-        if form != "json" and "<script" in table.out:
+        if form == "markdown" and re.search("<script|<img", table.out):
             yield f"{name!r:.40}: a tag in {form}"
         cells = [cell for row in csv.reader(io.StringIO(table.out)) for cell in row]
         if form == "csv" and any(cell.lstrip().startswith(FORMULA) for cell in cells):
             yield f"{name!r:.40}: a formula in {form}"
     page = own / "page.html"
-    report = gpt2eval("report", out, "--output", page)
+    report = gpt2eval("report", out, "--out", page)
     if report.code or not page.exists():
         yield f"{name!r:.40}: report: {report.err!r:.200}"
     elif re.search("<script>alert|<img src=x", page.read_text("utf-8")):
