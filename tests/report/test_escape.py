@@ -111,10 +111,10 @@ def test_a_markdown_table_keeps_its_shape(plain: Result, text: str) -> None:
 
 
 def test_a_note_below_a_markdown_table_opens_no_tag(plain: Result) -> None:
-    noted = replace(
-        plain, model=replace(plain.model, name="<b>", label="<script>alert(1)</script>")
-    )
-    notes = render([noted, plain], SUITE, mixed=True).rpartition("\n\n")[2]
+    tag = "<script>alert(1)</script>"
+    named = replace(plain, data=replace(plain.data, origin=tag))
+    labelled = replace(named, model=replace(plain.model, label=tag))
+    notes = render([labelled, plain], SUITE, mixed=True).partition("\n\n")[2]
     assert "alert(1)" in notes
     assert "<script" not in notes
 

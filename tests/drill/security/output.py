@@ -66,7 +66,7 @@ def _named(own: Path, name: str) -> Iterator[str]:
         if form == "csv" and any(cell.lstrip().startswith(FORMULA) for cell in cells):
             yield f"{name!r:.40}: a formula in {form}"
     page = own / "page.html"
-    report = gpt2eval("report", out, "--out", page)
+    report = gpt2eval("report", out, "--html", page)
     if report.code or not page.exists():
         yield f"{name!r:.40}: report: {report.err!r:.200}"
     elif re.search("<script>alert|<img src=x", page.read_text("utf-8")):

@@ -27,7 +27,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("data", "fetch", "ptb", "--mirror", f"http://me:{CANARY}-7@127.0.0.1:9", "--cache", "cache"),
     ("table", "out"),
     ("table", "out", "--format", "json"),
-    ("report", "out", "--out", "page.html"),
+    ("report", "out", "--html", "page.html"),
     ("rerun", f"task:ptb|model:{API}"),
     ("run", "--model", f"no/such:{ENVIRONMENT['HF_TOKEN']}", "--tasks", "text8"),
     ("data", "ls", "--cache", "cache"),
