@@ -1,6 +1,7 @@
 # make demo: build the environment, run the whole suite on the embedded model, print the table
 # make test: build the environment, run the tests        make lint / make wheel: what CI checks besides
 # make dist: build and check the release, and run the demo from the wheel in a clean environment
+# make audit-dependencies: look for known vulnerabilities of the pinned packages; needs a network
 # make docs: build the documentation site into build/site; a broken link or a page without a place is an error
 # make reference DATA=FOLDER: measure a real model on the published files in a folder; it is downloaded with pip
 #   (DATA="FOLDER lm1b=FILE" adds a file by hand, TASKS=lambada,ptb/s32 chooses; default: the paper's columns)
@@ -18,7 +19,7 @@ MYPY := $(CURDIR)/$(BIN)/mypy --strict --follow-imports silent
 SHAPES ?= 12x768 llama-30x576
 PYTEST := OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: demo test drill lint wheel dist docs reference benchmark benchmark-gpu clean
+.PHONY: demo test drill lint audit audit-dependencies wheel dist docs reference benchmark benchmark-gpu clean
 
 demo: .venv/.stamp
 	$(BIN)/gpt2eval run --out build/demo
@@ -29,15 +30,22 @@ test: .venv/.stamp
 drill: .venv/.stamp
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m drill --write $(DRILL)
 
-lint: .venv/.stamp
+lint: audit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(MYPY) tests/typing
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
-	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.citation-file-format \
 	--default-filetype yaml CITATION.cff
+
+audit: .venv/.stamp
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml gpt2eval
+
+# --strict: a package that cannot be audited is a failure. pip-audit says which of the two it is.
+audit-dependencies: .venv/.stamp
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 # the tests of what a user meets, against the built wheel instead of the sources
 wheel: .venv/.stamp

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from gpt2eval.errors import UsageError
 
@@ -40,16 +40,33 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
-    """Yield the path of a temporary file, which replaces `path` at the end; removed on errors."""
+    """Yield the path of a new, empty file, which replaces `path` at the end; removed on errors."""
     remove_leftovers(path.parent)
     # The name is unique per process and machine, for workers that share a folder over a network.
     temporary = path.parent / f".{path.name}.{os.getpid()}@{host()}.tmp"
     try:
+        create_new(temporary)
         yield temporary
         temporary.replace(path)
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def create_new(path: Path) -> None:
+    """Create an empty file, in the place of what another process left at its path.
+
+    The names of temporary files can be guessed. A link that somebody else put there is removed, and
+    never followed.
+    """
+    path.unlink(missing_ok=True)
+    path.touch(exist_ok=False)  # O_EXCL, which follows no link
+
+
+def open_to_append(path: Path) -> IO[bytes]:
+    """Open a file to append to it; OSError if it is a link, which might lead to any file."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o666), "ab")
 
 
 @cache

@@ -52,6 +52,20 @@ def retry_after(header: str) -> float | None:
     return float(header) if header.replace(".", "", 1).isdecimal() else None
 
 
+def downgrade(first: str, url: str) -> str:
+    """Return what is wrong with a redirect from `first` to `url`, or "".
+
+    A redirect from https to http lets anybody on the way read and change the answer.
+
+    >>> downgrade("https://a.org/x", "http://me:word@b.org/x")
+    'redirects from https to http://b.org; expected https'
+    """
+    target = urlsplit(url)
+    if urlsplit(first).scheme != "https" or target.scheme == "https":
+        return ""
+    return f"redirects from https to {target.scheme}://{target.hostname}; expected https"
+
+
 def retrying(
     attempts: int,
     backoff: "Callable[[RetryCallState], float]",

@@ -29,6 +29,7 @@ def action() -> Any:
     [
         ("vendor.github-actions", "action.yml"),
         ("vendor.github-workflows", ".github/workflows/ci.yml"),
+        ("vendor.github-workflows", ".github/workflows/audit.yml"),
     ],
 )
 def test_the_action_and_the_workflow_are_valid(schema: str, file: str) -> None:

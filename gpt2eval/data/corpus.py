@@ -22,7 +22,7 @@ from gpt2eval.data.limits import limit_for, limit_of
 from gpt2eval.data.local import file_of, read_local
 from gpt2eval.data.records import Corpus, check_form, checksum_mismatch, parse_corpus
 from gpt2eval.data.restore import restore
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, scrub
 from gpt2eval.http import why_unreachable
 from gpt2eval.notices import notify
 from gpt2eval.settings import Settings
@@ -170,7 +170,8 @@ def _sources(task: Task, cache: Cache, mirror: str | None) -> Iterator[_SourceRe
     if source.archive:
         for url in download.mirrored(source.archive.url, mirror):
             read_archive = partial(_read_archive, source.archive, source, url, cache)
-            from_archive.append(_SourceReader(url, read_archive))
+            # A mirror's URL may hold a password, and its name is recorded beside the file.
+            from_archive.append(_SourceReader(scrub(url), read_archive))
     archive_first = mirror or (source.hub and source.hub.part)
     yield from from_archive + from_hub if archive_first else from_hub + from_archive
 

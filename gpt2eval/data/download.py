@@ -15,7 +15,8 @@ from tenacity import RetryCallState, wait_exponential
 from tqdm import tqdm
 
 from gpt2eval.errors import UsageError
-from gpt2eval.http import TRANSIENT_STATUSES, TransientError, retry_after, retrying
+from gpt2eval.files import open_to_append
+from gpt2eval.http import TRANSIENT_STATUSES, TransientError, downgrade, retry_after, retrying
 from gpt2eval.notices import notify
 
 ATTEMPTS = 5  # consecutive attempts without a byte
@@ -53,6 +54,7 @@ class Body(io.RawIOBase):
             timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
             follow_redirects=True,
             headers={"User-Agent": "gpt2eval"},
+            event_hooks={"request": [self._check_request]},
         )
         self._chunks: Iterator[bytes] | None = None
         self._connected = False
@@ -75,6 +77,10 @@ class Body(io.RawIOBase):
     def close(self) -> None:
         self._client.close()
         super().close()
+
+    def _check_request(self, request: Any) -> None:
+        if problem := downgrade(self.url, str(request.url)):
+            raise UnreachableError(problem)
 
     def _next_chunk(self) -> bytes:
         """Return the next bytes, or none at the end of the file."""
@@ -184,7 +190,7 @@ def download(url: str, path: Path, sha256: str | None) -> None:
                 # Without a checksum, a mixture of two files would go undetected.
                 part.unlink(missing_ok=True)
             offset = part.stat().st_size if part.exists() else 0
-            with stream(url, offset) as body, part.open("ab") as file:
+            with stream(url, offset) as body, open_to_append(part) as file:
                 copyfileobj(body, file, 1 << 20)
             digest = _digest(part)
             if sha256 and digest != sha256:

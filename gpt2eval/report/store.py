@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from gpt2eval.errors import UsageError
-from gpt2eval.files import host, remove_leftovers
+from gpt2eval.files import create_new, host, remove_leftovers
 from gpt2eval.metrics.result import Result
 from gpt2eval.notices import notify
 from gpt2eval.report.folders import result_folder as result_folder
@@ -27,7 +27,7 @@ def check_writable(out: Path) -> None:
         probe = (
             out / f".probe.{os.getpid()}@{host()}.tmp"
         )  # if killed here, the next run removes it
-        probe.touch()
+        create_new(probe)
         probe.unlink()
     except OSError as error:
         raise UsageError(

@@ -88,11 +88,12 @@ def render(
         return _terminal(content, width, in_full=signatures or short, in_short=short)
     if intervals:
         content = content._replace(rows=[*map(with_intervals, content.rows)])
-    lines = _flat(content, in_short=short)
     if form == "latex":
+        lines = _flat(content, in_short=short)
         table = latex_table(content.rows, content.columns, content.below)
         return "\n".join([table, *(f"% {line}" for line in lines)])
-    below = ["", *content.below] if content.below else []
+    below = ["", *map(_without_tags, content.below)] if content.below else []
+    lines = _flat(content, _without_tags, in_short=short)
     return "\n".join([_markdown(content), "", *lines, *below])
 
 
@@ -193,10 +194,17 @@ def _html(content: _Content) -> str:
     return pd.DataFrame(rows, columns=head).to_html(index=False, justify="left")
 
 
-def _flat(content: _Content, *, in_short: bool = False) -> list[str]:
-    """Return every signature, each after its column and its model."""
+def _without_tags(text: str) -> str:
+    """Return text beside a Markdown table, which becomes HTML: a name opens no tag there."""
+    return text.replace("<", "&lt;")
+
+
+def _flat(
+    content: _Content, shown: Callable[[str], str] = str, *, in_short: bool = False
+) -> list[str]:
+    """Return every signature, each after its column and its model as they are shown."""
     return [
-        f"{title}, {model}: {line}"
+        f"{shown(title)}, {shown(model)}: {line}"
         for model, row in full_lines(content.cells, content.label, in_short=in_short).items()
         for title, line in row.items()
     ]

@@ -198,3 +198,30 @@ def test_a_truncated_archive_is_a_one_line_error(
 
 def test_without_a_mirror_only_the_url_itself_is_tried() -> None:
     assert mirrored("http://a.org/b/c.zip", None) == ["http://a.org/b/c.zip"]
+
+
+def test_a_partial_file_that_is_a_link_is_not_followed(
+    hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
+) -> None:
+    source = at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK))
+    part = Cache.at(tmp_path / "cache").archive_path(f"{source['archive']['sha256']}.part")
+    part.parent.mkdir(parents=True)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"")
+    part.symlink_to(victim)
+    done = run("data", "fetch", "mine", *define_task(source))
+    assert done.code == 2
+    assert victim.read_bytes() == b""
+
+
+def test_the_password_of_a_mirror_is_not_recorded(
+    hub: StandIn, run: Callable[..., Done], define_task: Callable[..., Any], tmp_path: Path
+) -> None:
+    source = at_publisher(hub, "book.zip", zipped("book/book.txt", BOOK))
+    mirror = f"{hub.url.replace('://', '://me:canary-word@')}/files"
+    done = run("data", "fetch", "mine", *define_task(source), "--mirror", mirror)
+    assert done.code == 0, done.err
+    assert "canary" not in done.out + done.err
+    (origin,) = (tmp_path / "cache").rglob("origin.json")
+    assert "***@127.0.0.1" in origin.read_text()
+    assert "canary" not in origin.read_text()

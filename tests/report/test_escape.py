@@ -110,6 +110,15 @@ def test_a_markdown_table_keeps_its_shape(plain: Result, text: str) -> None:
     assert "<script" not in table
 
 
+def test_a_note_below_a_markdown_table_opens_no_tag(plain: Result) -> None:
+    tag = "<script>alert(1)</script>"
+    named = replace(plain, data=replace(plain.data, origin=tag))
+    labelled = replace(named, model=replace(plain.model, label=tag))
+    notes = render([labelled, plain], SUITE, mixed=True).partition("\n\n")[2]
+    assert "alert(1)" in notes
+    assert "<script" not in notes
+
+
 @pytest.mark.parametrize("text", CANARIES)
 def test_a_latex_table_keeps_its_shape(plain: Result, text: str) -> None:
     lines = render([named(plain, text), plain], SUITE, "latex", mixed=True).splitlines()

@@ -112,7 +112,7 @@ def _load_config(name: str, options: LoadOptions, gguf: str | None) -> Any:
     with expected_errors(
         f"model {subject}", OSError, ValueError, StrictDataclassError, expectation=EXPECTATION
     ):
-        config = AutoConfig.from_pretrained(
+        config = AutoConfig.from_pretrained(  # nosec B615 # the revision is the user's
             name, **_source(options), **({"gguf_file": gguf} if gguf else {})
         )
         # transformers' GGUF reader stores the context of a GPT-2 under another key
@@ -150,7 +150,7 @@ def _load_weights(
         *(OSError, ValueError, ImportError, SafetensorError, pickle.UnpicklingError),
         expectation="complete weights, and options that the model supports",
     ):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(  # nosec B615 # as above
             name,
             attn_implementation=attention,
             output_loading_info=True,
