@@ -9,25 +9,7 @@ from drill.load_counts import command
 from drill.part import Findings
 from gpt2eval import read_results
 
-WORDS = [
-    "the",
-    "of",
-    "and",
-    "to",
-    "a",
-    "in",
-    "that",
-    "said",
-    "was",
-    "for",
-    "market",
-    "company",
-    "year",
-    "new",
-    "people",
-    "would",
-    "have",
-]
+WORDS = ("the", "of", "and", "to", "a", "in", "that", "said", "was", "for", "market", "company")
 MODEL = ("--model", "toy:uniform-bytes")
 
 
