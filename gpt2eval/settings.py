@@ -91,8 +91,7 @@ class Settings:
                 )
             if value is not None and not is_auto and value >= LARGEST:
                 raise UsageError(
-                    f"--{name.replace('_', '-')} {str(value):.40}: expected a whole number below "
-                    "2**63"
+                    f"--{name.replace('_', '-')} {value!s:.40}: expected a whole number below 2**63"
                 )
 
 
