@@ -89,6 +89,13 @@ class Settings:
                     f"--{name.replace('_', '-')} {value!r:.40}: expected a whole number of 1 or "
                     f"more{others}"
                 )
+            if value is not None and not is_auto and value >= LARGEST:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} {value!s:.40}: expected a whole number below 2**63"
+                )
+
+
+LARGEST = 1 << 63  # a result with a larger number could not be read
 
 
 def _is_count(value: object) -> bool:

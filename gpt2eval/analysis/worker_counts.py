@@ -9,6 +9,8 @@ from typing import NamedTuple
 from gpt2eval.config.schema import Task
 from gpt2eval.errors import UsageError
 
+MOST = 1024  # each worker is planned on its own, so that many more would take very long
+
 
 class NamedTask(NamedTuple):
     """A task, and the name of its row in an explanation."""
@@ -23,10 +25,12 @@ def per_workers(tasks: Sequence[Task], workers: Sequence[int]) -> list[NamedTask
     These are the task that keeps all tokens, and the task with each number of workers.
 
     Raises:
-        UsageError: A number is below 1, or no task has a loader that drops tokens.
+        UsageError: A number is below 1 or above 1,024, or no task has a loader that drops tokens.
     """
     if few := [count for count in workers if count < 1]:
         raise UsageError(f"workers {few[0]}: expected whole numbers of 1 or more")
+    if many := [count for count in workers if count > MOST]:
+        raise UsageError(f"workers {many[0]}: expected whole numbers of at most {MOST:,}")
     if workers and not any(task.drop for task in tasks):
         names = ", ".join(task.full_name for task in tasks)
         raise UsageError(

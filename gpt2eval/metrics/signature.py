@@ -7,9 +7,11 @@ the `|` of a token such as `<|endoftext|>`.
 
 import re
 from collections.abc import Mapping, Set
+from functools import lru_cache
 from typing import NamedTuple
 
 from gpt2eval.errors import UsageError
+from gpt2eval.metrics.older_fields import quantization
 from gpt2eval.metrics.pasted import CLOSING_TAG, SEPARATOR, find, without_punctuation
 from gpt2eval.metrics.short_form import expanded, shortened
 from gpt2eval.types import ModelIdentity
@@ -20,7 +22,6 @@ RESERVED = re.compile(
     rf"[%\s'\"`]|{SEPARATOR.pattern}|<\Z|\\(?=\||\Z)|&(?=lt;|gt;|#124;)|<(?={CLOSING_TAG}\Z)"
 )
 BEAM = re.compile(r"\.w\d+\.d\d+\Z")  # a filter's width and depth in older signatures
-ENUM_MEMBER = re.compile(r"QuantizationMethod\.(\w+)")  # as older signatures print a method
 ENCODED = re.compile("(?:%[0-9A-F]{2})+")
 # Fields that only affect the last digits of a number.
 DIGITS_ONLY = {"dtype", "quant", "attn", "gemm", "map", "batch"}
@@ -99,6 +100,11 @@ def read(line: str) -> dict[str, str]:
     The line may come from a Markdown table, in quotes or backticks, and may be wrapped after a `|`.
     Raises UsageError for text that is not a signature.
     """
+    return dict(_fields(line))
+
+
+@lru_cache(maxsize=1 << 15)  # a table of 1,000 models reads each of its 12,000 signatures thrice
+def _fields(line: str) -> Mapping[str, str]:
     found = find(line)
     if not found:
         raise UsageError(
@@ -119,20 +125,8 @@ def read(line: str) -> dict[str, str]:
             ) from None
     fields = expanded(fields)
     if "quant" in fields:
-        fields["quant"] = ENUM_MEMBER.sub(lambda member: _method(member[1]), fields["quant"])
+        fields["quant"] = quantization(fields["quant"])
     return fields
-
-
-def _method(member: str) -> str:
-    """Return the quantization method of a member of transformers' enum."""
-    others = {
-        "BITS_AND_BYTES": "bitsandbytes",
-        "COMPRESSED_TENSORS": "compressed-tensors",
-        "FPQUANT": "fp_quant",
-        "AUTOROUND": "auto-round",
-        "FOUR_OVER_SIX": "fouroversix",
-    }
-    return others.get(member, member.lower())
 
 
 def protocol_of(line: str) -> str:

@@ -12,7 +12,7 @@ from gpt2eval.config.suite_schema import Suite
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.metrics.signature import MODEL, protocol_differences, read
-from gpt2eval.report.labels import RowName, qualifier
+from gpt2eval.report.labels import RowName, qualifiers
 from gpt2eval.report.steps import in_order
 
 # Metrics that a table shows although no suite has a column for them.
@@ -36,10 +36,10 @@ def place(results: Sequence[Result], suite: Suite) -> Cells:
     log-probabilities, gets its own row. The checkpoints of a run are in order of steps.
     """
     titles = {(column.task, column.metric): column.title for column in suite.columns}
-    models = [result.model for result in results]
     cells: Cells = {}
-    for result in results:
-        row = RowName(result.model.name, qualifier(result.model, models))
+    names = qualifiers(result.model for result in results)
+    for result, qualifier in zip(results, names, strict=True):
+        row = RowName(result.model.name, qualifier)
         for title, metric in _titled(result, titles):
             cell = Cell(result, metric)
             name = _free_row(cells, row, title, cell)

@@ -57,8 +57,9 @@ def json_table(cells: Cells, titles: Sequence[str], suite: Suite) -> str:
 
 def _records(cells: Cells, titles: Sequence[str], suite: Suite) -> list[Record]:
     """Return the rows as records of equal keys."""
+    columns = [*with_kept(titles, cells), *STATED]
     return [
-        {"model": row.label} | dict.fromkeys([*with_kept(titles, cells), *STATED]) | record
+        {"model": row.label} | dict.fromkeys(columns) | record
         for row in table_rows(cells, titles, suite, RowName.text)
         for record in _split(row)
     ]

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from operator import is_
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -14,6 +16,7 @@ Value = TypeVar("Value")
 # Control characters, invisible and direction-changing ones, surrogates, line and paragraph
 # separators: all that a reader cannot see, or that a terminal or a table takes for a command.
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+UNCHANGED = frozenset((int, float, bool, type(None)))  # types without text
 SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # The first characters by which a spreadsheet recognises a formula, and their wide forms.
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
@@ -53,21 +56,36 @@ def visible_in(value: Value) -> Value:
 
 
 def _visible_in(value: Any) -> Any:
+    """Return a value with visible text; the same object if all its text is visible."""
+    kind = type(value)
+    if kind in UNCHANGED:
+        return value
     if isinstance(value, str):
         return visible(value)
-    if is_dataclass(value) and not isinstance(value, type):
+    if names := _field_names(kind):
         changed = {
-            field.name: new
-            for field in fields(value)
-            if (new := _visible_in(old := getattr(value, field.name))) is not old
+            name: new
+            for name in names
+            if (new := _visible_in(old := getattr(value, name))) is not old
         }
         return replace(value, **changed) if changed else value
     if isinstance(value, Mapping):
-        return {_visible_in(key): _visible_in(entry) for key, entry in value.items()}
+        keys = [_visible_in(key) for key in value]
+        entries = [_visible_in(entry) for entry in value.values()]
+        is_same = all(map(is_, keys, value)) and all(map(is_, entries, value.values()))
+        return value if is_same else dict(zip(keys, entries, strict=True))
     if isinstance(value, tuple | list):
-        make = getattr(value, "_make", type(value))  # a named tuple takes its entries one by one
-        return make(_visible_in(entry) for entry in value)
+        make = getattr(value, "_make", kind)  # a named tuple takes its entries one by one
+        entries = [_visible_in(entry) for entry in value]
+        is_same = all(map(is_, entries, value))
+        return value if is_same else make(entries)
     return value
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    """Return the names of a dataclass's fields; none for another type."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 def csv_cell(value: object) -> object:

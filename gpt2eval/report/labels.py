@@ -1,6 +1,7 @@
 """Short labels for models: the end of a path, and what distinguishes two runs of one model."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from gpt2eval.metrics.signature import read
@@ -25,18 +26,28 @@ class RowName(NamedTuple):
         return qualified if self.number == 1 else f"{qualified} ({self.number})"
 
 
-def qualifier(model: ModelIdentity, models: Iterable[ModelIdentity]) -> str:
-    """Return the fields that distinguish models of one name, such as `@step1000 bfloat16`.
+def qualifiers(models: Iterable[ModelIdentity]) -> list[str]:
+    """Return for each model the fields that distinguish it from others of its name.
 
     >>> from dataclasses import replace
     >>> gpt2 = ModelIdentity("gpt2", "607a30d", "1f2e3d4c", "float32", "sdpa", "cpu")
-    >>> qualifier(gpt2, [gpt2, replace(gpt2, dtype="bfloat16")])
-    'float32'
+    >>> qualifiers([gpt2, replace(gpt2, dtype="bfloat16"), replace(gpt2, name="gpt2-medium")])
+    ['float32', 'bfloat16', '']
     """
-    namesakes = [other for other in models if other.name == model.name]
-    differing = [
-        key for key in DISTINGUISHING if len({getattr(other, key) for other in namesakes}) > 1
-    ]
+    models = list(models)
+    facts: dict[str, dict[str, set[str]]] = {}
+    for model in models:
+        of_name = facts.setdefault(model.name, {key: set() for key in DISTINGUISHING})
+        for key in DISTINGUISHING:
+            of_name[key].add(getattr(model, key))
+    differing = {
+        name: [key for key, values in of_name.items() if len(values) > 1]
+        for name, of_name in facts.items()
+    }
+    return [_qualifier(model, differing[model.name]) for model in models]
+
+
+def _qualifier(model: ModelIdentity, differing: Sequence[str]) -> str:
     facts = [getattr(model, key) or f"no {key}" for key in differing]
     return f"@{' '.join(facts)}" if "revision" in differing else " ".join(facts)
 
@@ -68,7 +79,17 @@ def short_names(models: Sequence[ModelIdentity]) -> dict[str, str]:
     {'runs/a/last': 'a/last', 'runs/b/last': 'b/last'}
     """
     parts = {model.name: _parts(model) for model in models}
-    return {name: _shortest(components, parts.values()) for name, components in parts.items()}
+    ends = Counter(end for components in {*parts.values()} for end in _ends(components))
+    return {
+        name: "/".join(next((end for end in _ends(components) if ends[end] == 1), components))
+        for name, components in parts.items()
+    }
+
+
+def _ends(components: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the ends of a path, the shortest first."""
+    for length in range(1, len(components) + 1):
+        yield components[-length:]
 
 
 def _parts(model: ModelIdentity) -> tuple[str, ...]:
@@ -78,11 +99,3 @@ def _parts(model: ModelIdentity) -> tuple[str, ...]:
     if not parts:
         return (model.label or model.name,)
     return (*parts[:-1], f"{parts[-1]}{separator}{revision}")
-
-
-def _shortest(own: tuple[str, ...], names: Iterable[tuple[str, ...]]) -> str:
-    others = [other for other in names if other != own]
-    for length in range(1, len(own)):
-        if all(other[-length:] != own[-length:] for other in others):
-            return "/".join(own[-length:])
-    return "/".join(own)

@@ -3,7 +3,6 @@
 Does not know how a result is measured.
 """
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from gpt2eval.metrics.result import Result
 from gpt2eval.report.folders import RESULT, check_owner
 from gpt2eval.report.migrations import FORMAT, migrate
 from gpt2eval.report.steps import natural
-from gpt2eval.report.strict_json import dumps, restored
+from gpt2eval.report.strict_json import dumps, loads
 from gpt2eval.types import Tally, Units
 
 LARGEST = 1 << 63  # tables hold whole numbers of 64 bits
@@ -76,10 +75,10 @@ def read_result(path: Path) -> Result:
     Raises UsageError for a file that is unreadable, is not a result, or lacks a count.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = loads(path.read_bytes())
         if not isinstance(document, dict):
             raise UsageError("expected a JSON object")
-        return of_document(restored(document))
+        return of_document(document)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (JSONDecodeError, UnicodeDecodeError, RecursionError) as error:

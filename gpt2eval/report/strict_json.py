@@ -14,11 +14,23 @@ from gpt2eval.report.escape import json_text
 REASON = "_reason"
 REASONS = {math.inf: "infinite", -math.inf: "negative infinite"}
 NOT_A_NUMBER = "not a number"
+NUMBERS = {reason: number for number, reason in REASONS.items()} | {NOT_A_NUMBER: math.nan}
 
 
 def dumps(value: object) -> str:
     """Return a value as strict JSON, indented by one space; unseen characters are escaped."""
     return json_text(json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def loads(content: bytes) -> Any:
+    """Return what `dumps` wrote. Raises ValueError or RecursionError for other content.
+
+    >>> loads(b'{"value": null, "value_reason": "infinite"}')
+    {'value': inf}
+    """
+    value = json.loads(content)
+    may_have_reasons = REASON.encode() in content or b"\\u" in content
+    return restored(value) if may_have_reasons else value
 
 
 def finite(value: Any) -> Any:
@@ -58,13 +70,12 @@ def restored(value: Any) -> Any:
         return [restored(entry) for entry in value]
     if not isinstance(value, dict):
         return value
-    numbers = {reason: number for number, reason in REASONS.items()} | {NOT_A_NUMBER: math.nan}
     result: dict[str, Any] = {}
     for key, entry in value.items():
         name = key.removesuffix(REASON)
         if name != key and name in value:
             continue
-        number = numbers.get(str(value.get(f"{key}{REASON}")))
+        number = NUMBERS.get(str(value.get(f"{key}{REASON}")))
         result[key] = _filled(entry, number) if number is not None else restored(entry)
     return result
 

@@ -7,6 +7,7 @@ content.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class Journal:
 
     def path(self, number: int) -> Path:
         """Return the path of a chunk's file, whether or not it exists."""
-        return self.folder / f"{self.key}-{number:05d}.safetensors"
+        return self.folder / self._name(number)
 
     def read(self, number: int) -> TokenScores | None:
         """Return a finished chunk, or None. Reports a corrupt file as a notice and deletes it."""
@@ -111,11 +112,14 @@ class Journal:
 
     def missing(self) -> list[int]:
         """Return the numbers of the chunks that do not exist yet."""
-        names = {path.name for place in self._places() for path in place.glob(f"{self.key}-*")}
-        return [number for number in range(self.count) if self.path(number).name not in names]
+        names: set[str] = set()
+        for place in (self.folder, *self.elsewhere):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                names.update(entry.name for entry in os.scandir(place))
+        return [number for number in range(self.count) if self._name(number) not in names]
 
-    def _places(self) -> Iterator[Path]:
-        yield from (place for place in (self.folder, *self.elsewhere) if place.is_dir())
+    def _name(self, number: int) -> str:
+        return f"{self.key}-{number:05d}.safetensors"
 
 
 class _Header(NamedTuple):
@@ -192,8 +196,14 @@ def _problems(folder: Path, journal: Journal | None, *, has_result: bool) -> Ite
 
 
 def _journal_files(places: Sequence[Path]) -> list[Path]:
-    folders = [place for place in places if place.is_dir()]
-    return sorted(path for place in folders for path in place.rglob("journal/journal.json"))
+    """Return each `journal/journal.json` below `places`, without looking among its chunks."""
+    found: list[Path] = []
+    for place in places:
+        for parent, folders, files in os.walk(place):
+            if "journal.json" in files and Path(parent).name == "journal":
+                found.append(Path(parent, "journal.json"))
+                folders.clear()
+    return sorted(found)
 
 
 def _checksum(content: Mapping[str, object]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gpt2eval.errors import UsageError, unknown
 from gpt2eval.report.escape import visible
-from gpt2eval.report.labels import RowName, qualifier, short_names
+from gpt2eval.report.labels import RowName, qualifiers, short_names
 from gpt2eval.report.measured import Measured
 from gpt2eval.types import ModelIdentity
 
@@ -76,8 +76,8 @@ def names_of(entrants: Sequence[Entrant]) -> list[RowName]:
     """Return a different name for each model; namesakes get what distinguishes them."""
     models = [entrant.model for entrant in entrants]
     names: list[RowName] = []
-    for model in models:
-        name = RowName(model.name, qualifier(model, models))
+    for model, qualifier in zip(models, qualifiers(models), strict=True):
+        name = RowName(model.name, qualifier)
         while name in names:
             name = name._replace(number=name.number + 1)
         names.append(name)

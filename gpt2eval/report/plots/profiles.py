@@ -8,11 +8,12 @@ from gpt2eval.errors import UsageError
 from gpt2eval.metrics.signature import protocol_of
 from gpt2eval.report import profiles
 from gpt2eval.report.escape import visible
-from gpt2eval.report.labels import RowName, differing_fields, qualifier, short_names
+from gpt2eval.report.labels import RowName, differing_fields, qualifiers, short_names
 from gpt2eval.report.measured import Measured
 from gpt2eval.report.plots import canvas
 from gpt2eval.report.profiles import Bin
 from gpt2eval.report.steps import natural
+from gpt2eval.types import ModelIdentity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,15 +59,14 @@ def _labels(measured: Sequence[Measured]) -> list[str]:
     """Return the label of each line: its model, and what differs between a task's protocols."""
     models = [one.result.model for one in measured]
     names = short_names(models)
-    labels: list[str] = []
+    protocols: dict[tuple[str, ModelIdentity], list[str]] = {}
     for one in measured:
-        namesakes = [
-            protocol_of(other.result.signature)
-            for other in measured
-            if (other.result.full_name, other.result.model)
-            == (one.result.full_name, one.result.model)
-        ]
-        row = RowName(one.result.model.name, qualifier(one.result.model, models))
+        key = (one.result.full_name, one.result.model)
+        protocols.setdefault(key, []).append(protocol_of(one.result.signature))
+    labels: list[str] = []
+    for one, qualifier in zip(measured, qualifiers(models), strict=True):
+        row = RowName(one.result.model.name, qualifier)
+        namesakes = protocols[one.result.full_name, one.result.model]
         fields = differing_fields(protocol_of(one.result.signature), namesakes)
         labels.append(f"{row.text(names)} ({fields})" if fields else row.text(names))
     return labels

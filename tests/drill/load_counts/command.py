@@ -1,0 +1,46 @@
+"""Run a command of gpt2eval in a process of its own, and tell what it cost."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Ran(NamedTuple):
+    """A command that ended: its exit code, output, CPU seconds and greatest memory in MB."""
+
+    code: int
+    output: str
+    errors: str
+    seconds: float
+    megabytes: float
+
+    def failures(self, name: str, seconds: float, megabytes: float) -> list[str]:
+        """Return a line for each way in which a command failed: by its code, time or memory."""
+        found: list[str] = []
+        if self.code:
+            found.append(f"{name}: exit code {self.code}: {self.errors[-300:]!r}")
+        if self.seconds > seconds:
+            found.append(f"{name}: {self.seconds:.1f} CPU s; expected at most {seconds:.1f}")
+        if self.megabytes > megabytes:
+            found.append(f"{name}: {self.megabytes:.0f} MB; expected at most {megabytes:.0f}")
+        return found
+
+
+def run(folder: Path, *arguments: str | Path) -> Ran:
+    """Run `gpt2eval` with arguments on one thread; its output goes to files in `folder`."""
+    output, errors = folder / "stdout.txt", folder / "stderr.txt"
+    command = [sys.executable, "-m", "gpt2eval", *map(str, arguments)]
+    with output.open("wb") as out, errors.open("wb") as err:
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(command, stdout=out, stderr=err, cwd=folder, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return Ran(
+        process.returncode,
+        output.read_text("utf-8"),
+        errors.read_text("utf-8"),
+        usage.ru_utime + usage.ru_stime,
+        usage.ru_maxrss / 1000,
+    )
