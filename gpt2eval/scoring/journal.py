@@ -7,6 +7,7 @@ content.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ Inputs = Mapping[str, object]
 # Part of the key: raise it when a chunk's arrays change, and older chunks are scored again.
 FORMAT = 3
 REQUIRED = {"logprobs", "is_greedy"}
-UNREADABLE_HEADER = (OSError, ValueError, KeyError, TypeError)
+UNREADABLE_HEADER = (OSError, ValueError, KeyError, TypeError, RecursionError)
+KEY = re.compile("[0-9a-f]{20}")
+MOST_CHUNKS = 1_000_000  # of about 64k tokens each
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,10 @@ class Journal:
 
     def path(self, number: int) -> Path:
         """Return the path of a chunk's file, whether or not it exists."""
-        return self.folder / f"{self.key}-{number:05d}.safetensors"
+        return self.folder / self._name(number)
+
+    def _name(self, number: int) -> str:
+        return f"{self.key}-{number:05d}.safetensors"
 
     def read(self, number: int) -> TokenScores | None:
         """Return a finished chunk, or None. Reports a corrupt file as a notice and deletes it."""
@@ -110,7 +116,7 @@ class Journal:
     def missing(self) -> list[int]:
         """Return the numbers of the chunks that do not exist yet."""
         names = {path.name for place in self._places() for path in place.glob(f"{self.key}-*")}
-        return [number for number in range(self.count) if self.path(number).name not in names]
+        return [number for number in range(self.count) if self._name(number) not in names]
 
     def _places(self) -> Iterator[Path]:
         yield from (place for place in (self.folder, *self.elsewhere) if place.is_dir())
@@ -202,4 +208,8 @@ def _read_header(path: Path) -> _Header:
         inputs["name"] = content["model"]
     if content.get("format", 1) != FORMAT:
         return _Header(None, inputs)
-    return _Header(Journal(path.parent, content["key"], int(content["chunks"])), inputs)
+    key, chunks = content["key"], content["chunks"]
+    # The key is a part of patterns of file names, and the chunks are counted one by one.
+    if not KEY.fullmatch(key) or type(chunks) is not int or not 0 <= chunks <= MOST_CHUNKS:
+        raise ValueError("not a key and a number of chunks")
+    return _Header(Journal(path.parent, key, chunks), inputs)

@@ -1,6 +1,6 @@
 """One part of the drill per kind of file, made of one or more attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from drill import attempts
@@ -11,12 +11,17 @@ FULL = 10_000
 QUICK = 40
 
 
-def part(name: str, attempts_: Sequence[Attempt], what: str = "", quick: int = QUICK) -> Part:
-    """Return the part that shares its cases among attempts."""
+def part(
+    name: str,
+    attempts_: Sequence[Attempt] | Callable[[], Sequence[Attempt]],
+    what: str = "",
+    quick: int = QUICK,
+) -> Part:
+    """Return the part that shares its cases among attempts; a function of them is called late."""
     what = what or f"a mutated {name}: accepted only if valid, else refused in one line"
 
     def run(cases: int, seed: int, folder: Path) -> Findings:
-        return run_all(attempts_, cases, seed, folder)
+        return run_all(attempts_() if callable(attempts_) else attempts_, cases, seed, folder)
 
     return Part(f"input: {name}", what, FULL, quick, run)
 

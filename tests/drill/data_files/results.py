@@ -10,14 +10,14 @@ from typing import Any
 from drill import mutations
 from drill.attempts import Attempt
 from drill.data_files.kinds import part
-from gpt2eval.analysis.reproduce import diff
 from gpt2eval.config.loader import load_suite
-from gpt2eval.metrics.metrics import ACCURACIES, FIXED_UNITS, count, scaled
+from gpt2eval.metrics.result import MetricValue
 from gpt2eval.report.gate.baseline import read_baseline
 from gpt2eval.report.results import Results
 from gpt2eval.report.store import read_results
 from gpt2eval.report.table import render
 from gpt2eval.training.history import read_history
+from gpt2eval.types import Tally
 
 TESTS = Path(__file__).parents[2]
 COMMITTED = TESTS.parent / "results/demo"
@@ -39,18 +39,39 @@ def _read_result(path: Path) -> Results:
 
 
 def result_problem(path: Path, read: Any) -> str | None:
-    """Say which metric of an accepted result does not follow from its sums."""
-    for result in read:
-        for metric in result.metrics.values():
-            units = count(result.tally, FIXED_UNITS.get(metric.name, metric.unit))
-            if metric.units != units:
-                return f"{metric.name}: {metric.units} units, the tally has {units}"
-            if metric.name in ACCURACIES:
-                value = 100 * getattr(result.tally, ACCURACIES[metric.name]) / units
-            else:
-                value = scaled(metric.name, result.tally.nats / units)
-            if not math.isclose(metric.value, value, rel_tol=1e-9):
-                return f"{metric.name} is {metric.value}, the tally gives {value}"
+    """Say which metric of an accepted result does not follow from its sums, computed anew."""
+    problems = (
+        _metric_problem(metric, result.tally)
+        for result in read
+        for metric in result.metrics.values()
+    )
+    return next(filter(None, problems), None)
+
+
+def _metric_problem(metric: MetricValue, tally: Tally) -> str | None:
+    """Compute a metric by the definition in the paper."""
+    units = tally.units
+    counts = {
+        "word": units.words,
+        "word+eol": units.words + units.lines,
+        "char": units.chars,
+        "byte": units.bytes,
+        "token": tally.tokens,
+        "record": tally.records,
+    }
+    count = counts[metric.unit]
+    values = {
+        "ppl": math.exp(min(tally.nats / count, 700)),
+        "nats_per_token": tally.nats / count,
+        "bpb": tally.nats / count / math.log(2),
+        "byte_ppl": math.exp(min(tally.nats / count, 700)),
+        "bpc": tally.nats / count / math.log(2),
+        "acc": 100 * tally.correct / count,
+        "acc_unfiltered": 100 * tally.unfiltered / count,
+    }
+    value = values[metric.name]
+    if metric.units != count or not math.isclose(metric.value, value, rel_tol=1e-6):
+        return f"{metric.name} is {metric.value}, its sums give {value}"
     return None
 
 
@@ -60,7 +81,8 @@ def _baseline() -> bytes:
     import tempfile
 
     from gpt2eval import demo, evaluate
-    from gpt2eval.report.gate.baseline import write_baseline
+    from gpt2eval.metrics.result import MetricValue
+from gpt2eval.report.gate.baseline import write_baseline
     from gpt2eval.report.measured import read_measured
 
     with tempfile.TemporaryDirectory() as out:
@@ -87,7 +109,7 @@ def _checkpoint() -> bytes:
         "series": "run",
         "step": 500,
         "modified_ns": 1700000000000000000,
-        "files": [["model.safetensors", 1234, 1700000000000000000]],
+        "files": {"model.safetensors": [1234, 1700000000000000000]},
         "settings": {"context": 1024, "stride": None, "dtype": "float32"},
         "tasks": {"ptb": "ab" * 32},
     }

@@ -1,7 +1,7 @@
 """Signatures: parsed, compared, and checked as `rerun` checks them before it scores."""
 
+from contextlib import suppress
 from pathlib import Path
-from random import Random
 
 from drill import mutations
 from drill.attempts import Attempt
@@ -23,10 +23,8 @@ def _read(path: Path) -> object:
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     fields = signature.read(text)
     diff(text, LINE)
-    try:
+    with suppress(UsageError):
         rerun(text, "toy:uniform-bytes", data="demo")
-    except UsageError:
-        pass
     return fields
 
 
@@ -43,7 +41,9 @@ PARTS = (
         [
             Attempt(
                 name,
-                lambda random, line=line: mutations.of_bytes(line.encode(), random, [LINE.encode()]),
+                lambda random, line=line: mutations.of_bytes(
+                    line.encode(), random, [LINE.encode()]
+                ),
                 _read,
                 _problem,
                 ("signature",),
