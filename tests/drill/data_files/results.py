@@ -81,8 +81,7 @@ def _baseline() -> bytes:
     import tempfile
 
     from gpt2eval import demo, evaluate
-    from gpt2eval.metrics.result import MetricValue
-from gpt2eval.report.gate.baseline import write_baseline
+    from gpt2eval.report.gate.baseline import write_baseline
     from gpt2eval.report.measured import read_measured
 
     with tempfile.TemporaryDirectory() as out:

@@ -12,6 +12,7 @@ from drill.data_files.kinds import part
 from gpt2eval.cli.config_file import read_options
 from gpt2eval.config.catalog import shipped
 from gpt2eval.config.loader import load_filter, load_suite, load_task
+from gpt2eval.text.detokenizer import Detokenizer
 from gpt2eval.text.loader import load_detokenizer
 
 TASK = b"""\
@@ -104,10 +105,16 @@ def _task_problem(path: Path, read: Any) -> str | None:
 
 
 def _read_detokenizer(path: Path) -> object:
-    name = path.stem
-    loaded = load_detokenizer(name, [path.parents[1]])
-    loaded.detokenize(LINE) if hasattr(loaded, "detokenize") else loaded
-    return loaded
+    """Load a detokenizer and apply it to a line."""
+    detokenizer = load_detokenizer(path.stem, [path.parents[1]])
+    return detokenizer, detokenizer.do(LINE)
+
+
+def _detokenizer_problem(path: Path, read: Any) -> str | None:
+    detokenizer, line = read
+    if isinstance(detokenizer, Detokenizer) and detokenizer.undo(line.text) != LINE:
+        return f"the line is not restored from {line.text!r}"
+    return None
 
 
 def _read_filter(path: Path) -> object:
@@ -170,6 +177,7 @@ PARTS = (
                 f"detokenizers/{name}.yaml",
                 lambda random, content=content: mutated_yaml(content, random),
                 _read_detokenizer,
+                _detokenizer_problem,
                 mentions=(f"{name}.yaml",),
             )
             for name, content in (("rules", DETOKENIZER), ("steps", STEPS))

@@ -156,9 +156,16 @@ def _tables() -> tuple[bytes, ...]:
 
     rows = [{"text": f"Document {n} has words", "site": "ab"[n % 2]} for n in range(40)]
     files = [parquet(rows)]
-    for options in ({"compression": "zstd"}, {"compression": "none", "use_dictionary": False}):
+    for compression, by_dictionary in (("zstd", True), ("none", False)):
         file = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows), file, write_page_checksum=True, **options)
+        table = pa.Table.from_pylist(rows)
+        pq.write_table(
+            table,
+            file,
+            compression=compression,
+            use_dictionary=by_dictionary,
+            write_page_checksum=True,
+        )
         files.append(file.getvalue())
     return tuple(files)
 
