@@ -26,6 +26,8 @@ from gpt2eval.data.corpus import load_corpus
 
 NAME = "ptb.test.txt"
 OTHER = b" another file \n" * 20
+# Types of members: plain files most often, links, devices, folders, extensions, and an unknown one.
+TYPES = (*[tarfile.REGTYPE] * 12, *(bytes([code]) for code in b"1234567LKxgSV"), b"\xff")
 
 
 def _zipped(method: int) -> bytes:
@@ -89,25 +91,7 @@ def _hostile_tar(random: Random) -> bytes:
                     (f"data/{NAME}", NAME, f"/{NAME}", f"../{NAME}", "x", f"{NAME}/{NAME}")
                 )
             )
-            member.type = (
-                random.choice(
-                    (
-                        *[tarfile.REGTYPE] * 3,
-                        *b"1234567",
-                        b"L",
-                        b"K",
-                        b"x",
-                        b"g",
-                        b"S",
-                        b"V",
-                        b"\xff",
-                    )
-                )
-                if random.random() < 0.7
-                else tarfile.REGTYPE
-            )
-            if isinstance(member.type, int):
-                member.type = bytes([member.type])
+            member.type = random.choice(TYPES)
             member.linkname = random.choice(("", NAME, "/etc/passwd", "/dev/zero", "../x"))
             content = random.choice((PTB, OTHER, b""))
             member.size = len(content)

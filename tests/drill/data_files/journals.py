@@ -96,7 +96,7 @@ def _chunk_problem(path: Path, read: Any) -> str | None:
     return None
 
 
-def _read_header(path: Path) -> object:
+def read_header(path: Path) -> object:
     """Read a header as `run`, `table` and `ls` do."""
     lines = journal.incomplete([path.parents[1]])
     journal.missing_chunks([path.parents[1]], lambda inputs: True)
@@ -157,7 +157,7 @@ PARTS = (
             Attempt(
                 "journal/journal.json",
                 lambda random: mutations.of_json(_run()["journal.json"], random),
-                _read_header,
+                read_header,
                 lambda path, lines: None if lines else "no line about an incomplete run",
             )
         ],

@@ -31,7 +31,7 @@ def _content(name: str) -> bytes:
     return path.read_bytes()
 
 
-def _read_result(path: Path) -> Results:
+def read_result(path: Path) -> Results:
     results = read_results(path)
     form = TABLES[path.stat().st_size % len(TABLES)]
     render(results, load_suite("gpt2-paper"), form, mixed=True)
@@ -126,7 +126,7 @@ PARTS = (
             Attempt(
                 f"{number}/result.json",
                 lambda random, name=name: _of(_content(name), random),
-                _read_result,
+                read_result,
                 result_problem,
                 ("result.json",),
             )

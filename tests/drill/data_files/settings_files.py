@@ -112,12 +112,14 @@ def _read_detokenizer(path: Path) -> object:
 
 def _detokenizer_problem(path: Path, read: Any) -> str | None:
     detokenizer, line = read
-    if isinstance(detokenizer, Detokenizer) and detokenizer.undo(line.text) != LINE:
+    if not isinstance(detokenizer, Detokenizer) or not detokenizer.invertible:
+        return None
+    if detokenizer.undo(line.text) != LINE:
         return f"the line is not restored from {line.text!r}"
     return None
 
 
-def _read_filter(path: Path) -> object:
+def read_filter(path: Path) -> object:
     task = load_task("lambada").model_copy(update={"filter": path.stem})
     return load_filter(task, [path.parents[2]])
 
@@ -189,7 +191,7 @@ PARTS = (
             Attempt(
                 "tasks/stopwords/mine.txt",
                 lambda random: mutations.of_bytes(_stop_words(), random),
-                _read_filter,
+                read_filter,
                 _words_problem,
                 ("mine.txt",),
             )

@@ -18,7 +18,7 @@ LINE = (
 SHORT = signature.short(LINE)
 
 
-def _read(path: Path) -> object:
+def read_line(path: Path) -> object:
     """Give a line to everything that reads signatures. Says `signature` in every error."""
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     fields = signature.read(text)
@@ -44,7 +44,7 @@ PARTS = (
                 lambda random, line=line: mutations.of_bytes(
                     line.encode(), random, [LINE.encode()]
                 ),
-                _read,
+                read_line,
                 _problem,
                 ("signature",),
             )
