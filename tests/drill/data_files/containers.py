@@ -16,9 +16,8 @@ from typing import Any
 
 from drill import mutations
 from drill.attempts import Attempt
-from drill.data_files.kinds import part
+from drill.data_files.kinds import part, task
 from drill.data_files.texts import PTB
-from gpt2eval.config.loader import load_task
 from gpt2eval.config.source_schema import File, Source
 from gpt2eval.data import packs
 from gpt2eval.data.cache import Cache
@@ -160,7 +159,7 @@ STRUCTURAL: Mapping[str, Callable[[Random], bytes]] = {
 
 
 def _read(path: Path) -> object:
-    return load_corpus(load_task("ptb"), path)
+    return load_corpus(task("ptb"), path)
 
 
 def _problem(kind: str) -> Callable[[Path, Any], str | None]:

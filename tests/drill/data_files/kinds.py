@@ -1,13 +1,17 @@
 """One part of the drill per kind of file, made of one or more attempts."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from drill import attempts
 from drill.attempts import Attempt
 from drill.part import Findings, Part
+from gpt2eval.config.loader import load_task
+from gpt2eval.config.schema import Task
 
 FULL = 10_000
+FEWER = 2_500  # cases of a kind that shares its reader with another
 QUICK = 40
 
 
@@ -15,6 +19,8 @@ def part(
     name: str,
     attempts_: Sequence[Attempt] | Callable[[], Sequence[Attempt]],
     what: str = "",
+    *,
+    full: int = FULL,
     quick: int = QUICK,
 ) -> Part:
     """Return the part that shares its cases among attempts; a function of them is called late."""
@@ -23,7 +29,7 @@ def part(
     def run(cases: int, seed: int, folder: Path) -> Findings:
         return run_all(attempts_() if callable(attempts_) else attempts_, cases, seed, folder)
 
-    return Part(f"input: {name}", what, FULL, quick, run)
+    return Part(f"input: {name}", what, full, quick, run)
 
 
 def run_all(attempts_: Sequence[Attempt], cases: int, seed: int, folder: Path) -> Findings:
@@ -44,3 +50,9 @@ def run_all(attempts_: Sequence[Attempt], cases: int, seed: int, folder: Path) -
     }
     figures["slowest"] = max((one.figures["slowest"] for one in found), default="0.00 s")
     return Findings(sum(one.cases for one in found), failures, figures)
+
+
+@cache
+def task(name: str) -> Task:
+    """Return a shipped task; it is the same in every case."""
+    return load_task(name)

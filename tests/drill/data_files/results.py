@@ -9,7 +9,7 @@ from typing import Any
 
 from drill import mutations
 from drill.attempts import Attempt
-from drill.data_files.kinds import part
+from drill.data_files.kinds import FEWER, part
 from gpt2eval.config.loader import load_suite
 from gpt2eval.metrics.result import MetricValue
 from gpt2eval.report.gate.baseline import read_baseline
@@ -143,6 +143,7 @@ PARTS = (
                 _number_of_records,
             )
         ],
+        full=FEWER,
     ),
     part(
         "checkpoint.json",
@@ -154,5 +155,6 @@ PARTS = (
                 mentions=("checkpoint.json",),
             )
         ],
+        full=FEWER,
     ),
 )

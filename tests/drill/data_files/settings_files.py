@@ -1,5 +1,6 @@
 """Files that people write: tasks, suites, detokenizers, stop words and options."""
 
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -8,7 +9,7 @@ import yaml
 
 from drill import mutations
 from drill.attempts import Attempt
-from drill.data_files.kinds import part
+from drill.data_files.kinds import FEWER, part
 from gpt2eval.cli.config_file import read_options
 from gpt2eval.config.catalog import shipped
 from gpt2eval.config.loader import load_filter, load_suite, load_task
@@ -84,7 +85,7 @@ def mutated_yaml(content: bytes, random: Random) -> bytes:
     try:
         text = yaml.dump(value, Dumper=yaml.CSafeDumper, allow_unicode=random.random() < 0.5)
     except (yaml.YAMLError, RecursionError, UnicodeError):
-        return b"[" * 5000 + b"]" * 5000
+        return b"[" * 300 + b"]" * 300
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -131,12 +132,18 @@ def _words_problem(path: Path, read: Any) -> str | None:
 
 
 def _read_options(path: Path) -> object:
+    return read_options(path, _parameters())
+
+
+@cache
+def _parameters() -> Any:
+    """Return the parameters of `gpt2eval run`."""
     import typer.main
 
     from gpt2eval.cli.main import app
 
     group: Any = typer.main.get_command(app)
-    return read_options(path, group.commands["run"].params)
+    return group.commands["run"].params
 
 
 def _suite() -> bytes:
@@ -171,6 +178,7 @@ PARTS = (
                 mentions=("mine.yaml",),
             )
         ],
+        full=FEWER,
     ),
     part(
         "detokenizer file",
@@ -196,9 +204,11 @@ PARTS = (
                 ("mine.txt",),
             )
         ],
+        full=FEWER,
     ),
     part(
         "options file",
         [Attempt("run.yaml", lambda random: mutated_yaml(OPTIONS, random), _read_options)],
+        full=FEWER,
     ),
 )

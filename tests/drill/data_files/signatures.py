@@ -23,7 +23,7 @@ def read_line(path: Path) -> object:
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     fields = signature.read(text)
     diff(text, LINE)
-    with suppress(UsageError):
+    with suppress(UsageError):  # names a field
         rerun(text, "toy:uniform-bytes", data="demo")
     return fields
 

@@ -14,13 +14,13 @@ from data_samples import CBT, LAMBADA, parquet
 
 from drill import mutations
 from drill.attempts import Attempt
-from drill.data_files.kinds import part
-from gpt2eval.config.loader import load_task
+from drill.data_files.kinds import part, task
 from gpt2eval.data.corpus import load_corpus
 from gpt2eval.data.custom import load_text
 from gpt2eval.data.documents import stream_documents, training_files
 from gpt2eval.data.records import Corpus
 from gpt2eval.data.token_shards import SHARDS, TokenShard, read_shard
+from gpt2eval.text.passages import is_title
 
 WORDS = b"the lamp stood there , and Mr. Kim did n't see `` a bed '' on the <unk> floor of N rooms"
 PTB = b"".join(b" " + b" ".join(WORDS.split()[n : n + 9]) + b" \n" for n in range(9))
@@ -40,6 +40,8 @@ PUBLISHED = {
     "lambada": LAMBADA.encode() * 3,
     "cbt_cn": CBT.encode() * 2,
     "webtext": JSON_LINES,
+    "ptb/sedd": PTB,
+    "wikitext2/lm_eval": ARTICLE * 2,
 }
 LARGEST_SHARE = 400  # tokens of a shard that are read
 
@@ -51,11 +53,11 @@ def _mutant(content: bytes, random: Random) -> bytes:
 # -- published forms -------------------------------------------------------------------------------
 
 
-def _reader(task: str) -> Callable[[Path], object]:
-    return lambda path: load_corpus(load_task(task), path)
+def _reader(name: str) -> Callable[[Path], object]:
+    return lambda path: load_corpus(task(name), path)
 
 
-def _corpus_problem(task: str) -> Callable[[Path, Any], str | None]:
+def _corpus_problem(name: str) -> Callable[[Path, Any], str | None]:
     """Return the judge that counts an accepted file in a way of its own."""
 
     def judge(path: Path, corpus: Corpus) -> str | None:
@@ -66,7 +68,7 @@ def _corpus_problem(task: str) -> Callable[[Path, Any], str | None]:
             return None  # the result and a notice say so
         if corpus.sha256 != sha256(content).hexdigest():
             return "the checksum is not the file's"
-        expected = COUNTS[load_task(task).format](content)
+        expected = COUNTS[task(name).format](content)
         found = (len(corpus.records), corpus.units.words)
         return None if found == expected else f"{found} records and words, expected {expected}"
 
@@ -106,21 +108,33 @@ def _of_cbt(content: bytes) -> tuple[int, int]:
     return len(questions), words
 
 
+def _of_pages(content: bytes) -> tuple[int, int]:
+    """Count the pieces between headings; a blank one before another piece is none."""
+    pieces = [""]
+    for line in content.decode().split("\n"):
+        if is_title(line):
+            pieces.append("")
+        pieces[-1] += f"{line}\n"
+    return len([piece for piece in pieces[:-1] if piece.strip()]) + 1, _words(content)
+
+
 COUNTS: dict[str, Callable[[bytes], tuple[int, int]]] = {
     "stream": _of_stream,
     "lines": _of_lines,
+    "rows": _of_lines,
+    "pages": _of_pages,
     "documents": _of_json_lines,
     "lambada": _of_json_lines,
     "cbt": _of_cbt,
 }
 
 
-def _published(task: str) -> Attempt:
+def _published(name: str) -> Attempt:
     return Attempt(
-        f"{task}.txt",
-        lambda random: _mutant(PUBLISHED[task], random),
-        _reader(task),
-        _corpus_problem(task),
+        f"{name.replace('/', '-')}.txt",
+        lambda random: _mutant(PUBLISHED[name], random),
+        _reader(name),
+        _corpus_problem(name),
     )
 
 
@@ -202,12 +216,21 @@ def _shard_problem(path: Path, read: Any) -> str | None:
     return None
 
 
+STREAMS = ("ptb", "wikitext2", "wikitext103", "text8", "enwik8")
+
 PARTS = (
+    part("text of one stream", [_published(name) for name in STREAMS]),
     *(
-        part(f"{task} file", [_published(task)], quick=25)
-        for task in ("ptb", "wikitext2", "enwik8", "lm1b", "lambada", "cbt_cn", "webtext")
+        part(f"{kind} file", [_published(name)])
+        for kind, name in (
+            ("lines", "lm1b"),
+            ("rows", "ptb/sedd"),
+            ("pages", "wikitext2/lm_eval"),
+            ("lambada", "lambada"),
+            ("cbt", "cbt_cn"),
+            ("documents", "webtext"),
+        )
     ),
-    part("text8 file", [_published("text8"), _published("wikitext103")], quick=25),
     part(
         "own text",
         [
