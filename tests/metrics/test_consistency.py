@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gpt2eval.errors import UsageError, clean
+from gpt2eval.errors import UsageError
 from gpt2eval.metrics.consistency import check_metric
 from gpt2eval.metrics.estimate import MetricValue
 from gpt2eval.types import Tally, Units
@@ -39,8 +39,3 @@ def test_a_metric_that_follows_from_its_sums_is_accepted() -> None:
 def test_any_other_is_refused(change: dict[str, Any], problem: str) -> None:
     with pytest.raises(UsageError, match=problem):
         check_metric(replace(PPL, **change), TALLY)
-
-
-def test_half_of_a_surrogate_pair_does_not_reach_a_message() -> None:
-    assert clean("a\udca1b") == "a\ufffdb"
-    assert str(UsageError("\ud83d")).encode() == b"\xef\xbf\xbd"

@@ -105,7 +105,7 @@ def _task_problem(path: Path, read: Any) -> str | None:
     return None
 
 
-def _read_detokenizer(path: Path) -> object:
+def read_detokenizer(path: Path) -> object:
     """Load a detokenizer and apply it to a line."""
     detokenizer = load_detokenizer(path.stem, [path.parents[1]])
     return detokenizer, detokenizer.do(LINE)
@@ -186,7 +186,7 @@ PARTS = (
             Attempt(
                 f"detokenizers/{name}.yaml",
                 lambda random, content=content: mutated_yaml(content, random),
-                _read_detokenizer,
+                read_detokenizer,
                 _detokenizer_problem,
                 mentions=(f"{name}.yaml",),
             )

@@ -26,6 +26,7 @@ class Reader(NamedTuple):
 
 READERS = {
     "stop-words": Reader("tasks/stopwords/mine.txt", settings_files.read_filter, "mine.txt"),
+    "detokenizer": Reader("detokenizers/mine.yaml", settings_files.read_detokenizer, "mine.yaml"),
     "signature": Reader("line", signatures.read_line, "signature"),
     "result.json": Reader("result.json", results.read_result, "result.json"),
     "checkpoint.json": Reader(
@@ -56,6 +57,12 @@ def test_a_journal_whose_header_is_damaged_is_reported(source: Path, tmp_path: P
     shutil.copy(source, path)
 
     assert journals.read_header(path) == [f"{path}: cannot be read"]
+
+
+def test_a_message_is_printable() -> None:
+    text = "\ud83d, a\udca1, \ufeffb\u200b, c\u00a0d, \ue000"
+
+    assert str(UsageError(text)) == "\ufffd, a\ufffd, b, c d, \ufffd"
 
 
 def test_the_files_are_small() -> None:
