@@ -69,8 +69,8 @@ def clean(text: str) -> str:
     """Return a text without what a terminal would obey; line breaks and tabs become a space.
 
     Removes control characters, escape sequences, characters without width except joiners, and
-    characters that override the direction of text. What no output can show, such as half of a surrogate pair,
-    becomes U+FFFD. Keeps everything printable.
+    characters that override the direction of text. What no output can show, such as half of a
+    surrogate pair, becomes U+FFFD. Keeps everything printable.
 
     >>> clean("\\x1b[31mred\\x1b[0m,\\n plain\\x07")
     'red,  plain'
