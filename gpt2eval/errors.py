@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -24,6 +25,7 @@ ESCAPE = re.compile(
 BLANK = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 # Control characters, and characters that reverse the order of the text around them.
 INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+JOINERS = "\u200c\u200d"  # part of words in some scripts, and of emoji
 SECRET_WORD = r"[\w.-]*(?:key|token|secret|passw|pwd|auth|sig|credential)[\w.-]*"
 SECRET_FORMS = (
     re.compile(r"(?P<keep>://)[^\s/?#]*(?=@)"),  # the user and password of a URL
@@ -66,13 +68,24 @@ def scrub(text: str) -> str:
 def clean(text: str) -> str:
     """Return a text without what a terminal would obey; line breaks and tabs become a space.
 
-    Removes control characters, escape sequences and characters that override the direction of
-    text. Keeps everything printable.
+    Removes control characters, escape sequences, characters without width except joiners, and
+    characters that override the direction of text. What no output can show, such as half of a
+    surrogate pair, becomes U+FFFD. Keeps everything printable.
 
     >>> clean("\\x1b[31mred\\x1b[0m,\\n plain\\x07")
     'red,  plain'
     """
-    return INVISIBLE.sub("", BLANK.sub(" ", ESCAPE.sub("", text)))
+    text = INVISIBLE.sub("", BLANK.sub(" ", ESCAPE.sub("", text)))
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    """Return a character, or what stands for one that is not printable."""
+    if character.isprintable() or character in JOINERS:
+        return character
+    if character.isspace():
+        return " "
+    return "" if category(character) == "Cf" else "\ufffd"
 
 
 def quoted(value: object, length: int = 40) -> str:

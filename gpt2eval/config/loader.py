@@ -135,17 +135,35 @@ def load_filter(task: Task, include: Sequence[Path] = ()) -> Filter | None:
     """Load the stop words of a task, or None if it has none.
 
     `tasks/stopwords/NAME.txt` holds one word per line, after comment lines that begin with `#`.
+    Raises UsageError for a list that cannot be read, or holds something else.
     """
     if task.filter in ("none", "terminated"):
         return None
-    content = catalog.find("tasks/stopwords", task.filter, include).read_text(encoding="utf-8")
-    banned = frozenset(
-        line.strip().lower()
-        for line in content.splitlines()
-        if line.strip() and not line.startswith("#")
-    )
+    banned = _stop_words(catalog.find("tasks/stopwords", task.filter, include))
     digest = sha256("\n".join(sorted(banned)).encode()).hexdigest()
     return Filter(task.filter, banned, digest)
+
+
+def _stop_words(path: Path) -> frozenset[str]:
+    """Read the words of a list. Raises UsageError, with the line, for anything else."""
+    try:
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{path}: line {line}: not UTF-8; expected one word") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    words: set[str] = set()
+    for number, line in enumerate(lines, 1):
+        word = line.strip()
+        if not word or line.startswith("#"):
+            continue
+        if not word.isprintable() or " " in word:
+            raise UsageError(f"{path}: line {number}: {word!r:.60}; expected one word")
+        words.add(word.lower())
+    if not words:
+        raise UsageError(f"{path}: contains no word; expected one word per line")
+    return frozenset(words)
 
 
 def select_tasks(names: str | Sequence[str], include: Sequence[Path] = ()) -> list[Task]:

@@ -5,7 +5,7 @@ record, or one per part if the task is a single stream. Does not know models, te
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -29,6 +29,17 @@ FIXED_UNITS = {
     "nats_per_token": "token",
     "acc": "record",
     "acc_unfiltered": "record",
+}
+
+UNITS: Mapping[str, Callable[[Tally], int]] = {
+    "word": lambda tally: tally.units.words,
+    "word+eol": lambda tally: tally.units.words + tally.units.lines,
+    "piece": lambda tally: tally.units.pieces,
+    "blank": lambda tally: tally.units.blanks,
+    "byte": lambda tally: tally.units.bytes,
+    "char": lambda tally: tally.units.chars,
+    "token": lambda tally: tally.tokens,
+    "record": lambda tally: tally.records,
 }
 
 
@@ -104,17 +115,7 @@ def count(tally: Tally, unit: str) -> int:
     Units: `word`, `word+eol` (words and line ends), `byte`, `char`, `token`, `record`, and the
     word counts of other tools, `piece` and `blank` (see `types.Units`).
     """
-    units = tally.units
-    return {
-        "word": units.words,
-        "word+eol": units.words + units.lines,
-        "piece": units.pieces,
-        "blank": units.blanks,
-        "byte": units.bytes,
-        "char": units.chars,
-        "token": tally.tokens,
-        "record": tally.records,
-    }[unit]
+    return UNITS[unit](tally)
 
 
 def measure(

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gpt2eval.errors import UsageError, first_problem
 from gpt2eval.files import write_atomic
-from gpt2eval.metrics import signature
+from gpt2eval.metrics.consistency import check_metric
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.folders import RESULT, check_owner
 from gpt2eval.report.migrations import FORMAT, migrate
@@ -127,11 +127,11 @@ def _validated(document: Mapping[str, Any]) -> Result:
     if (result.protocol.limit or 0) >= LARGEST:
         raise UsageError(f"protocol.limit: {result.protocol.limit:.3e}; expected at most 64 bits")
     for metric in result.metrics.values():
-        signature.read(metric.signature)  # a table compares signatures, so each must parse
         if any(math.isnan(number) for number in (metric.value, *(metric.interval or ()))):
             raise UsageError(
                 f"metrics.{metric.name}: not a number; expected a value and an interval"
             )
+        check_metric(metric, result.tally)
     return result
 
 
@@ -145,5 +145,5 @@ def _check_counts(document: Any, keys: Sequence[str], kind: type[Tally | Units])
         if field.name not in counts:
             raise UsageError(f"{place}: missing; expected a count")
         count = counts[field.name]
-        if isinstance(count, int) and count < 0:
-            raise UsageError(f"{place}: {count}; expected 0 or more")
+        if isinstance(count, int) and not 0 <= count < LARGEST:
+            raise UsageError(f"{place}: {count!s:.25}; expected 0 or more, in 64 bits")

@@ -8,6 +8,7 @@ content.
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ Inputs = Mapping[str, object]
 FORMAT = 3
 REQUIRED = {"logprobs", "is_greedy"}
 CHECKSUM = "sha256"  # the key in journal.json; files of older versions lack it
-UNREADABLE_HEADER = (OSError, ValueError, KeyError, TypeError)
+UNREADABLE_HEADER = (OSError, ValueError, KeyError, TypeError, RecursionError)
+KEY = re.compile("[0-9a-f]{20}")
+MOST_CHUNKS = 1_000_000  # of about 64k tokens each
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,4 +223,8 @@ def _read_header(path: Path) -> _Header:
         inputs["name"] = content["model"]
     if content.get("format", 1) != FORMAT:
         return _Header(None, inputs)
-    return _Header(Journal(path.parent, content["key"], int(content["chunks"])), inputs)
+    key, chunks = content["key"], content["chunks"]
+    # The key is a part of patterns of file names, and the chunks are counted one by one.
+    if not KEY.fullmatch(key) or type(chunks) is not int or not 0 <= chunks <= MOST_CHUNKS:
+        raise ValueError("not a key and a number of chunks")
+    return _Header(Journal(path.parent, key, chunks), inputs)

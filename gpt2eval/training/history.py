@@ -91,7 +91,7 @@ def _read_entry(path: Path) -> HistoryEntry:
         if isinstance(content, dict):
             content = {OLD_KEYS.get(key, key): value for key, value in content.items()}
         return TypeAdapter(HistoryEntry).validate_python(content)
-    except (OSError, ValueError, ValidationError):
+    except (OSError, ValueError, ValidationError, RecursionError):
         raise UsageError(
             f"{path}: unreadable; expected a file that 'gpt2eval watch' wrote (it may be deleted)"
         ) from None

@@ -104,7 +104,8 @@ def test_an_infinite_loss_is_a_regression(out: Path, gate: Callable[..., Any]) -
     source = write(out, "endless", measured, [*measured.parts], measured.independent)
     document = json.loads((source / "result.json").read_text())
     document["tally"] |= {"nats": None, "nats_reason": "infinite"}
-    document["metrics"]["ppl"] |= {"value": None, "value_reason": "infinite", "interval": None}
+    for metric in document["metrics"].values():
+        metric |= {"value": None, "value_reason": "infinite", "interval": None}
     (source / "result.json").write_text(json.dumps(document))
     kept = journal.of_folder(source / "journal")
     assert kept

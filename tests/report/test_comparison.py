@@ -311,7 +311,10 @@ def test_a_record_of_probability_0_is_left_out(out: Path, tmp_path: Path) -> Non
     kept = journal.of_folder(source / "journal")
     assert kept
     kept.files.write_tallies(parts)
-    zero = changed(source / "result.json", tmp_path / "infinite", tally=Tally.total(parts))
+    endless = replace(measured.result.metrics["ppl"], value=math.inf, interval=None)
+    total = Tally.total(parts)
+    metrics = {"ppl": endless}
+    zero = changed(source / "result.json", tmp_path / "infinite", tally=total, metrics=metrics)
     with pytest.raises(UsageError, match="nothing to compare: lm1b ppl, zero: a record has a prob"):
         read_results(out / "unigram").compare(zero, tasks=["lm1b"])
     with pytest.raises(UsageError, match="lm1b ppl, toy:unigram: a record has a prob"):

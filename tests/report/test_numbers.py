@@ -31,7 +31,8 @@ def ptb() -> Result:
 
 def valued(result: Result, value: float, interval: tuple[float, float] | None = None) -> Result:
     metric = replace(result.metrics["ppl"], value=value, interval=interval)
-    return replace(result, metrics={"ppl": metric})
+    tally = replace(result.tally, nats=math.log(value) * metric.units)
+    return replace(result, metrics={"ppl": metric}, tally=tally)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,10 +30,12 @@ def ptb() -> Result:
 
 
 def named(result: Result, name: str, value: float) -> Result:
+    ppl = replace(result.metrics["ppl"], value=value, interval=None)
     return replace(
         result,
         model=replace(result.model, name=name),
-        metrics={"ppl": replace(result.metrics["ppl"], value=value)},
+        metrics={"ppl": ppl},
+        tally=replace(result.tally, nats=math.log(value) * ppl.units),
         nll_sha256=f"{value:064.0f}",
     )
 
