@@ -1,7 +1,7 @@
 """Text: round trips of every detokenizer, edges in every data format, backtracking of patterns."""
 
 from drill.part import Part
-from drill.texts import round_trips
+from drill.texts import backtracking, round_trips
 
 PARTS = (
     Part(
@@ -11,5 +11,12 @@ PARTS = (
         200_000,
         25,
         round_trips.run,
+    ),
+    Part(
+        "text: backtracking",
+        "an expression of a detokenizer or of the package takes linear time on an adversarial text",
+        30_000,
+        306,
+        backtracking.run,
     ),
 )

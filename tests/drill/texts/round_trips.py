@@ -28,7 +28,7 @@ from gpt2eval.text.schemes import RuleScheme, Swap, matches
 
 BATCH = 1000  # lines
 NAIVE = 20  # one line in this many also goes the naive way
-LONGEST = 5  # tokens of a line
+LONGEST = 3  # tokens of a line
 PHASES = (Phase.generate, Phase.shrink)
 
 

@@ -22,15 +22,15 @@ def tokens_of(file: DetokenizerFile) -> list[str]:
     for rule in (*file.do, *file.undo, *file.steps):
         pattern = rule.glue or rule.swap
         if pattern:
-            found.update(_literals(_parser.parse(pattern)))
+            found.update(literals(_parser.parse(pattern)))
     for example in file.examples:
         found.update(example.published.split())
         found.update(example.detokenized.split())
     return sorted(text.replace("\n", "") for text in found if text.strip())
 
 
-def _literals(items: Any) -> Iterator[str]:
-    """Yield the literal texts and the characters of a parsed expression."""
+def literals(items: Any) -> Iterator[str]:
+    """Yield the literal texts, and some characters of the classes, of a parsed expression."""
     text = ""
     for operator, argument in items:
         if operator is _constants.LITERAL:
@@ -47,9 +47,9 @@ def _literals(items: Any) -> Iterator[str]:
 
 def _inside(argument: Any) -> Iterator[str]:
     if isinstance(argument, _parser.SubPattern):
-        yield from _literals(argument)
+        yield from literals(argument)
     elif isinstance(argument, list) and argument and isinstance(argument[0], tuple):
-        yield from _literals(argument)
+        yield from literals(argument)
     elif isinstance(argument, list | tuple):
         for part in argument:
             yield from _inside(part)
