@@ -27,7 +27,9 @@ INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u206
 SECRET_WORD = r"[\w.-]*(?:key|token|secret|passw|pwd|auth|sig|credential)[\w.-]*"
 SECRET_FORMS = (
     re.compile(r"(?P<keep>://)[^\s/?#]*(?=@)"),  # the user and password of a URL
-    re.compile(r"(?P<keep>\bapi:https?://(?:(?!\bapi:)[^\s?#])*\?)[^\s#]+", re.I),  # a server's query
+    re.compile(
+        r"(?P<keep>\bapi:https?://(?:(?!\bapi:https?://)[^\s?#])*\?)[^\s#]+", re.I
+    ),  # a query
     re.compile(rf"(?P<keep>[?&;#]{SECRET_WORD}=)[^\s&;#'\"]+", re.IGNORECASE),
     re.compile(r"(?P<keep>\bauthorization\W{1,5}(?:\w+\s+)?)[^\s'\",;]+", re.IGNORECASE),
     re.compile(r"(?P<keep>\bbearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE),

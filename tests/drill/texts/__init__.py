@@ -1,7 +1,7 @@
 """Text: round trips of every detokenizer, edges in every data format, backtracking of patterns."""
 
 from drill.part import Part
-from drill.texts import backtracking, round_trips
+from drill.texts import backtracking, edges, round_trips
 
 PARTS = (
     Part(
@@ -18,5 +18,12 @@ PARTS = (
         30_000,
         306,
         backtracking.run,
+    ),
+    Part(
+        "text: edges",
+        "a form of text keeps the bytes and units of an edge, or refuses it in one line",
+        5_000,
+        168,
+        edges.run,
     ),
 )

@@ -186,15 +186,23 @@ def _of_call(path: Path, tree: ast.Module, call: ast.Call) -> Expression | None:
             getattr(re, node.attr)
             for argument in (*call.args[1:], *(k.value for k in call.keywords))
             for node in ast.walk(argument)
-            if isinstance(node, ast.Attribute) and isinstance(getattr(re, node.attr, 0), re.RegexFlag)
+            if isinstance(node, ast.Attribute)
+            and isinstance(getattr(re, node.attr, 0), re.RegexFlag)
         )
         if isinstance(pattern.value, bytes):
             return Expression(
-                place, pattern.value.decode("latin-1"), flags | IS_BYTES, _is_anchored(path, tree, call)
+                place,
+                pattern.value.decode("latin-1"),
+                flags | IS_BYTES,
+                _is_anchored(path, tree, call),
             )
         return Expression(place, pattern.value, flags, _is_anchored(path, tree, call))
     for node in tree.body:
-        if isinstance(node, ast.Assign) and node.value is call and isinstance(node.targets[0], ast.Name):
+        if (
+            isinstance(node, ast.Assign)
+            and node.value is call
+            and isinstance(node.targets[0], ast.Name)
+        ):
             if Expression(place, "").is_bounded:
                 return None
             module = import_module("gpt2eval." + name.removesuffix(".py").replace("/", "."))
