@@ -76,7 +76,7 @@ def _scheme(name: str, cases: int, number: int) -> Totals:
         deadline=None,
         phases=PHASES,
         report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(
         tokens=st.lists(st.sampled_from([*own, *own, *COMMON]), min_size=8, max_size=60),

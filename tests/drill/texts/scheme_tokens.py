@@ -46,9 +46,9 @@ def literals(items: Any) -> Iterator[str]:
 
 
 def _inside(argument: Any) -> Iterator[str]:
-    if isinstance(argument, _parser.SubPattern):
-        yield from literals(argument)
-    elif isinstance(argument, list) and argument and isinstance(argument[0], tuple):
+    """Yield the literal texts of the expressions inside the argument of an operator."""
+    is_class = isinstance(argument, list) and argument and isinstance(argument[0], tuple)
+    if isinstance(argument, _parser.SubPattern) or is_class:
         yield from literals(argument)
     elif isinstance(argument, list | tuple):
         for part in argument:
