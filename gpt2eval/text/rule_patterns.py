@@ -17,7 +17,8 @@ from gpt2eval.errors import UsageError
 if TYPE_CHECKING:
     import regex
 
-REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_REPEAT)
+REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
+COUNTED = (*REPEATS, _constants.POSSESSIVE_REPEAT)
 LONGEST = 10_000  # characters of a regular expression
 LARGEST = 100_000  # characters that its counted repetitions may stand for
 SECONDS = 2.0  # for one call, and more for a long text:
@@ -165,7 +166,7 @@ def _size(items: Any) -> int:
     for operator, argument in items:
         inner = sum(map(_size, _inner(argument)))
         times = 1
-        if operator in REPEATS:
+        if operator in COUNTED:
             least, most, _ = argument
             times = max(1, least) if most is _constants.MAXREPEAT else max(1, most)
         size += times * max(1, inner)

@@ -23,7 +23,7 @@ PARTS = (
         "text: edges",
         "a form of text keeps the bytes and units of an edge, or refuses it in one line",
         5_000,
-        168,
+        84,
         edges.run,
     ),
 )
