@@ -29,7 +29,9 @@ JOINERS = "\u200c\u200d"  # part of words in some scripts, and of emoji
 SECRET_WORD = r"[\w.-]*(?:key|token|secret|passw|pwd|auth|sig|credential)[\w.-]*"
 SECRET_FORMS = (
     re.compile(r"(?P<keep>://)[^\s/?#]*(?=@)"),  # the user and password of a URL
-    re.compile(r"(?P<keep>\bapi:https?://[^\s?#]*\?)[^\s#]+", re.IGNORECASE),  # a server's query
+    re.compile(
+        r"(?P<keep>\bapi:https?://(?:(?!\bapi:https?://)[^\s?#])*\?)[^\s#]+", re.I
+    ),  # a query
     re.compile(rf"(?P<keep>[?&;#]{SECRET_WORD}=)[^\s&;#'\"]+", re.IGNORECASE),
     re.compile(r"(?P<keep>\bauthorization\W{1,5}(?:\w+\s+)?)[^\s'\",;]+", re.IGNORECASE),
     re.compile(r"(?P<keep>\bbearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE),

@@ -14,7 +14,8 @@ BLANK = "XXXXX"  # marks the missing word of a Children's Book Test question
 PARTS = 200  # maximum per stream, apart from articles; intervals resample blocks of them
 ARTICLES = 30  # titles that make a text one of articles although it does not begin with one
 
-LAST_WORD = re.compile(r"\s+\S+$")  # the last word and the white space before it
+# The last word and the white space before it. A search begins at runs of white space only.
+LAST_WORD = re.compile(r"(?<!\s)\s+\S+$")
 WORD = re.compile(r"\S")  # any character of a word; its first match begins the first word
 WORDS = re.compile(r"(?<!\S)\S")  # the first character of each word: nothing but space before it
 TITLE = re.compile(r"^[ \t]*=[^\n]*", re.MULTILINE)  # lines that may be a title

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     import regex
 
 REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
+COUNTED = (*REPEATS, _constants.POSSESSIVE_REPEAT)
 LONGEST = 10_000  # characters of a regular expression
+LARGEST = 100_000  # characters that its counted repetitions may stand for
 SECONDS = 2.0  # for one call, and more for a long text:
 SECONDS_PER_CHARACTER = 2e-5
+EXCERPT = 40  # characters of the text in the error
 
 
 class Found(Protocol):
@@ -80,7 +83,8 @@ class TimedPattern:
     def _too_slow(self, string: str) -> UsageError:
         return UsageError(
             f"{self.place}: {self.compiled.pattern!r:.60} takes more than "
-            f"{_seconds(string):.1f} s on a text of {len(string):,} characters; expected an "
+            f"{_seconds(string):.1f} s on a text of {len(string):,} characters, "
+            f"{string[:EXCERPT]!r}; expected an "
             "expression without nested repetitions, which can take exponential time"
         )
 
@@ -106,12 +110,18 @@ def compile_pattern(pattern: str, replacement: str | None, place: str, *, timed:
             f"{place}: an expression of {len(pattern):,} characters; expected at most {LONGEST:,}"
         )
     try:
-        plain = re.compile(pattern)
-        if _repeats_a_repetition(_parser.parse(pattern)):
+        parsed = _parser.parse(pattern)
+        if _repeats_a_repetition(parsed):
             raise UsageError(
                 f"{place}: {pattern!r:.60} repeats a repetition, which can take exponential time; "
                 "expected one repetition, such as a+ for (a+)+"
             )
+        if (size := _size(parsed)) > LARGEST:
+            raise UsageError(
+                f"{place}: {pattern!r:.60} counts repetitions of {size:,} characters; expected at "
+                f"most {LARGEST:,}, or * or + for any number"
+            )
+        plain = re.compile(pattern)
         plain.sub(replacement or "", "")  # checks the template
         return _timed(pattern, place) if timed else plain
     except (re.error, IndexError, ValueError) as error:
@@ -145,6 +155,22 @@ def _repeats_a_repetition(items: Any) -> bool:
         if any(_repeats_a_repetition(inner) for inner in _inner(argument)):
             return True
     return False
+
+
+def _size(items: Any) -> int:
+    """Return how many characters a parsed expression stands for, with its counts written out.
+
+    Compilers write small counts out, and a count of billions takes all memory while it matches.
+    """
+    size = 0
+    for operator, argument in items:
+        inner = sum(map(_size, _inner(argument)))
+        times = 1
+        if operator in COUNTED:
+            least, most, _ = argument
+            times = max(1, least) if most is _constants.MAXREPEAT else max(1, most)
+        size += times * max(1, inner)
+    return size
 
 
 def _is_repetition(body: Any) -> bool:
