@@ -21,9 +21,7 @@ ESCAPE = re.compile(
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
     r"|\x1b[ -/]*[0-~]?"
 )
-BLANK = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
-# Control characters, and characters that reverse the order of the text around them.
-INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+BLANK = re.compile(r"[^\S ]+")  # any white space but a blank: line ends, tabs, wide blanks
 SECRET_WORD = r"[\w.-]*(?:key|token|secret|passw|pwd|auth|sig|credential)[\w.-]*"
 SECRET_FORMS = (
     re.compile(r"(?P<keep>://)[^\s/?#]*(?=@)"),  # the user and password of a URL
@@ -66,13 +64,13 @@ def scrub(text: str) -> str:
 def clean(text: str) -> str:
     """Return a text without what a terminal would obey; line breaks and tabs become a space.
 
-    Removes control characters, escape sequences and characters that override the direction of
-    text. Keeps everything printable.
+    Removes control characters, escape sequences, characters that override the direction of text,
+    lone surrogates and the like. Keeps everything printable.
 
     >>> clean("\\x1b[31mred\\x1b[0m,\\n plain\\x07")
     'red,  plain'
     """
-    return INVISIBLE.sub("", BLANK.sub(" ", ESCAPE.sub("", text)))
+    return "".join(filter(str.isprintable, BLANK.sub(" ", ESCAPE.sub("", text))))
 
 
 def quoted(value: object, length: int = 40) -> str:
