@@ -1,1 +1,7 @@
-PARTS = ()
+"""Values that are not numbers, in every engine."""
+
+from drill.numbers.extremes import PART
+
+PARTS = (PART,)
+
+__all__ = ["PARTS"]
