@@ -217,7 +217,7 @@ def test_two_threads_give_the_bits_of_one_thread() -> None:
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            results = evaluate("demo", ["text8", "cbt_cn"], limit=2, device="cpu")
+            results = evaluate("demo", ["lambada/no_filter"], limit=2, device="cpu")
             found.append([result.nll_sha256 for result in results])
     finally:
         torch.set_num_threads(threads)
@@ -242,8 +242,8 @@ def nats(model: str, tasks: list[str], dtype: str, limit: int) -> list[float]:
 def test_float32_equals_float64_on_real_text(name: str, tmp_path: Path) -> None:
     seeds.write_transformers(tmp_path)
     model = "demo" if name == "demo" else str(tmp_path)
-    tasks = ["wikitext2", "ptb", "lambada/no_filter", "text8"]
-    single, double = (nats(model, tasks, dtype, 3) for dtype in ("float32", "float64"))
+    tasks = ["ptb", "lambada/no_filter"]
+    single, double = (nats(model, tasks, dtype, 2) for dtype in ("float32", "float64"))
     np.testing.assert_allclose(single, double, rtol=RELATIVE)
 
 
