@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from drill.model_files import seeds
 from torch import Tensor, nn
 
-from drill.model_files import seeds
 from gpt2eval import demo, evaluate
 from gpt2eval.config.catalog import DEMO
 from gpt2eval.errors import UsageError
@@ -121,7 +121,7 @@ def test_float16_overflows_with_an_error(tmp_path: Path) -> None:
 
     name = changed(tmp_path, enlarge)
     assert np.isfinite(evaluate(name, ["text8"], data=demo.data(), limit=1)[0].tally.nats)
-    with pytest.raises(UsageError, match="not finite|log-probability is (nan|-?inf)"):
+    with pytest.raises(UsageError, match=r"not finite|log-probability is (nan|-?inf)"):
         evaluate(name, ["text8"], data=demo.data(), limit=1, dtype="float16")
 
 

@@ -23,10 +23,7 @@ def of_safetensors(content: bytes, random: Random) -> bytes:
         return mutations.of_bytes(content, random)
     if kind < 0.4:
         return content[: 8 + size] + mutations.of_bytes(numbers, random)
-    if kind < 0.6:
-        header = _relabelled(header, random)
-    else:
-        header = mutations.of_json(header, random)
+    header = _relabelled(header, random) if kind < 0.6 else mutations.of_json(header, random)
     return struct.pack("<Q", len(header)) + header + numbers
 
 

@@ -84,7 +84,7 @@ def part(kind: Kind) -> Part:
         f"a damaged {kind.file} is refused in one line, or is the model that it says; "
         f"one in {kind.every} is loaded whole"
     )
-    return Part(f"model: {kind.title}", what, kind.full, 60, run)
+    return Part(f"model: {kind.title}", what, kind.full, 40, run)
 
 
 def read(kind: Kind, path: Path) -> object:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import yaml
 from safetensors.torch import save_file
+from spelled_models import END, byte_level
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -19,8 +20,6 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
-
-from spelled_models import END, byte_level
 
 WIDTH, HEADS, LAYERS, CONTEXT = 8, 2, 1, 24
 TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")

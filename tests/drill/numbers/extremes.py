@@ -15,8 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from drill.model_files import seeds
 from drill.part import Findings, Part
-from gpt2eval import evaluate
-from gpt2eval import demo
+from gpt2eval import demo, evaluate
 from gpt2eval.errors import UsageError
 from gpt2eval.models.formats.quiet import quiet
 from gpt2eval.models.memory.recall import load_backend
