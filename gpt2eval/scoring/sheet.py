@@ -13,11 +13,19 @@ from gpt2eval.types import Encoded, Scored, TokenScores
 def check_finite(
     batch: Sequence[PlannedRequest], scores: TokenScores, encoded: Sequence[Encoded]
 ) -> None:
-    """Raise UsageError, naming record and token, if a log-probability is NaN or infinite."""
-    if np.isfinite(scores.logprobs).all():
+    """Raise UsageError, naming record and token, if a log-probability is NaN or infinite.
+
+    It may be that of the token, or that of all tokens that begin a word.
+    """
+    is_finite = np.isfinite(scores.logprobs)
+    if len(scores.log_starts):
+        is_finite = is_finite & np.isfinite(scores.log_starts)
+    if is_finite.all():
         return
-    position = int(np.argmin(np.isfinite(scores.logprobs)))
+    position = int(np.argmin(is_finite))
     value = scores.logprobs[position]
+    if np.isfinite(value):
+        value = scores.log_starts[position]
     for item in batch:
         for branch, target in zip(item.request.branches, item.targets, strict=True):
             if 0 <= position < len(branch):

@@ -7,41 +7,19 @@ if a case failed.
 import argparse
 import os
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
 
-from drill.part import Findings
 from drill.parts import PARTS
+from drill.running import Ran, ran
 from gpt2eval.version import __version__
 
 PAGE = Path(__file__).parents[2] / "docs/reliability.md"
 BEGIN, END = "<!-- drill: begin -->\n", "<!-- drill: end -->\n"
-
-
-class Ran(NamedTuple):
-    """A part that ran."""
-
-    name: str
-    what: str
-    findings: Findings
-    seconds: float
-
-
-def ran(name: str, cases: int | None, seed: int, folder: Path) -> Ran:
-    """Run a part in an empty folder of its own."""
-    part = next(part for part in PARTS if part.name == name)
-    own = folder / part.name.replace(": ", "-").replace(" ", "-").replace("/", "-")
-    shutil.rmtree(own, ignore_errors=True)
-    own.mkdir(parents=True)
-    start = time.monotonic()
-    findings = part.run(part.full if cases is None else cases, seed, own)
-    return Ran(part.name, part.what, findings, time.monotonic() - start)
 
 
 def table(rows: Sequence[Ran]) -> str:

@@ -147,7 +147,8 @@ def _judged(attempt: Attempt, path: Path) -> Ended:
         how = "accepted" if why is None else "failed"
     except UsageError as error:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        why = unclear(str(error), (attempt.file, *attempt.mentions))
+        message = str(error).replace(str(path.parent), "FOLDER")  # its name may be like the file's
+        why = unclear(message, (attempt.file, *attempt.mentions))
         how = "refused" if why is None else "failed"
     except TooSlowError:
         how, why = "failed", f"more than {SECONDS:.0f} s"

@@ -198,8 +198,8 @@ def of_json(content: bytes, random: Random, others: Sequence[bytes] = ()) -> byt
         return of_bytes(content, random, others)
     value = of_value(json.loads(content), random)
     try:
-        return json.dumps(value, ensure_ascii=random.random() < 0.5).encode(
-            "utf-8", "surrogatepass"
-        )
+        written = json.dumps(value, ensure_ascii=random.random() < 0.5)
+        mutant = written.encode("utf-8", "surrogatepass")
+        return mutant if len(mutant) < len(content) + LARGE else of_bytes(content, random, others)
     except RecursionError:  # deeper than Python writes
         return b"[" * 5000 + b"]" * 5000

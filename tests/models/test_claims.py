@@ -337,7 +337,7 @@ def test_a_tokenizer_that_makes_the_library_panic(
 ) -> None:
     case = beside("cases") / "tokenizers" / "tokenizer-panic.json"
     shutil.copy(case, folder / "tokenizer.json")
-    rejected(str(folder), r"a library panicked \(.*\); expected a tokenizer beside the model")
+    rejected(str(folder), r"a library panicked \(.*\); expected an undamaged tokenizer")
     rejected("demo", r"--tokenizer .*panic.json: a library panicked", tokenizer=str(case))
     assert capfd.readouterr().err == ""
 

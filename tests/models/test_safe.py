@@ -290,7 +290,7 @@ def test_a_config_that_claims_more_than_the_weights(folder: Path, key: str) -> N
     edit(folder / "config.json", **{key: 1 << 40})
     check_rejected(
         str(folder),
-        rf"{key} is \d+; the weights have only|\d+ parameters; its weight files have \d+ bytes",
+        rf"{key} is \d+; the weights have only|\d+ parameters; the weight files have \d+ bytes",
     )
 
 

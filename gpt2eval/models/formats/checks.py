@@ -53,12 +53,13 @@ def check_size(name: str, config: Any, options: LoadOptions) -> None:
     has_code = options.trust_remote_code and getattr(config, "auto_map", None)
     if not Path(name).is_dir() or stored_quantization(config) or has_code:
         return
-    parameters = _implied_parameters(f"model {name}: config.json", config)
+    subject = f"model {name}: config.json"
+    parameters = _implied_parameters(subject, config)
     size = sum(path.stat().st_size for path in weight_files(Path(name)))
     if 0 < size < parameters:
         raise UsageError(
-            f"model {name}: its config implies {parameters} parameters; "
-            f"its weight files have {size} bytes; expected at least one per parameter"
+            f"{subject} implies {parameters} parameters; the weight files have {size} bytes; "
+            "expected at least one per parameter"
         )
 
 

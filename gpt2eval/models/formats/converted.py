@@ -33,13 +33,17 @@ class LazyTensor(NamedTuple):
 
 
 class ConvertedCheckpoint(NamedTuple):
-    """A checkpoint in transformers' terms: architecture, weights by name, file hash, step."""
+    """A checkpoint in transformers' terms: architecture, weights by name, file hash, step.
+
+    `file` holds the weights where `path` is a folder; messages name it.
+    """
 
     path: Path
     config: PreTrainedConfig
     weights: Mapping[str, LazyTensor]
     sha256: str
     step: int | None = None
+    file: Path | None = None
 
 
 def lazy(name: str, tensor: Tensor) -> LazyTensor:
@@ -143,7 +147,7 @@ def load_converted(
 
 def _check_weights(checkpoint: ConvertedCheckpoint, architecture: Any) -> None:
     """Raise UsageError unless the weights are exactly the parameters of the architecture."""
-    path = checkpoint.path
+    path = checkpoint.file or checkpoint.path
     weights = checkpoint.weights
     config = checkpoint.config
     if config.num_hidden_layers > len(weights):

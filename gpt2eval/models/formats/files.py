@@ -11,9 +11,10 @@ from os.path import normpath
 from pathlib import Path
 from typing import Any
 
-from gpt2eval.errors import UsageError
+from gpt2eval.errors import UsageError, quoted
 
 BLOCK = 1 << 24  # bytes hashed per step
+LONGEST_NAME = 255  # bytes, of most file systems
 
 
 def sha256_of_files(paths: Iterable[Path]) -> str:
@@ -86,8 +87,13 @@ def path_inside(folder: Path, name: str, source: str) -> Path:
     """Return the path of a file that `source`, a file in the folder, names.
 
     Raises:
-        UsageError: If the name leads out of the folder.
+        UsageError: If the name leads out of the folder, or no file can have it.
     """
+    if not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+        raise UsageError(
+            f"{folder}: {source} names {quoted(name)}, which is no name of a file; "
+            "expected a file in the folder"
+        )
     path = Path(normpath(folder / name))
     if not path.is_relative_to(normpath(folder)):
         raise UsageError(

@@ -88,14 +88,24 @@ def _check_complete(path: Path) -> None:
     raise UsageError(f"{path}: incomplete or corrupt ({problem}); copy or download it again")
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
 def _check_index(index: Path) -> None:
     """Raise UsageError if an index names files outside its folder, or only some of them exist.
 
     An index without any of its files is left over from a download of the other format.
     """
-    weight_map = load_json_object(index).get("weight_map")
+    content = load_json_object(index)
+    weight_map = content.get("weight_map")
     names = weight_map.values() if isinstance(weight_map, dict) else ()
-    paths = [path_inside(index.parent, name, index.name) for name in sorted(set(map(str, names)))]
+    if not isinstance(content.get("metadata", {}), dict) or not all(map(_is_text, names)):
+        raise UsageError(
+            f"{index}: its metadata or a file in its weight_map has another type; "
+            "expected an object and names"
+        )
+    paths = [path_inside(index.parent, name, index.name) for name in sorted(set(names))]
     missing = [path for path in paths if not path.is_file()]
     if not paths and index.name.startswith(("model.", "pytorch_model.")):
         raise UsageError(f"{index}: names no files; expected a weight_map of tensors to files")

@@ -37,6 +37,15 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
     """
     path = Path(rest)
     options.reject_unsupported(f"gguf:{rest}", "revision", "quantization")
+    return hf.load(str(path.parent), options, gguf=path.name, reading=open_checked(path))
+
+
+def open_checked(path: Path) -> AbstractContextManager[None]:
+    """Read a file's header, check it, and return the context in which transformers uses it.
+
+    Raises:
+        UsageError: If the file is not a valid GGUF file, or claims more than it holds.
+    """
     if find_spec("gguf") is None:
         raise UsageError(
             "model gguf: the package gguf is not installed; expected 'pip install gpt2eval[gguf]'"
@@ -48,17 +57,17 @@ def load(rest: str, options: LoadOptions) -> CausalModel:
         found = sorted(file.name for file in path.glob("*.gguf")) if path.is_dir() else []
         which = f", such as {found[0]} in this folder" if found else ""
         raise UsageError(
-            f"model gguf:{rest}: {error.strerror}; expected a GGUF file{which}"
+            f"model gguf:{path}: {error.strerror}; expected a GGUF file{which}"
         ) from None
     if magic != MAGIC:
-        raise UsageError(f"model gguf:{rest}: starts with {magic!r}; expected a GGUF file")
+        raise UsageError(f"model gguf:{path}: starts with {magic!r}; expected a GGUF file")
     check_header(path)
     if (path.parent / ADAPTER).is_file():  # transformers would load the model that it names
         raise UsageError(
-            f"model gguf:{rest}: {ADAPTER} beside it makes its folder an adapter; expected the "
+            f"model gguf:{path}: {ADAPTER} beside it makes its folder an adapter; expected the "
             "GGUF file in a folder without it"
         )
-    return hf.load(str(path.parent), options, gguf=path.name, reading=_reading(path))
+    return _reading(path)
 
 
 def _reading(path: Path) -> AbstractContextManager[None]:

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.hub import cached_file, extract_commit_hash
@@ -44,6 +43,7 @@ from gpt2eval.models.tokenization import loading
 from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 
 EXPECTATION = "a Hub id or a folder with a causal LM"
+CONFIG = "config.json"
 
 
 @quiet()
@@ -80,14 +80,14 @@ def load(
     if not gguf and Path(name).is_dir():
         check_folder(Path(name))
     with hub_access(f"model {name}", name, options.peft), reading:
-        config = _load_config(name, options, gguf)
+        config = load_config(name, options, gguf)
         tokenizer = _load_tokenizer(name, options, gguf)
         check_tokens(_subject(name, gguf), tokenizer, config)
         arguments = {"dtype": dtype, **placement}
         if gguf:
             arguments["gguf_file"] = gguf
             if getattr(config, "n_ctx", None):
-                arguments["config"] = config  # with the context that `_load_config` corrected
+                arguments["config"] = config  # with the context that `load_config` corrected
         model = _load_weights(name, options, gguf, arguments)
         identity = _model_fields(name, model, options, gguf) | _option_fields(options, model)
         if options.peft is not None:
@@ -106,11 +106,19 @@ def load_demo(_: str, options: LoadOptions) -> CausalModel:
     return load(str(DEMO / "model"), options, called="demo")
 
 
-def _load_config(name: str, options: LoadOptions, gguf: str | None) -> Any:
-    """Load a model's config and check it, before memory is allocated for its weights."""
+def load_config(name: str, options: LoadOptions, gguf: str | None = None) -> Any:
+    """Load a model's config and check it, before memory is allocated for its weights.
+
+    Raises:
+        UsageError: If it is damaged, describes no causal LM, or implies more weights than exist.
+    """
     subject = _subject(name, gguf)
+    if (Path(name) / CONFIG).is_file() and not gguf:
+        subject = f"{name}: {CONFIG}"
     with expected_errors(
-        f"model {subject}", OSError, ValueError, StrictDataclassError, expectation=EXPECTATION
+        f"model {subject}",
+        Exception,  # wrong values may raise anything
+        expectation=EXPECTATION,
     ):
         config = AutoConfig.from_pretrained(  # nosec B615 # the revision is the user's
             name, **_source(options), **({"gguf_file": gguf} if gguf else {})
@@ -197,7 +205,7 @@ def _commit(name: str, model: Any, options: LoadOptions) -> str:
         return str(commit)
     path = cached_file(
         name,
-        "config.json",
+        CONFIG,
         revision=options.revision,
         local_files_only=True,
         _raise_exceptions_for_missing_entries=False,

@@ -93,20 +93,20 @@ def read(folder: Path) -> ConvertedCheckpoint:
     for name in state:
         if any(part in name for part in ADAPTER_PARTS):
             raise UsageError(
-                f"{folder}: {name} belongs to an adapter; "
+                f"{weights_path}: {name} belongs to an adapter; "
                 "expected merged weights, as 'litgpt merge_lora' writes them"
             )
     is_neox = lit_config["mlp_class_name"] == "GptNeoxMLP"
     with expected_errors(
         str(config_path), StrictDataclassError, ValueError, expectation="LitGPT's config"
     ):
-        config = (neox_config if is_neox else llama_config)(folder, lit_config)
+        config = (neox_config if is_neox else llama_config)(config_path, lit_config)
     rename = _neox_weights if is_neox else _llama_weights
     weights: dict[str, LazyTensor] = {}
     for name, value in state.items():
         weights |= rename(name, value, lit_config)
     checksum = files.sha256_of_files(files.litgpt_files(folder))
-    return ConvertedCheckpoint(folder, config, weights, checksum)
+    return ConvertedCheckpoint(folder, config, weights, checksum, file=weights_path)
 
 
 def _neox_weights(name: str, value: Tensor, config: LitConfig) -> Iterator[tuple[str, LazyTensor]]:

@@ -105,7 +105,7 @@ def _number(path: Path, key: str, value: Any) -> float:
         raise UsageError(f"{path}: {key} is {value!r:.40}; expected a number") from None
 
 
-def llama_config(folder: Path, config: LitConfig) -> PreTrainedConfig:
+def llama_config(path: Path, config: LitConfig) -> PreTrainedConfig:
     """Return the configuration of LLaMA's family: RMS norms and gated feed-forward blocks.
 
     Raises:
@@ -117,7 +117,7 @@ def llama_config(folder: Path, config: LitConfig) -> PreTrainedConfig:
         or config["bias"]
         or config["rotary_percentage"] != 1.0
     ):
-        raise _unknown_family(folder)
+        raise _unknown_family(path)
     settings = _common_settings(config) | {
         "intermediate_size": config["intermediate_size"],
         "num_key_value_heads": config["n_query_groups"],
@@ -129,14 +129,14 @@ def llama_config(folder: Path, config: LitConfig) -> PreTrainedConfig:
     return Qwen2Config(**settings) if config["attn_bias"] else LlamaConfig(**settings)
 
 
-def neox_config(folder: Path, config: LitConfig) -> PreTrainedConfig:
+def neox_config(path: Path, config: LitConfig) -> PreTrainedConfig:
     """Return the configuration of GPT-NeoX's family: layer norms with biases, fused attention.
 
     Raises:
         UsageError: If the architecture is of another family.
     """
     if config["norm_class_name"] != "LayerNorm" or not config["bias"]:
-        raise _unknown_family(folder)
+        raise _unknown_family(path)
     settings: dict[str, Any] = _common_settings(config) | {
         "rope_parameters": _rope_parameters(config)
         | {"partial_rotary_factor": config["rotary_percentage"]},
@@ -148,8 +148,8 @@ def neox_config(folder: Path, config: LitConfig) -> PreTrainedConfig:
     return GPTNeoXConfig(**settings)
 
 
-def _unknown_family(folder: Path) -> UsageError:
-    return UsageError(f"{folder}: neither LLaMA's family nor GPT-NeoX's; {CONVERT}")
+def _unknown_family(path: Path) -> UsageError:
+    return UsageError(f"{path}: neither LLaMA's family nor GPT-NeoX's; {CONVERT}")
 
 
 def _common_settings(config: LitConfig) -> dict[str, Any]:

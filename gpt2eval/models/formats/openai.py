@@ -44,9 +44,10 @@ def read(folder: Path) -> ConvertedCheckpoint:
     `transformer.h.0.attn.c_attn.weight`, `[in, out]`.
     """
     prefix = files.checkpoint_prefix(folder)
-    hparams = files.load_json_object(folder / "hparams.json")
+    hparams_path = folder / "hparams.json"
+    hparams = files.load_json_object(hparams_path)
     sizes = GPT2Sizes(*(hparams.get(key) for key in SIZES))
-    config = converted.gpt2_config(folder, sizes, "gelu_new")
+    config = converted.gpt2_config(hparams_path, sizes, "gelu_new")
     reader = _reader(prefix)
     shapes: dict[str, list[int]] = reader.get_variable_to_shape_map()
     weights = {
@@ -57,7 +58,7 @@ def read(folder: Path) -> ConvertedCheckpoint:
     if "transformer.wte.weight" in weights:
         weights["lm_head.weight"] = weights["transformer.wte.weight"]
     checksum = files.sha256_of_files(files.openai_files(folder))
-    return ConvertedCheckpoint(folder, config, weights, checksum)
+    return ConvertedCheckpoint(folder, config, weights, checksum, file=prefix)
 
 
 def _reader(prefix: Path) -> Any:

@@ -20,6 +20,7 @@ from gpt2eval.models.load_errors import expected_errors
 from gpt2eval.models.tokenization.added import added_token
 from gpt2eval.models.tokenization.characters import Characters
 from gpt2eval.models.tokenization.claims import check_file, check_place
+from gpt2eval.models.tokenization.damage import check_merges, damage_located
 from gpt2eval.models.tokenization.fingerprint import CHOICES, choose, fingerprint
 from gpt2eval.models.tokenization.loaded import LoadedTokenizer
 from gpt2eval.models.tokenization.places import vocabulary_and_merges
@@ -89,11 +90,12 @@ def from_vocabulary_and_merges(vocabulary: Path, merges: Path) -> LoadedTokenize
     """
     check_file(vocabulary)
     with expected_errors(
-        str(vocabulary),
+        f"{vocabulary} and {merges.name}",
         Exception,  # the library raises nothing narrower
-        expectation=f"GPT-2's vocabulary, with its merges in {merges.name}",
+        expectation="GPT-2's vocabulary and its merges",
     ):
         backend = tokenizers.Tokenizer(BPE.from_file(str(vocabulary), str(merges)))
+    check_merges(backend, vocabulary, merges)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     if backend.token_to_id(END) is not None:
@@ -122,7 +124,7 @@ def from_place(
             return from_backend(tokenizers.Tokenizer.from_file(place))
     if path.suffix != ".gguf":
         check_place(place, revision)
-    with panics_unprinted():
+    with damage_located(path), panics_unprinted():
         return _from_transformers(place, choice, revision, trust_remote_code=trust_remote_code)
 
 
