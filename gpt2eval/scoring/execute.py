@@ -5,7 +5,7 @@ so any worker may score any chunk.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from itertools import groupby
@@ -57,6 +57,7 @@ class TaskWork:
     chunk_tokens: int = plan.CHUNK_TOKENS
     starts: bool = False
     closed: bool = False
+    _digests: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def for_task(
@@ -86,6 +87,11 @@ class TaskWork:
 
     def digest(self) -> str:
         """Hash every token id that the model is asked about, and how requests are batched."""
+        if not self._digests:
+            self._digests.append(self._digest())
+        return self._digests[0]
+
+    def _digest(self) -> str:
         digest = sha256()
         if self.chunk_tokens != plan.CHUNK_TOKENS:
             digest.update(f"chunks of {self.chunk_tokens}".encode())

@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from gpt2eval.errors import UsageError
 
 LONG = 1 << 24  # bytes from which an array lies in a file
+AT_ONCE = 16  # values that are searched for before memory is given back
 BLOCK = 1 << 19  # elements of a long array that are worked on at once
 
 
@@ -101,7 +102,16 @@ def blocks(elements: range) -> Iterator[slice]:
 
 def search(increasing: NDArray[Any], values: Sequence[int], side: Any) -> NDArray[np.int64]:
     """Search as `numpy.searchsorted` does, without a copy of the array in another type."""
-    return np.searchsorted(increasing, np.asarray(values, increasing.dtype), side)
+    wanted = np.asarray(values, increasing.dtype)
+    files = files_of([increasing])
+    if not files:
+        return np.searchsorted(increasing, wanted, side)
+    found = np.zeros(len(wanted), np.int64)
+    for first in range(0, len(wanted), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        found[some] = np.searchsorted(increasing, wanted[some], side)
+        release(files)
+    return found
 
 
 def files_of(arrays: Iterable[NDArray[Any]]) -> list[mmap.mmap]:

@@ -67,11 +67,13 @@ class Rolled(Lazy[PlannedRequest]):
         return changed
 
     def element(self, number: int) -> PlannedRequest:
-        stretch = self._stretches[int(np.searchsorted(self._bounds, number, "right"))]
-        left, first, end = (
-            int(positions[number]) - self._added
-            for positions in (self._lefts, self._firsts, self._ends)
-        )
+        place = 0
+        if len(self._stretches) > 1:
+            place = int(np.searchsorted(self._bounds, number, "right"))
+        stretch = self._stretches[place]
+        left = int(self._lefts[number]) - self._added
+        first = int(self._firsts[number]) - self._added
+        end = int(self._ends[number]) - self._added
         prefix = stretch.ids[max(left, 0) : first]
         if left < 0:
             prefix = np.concatenate([self._start, prefix])
