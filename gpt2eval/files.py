@@ -25,10 +25,17 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         UsageError: The disk is full or read-only.
     """
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield an open file that replaces `path` at the end, as `write_atomic` does."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_beside(path) as temporary, temporary.open("wb") as file:
-            file.write(content)
+        with temporary_beside(path) as temporary, temporary.open("w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())  # the content must reach the disk before the new name does
     except OSError as error:

@@ -4,7 +4,7 @@ Does not know how they are found.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
@@ -105,6 +105,19 @@ class EncodesMany(Protocol):
 
     def encode_batch(self, texts: "Sequence[str]") -> "list[Encoding]":
         """Return what `encode` returns for each text."""
+        ...
+
+
+@runtime_checkable
+class EncodesPieces(Protocol):
+    """A backend that encodes a long text piece by piece, so that its tokens need no memory."""
+
+    def encode_pieces(self, text: str, specials: bool = False) -> "Iterator[Encoding]":
+        """Yield the encodings of successive pieces of a text; ends count from the text's start.
+
+        Together they are what `encode`, or with `specials` what `encode_specials`, returns. If that
+        is lossy, the last one yielded is lossy and stands for the whole text.
+        """
         ...
 
 

@@ -20,7 +20,8 @@ from gpt2eval.planning.task_plan import TaskPlan, plan_task
 from gpt2eval.scoring.execute import Outcome, TaskWork
 from gpt2eval.scoring.run_files import RunFiles
 from gpt2eval.scoring.start_check import StartCheck
-from gpt2eval.scoring.token_table import token_table, word_start_rows
+from gpt2eval.scoring.token_rows import TokenRows
+from gpt2eval.scoring.token_table import word_start_rows
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress, Tally
 from gpt2eval.version import __version__
@@ -106,8 +107,8 @@ def _keep(
     """
     files.write_tallies(parts)
     files.write_clusters(independent.arrays())
-    if files.read_tokens() is None:
-        files.write_tokens(token_table(work.encoded, work.ranges, outcome.sheet))
+    if not files.has_tokens():
+        files.write_token_rows(TokenRows(work.encoded, work.ranges, outcome.sheet))
     if work.starts and files.read_word_starts() is None:
         rows = word_start_rows(work.ranges, outcome.sheet, closed=work.closed)
         files.write_word_starts(rows)

@@ -35,8 +35,8 @@ class CheckedBackend:
         self.start = None if model.start is None else int(model.start)
         # Optional capabilities are recognized by their names, see `gpt2eval.types`.
         # `launch` is left out: what it returns could not be checked where it is started. So are
-        # `score_starts` and `score_terminated`, which only backends of this package have.
-        left_out = ("launch", "score_starts", "score_terminated")
+        # `encode_pieces`, `score_starts` and `score_terminated`, which only our backends have.
+        left_out = ("launch", "encode_pieces", "score_starts", "score_terminated")
         for name in dir(model):
             if not name.startswith("_") and not hasattr(self, name) and name not in left_out:
                 setattr(self, name, getattr(model, name))

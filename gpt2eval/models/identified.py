@@ -15,7 +15,15 @@ from gpt2eval.types import (
 # The members by which the optional protocols of `types.py` and `identity.py` recognize a backend.
 OPTIONAL = (
     *("added", "end", "token_name", "spelling", "encode_specials", "encode_batch"),
-    *("launch", "score_words", "score_terminated", "score_starts", "sizes", "fits"),
+    *(
+        "encode_pieces",
+        "launch",
+        "score_words",
+        "score_terminated",
+        "score_starts",
+        "sizes",
+        "fits",
+    ),
 )
 REQUIRED = ("name", "revision", "tokenizer", "dtype", "attn", "device")
 

@@ -1,10 +1,11 @@
 """What a backend knows without its weights: tokenizer, identity and sizes. Imports no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from gpt2eval.errors import UsageError
 from gpt2eval.identity import Sizes, Spelling
 from gpt2eval.models.tokenization.loaded import LoadedTokenizer
+from gpt2eval.models.tokenization.tiling import TiledEncoder
 from gpt2eval.models.tokenization.together import encode_together
 from gpt2eval.types import Encoding, ModelIdentity
 
@@ -45,6 +46,14 @@ class TokenizedModel:
     def encode_specials(self, text: str) -> Encoding:
         """Encode a text; `<unk>` and other special tokens in it are read as those tokens."""
         return self._checked(self.tokenizer.tokens.encode(text, specials=True))
+
+    def encode_pieces(self, text: str, specials: bool = False) -> Iterator[Encoding]:
+        """Encode a text piece by piece, as `encode` and `encode_specials` do."""
+        tokens = self.tokenizer.tokens
+        if isinstance(tokens, TiledEncoder):
+            yield from map(self._checked, tokens.encode_pieces(text, specials=specials))
+        else:
+            yield self._checked(tokens.encode(text, specials=specials))
 
     def token_name(self, token: int) -> str:
         """Return how the tokenizer's vocabulary writes a token, such as `<bos>`, or ""."""

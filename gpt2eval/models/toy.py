@@ -1,6 +1,6 @@
 """Models with closed-form scores: every byte is a token, independent of all other bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from gpt2eval.models.tokenization.tiling import char_ends
 from gpt2eval.types import Encoding, ModelIdentity, Request, TokenScores
 
 START = 256
+PIECE = 1 << 20  # characters that are encoded at once
 
 
 class ByteModel:
@@ -38,7 +39,15 @@ class ByteModel:
     def encode(self, text: str) -> Encoding:
         """Encode a text as one token per UTF-8 byte; each ends where its character ends."""
         ids = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8).astype(np.int32)
-        return Encoding(ids, char_ends(text, np.arange(1, len(ids) + 1)), lossy=False)
+        return Encoding(
+            ids, char_ends(text, np.arange(1, len(ids) + 1, dtype=np.int32)), lossy=False
+        )
+
+    def encode_pieces(self, text: str, specials: bool = False) -> Iterator[Encoding]:
+        """Encode a text piece by piece; it has no special tokens."""
+        for first in range(0, len(text), PIECE):
+            piece = self.encode(text[first : first + PIECE])
+            yield piece._replace(ends=piece.ends + np.int32(first))
 
     def token_name(self, token: int) -> str:
         """Return `<start>` or a byte such as `<0x41>`."""

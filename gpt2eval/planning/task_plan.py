@@ -17,7 +17,6 @@ from gpt2eval.planning import answers
 from gpt2eval.planning.task_tokens import encode_task, is_alone, kept_of, refuse_lossy
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
-from gpt2eval.scoring.plan import tokens_fed
 from gpt2eval.scoring.streams import KeptTokens
 from gpt2eval.scoring.windows import Window
 from gpt2eval.settings import Settings
@@ -101,14 +100,8 @@ class TaskPlan:
 
     def tokens_done(self, journal: Journal) -> int:
         """Return how many of the tokens that are fed to the model a journal has scores for."""
-        missing = {*journal.missing()}
-        return sum(
-            tokens_fed(item.request)
-            for number, chunk in enumerate(self.work.chunks)
-            if number not in missing
-            for batch in chunk
-            for item in batch
-        )
+        sizes = self.work.chunks.sizes
+        return int(sizes.sum() - sizes[journal.missing()].sum())
 
 
 def plan_task(

@@ -4,15 +4,15 @@ Some tools average the mean loss of each forward pass, or of each batch of them,
 a short window counts more than another.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
-from gpt2eval.scoring.plan import PlannedRequest
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2eval.scoring.rolled import Rolled
 
 
-def weighted(
-    windows: Sequence[PlannedRequest], mean: Literal["tokens", "windows", "batches"], batch: int
-) -> list[PlannedRequest]:
+def weighted(windows: Rolled, mean: Literal["tokens", "windows", "batches"], batch: int) -> Rolled:
     """Return windows whose tokens have the weight that a mean gives them.
 
     With T scored tokens in W groups, of which one has t, each of its tokens has the weight
@@ -20,18 +20,21 @@ def weighted(
     a window, or `batch` successive windows. The weights add up to T, so units stay what they are.
     Groups of equal size have the weight 1.
     """
-    if mean == "tokens" or not windows:
-        return [*windows]
+    if mean == "tokens" or not len(windows):
+        return windows
     size = 1 if mean == "windows" else batch
-    groups = [windows[first : first + size] for first in range(0, len(windows), size)]
-    total = sum(map(_scored, groups))
-    return [
-        window._replace(weight=window.weight * total / (len(groups) * _scored(group)))
-        for group in groups
-        for window in group
-    ]
+    return windows.weighted(weights_of(windows.scored, windows.weights, size))
 
 
-def _scored(group: Sequence[PlannedRequest]) -> int:
-    """Return how many tokens windows score."""
-    return sum(len(branch) for window in group for branch in window.request.branches)
+def weights_of(
+    scored: NDArray[np.integer], weights: NDArray[np.float64], size: int
+) -> NDArray[np.float64]:
+    """Return the weights of windows in groups of `size`.
+
+    >>> weights_of(np.array([3, 1]), np.ones(2), 1)
+    array([0.66666667, 2.        ])
+    """
+    starts = np.arange(0, len(scored), size)
+    counts = np.add.reduceat(scored, starts, dtype=np.int64)
+    own = counts[np.arange(len(scored)) // size]
+    return weights * int(scored.sum(dtype=np.int64)) / (len(starts) * own)

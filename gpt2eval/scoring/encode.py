@@ -1,19 +1,35 @@
 """Encode the texts of a task with a backend."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from gpt2eval.identity import EncodesMany
+from gpt2eval.identity import EncodesMany, EncodesPieces
+from gpt2eval.scoring.large import Growing, joined
 from gpt2eval.types import Encoded, EncodesSpecials, Encoding, Model, Passage
+
+LONG = 1 << 22  # characters from which a text is encoded piece by piece
 
 
 def encode_texts(model: Model, texts: Sequence[str], *, specials: bool) -> list[Encoding]:
     """Return the encoding of each text; with `specials`, `<unk>` and the like are read as tokens.
 
     Batches are sorted by length, so the first one needs the tokens of every text: nothing can be
-    scored meanwhile. A backend that encodes many texts at once makes up for it.
+    scored meanwhile. A backend that encodes many texts at once makes up for it. Where the backend
+    encodes in pieces, the tokens of a long text lie in files, see `large`.
     """
+    in_pieces = isinstance(model, EncodesPieces)
+    short = [text for text in texts if not in_pieces or len(text) < LONG]
+    encodings = iter(_encode_short(model, short, specials=specials))
+    if not isinstance(model, EncodesPieces) or len(short) == len(texts):
+        return [*encodings]
+    return [
+        next(encodings) if len(text) < LONG else gathered(model.encode_pieces(text, specials))
+        for text in texts
+    ]
+
+
+def _encode_short(model: Model, texts: Sequence[str], *, specials: bool) -> list[Encoding]:
     if specials and isinstance(model, EncodesSpecials):
         return [model.encode_specials(text) for text in texts]
     if isinstance(model, EncodesMany):
@@ -21,8 +37,21 @@ def encode_texts(model: Model, texts: Sequence[str], *, specials: bool) -> list[
     return [model.encode(text) for text in texts]
 
 
+def gathered(pieces: Iterator[Encoding]) -> Encoding:
+    """Return the pieces of a text's encoding as one; a lossy piece stands for the whole text."""
+    ids, ends = Growing(np.int32), Growing(np.int32)
+    for piece in pieces:
+        if piece.lossy:
+            return piece
+        ids.append(piece.ids)
+        ends.append(piece.ends)
+    return Encoding(ids.array(), ends.array(), lossy=False)
+
+
 def with_token_before(passage: Passage, encoding: Encoding, token: int | None) -> Encoded:
     """Return a passage with its tokens, after a token that stands for no text, if there is one."""
-    prefix = np.array([] if token is None else [token], np.int32)
-    ids = np.concatenate([prefix, encoding.ids])
-    return Encoded(passage, ids, np.concatenate([0 * prefix, encoding.ends]))
+    if token is None:
+        return Encoded(passage, encoding.ids, encoding.ends)
+    prefix = np.array([token], np.int32)
+    ids = joined([prefix, encoding.ids], np.int32)
+    return Encoded(passage, ids, joined([0 * prefix, encoding.ends], np.int32))

@@ -5,10 +5,11 @@ so any worker may score any chunk.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from itertools import groupby
+from mmap import mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +17,10 @@ import numpy as np
 from gpt2eval.config.schema import Filter, Task
 from gpt2eval.scoring import ask, averaging, plan, word_ends
 from gpt2eval.scoring.journal import Journal
+from gpt2eval.scoring.large import files_of, release
 from gpt2eval.scoring.pipelined import Started, completed
 from gpt2eval.scoring.plan import Batch, Chunk, PlannedRequest, Window
+from gpt2eval.scoring.requests import Lazy, flat, listed, listed_batches, token_places
 from gpt2eval.scoring.sheet import Sheet
 from gpt2eval.settings import Worker
 from gpt2eval.types import Encoded, Model, Progress, Scored, TokenScores
@@ -50,10 +53,11 @@ class TaskWork:
     name: str
     encoded: Sequence[Encoded]
     ranges: Sequence[range]
-    chunks: Sequence[Chunk]
+    chunks: Lazy[Chunk]
     chunk_tokens: int = plan.CHUNK_TOKENS
     starts: bool = False
     closed: bool = False
+    _digests: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def for_task(
@@ -71,10 +75,11 @@ class TaskWork:
         """
         if task.ask == "everything":
             ranges = [plan.scored_range(e) for e in encoded]
-            windows = [item for i, e in enumerate(encoded) for item in plan.windows(i, e, window)]
+            windows = plan.windows(encoded, window)
             planned = averaging.weighted(windows, task.mean, task.batch or 1)
         else:
-            ranges, planned = _plan_records(task, encoded, window)
+            ranges, requests = _plan_records(task, encoded, window)
+            planned = listed(requests)
         size = plan.chunk_tokens(budget, device)
         chunks = plan.chunks(plan.batches(planned, budget), size)
         closed = task.word_ends == "corrected"
@@ -82,9 +87,15 @@ class TaskWork:
 
     def digest(self) -> str:
         """Hash every token id that the model is asked about, and how requests are batched."""
+        if not self._digests:
+            self._digests.append(self._digest())
+        return self._digests[0]
+
+    def _digest(self) -> str:
         digest = sha256()
         if self.chunk_tokens != plan.CHUNK_TOKENS:
             digest.update(f"chunks of {self.chunk_tokens}".encode())
+        files = self._files()
         for chunk in self.chunks:
             for batch in chunk:
                 for item in batch:
@@ -92,7 +103,8 @@ class TaskWork:
                     shape = [len(batch), len(prefix), *map(len, branches)]
                     digest.update(np.array(shape, "<i8").tobytes())
                     for ids in (prefix, *branches):
-                        digest.update(np.asarray(ids, "<i4").tobytes())
+                        digest.update(np.ascontiguousarray(ids, "<i4"))
+            release(files)
         return digest.hexdigest()
 
     def score(
@@ -109,7 +121,8 @@ class TaskWork:
         also decides whether each answer is the best word by this rule.
         Raises UsageError if a record does not fit into memory or a score is not finite.
         """
-        sheet = Sheet([len(e.ids) for e in self.encoded])
+        sheet = Sheet([len(e.ids) for e in self.encoded], with_starts=self.starts)
+        files = self._files()
         progress = self._no_progress()
         on_progress(progress)
 
@@ -125,15 +138,18 @@ class TaskWork:
         for last, scores in completed(self._started(model, journal, worker, words), advance):
             chunk = self.chunks[last.chunk]
             if journal and not last.is_resumed:
-                journal.write(last.chunk, scores, *self._token_places(chunk))
-            sheet.fill(_flat(chunk), scores)
+                journal.write(last.chunk, scores, *token_places(chunk, self.encoded))
+            sheet.fill(flat(chunk), scores)
+            sheet.release()
+            release(files)
             missing.remove(last.chunk)
         # Other workers may have finished meanwhile: the last worker sees every chunk.
         for number in sorted(missing):
             scores = journal.read(number) if journal else None
             if scores is None:
                 return None
-            sheet.fill(_flat(self.chunks[number]), scores)
+            sheet.fill(flat(self.chunks[number]), scores)
+            sheet.release()
         return self._fold(sheet)
 
     def trial(self, model: Model, batch: Batch, words: Filter | None) -> None:
@@ -160,7 +176,7 @@ class TaskWork:
         The search for the best word concerns several batches at once, and is not started ahead.
         """
         if search := ask.search(model, words):
-            for batches in plan.chunks(chunk, SEARCHED_TOKENS):
+            for batches in plan.chunks(listed_batches(chunk), SEARCHED_TOKENS):
                 score = partial(ask.word_scores, search, batches, self.name, self.encoded)
                 yield Started(number, batches, score)
         else:
@@ -171,35 +187,26 @@ class TaskWork:
         wait = ask.scores(model, batch, self.name, self.encoded, starts=self.starts)
         return lambda: [wait()]
 
-    def _token_places(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
-        """Return the end in its text, and the record, of each token that a chunk scores."""
-        ends = []
-        records = []
-        for item in _flat(chunk):
-            for branch, target in zip(item.request.branches, item.targets, strict=True):
-                encoded = self.encoded[target.passage]
-                ends.append(encoded.ends[target.first : target.first + len(branch)])
-                records.append(np.full(len(branch), encoded.passage.record, np.int32))
-        return np.concatenate(ends), np.concatenate(records)
-
     def _no_progress(self) -> Progress:
-        items = [item for chunk in self.chunks for item in _flat(chunk)]
-        fed = sum(plan.tokens_fed(item.request) for item in items)
-        return Progress(self.name, 0, len(items), 0, fed)
+        return Progress(self.name, 0, self.chunks.requests, 0, int(self.chunks.sizes.sum()))
+
+    def _files(self) -> list[mmap]:
+        """Return the files in which long texts' tokens lie."""
+        return files_of(column for one in self.encoded for column in (one.ids, one.ends))
 
     def _fold(self, sheet: Sheet) -> Outcome:
         passages = [
             sheet.fold(i, encoded, tokens)
             for i, (encoded, tokens) in enumerate(zip(self.encoded, self.ranges, strict=True))
         ]
-        hashed = sheet.logprobs[sheet.scored]
+        hashed: Iterable[np.ndarray] = sheet.scored_logprobs()
         if self.closed:
-            passages, hashed = word_ends.corrected(passages, sheet, self.ranges)
-        return Outcome(passages, sha256(hashed.astype("<f4").tobytes()).hexdigest(), sheet)
-
-
-def _flat(chunk: Iterable[Sequence[PlannedRequest]]) -> list[PlannedRequest]:
-    return [item for batch in chunk for item in batch]
+            passages, corrected = word_ends.corrected(passages, sheet, self.ranges)
+            hashed = [corrected]
+        digest = sha256()
+        for values in hashed:
+            digest.update(values.astype("<f4"))
+        return Outcome(passages, digest.hexdigest(), sheet)
 
 
 def _plan_records(

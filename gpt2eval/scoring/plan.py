@@ -5,39 +5,26 @@ Does not know task names or how a model works. The docs page "Protocols and wind
 windows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from gpt2eval.errors import UsageError
-from gpt2eval.scoring.windows import Window, spans
+from gpt2eval.scoring.large import search
+from gpt2eval.scoring.requests import Batch as Batch
+from gpt2eval.scoring.requests import Chunk as Chunk
+from gpt2eval.scoring.requests import Grouped, Lazy
+from gpt2eval.scoring.requests import PlannedRequest as PlannedRequest
+from gpt2eval.scoring.requests import Target as Target
+from gpt2eval.scoring.requests import tokens_fed as tokens_fed
+from gpt2eval.scoring.rolled import Rolled, Stretch
+from gpt2eval.scoring.windows import Window
 from gpt2eval.types import Encoded, Ids, Request
 
 CHUNK_TOKENS = 1 << 16
 # On a GPU a chunk is so many full batches: about a second of work for the smallest GPT-2, so that
 # writing the journal takes little of it.
 CHUNK_BATCHES = 64
-Element = TypeVar("Element")
-
-
-class Target(NamedTuple):
-    """Where the scores of a branch belong: tokens `first`, `first + 1`, ... of a passage."""
-
-    passage: int
-    first: int
-
-
-class PlannedRequest(NamedTuple):
-    """A request, the target of each of its branches, and how often each scored token counts."""
-
-    request: Request
-    targets: tuple[Target, ...]
-    weight: float = 1.0
-
-
-Batch = list[PlannedRequest]
-Chunk = list[Batch]
 
 
 def scored_range(encoded: Encoded) -> range:
@@ -48,34 +35,18 @@ def scored_range(encoded: Encoded) -> range:
     """
     parts = encoded.passage.parts
     start = parts[0].start
-    first, last = np.searchsorted(encoded.ends, [start, parts[-1].end], "right")
+    first, last = search(encoded.ends, [start, parts[-1].end], "right")
     return range(int(first) if start else 0, int(last))
 
 
-def windows(number: int, encoded: Encoded, window: Window) -> Iterator[PlannedRequest]:
-    """Cut passage `number` into windows, each of its segments by itself."""
-    for segment in segments(encoded):
-        ids = encoded.ids[segment.start : segment.stop]
-        yield from rolling(number, ids, window, segment.start)
-
-
-def rolling(number: int, ids: Ids, window: Window, before: int = 0) -> Iterator[PlannedRequest]:
-    """Cut tokens of passage `number`, of which `before` precede, into the spans of `x`.
-
-    `x = [start] + ids`, or `x = ids` if the window has no start token or only replaces tokens by
-    it. Where the window repeats or replaces, and in every window of the kind `second_half`, the
-    start token stands in place of the window's first token.
-    """
-    start = np.array([] if window.start is None else [window.start], np.int32)
-    added = start[:0] if window.replaces else start
-    x = np.concatenate([added, ids])
-    overwrites = window.repeats_start or window.replaces or window.kind == "second_half"
-    for left, first, end, weight in spans(len(x), window):
-        prefix = x[left:first]
-        if overwrites:
-            prefix = np.concatenate([start, prefix[len(start) :]])
-        request = Request(prefix, (x[first:end],))
-        yield PlannedRequest(request, (Target(number, before + first - len(added)),), weight)
+def windows(encoded: Sequence[Encoded], window: Window) -> Rolled:
+    """Cut texts into windows, each of their segments by itself."""
+    stretches = [
+        Stretch(number, one.ids[segment.start : segment.stop], segment.start)
+        for number, one in enumerate(encoded)
+        for segment in segments(one)
+    ]
+    return Rolled(stretches, window)
 
 
 def segments(encoded: Encoded) -> Sequence[range]:
@@ -152,12 +123,7 @@ def _common_length(sequences: Iterable[Ids]) -> int:
     return int(np.argmax(differs)) if differs.any() else shortest
 
 
-def tokens_fed(request: Request) -> int:
-    """Return the number of input tokens of a request; a branch's last token is only a target."""
-    return len(request.prefix) + sum(len(branch) - 1 for branch in request.branches)
-
-
-def batches(planned: Sequence[PlannedRequest], budget: int) -> list[Batch]:
+def batches(planned: Lazy[PlannedRequest], budget: int) -> Grouped[PlannedRequest]:
     """Group requests into canonical batches of at most `budget` input tokens.
 
     The longest requests come first; requests of equal length keep their order. A request larger
@@ -165,21 +131,15 @@ def batches(planned: Sequence[PlannedRequest], budget: int) -> list[Batch]:
     """
     # Canonical: floating-point sums may depend on the batch, so batches follow from the requests
     # and the budget alone, never from the worker, the machine or what a run resumes from.
-    return _grouped(
-        sorted(planned, key=lambda item: -tokens_fed(item.request)),
-        budget,
-        lambda item: tokens_fed(item.request),
-    )
+    return Grouped(planned, budget, np.argsort(-planned.sizes, kind="stable"))
 
 
-def chunks(all_batches: Sequence[Batch], size: int = CHUNK_TOKENS) -> list[Chunk]:
+def chunks(all_batches: Lazy[Batch], size: int = CHUNK_TOKENS) -> Grouped[Batch]:
     """Group batches into chunks of at most `size` input tokens.
 
     A chunk is the piece of work that is journaled, resumed and distributed among workers.
     """
-    return _grouped(
-        all_batches, size, lambda batch: sum(tokens_fed(item.request) for item in batch)
-    )
+    return Grouped(all_batches, size)
 
 
 def chunk_tokens(budget: int, device: str) -> int:
@@ -190,18 +150,3 @@ def chunk_tokens(budget: int, device: str) -> int:
     """
     on_gpu = device.partition(":")[0] == "cuda"
     return max(CHUNK_TOKENS, CHUNK_BATCHES * budget) if on_gpu else CHUNK_TOKENS
-
-
-def _grouped(
-    elements: Iterable[Element], size: int, measure: Callable[[Element], int]
-) -> list[list[Element]]:
-    """Group elements in order, up to a total of `size` per group; larger elements stand alone."""
-    groups: list[list[Element]] = []
-    total = size
-    for element in elements:
-        total += measure(element)
-        if total > size:
-            groups.append([])
-            total = measure(element)
-        groups[-1].append(element)
-    return groups

@@ -4,13 +4,14 @@ Each file is derived from the chunks or measured once, and is named by the journ
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from gpt2eval.scoring import tally_columns
-from gpt2eval.scoring.array_files import read_arrays, write_arrays
+from gpt2eval.scoring.array_files import has_rows, read_arrays, write_arrays, write_rows
+from gpt2eval.scoring.token_rows import TokenRows
 from gpt2eval.scoring.token_table import TokenTable
 from gpt2eval.types import Tally
 
@@ -46,6 +47,14 @@ class RunFiles:
     def write_tokens(self, tokens: TokenTable) -> None:
         """Write one row per scored token."""
         write_arrays(self.path("tokens"), tokens.arrays())
+
+    def write_token_rows(self, rows: TokenRows) -> None:
+        """Write one row per scored token, block by block."""
+        write_rows(self.path("tokens"), rows.types(), rows.count(), rows.blocks())
+
+    def has_tokens(self) -> bool:
+        """Return whether `read_tokens` would return a table."""
+        return has_rows(self.path("tokens"), [field.name for field in fields(TokenTable)])
 
     def read_tokens(self) -> TokenTable | None:
         """Return the token table, or None if it is absent, corrupt or incomplete."""

@@ -1,11 +1,15 @@
 """The token scores of all passages of a task: filled batch by batch, summed per part."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpt2eval.errors import UsageError
+from gpt2eval.scoring.large import BLOCK, blocks, files_of, release, search, zeros
 from gpt2eval.scoring.plan import PlannedRequest
 from gpt2eval.types import Encoded, Scored, TokenScores
 
@@ -37,26 +41,53 @@ def check_finite(
             position -= len(branch)
 
 
+class Block(NamedTuple):
+    """Successive tokens of a passage: their places among its tokens, and on the sheet."""
+
+    tokens: slice
+    place: slice
+
+
 class Sheet:
     """The token scores of all passages, laid end to end in arrays of shape `[tokens]`.
 
     Passage i occupies `starts[i]:starts[i + 1]`. `weights` is how often a token counts, 0 if it is
-    not scored; `context` counts the tokens that the model sees before it. `log_starts` is not a
-    number where it was not asked for.
+    not scored; `context` counts the tokens that the model sees before it. `log_starts` and
+    `starts_word` are empty unless `with_starts`.
     """
 
-    def __init__(self, lengths: Sequence[int]) -> None:
+    def __init__(self, lengths: Sequence[int], *, with_starts: bool = False) -> None:
         self.starts = np.concatenate([[0], np.cumsum(lengths)])
-        self.logprobs = np.zeros(self.starts[-1])
-        self.is_greedy = np.zeros(self.starts[-1], np.bool_)
-        self.is_tied = np.zeros(self.starts[-1], np.bool_)
-        self.scored = np.zeros(self.starts[-1], np.bool_)
-        self.weights = np.zeros(self.starts[-1])
-        self.context = np.zeros(self.starts[-1], np.int32)
-        self.log_starts = np.full(self.starts[-1], np.nan)
-        self.starts_word = np.zeros(self.starts[-1], np.bool_)
+        count = int(self.starts[-1])
+        self.logprobs = zeros(count, np.float64)
+        self.is_greedy = zeros(count, np.bool_)
+        self.is_tied = zeros(count, np.bool_)
+        self.scored = zeros(count, np.bool_)
+        self.weights = zeros(count, np.float64)
+        self.context = zeros(count, np.int32)
+        self.log_starts = zeros(count if with_starts else 0, np.float64)
+        self.log_starts.fill(np.nan)
+        self.starts_word = zeros(count if with_starts else 0, np.bool_)
         self.is_best_word: dict[int, bool] = {}
         self.is_undecided: dict[int, bool] = {}
+        self._files = files_of(vars(self).values())
+
+    def release(self) -> None:
+        """Give the memory of long arrays back; they are read again where they are needed."""
+        release(self._files)
+
+    def blocks(self, number: int, tokens: range) -> Iterator["Block"]:
+        """Yield the places of successive tokens of passage `number`, some of them at a time."""
+        base = int(self.starts[number])
+        for own in blocks(tokens):
+            yield Block(own, slice(base + own.start, base + own.stop))
+            self.release()
+
+    def scored_logprobs(self) -> Iterator[NDArray[np.float64]]:
+        """Yield the log-probabilities of all scored tokens, some of them at a time."""
+        for place in blocks(range(len(self.scored))):
+            yield self.logprobs[place][self.scored[place]]
+            self.release()
 
     def fill(self, batch: Sequence[PlannedRequest], scores: TokenScores) -> None:
         """Enter the scores of a batch."""
@@ -75,7 +106,7 @@ class Sheet:
                 self.is_greedy[place] = scores.is_greedy[source]
                 if len(scores.is_tied):
                     self.is_tied[place] = scores.is_tied[source]
-                if len(scores.log_starts):
+                if len(self.log_starts) and len(scores.log_starts):
                     self.log_starts[place] = scores.log_starts[source]
                     self.starts_word[place] = scores.starts_word[source]
                 self.scored[place] = True
@@ -92,37 +123,86 @@ class Sheet:
         the first part. A token straddles if the start of the first part or the end of the last
         part lies strictly inside it.
         """
-        base = int(self.starts[number])
-        place = slice(base + tokens.start, base + tokens.stop)
         parts = encoded.passage.parts
-        ends = encoded.ends[tokens.start : tokens.stop]
-        # The part of each token; "left" keeps a token that ends exactly at a boundary in the part
-        # that ends there.
-        part = np.searchsorted([p.end for p in parts[:-1]], ends, "left")
-        # Ends never decrease, so each part's tokens are adjacent: split where the part changes.
-        splits = np.searchsorted(part, range(1, len(parts)))
-        scored = self.scored[place]
-        unscored = ~scored
-        if encoded.inserted is not None:
-            unscored &= ~encoded.inserted[tokens.start : tokens.stop]
-        weights = self.weights[place]
-        weighted = np.split(weights * self.logprobs[place], splits)
-        begins = np.concatenate([[0], encoded.ends])[:-1]
-        bounds = (parts[0].start, parts[-1].end)
-        cut = np.any([(begins < bound) & (bound < encoded.ends) for bound in bounds], axis=0)
+        count = len(parts)
+        nats = np.zeros(count)
+        weighted = np.zeros(count)
+        tied = np.zeros(count)
+        greedy = np.zeros(count, np.int64)
+        unscored = 0
+        # Ends never decrease, so each part's tokens are adjacent: split where the part changes. A
+        # token that ends exactly at a boundary belongs to the part that ends there.
+        splits = search(encoded.ends, [part.end for part in parts[:-1]], "right")
+        bounds = [tokens.start, *np.clip(splits, tokens.start, tokens.stop).tolist(), tokens.stop]
+        for some in _groups(bounds):
+            own = range(bounds[some.start], bounds[some.stop])
+            nats[some.start : some.stop] = self._nats(
+                number, own, bounds[some.start + 1 : some.stop]
+            )
+            for block, place in self.blocks(number, own):
+                part = _part_of(block, bounds, some)
+                weights = self.weights[place]
+                # In order, so that sums of fractions do not depend on the blocks.
+                np.add.at(weighted, part, weights)
+                np.add.at(tied, part, weights * self.is_tied[place])
+                greedy += np.bincount(part[self.is_greedy[place]], minlength=count)
+                is_unscored = ~self.scored[place]
+                if encoded.inserted is not None:
+                    is_unscored &= ~encoded.inserted[block]
+                unscored += int(is_unscored.sum())
         return Scored(
             passage=encoded.passage,
-            # fsum rounds once, so the sum does not depend on the order of the additions.
-            nats=np.array([-math.fsum(values) for values in weighted]),
-            tokens=_rounded(np.bincount(part, weights, len(parts))),
-            greedy_tokens=np.bincount(part[self.is_greedy[place]], minlength=len(parts)),
-            unscored=int(unscored.sum()),
-            # Look one token further: a token cut by the last part's end ends outside `tokens`.
-            straddling=int(cut[tokens.start : tokens.stop + 1].sum()),
+            nats=nats,
+            tokens=_rounded(weighted),
+            greedy_tokens=greedy,
+            unscored=unscored,
+            straddling=_straddling(encoded, tokens),
             is_best_word=self.is_best_word.get(number),
             is_undecided=self.is_undecided.get(number, False),
-            tied_tokens=_rounded(np.bincount(part, weights * self.is_tied[place], len(parts))),
+            tied_tokens=_rounded(tied),
         )
+
+    def _nats(self, number: int, tokens: range, splits: Sequence[int]) -> list[float]:
+        """Return the nats of adjacent parts of tokens, which `splits` separate."""
+        # fsum rounds once, so a sum does not depend on the order of the additions.
+        values = (
+            self.weights[place] * self.logprobs[place] for _, place in self.blocks(number, tokens)
+        )
+        if not splits:
+            return [-math.fsum(chain.from_iterable(values))]
+        cut = np.split(next(values, np.zeros(0)), np.asarray(splits) - tokens.start)
+        return [-math.fsum(own) for own in cut]
+
+
+def _groups(bounds: Sequence[int]) -> Iterator[range]:
+    """Yield adjacent parts, given their bounds: one, or several that fit into a block."""
+    first = 0
+    for last in range(1, len(bounds)):
+        if bounds[last] - bounds[first] > BLOCK and last - first > 1:
+            yield range(first, last - 1)
+            first = last - 1
+    yield range(first, len(bounds) - 1)
+
+
+def _part_of(tokens: slice, bounds: Sequence[int], parts: range) -> NDArray[np.intp]:
+    """Return the part of each token; the tokens are those of several parts, or some of one's."""
+    if len(parts) == 1:
+        return np.full(tokens.stop - tokens.start, parts.start, np.intp)
+    own = bounds[parts.start : parts.stop + 1]
+    return np.repeat(np.arange(parts.start, parts.stop), np.diff(own))
+
+
+def _straddling(encoded: Encoded, tokens: range) -> int:
+    """Count the tokens that the start of the first part or the end of the last part cuts."""
+    parts = encoded.passage.parts
+    bounds = (parts[0].start, parts[-1].end)
+    cut = set()
+    for bound, token in zip(bounds, search(encoded.ends, bounds, "right").tolist(), strict=True):
+        begin = int(encoded.ends[token - 1]) if token else 0
+        # Look one token further: a token cut by the last part's end ends outside `tokens`.
+        if begin < bound and token in range(tokens.start, min(tokens.stop + 1, len(encoded.ends))):
+            cut.add(token)
+    return len(cut)
 
 
 def _rounded(counts: np.ndarray) -> np.ndarray:

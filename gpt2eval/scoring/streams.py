@@ -132,12 +132,16 @@ def _packed(stream: Encoded, batches: Sequence[range], packing: Packing) -> Enco
 
 def kept_tokens(encoded: Encoded, window: Window) -> KeptTokens:
     """Return how many tokens of a text lie in some window, and how many there are."""
-    is_text = np.ones(len(encoded.ids), np.bool_)
-    if encoded.inserted is not None:
-        is_text = ~encoded.inserted
     before = int(window.start is not None and not window.replaces)
     kept = 0
     for segment in segments(encoded):
         last = max((span.end for span in spans(before + len(segment), window)), default=0)
-        kept += int(is_text[segment.start : segment.start + max(last - before, 0)].sum())
-    return KeptTokens(kept, int(is_text.sum()))
+        kept += _texts(encoded, range(segment.start, segment.start + max(last - before, 0)))
+    return KeptTokens(kept, _texts(encoded, range(len(encoded.ids))))
+
+
+def _texts(encoded: Encoded, tokens: range) -> int:
+    """Return how many of some tokens stand for text."""
+    if encoded.inserted is None:
+        return len(tokens)
+    return int((~encoded.inserted[tokens.start : tokens.stop]).sum())

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2eval.scoring.sheet import Sheet
-from gpt2eval.types import Encoded, Ids
+from gpt2eval.types import Ids
 
 BITS = 1 / math.log(2)  # in a nat
 
@@ -79,16 +79,6 @@ class TokenTable:
         return cls(**{name: arrays[name] for name in names})
 
 
-def token_table(encoded: Sequence[Encoded], ranges: Sequence[range], sheet: Sheet) -> TokenTable:
-    """Return the rows of all scored tokens; `ranges` are the scored tokens of each passage."""
-    blocks = [
-        _passage_rows(number, one, tokens, sheet)
-        for number, (one, tokens) in enumerate(zip(encoded, ranges, strict=True))
-    ]
-    columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-    return TokenTable(**columns).select(columns["weight"] > 0)
-
-
 def word_start_rows(
     ranges: Sequence[range], sheet: Sheet, *, closed: bool = False
 ) -> dict[str, np.ndarray]:
@@ -112,42 +102,6 @@ def word_start_rows(
         "log_starts": sheet.log_starts[rows].astype(np.float32),
         "starts_word": sheet.starts_word[rows],
         "log_after": after,
-    }
-
-
-def _passage_rows(
-    number: int, encoded: Encoded, tokens: range, sheet: Sheet
-) -> dict[str, np.ndarray]:
-    passage = encoded.passage
-    # A token begins where the previous one ends.
-    first = max(tokens.start - 1, 0)
-    positions = encoded.ends[first : tokens.stop]
-    if tokens.start == 0:
-        positions = np.concatenate([np.zeros(1, np.int32), positions])
-    published = passage.text
-    if passage.published:
-        published = passage.published.text
-        positions = passage.published.origins(positions)
-        if tokens.start == 0:
-            positions[0] = 0
-        if tokens.stop == len(encoded.ends) and len(tokens):
-            positions[-1] = len(published)
-    offsets = byte_offsets(published)
-    bounds = offsets[positions].astype(np.int32 if offsets[-1] < 1 << 31 else np.int64)
-    count = len(tokens)
-    place = slice(sheet.starts[number] + tokens.start, sheet.starts[number] + tokens.stop)
-    return {
-        "record": np.full(count, passage.record, np.int32),
-        "choice": np.full(count, passage.choice, np.int16),
-        "is_right": np.full(count, passage.right),
-        "id": np.asarray(encoded.ids[tokens.start : tokens.stop], np.int32),
-        "begin": bounds[:-1][:count],
-        "end": bounds[1:][:count],
-        "logprob": sheet.logprobs[place].astype(np.float32),
-        "is_greedy": sheet.is_greedy[place],
-        "is_tied": sheet.is_tied[place],
-        "context": sheet.context[place],
-        "weight": sheet.weights[place].astype(np.float32),
     }
 
 

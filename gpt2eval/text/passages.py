@@ -17,9 +17,8 @@ ARTICLES = 30  # titles that make a text one of articles although it does not be
 # The last word and the white space before it. A search begins at runs of white space only.
 LAST_WORD = re.compile(r"(?<!\s)\s+\S+$")
 WORD = re.compile(r"\S")  # any character of a word; its first match begins the first word
-WORDS = re.compile(r"(?<!\S)\S")  # the first character of each word: nothing but space before it
 TITLE = re.compile(r"^[ \t]*=[^\n]*", re.MULTILINE)  # lines that may be a title
-SPACES = re.compile(r"(?<!\s)\s")  # the first character of each run of white space
+BLOCK = 1 << 18  # characters whose words are held at once
 
 
 def units(text: str, start: int = 0, end: int | None = None) -> Units:
@@ -42,16 +41,32 @@ def _units(text: str, start: int, end: int, outer: tuple[int, int]) -> Units:
 
     Finding them anew for each part would take the square of the text's length in blank text.
     """
+    total = Units(
+        pieces=int(start == 0 < end),
+        blanks=text.count(" ", max(start, outer[0]), min(end, outer[1])),
+    )
+    for first in range(start, end, BLOCK):
+        total += _counted(text, first, min(first + BLOCK, end))
+    return total
+
+
+def _counted(text: str, start: int, end: int) -> Units:
+    """Count what begins in a span that is not empty, all but `blanks`."""
     span = text[start:end]
-    first, last = outer
+    words = len(span.split())
+    # Between two words there is one run of white space; others are at the ends.
+    runs = words - 1 + span[0].isspace() + span[-1].isspace() if words else 1
+    # A word or a run that began before the span does not begin in it.
+    before = text[start - 1 : start]
+    if before and before.isspace() == span[0].isspace():
+        words -= not before.isspace()
+        runs -= before.isspace()
     return Units(
-        # Search the complete text within bounds, so that the lookbehind sees across the boundary.
-        words=len(WORDS.findall(text, start, end)),
+        words=words,
         lines=span.count("\n"),
-        bytes=len(span.encode("utf-8", "surrogateescape")),
+        bytes=len(span) if span.isascii() else len(span.encode("utf-8", "surrogateescape")),
         chars=len(span),
-        pieces=len(SPACES.findall(text, start, end)) + (start == 0 < end),
-        blanks=text.count(" ", max(start, first), min(end, last)),
+        pieces=runs,
     )
 
 

@@ -38,6 +38,7 @@ from gpt2eval.models.formats import files, openai
 from gpt2eval.models.memory import machine, recall, sources
 from gpt2eval.models.options import LoadOptions
 from gpt2eval.scoring import execute
+from gpt2eval.scoring.requests import Grouped
 from gpt2eval.settings import Settings, Worker
 
 gpt2 = test_formats.gpt2
@@ -49,6 +50,7 @@ HEAVY = ("torch", "transformers", "datasets", "pandas")
 REPEATED = f"""
 import sys
 from gpt2eval.cli.main import main
+from gpt2eval.scoring.requests import Grouped
 sys.argv = ["gpt2eval", *sys.argv[1:]]
 try:
     main()
@@ -160,7 +162,7 @@ def test_a_lost_chunk_is_scored_again(tmp_path: Path, loads: list[str]) -> None:
 def test_shards_share_what_is_remembered(
     tmp_path: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execute.plan, "chunks", lambda batches, _: [[batch] for batch in batches])
+    monkeypatch.setattr(execute.plan, "chunks", lambda batches, _: Grouped(batches, 0))
     (whole,) = measured("demo", None, "cbt_ne", settings=Settings(limit=4))
     loads.clear()
     shards = [Settings(limit=4, worker=Worker(rank, 2)) for rank in range(2)]

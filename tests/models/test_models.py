@@ -29,6 +29,7 @@ from gpt2eval.pipeline import Settings
 from gpt2eval.planning import task_plan
 from gpt2eval.scoring import plan
 from gpt2eval.scoring.execute import TaskWork
+from gpt2eval.scoring.rolled import Rolled, Stretch
 from gpt2eval.text.detokenizer import RoundTrip
 from gpt2eval.text.loader import load_detokenizer
 from gpt2eval.text.passages import head
@@ -268,7 +269,7 @@ def test_every_token_equals_a_loop(
     task, records = some("enwik8", 1, start=start)
     (expected,) = Naive(folders["gpt2"]).scores(task, records, 64, stride)
     window = plan.Window(64, stride, gpt2.start if start == "eot" else None)
-    requests = [p.request for p in plan.rolling(0, gpt2.encode(records[0].text).ids, window)]
+    requests = [p.request for p in Rolled([Stretch(0, gpt2.encode(records[0].text).ids)], window)]
     logprobs = np.concatenate(
         [gpt2.score(requests[i : i + 3]).logprobs for i in range(0, len(requests), 3)]
     )
@@ -302,7 +303,7 @@ def test_greedy_tokens_are_the_argmax(folders: Mapping[str, Path], gpt2: CausalM
             .tolist()
         )
     greedy = np.array([*ids, best[-1]], np.int32)
-    (item,) = plan.rolling(0, greedy, plan.Window(64, 64, None))
+    (item,) = Rolled([Stretch(0, greedy)], plan.Window(64, 64, None))
     expected = [token == guess for token, guess in zip(greedy[1:].tolist(), best, strict=True)]
     assert gpt2.score([item.request]).is_greedy.tolist() == expected
     assert expected[-1]
@@ -316,7 +317,7 @@ def test_one_window_equals_the_loss_of_transformers(folders: Mapping[str, Path],
     with torch.inference_mode():
         inputs = torch.from_numpy(ids.astype(np.int64))[None]
         loss = Naive(folders[name]).model(input_ids=inputs, labels=inputs).loss.item()
-    (item,) = plan.rolling(0, ids, plan.Window(64, 64, None))
+    (item,) = Rolled([Stretch(0, ids)], plan.Window(64, 64, None))
     assert -model.score([item.request]).logprobs.astype(float).mean() == pytest.approx(
         loss, rel=1e-6
     )

@@ -32,6 +32,7 @@ from gpt2eval.models.tokenization.tiling import TiledEncoder, char_ends
 from gpt2eval.models.toy import ByteModel
 from gpt2eval.pipeline import Settings
 from gpt2eval.scoring import plan
+from gpt2eval.scoring.rolled import Rolled, Stretch
 from gpt2eval.types import Encoding, Request, TokenScores
 
 TEXT = [demo.data()[name].read_text(encoding="utf-8") for name in ("wikitext2", "ptb", "lambada")]
@@ -316,7 +317,7 @@ def test_a_tokenizer_that_adds_a_start_token_gets_one(
         loss = AutoModelForCausalLM.from_pretrained(folder)(
             input_ids=inputs, labels=inputs
         ).loss.item()
-    (item,) = plan.rolling(0, model.encode(text).ids, plan.Window(256, 256, model.start))
+    (item,) = Rolled([Stretch(0, model.encode(text).ids)], plan.Window(256, 256, model.start))
     assert -model.score([item.request]).logprobs.astype(float).mean() == pytest.approx(
         loss, rel=1e-5
     )

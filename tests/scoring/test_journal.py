@@ -24,6 +24,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.models import options, registry
 from gpt2eval.pipeline import Settings
 from gpt2eval.scoring import array_files, execute, journal
+from gpt2eval.scoring.requests import Grouped
 from gpt2eval.scoring.workers import worker_of_launcher, worker_of_shard
 from gpt2eval.settings import Worker
 from gpt2eval.types import Model, Request, Tally, TokenScores
@@ -34,7 +35,7 @@ TASKS = ["text8", "lambada"]
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put one batch in each chunk, so that there are many chunks."""
-    monkeypatch.setattr(execute.plan, "chunks", lambda batches, _: [[batch] for batch in batches])
+    monkeypatch.setattr(execute.plan, "chunks", lambda batches, _: Grouped(batches, 0))
 
 
 class Counting:
@@ -301,7 +302,7 @@ def test_a_full_disk_is_one_line_and_loses_no_chunk(
         "no temporary file remains"
     )
     monkeypatch.undo()
-    monkeypatch.setattr(execute.plan, "chunks", lambda batches, _: [[batch] for batch in batches])
+    monkeypatch.setattr(execute.plan, "chunks", lambda batches, _: Grouped(batches, 0))
     again = Counting()
     assert run(tmp_path, again) == expected
 

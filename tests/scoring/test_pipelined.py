@@ -13,6 +13,7 @@ from gpt2eval.scoring import plan
 from gpt2eval.scoring.execute import TaskWork
 from gpt2eval.scoring.journal import Journal
 from gpt2eval.scoring.plan import Window
+from gpt2eval.scoring.requests import listed_batches
 from gpt2eval.settings import Worker
 from gpt2eval.types import Encoded, Model, Part, Passage, Request, TokenScores, Units
 
@@ -31,7 +32,7 @@ def work_of(records: int, chunk_batches: int = 1) -> TaskWork:
     )
     batches = [batch for chunk in work.chunks for batch in chunk]
     assert [len(batch) for batch in batches] == [1] * records
-    chunks = [batches[i : i + chunk_batches] for i in range(0, records, chunk_batches)]
+    chunks = plan.chunks(listed_batches(batches), 3 * chunk_batches)
     return TaskWork(work.name, work.encoded, work.ranges, chunks)
 
 

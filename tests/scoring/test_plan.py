@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from gpt2eval.errors import UsageError
 from gpt2eval.scoring import plan
 from gpt2eval.scoring.plan import PlannedRequest, Target, Window
+from gpt2eval.scoring.requests import listed
+from gpt2eval.scoring.rolled import Rolled, Stretch
 from gpt2eval.scoring.sheet import Sheet, check_finite
 from gpt2eval.types import Encoded, Ids, Part, Passage, Request, TokenScores, Units
 
@@ -65,7 +67,7 @@ def contract(x: list[int], context: int, stride: int) -> list[tuple[list[int], l
 @given(st.integers(0, 90), windows)
 def test_windows_follow_the_definition(length: int, window: Window) -> None:
     x = [*([] if window.start is None else [START]), *range(length)]
-    planned = [item.request for item in plan.rolling(0, ids(*range(length)), window)]
+    planned = [item.request for item in Rolled([Stretch(0, ids(*range(length)))], window)]
     passes = [
         ([*r.prefix.tolist(), *r.branches[0][:-1].tolist()], r.branches[0].tolist())
         for r in planned
@@ -77,7 +79,7 @@ def test_windows_follow_the_definition(length: int, window: Window) -> None:
 def test_every_token_is_scored_once_given_the_tokens_before_it(length: int, window: Window) -> None:
     first = 0 if window.start == START else 1
     scored: list[int] = []
-    for request, targets, _ in plan.rolling(5, ids(*range(length)), window):
+    for request, targets, _ in Rolled([Stretch(5, ids(*range(length)))], window):
         (branch,) = request.branches
         text = [t for t in [*request.prefix.tolist(), *branch.tolist()] if t != START]
         assert text == [*range(text[0], text[0] + len(text))], (
@@ -96,7 +98,7 @@ def test_without_a_start_token_one_token_is_unscored_and_counted(
     length: int, window: Window
 ) -> None:
     stream = encoded(range(length), range(1, length + 1), [0, length])
-    planned = [*plan.rolling(0, stream.ids, window)]
+    planned = [*Rolled([Stretch(0, stream.ids)], window)]
     sheet = Sheet([length])
     for item in planned:
         sheet.fill([item], constant(item, -1.0))
@@ -115,8 +117,8 @@ def test_a_repeated_start_token_takes_the_place_of_the_oldest_token(
     length: int, window: Window
 ) -> None:
     stream = ids(*range(length))
-    plain = [*plan.rolling(3, stream, window)]
-    repeated = [*plan.rolling(3, stream, window._replace(repeats_start=True))]
+    plain = [*Rolled([Stretch(3, stream)], window)]
+    repeated = [*Rolled([Stretch(3, stream)], window._replace(repeats_start=True))]
     assert len(plain) == len(repeated)
     scored: list[int] = []
     for old, new in zip(plain, repeated, strict=True):
@@ -131,8 +133,8 @@ def test_a_repeated_start_token_takes_the_place_of_the_oldest_token(
 @given(st.integers(0, 90), windows)
 def test_once_has_the_windows_of_regular(length: int, window: Window) -> None:
     stream = ids(*range(length))
-    once = [*plan.rolling(0, stream, window._replace(kind="once"))]
-    regular = [*plan.rolling(0, stream, window)]
+    once = [*Rolled([Stretch(0, stream)], window._replace(kind="once"))]
+    regular = [*Rolled([Stretch(0, stream)], window)]
     assert [(i.request.prefix.tolist(), i.targets) for i in once] == [
         (i.request.prefix.tolist(), i.targets) for i in regular
     ]
@@ -255,7 +257,7 @@ def test_batches_contain_each_request_once_longest_first(
     shape: list[tuple[int, list[int]]], budget: int
 ) -> None:
     planned = [request_of(i, s) for i, s in enumerate(shape)]
-    batches = plan.batches(planned, budget)
+    batches = plan.batches(listed(planned), budget)
     flat = [item for batch in batches for item in batch]
     numbers = [item.targets[0].passage for item in flat]
     assert sorted(numbers) == [*range(len(planned))]
@@ -278,9 +280,9 @@ def test_the_last_token_of_a_branch_is_not_an_input() -> None:
 def test_chunks_contain_each_batch_once_in_order(
     shape: list[tuple[int, list[int]]], budget: int, size: int
 ) -> None:
-    batches = plan.batches([request_of(i, s) for i, s in enumerate(shape)], budget)
+    batches = plan.batches(listed([request_of(i, s) for i, s in enumerate(shape)]), budget)
     chunks = plan.chunks(batches, size)
-    assert [batch for chunk in chunks for batch in chunk] == batches
+    assert [batch for chunk in chunks for batch in chunk] == [*batches]
     for chunk in chunks:
         fed = sum(plan.tokens_fed(item.request) for batch in chunk for item in batch)
         assert len(chunk) == 1 or fed <= size
@@ -288,8 +290,8 @@ def test_chunks_contain_each_batch_once_in_order(
 
 def test_batches_do_not_depend_on_the_order_of_records() -> None:
     planned = [request_of(i, (i + 1, [1])) for i in range(20)]
-    forwards = plan.batches(planned, 3)
-    backwards = plan.batches(planned[::-1], 3)
+    forwards = plan.batches(listed(planned), 3)
+    backwards = plan.batches(listed(planned[::-1]), 3)
     targets = [[item.targets for item in batch] for batch in forwards]
     assert targets == [[item.targets for item in batch] for batch in backwards]
 

@@ -20,8 +20,9 @@ from gpt2eval.measurement import measure
 from gpt2eval.models import registry
 from gpt2eval.report.measured import read_measured
 from gpt2eval.scoring import averaging, plan, streams
+from gpt2eval.scoring.rolled import Rolled, Stretch
 from gpt2eval.scoring.streams import KeptTokens, Packing
-from gpt2eval.scoring.windows import Window
+from gpt2eval.scoring.windows import Window, spans
 from gpt2eval.types import Encoding, Ids, Model, Part, Passage, Request, Units
 
 END, BEGIN, FINISH = 900, 901, 902
@@ -91,7 +92,7 @@ def test_blocks_are_those_of_a_loader(
         for block in naive_blocks(lengths, packing)
         if len(block) > 1 and not (drops_tail and len(block) < packing.block)
     ]
-    planned = [*plan.windows(0, encoded, window)]
+    planned = [*plan.windows([encoded], window)]
     seen = [[*r.prefix.tolist(), *r.branches[0].tolist()] for r, _, _ in planned]
     assert seen == expected
     for request, (target,), _ in planned:
@@ -125,7 +126,7 @@ def test_tokens_of_a_stream_end_where_they_end_in_their_record(
 def test_the_last_token_of_a_block_may_stay_unscored() -> None:
     encoded = streams.joined(*records([7]), Packing(None, BEGIN, FINISH, 6))
     window = Window(6, 6, None, "restart", ends_unscored=True)
-    branches = [request.branches[0].tolist() for request, _, _ in plan.windows(0, encoded, window)]
+    branches = [request.branches[0].tolist() for request, _, _ in plan.windows([encoded], window)]
     assert branches == [[0, 1, 2, 3], [4, 5, 6]]
 
 
@@ -141,7 +142,7 @@ def test_the_start_token_replaces_the_first_one(
     kind: str, expected: list[tuple[list[int], list[int]]]
 ) -> None:
     window = Window(4, 2, 99, kind, replaces=True)
-    planned = [*plan.rolling(0, ids(*range(9)), window)]
+    planned = [*Rolled([Stretch(0, ids(*range(9)))], window)]
     seen = [(r.prefix.tolist(), r.branches[0].tolist()) for r, _, _ in planned]
     assert seen == expected
     assert [target.first for _, (target,), _ in planned] == [branch[0] for _, branch in expected]
@@ -152,8 +153,8 @@ def test_the_start_token_replaces_the_first_one(
 def test_a_dropped_tail_is_the_window_that_is_not_full(
     kind: str, length: int, context: int
 ) -> None:
-    kept = [*plan.spans(length, Window(context, context, None, kind, drops_tail=True))]
-    every = [*plan.spans(length, Window(context, context, None, kind))]
+    kept = [*spans(length, Window(context, context, None, kind, drops_tail=True))]
+    every = [*spans(length, Window(context, context, None, kind))]
     assert every[: len(kept)] == kept
     assert len(every) - len(kept) <= 1
     held = context + (kind not in ("restart", "second_half"))
@@ -169,22 +170,19 @@ def test_a_dropped_tail_is_the_window_that_is_not_full(
 )
 def test_weights_make_a_mean_of_means(sizes: list[int], mean: Any, batch: int) -> None:
     bounds = [0, *np.cumsum(sizes).tolist()]
-    windows = [
-        plan.PlannedRequest(Request(ids(0), (ids(*range(a, b)),)), ()) for a, b in pairwise(bounds)
-    ]
+    size = 1 if mean == "windows" else batch
     losses = np.random.default_rng(3).random(bounds[-1])
-    weighted = averaging.weighted(windows, mean, batch)
+    weights = averaging.weights_of(np.array(sizes), np.ones(len(sizes)), size).tolist()
     total = sum(
-        w.weight * losses[a:b].sum() for w, (a, b) in zip(weighted, pairwise(bounds), strict=True)
+        weight * losses[a:b].sum() for weight, (a, b) in zip(weights, pairwise(bounds), strict=True)
     )
-    count = sum(w.weight * size for w, size in zip(weighted, sizes, strict=True))
-    step = 1 if mean == "windows" else batch
-    edges = [*bounds[::step], *([bounds[-1]] if (len(sizes) % step) else [])]
+    count = sum(weight * tokens for weight, tokens in zip(weights, sizes, strict=True))
+    edges = [*bounds[::size], *([bounds[-1]] if (len(sizes) % size) else [])]
     means = [losses[a:b].mean() for a, b in pairwise(edges)]
     assert math.isclose(count, sum(sizes))
     assert math.isclose(total / count, float(np.mean(means)))
-    if len(set(sizes)) == 1 and len(sizes) % step == 0:
-        assert {w.weight for w in weighted} == {1.0}
+    if len(set(sizes)) == 1 and len(sizes) % size == 0:
+        assert {*weights} == {1.0}
 
 
 # -- whole tasks ---------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from gpt2eval.planning.jobs import load_jobs
 from gpt2eval.planning.task_plan import TaskPlan, plan_task
 from gpt2eval.report import store
 from gpt2eval.report.writer import ResultWriter
-from gpt2eval.scoring.token_table import token_table
+from gpt2eval.scoring.token_rows import token_table
 from gpt2eval.settings import Settings
 from gpt2eval.types import Model, Progress
 

@@ -83,25 +83,36 @@ class TiledEncoder:
         count toward the token that carries it. A long text is encoded in segments, which gives the
         same tokens.
         """
-        with _expected_errors():
-            return self._encode(text, specials=specials)
+        pieces = [*self.encode_pieces(text, specials=specials)]
+        if pieces and pieces[-1].lossy:
+            return pieces[-1]
+        empty = np.empty(0, np.int32)
+        ids = np.concatenate([empty, *(piece.ids for piece in pieces)])
+        ends = np.concatenate([empty, *(piece.ends for piece in pieces)])
+        return Encoding(ids, ends, lossy=False)
 
-    def _encode(self, text: str, *, specials: bool) -> Encoding:
+    def encode_pieces(self, text: str, *, specials: bool = False) -> Iterator[Encoding]:
+        """Yield the encodings of successive pieces of a text, which together are `encode`'s.
+
+        Ends count from the beginning of the text. If the tokens do not tile its bytes, the last
+        encoding is lossy and stands for the whole text.
+        """
+        with _expected_errors():
+            yield from self._pieces(text, specials=specials)
+
+    def _pieces(self, text: str, *, specials: bool) -> Iterator[Encoding]:
         self._backend.encode_special_tokens = not specials
-        all_ids: list[Ids] = []
-        all_widths: list[Ids] = []
+        start = 0
         for stretch in filter(None, STRAY.split(text)):
             for segment in self._segments(stretch):
                 ids = self._ids(segment)
                 widths = self._widths(ids, segment.encode("utf-8", "surrogateescape"))
                 if widths is None:
-                    return self._lossy(text)
-                all_ids.append(np.array(ids, np.int32))
-                all_widths.append(np.array(widths, np.int32))
-        if not all_ids:
-            return Encoding(np.empty(0, np.int32), np.empty(0, np.int32), lossy=False)
-        byte_ends = np.cumsum(np.concatenate(all_widths), dtype=np.int64)
-        return Encoding(np.concatenate(all_ids), char_ends(text, byte_ends), lossy=False)
+                    yield self._lossy(text)
+                    return
+                ends = char_ends(segment, np.cumsum(widths, dtype=np.int64)) + np.int32(start)
+                yield Encoding(np.array(ids, np.int32), ends, lossy=False)
+                start += len(segment)
 
     def _segments(self, stretch: str) -> Iterator[str]:
         """Split at seams into segments of about `SEGMENT` characters.
