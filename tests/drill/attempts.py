@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -112,7 +113,8 @@ def _until_dead(attempt: Attempt, cases: range, seed: int, folder: Path) -> list
 
 
 def _work(attempt: Attempt, cases: range, seed: int, folder: Path, connection: Connection) -> None:
-    """Run cases, and send how each one ended."""
+    """Run cases, and send how each one ended. Warnings are no errors here, as for a user."""
+    warnings.simplefilter("ignore")
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
