@@ -50,7 +50,9 @@ def main() -> int:
         parser.error(f"no such part; expected one of: {', '.join(part.name for part in PARTS)}")
     start = time.monotonic()
     done: dict[str, Ran] = {}
-    context = get_context("spawn")  # a part may set limits, so that each has a process of its own
+    # A part may set limits, so each has a process of its own; they share what takes long to import.
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["drill.running"])
     with ProcessPoolExecutor(options.workers, context, max_tasks_per_child=1) as pool:
         out = options.out.resolve()
         futures = [
