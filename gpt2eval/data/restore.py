@@ -11,6 +11,7 @@ The key `layout` of a task says what the published lines look like: `padded` (a 
 ends, no blank lines). Without it, only byte-order marks, CRLF and a missing last line end count.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from gpt2eval.data.lines import (
 BOM = "byte-order mark"
 CRLF = "CRLF line ends"
 CR = "CR line ends"
+FINAL = "final line end"
 ENDS = ("<eos>", "<EOS>", "</S>", "</s>", "[EOS]", "[SEP]", "<|endoftext|>", "<|eos|>", "<end>")
 STARTS = ("<bos>", "<BOS>", "<S>", "<s>", "[BOS]", "[CLS]", "<|endoftext|>", "<|bos|>", "<start>")
 
@@ -47,11 +49,17 @@ def restore(task: Task, content: bytes) -> Restored:
     """
     if task.encoding != "utf-8" or is_published(content, task.source.file):
         return Restored(content, ())
+    is_reencoded = content.startswith(BOM_UTF8) or b"\r" in content
+    if not task.layout and task.source.file.hash and not is_reencoded:
+        # Long texts come this way: they are neither decoded nor divided into lines.
+        ended = content if content.endswith(b"\n") else content + b"\n"
+        is_found = is_published(ended, task.source.file)
+        return Restored(ended, (FINAL,)) if is_found else Restored(content, ())
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return Restored(content, ())
-    names = (BOM,) if content.startswith(b"\xef\xbb\xbf") else ()
+    names = (BOM,) if content.startswith(BOM_UTF8) else ()
     if "\r\n" in text and text.count("\r\n") == text.count("\n") == text.count("\r"):
         text = text.replace("\r\n", "\n")
         names += (CRLF,)
@@ -68,7 +76,7 @@ def restore(task: Task, content: bytes) -> Restored:
 
 def _best(task: Task, content: bytes, found: Lines) -> Restored:
     """Return the published content if a candidate is it, and otherwise the restored lines."""
-    ended = found if found.ended else found._replace(names=(*found.names, "final line end"))
+    ended = found if found.ended else found._replace(names=(*found.names, FINAL))
     candidates = [ended]
     if task.layout == "articles":  # blank lines at either end may be lost
         candidates += [

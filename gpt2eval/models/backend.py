@@ -145,7 +145,7 @@ class CheckedBackend:
         ends = self._array(method, "ends", fields[1], len(ids), np.integer)
         if len(ids) and not (ids.min() >= 0 and ids.max() <= HIGHEST_ID):
             raise self._wrong(method, "ids are outside 0 to 2^31 - 1", "token ids")
-        is_sorted = (np.diff(ends.astype(np.int64)) >= 0).all()
+        is_sorted = (ends[1:] >= ends[:-1]).all()
         if len(ends) and not (is_sorted and ends[0] >= 0 and ends[-1] <= len(text)):
             raise self._wrong(
                 method, "ends are not positions in the text", "ascending character positions"

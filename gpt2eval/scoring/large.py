@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from gpt2eval.errors import UsageError
 
 LONG = 1 << 24  # bytes from which an array lies in a file
-AT_ONCE = 16  # values that are searched for before memory is given back
+AT_ONCE = 4  # values that are searched for before memory is given back
 BLOCK = 1 << 19  # elements of a long array that are worked on at once
 
 

@@ -129,6 +129,23 @@ def test_other_forms_are_left_alone(name: str, change: Callable[[str], str]) -> 
     assert restore(load_task(name), content) == (content, ())
 
 
+@pytest.mark.parametrize("text", ["a long text\nof two lines\n", "one line\n"])
+def test_text_without_a_layout_gets_its_own_line_ends_back(text: str) -> None:
+    task = published_task("text8", text)
+    copies = {
+        text: (),
+        text.removesuffix("\n"): ("final line end",),
+        text.replace("\n", "\r\n"): ("CRLF line ends",),
+        "\ufeff" + text: ("byte-order mark",),
+        "\ufeff" + text.removesuffix("\n"): ("byte-order mark", "final line end"),
+    }
+    for copy, names in copies.items():
+        assert restore(task, copy.encode()) == (text.encode(), names)
+    for other in (f"{text}more", f"{text}\n", "more", " ", "\0"):
+        assert restore(task, other.encode()) == (other.encode(), ())
+    assert restore(task, b"a\xff") == (b"a\xff", ())
+
+
 def test_restoration_is_named_and_decides_whether_the_file_is_published(tmp_path: Path) -> None:
     file = tmp_path / "copy.txt"
     file.write_text(FORMS["stripped"](PTB), encoding="utf-8", newline="")
