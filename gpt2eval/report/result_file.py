@@ -151,7 +151,11 @@ def _validated(document: Mapping[str, Any]) -> Result:
 
 def _checksum(document: Mapping[str, Any]) -> str:
     """Hash what a result states, whatever the order of its keys and the space between them."""
-    return sha256(json.dumps(finite(document), sort_keys=True).encode()).hexdigest()
+    try:
+        text = json.dumps(document, sort_keys=True, allow_nan=False)
+    except ValueError:  # rare; looking at each number first would take most of the time of reading
+        text = json.dumps(finite(document), sort_keys=True)
+    return sha256(text.encode()).hexdigest()
 
 
 def _check_counts(document: Any, keys: Sequence[str], kind: type[Tally | Units]) -> None:
