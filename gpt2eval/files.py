@@ -36,8 +36,6 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary_beside(path) as temporary, temporary.open("w+b") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())  # the content must reach the disk before the new name does
     except OSError as error:
         raise UsageError(
             f"{path}: cannot be written: {error.strerror}; "
@@ -54,6 +52,8 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     try:
         create_new(temporary)
         yield temporary
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())  # the content must reach the disk before the new name does
         temporary.replace(path)
     finally:
         with suppress(OSError):

@@ -19,8 +19,6 @@ from gpt2eval.notices import notify
 if TYPE_CHECKING:
     from tenacity import RetryCallState, Retrying
 
-# Request timeout, conflict, too early, too many requests, and server or gateway errors: the same
-# request may succeed later.
 SECRET_VARIABLE = re.compile(
     r"HF_TOKEN|HUGGING_?FACE_?HUB_TOKEN|.*(API_?KEY|ACCESS_?KEY|_TOKEN|_SECRET|PASSWORD|PASSWD)",
     re.IGNORECASE,
@@ -28,7 +26,8 @@ SECRET_VARIABLE = re.compile(
 PROXY_VARIABLE = re.compile(r"(https?|all)_proxy", re.IGNORECASE)
 HUB_SECONDS = 5.0  # within which the Hub must answer a first request
 SILENT_SECONDS = 1.0  # before a notice says what is being waited for
-
+# Request timeout, conflict, too early, too many requests, and server or gateway errors: the same
+# request may succeed later.
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 

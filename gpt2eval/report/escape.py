@@ -21,6 +21,7 @@ SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # The first characters by which a spreadsheet recognises a formula, and their wide forms.
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 PUNCTUATION = re.compile(r"\\(?=[!-/:-@\[-`{-~])")
+TAG = re.compile(r"<(?=[A-Za-z/!?])")  # where HTML takes what follows for a tag
 LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -110,6 +111,17 @@ def markdown_cell(text: str) -> str:
     """
     text = PUNCTUATION.sub(r"\\\\", visible(text))
     return text.replace("|", r"\|").replace("<", "&lt;")
+
+
+def without_tags(text: str) -> str:
+    """Return text beside a Markdown table, which becomes HTML: it opens no tag there.
+
+    A signature is read with `&lt;` in the place of `<`, too.
+
+    >>> without_tags("start:<s>|windows:<|end|>")
+    'start:&lt;s>|windows:<|end|>'
+    """
+    return TAG.sub("&lt;", text)
 
 
 def latex(text: str) -> str:

@@ -3,11 +3,13 @@
 Does not know how a result is measured.
 """
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cache
+from hashlib import sha256
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,10 @@ from gpt2eval.metrics.result import Result
 from gpt2eval.report.folders import RESULT, check_owner
 from gpt2eval.report.migrations import FORMAT, migrate
 from gpt2eval.report.steps import natural
-from gpt2eval.report.strict_json import dumps, loads
+from gpt2eval.report.strict_json import dumps, finite, loads
 from gpt2eval.types import Tally, Units
 
+CHECKSUM = "sha256"  # the key in result.json; files of older versions lack it
 LARGEST = 1 << 63  # tables hold whole numbers of 64 bits
 
 
@@ -57,11 +60,17 @@ def write_result(folder: Path, result: Result) -> None:
     Raises UsageError if the folder holds the result of another model, which stays as it is.
     """
     check_owner(folder, result.model.name)
-    write_atomic(folder / RESULT, f"{dumps(to_document(result))}\n".encode())
+    write_atomic(folder / RESULT, to_bytes(result))
+
+
+def to_bytes(result: Result) -> bytes:
+    """Return the content of a result's `result.json`, with its checksum."""
+    document = to_document(result)
+    return f"{dumps(document | {CHECKSUM: _checksum(document)})}\n".encode()
 
 
 def to_document(result: Result) -> dict[str, Any]:
-    """Return a result as the content of a result.json."""
+    """Return what a result.json states of a result."""
     document: dict[str, Any] = {"format": FORMAT} | asdict(result)
     for metric in document["metrics"].values():
         del metric["name"]  # the key of the entry
@@ -72,13 +81,18 @@ def to_document(result: Result) -> dict[str, Any]:
 def read_result(path: Path) -> Result:
     """Read one result.json of the current format or an older one.
 
-    Raises UsageError for a file that is unreadable, is not a result, or lacks a count.
+    Raises UsageError for a file that is unreadable, is not a result, lacks a count, or was changed
+    after it was written.
     """
     try:
         document = loads(path.read_bytes())
         if not isinstance(document, dict):
             raise UsageError("expected a JSON object")
-        return of_document(document)
+        checksum = document.pop(CHECKSUM, None)
+        result = of_document(document)
+        if checksum is not None and checksum != _checksum(document):
+            raise UsageError(f"{CHECKSUM}: not that of the content, which was damaged or edited")
+        return result
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -133,6 +147,15 @@ def _validated(document: Mapping[str, Any]) -> Result:
             )
         check_metric(metric, result.tally)
     return result
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    """Hash what a result states, whatever the order of its keys and the space between them."""
+    try:
+        text = json.dumps(document, sort_keys=True, allow_nan=False)
+    except ValueError:  # rare; looking at each number first would take most of the time of reading
+        text = json.dumps(finite(document), sort_keys=True)
+    return sha256(text.encode()).hexdigest()
 
 
 def _check_counts(document: Any, keys: Sequence[str], kind: type[Tally | Units]) -> None:

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.migrations import FORMAT
+from gpt2eval.report.result_file import CHECKSUM
 from gpt2eval.report.strict_json import REASON
 
 SCHEMA = Path(__file__).with_name("result.schema.json")
@@ -38,6 +39,7 @@ def result_schema() -> dict[str, Any]:
     for kind, keys in NOT_FINITE.items():
         _allow_null(kinds[kind]["properties"], keys)
     properties = {"format": {"const": FORMAT}} | schema["properties"]
+    properties[CHECKSUM] = {"type": "string"}
     properties["metrics"]["minProperties"] = 1
     return {
         "$schema": DIALECT,

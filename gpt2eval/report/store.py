@@ -24,9 +24,8 @@ def check_writable(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         remove_leftovers(out)
-        probe = (
-            out / f".probe.{os.getpid()}@{host()}.tmp"
-        )  # if killed here, the next run removes it
+        # A run that is killed here leaves the file, and the next one removes it.
+        probe = out / f".probe.{os.getpid()}@{host()}.tmp"
         create_new(probe)
         probe.unlink()
     except OSError as error:

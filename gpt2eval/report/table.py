@@ -12,7 +12,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.cells import Cells, check_one_protocol, choose, place
 from gpt2eval.report.data_table import csv_table, json_table
-from gpt2eval.report.escape import markdown_cell, visible, visible_in
+from gpt2eval.report.escape import markdown_cell, visible, visible_in, without_tags
 from gpt2eval.report.kept import with_kept
 from gpt2eval.report.labels import RowName, short_names
 from gpt2eval.report.latex import latex_table
@@ -92,8 +92,8 @@ def render(
         lines = _flat(content, in_short=short)
         table = latex_table(content.rows, content.columns, content.below)
         return "\n".join([table, *(f"% {line}" for line in lines)])
-    below = ["", *map(_without_tags, content.below)] if content.below else []
-    lines = _flat(content, _without_tags, in_short=short)
+    below = ["", *map(without_tags, content.below)] if content.below else []
+    lines = _flat(content, without_tags, in_short=short)
     return "\n".join([_markdown(content), "", *lines, *below])
 
 
@@ -194,17 +194,12 @@ def _html(content: _Content) -> str:
     return pd.DataFrame(rows, columns=head).to_html(index=False, justify="left")
 
 
-def _without_tags(text: str) -> str:
-    """Return text beside a Markdown table, which becomes HTML: a name opens no tag there."""
-    return text.replace("<", "&lt;")
-
-
 def _flat(
     content: _Content, shown: Callable[[str], str] = str, *, in_short: bool = False
 ) -> list[str]:
     """Return every signature, each after its column and its model as they are shown."""
     return [
-        f"{shown(title)}, {shown(model)}: {line}"
+        shown(f"{title}, {model}: {line}")
         for model, row in full_lines(content.cells, content.label, in_short=in_short).items()
         for title, line in row.items()
     ]

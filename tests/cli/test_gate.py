@@ -103,6 +103,7 @@ def test_an_infinite_loss_is_a_regression(out: Path, gate: Callable[..., Any]) -
     (measured,) = read_measured(out / "base" / "lm1b")
     source = write(out, "endless", measured, [*measured.parts], measured.independent)
     document = json.loads((source / "result.json").read_text())
+    del document["sha256"]
     document["tally"] |= {"nats": None, "nats_reason": "infinite"}
     for metric in document["metrics"].values():
         metric |= {"value": None, "value_reason": "infinite", "interval": None}

@@ -18,6 +18,7 @@ from gpt2eval.analysis.reproduce import diff
 from gpt2eval.cli.watch import print_lines
 from gpt2eval.config.loader import load_suite
 from gpt2eval.config.suite_schema import Column
+from gpt2eval.metrics.signature import read, written
 from gpt2eval.report import escape, store, tidy
 from gpt2eval.report.plots import curves
 from gpt2eval.report.plots.curves import Point
@@ -117,6 +118,17 @@ def test_a_note_below_a_markdown_table_opens_no_tag(plain: Result) -> None:
     notes = render([labelled, plain], SUITE, mixed=True).partition("\n\n")[2]
     assert "alert(1)" in notes
     assert "<script" not in notes
+
+
+@pytest.mark.parametrize("token", ["<s>", "<|endoftext|>", "</s>", "<!--", "a<b", "1<2"])
+def test_a_signature_below_a_markdown_table_opens_no_tag(plain: Result, token: str) -> None:
+    metric = plain.metrics["ppl"]
+    fields = read(metric.signature) | {"start": token, "model": "<script>@1"}
+    signed = replace(plain, metrics={"ppl": replace(metric, signature=written(fields))})
+    lines = render([signed], SUITE, mixed=True).partition("\n\n")[2].splitlines()
+    assert not re.search("<[a-z/!]", lines[0])
+    assert read(lines[0]) == fields, "still read as it is pasted"
+    assert "&lt;|endoftext" not in lines[0], "no needless escape"
 
 
 @pytest.mark.parametrize("text", CANARIES)

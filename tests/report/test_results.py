@@ -231,14 +231,45 @@ def test_a_negative_count_is_refused(out: Path, tmp_path: Path) -> None:
         read_results(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("model", "name"), "toy:unigran"),
+        (("model", "revision"), "0"),
+        (("data", "sha256"), "0" * 64),
+        (("nll_sha256",), "0" * 64),
+        (("sha256",), "0" * 64),
+        (("sha256",), 5),
+        (("added",), "by somebody"),
+    ],
+)
+def test_a_result_that_was_changed_is_refused(
+    out: Path, tmp_path: Path, place: tuple[str, ...], value: object
+) -> None:
+    document = content(out / "toy-unigram" / "ptb" / "result.json")
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(document, sort_keys=True))
+    assert read_results(path), "white space and order mean nothing"
+    path.write_text(json.dumps(changed(document, place, value)))
+    with pytest.raises(UsageError, match="sha256: not that of the content") as error:
+        read_results(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_result_without_a_checksum_is_read(out: Path, tmp_path: Path) -> None:
+    document = content(out / "toy-unigram" / "ptb" / "result.json")
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(changed(document, ("sha256",), MISSING)))
+    assert read_results(path)[0] == store.read_result(out / "toy-unigram" / "ptb" / "result.json")
+
+
 def test_two_measurements_of_one_name_get_two_rows(out: Path, tmp_path: Path) -> None:
     source = next(iter(sorted(out.rglob("result.json"))))
     for name in ("first", "copy", "other"):
-        document = content(source)
-        if name == "other":
-            document["nll_sha256"] = "0" * 64
         (tmp_path / name).mkdir()
-        (tmp_path / name / "result.json").write_text(json.dumps(document))
+        result = store.read_result(source)
+        changes = {"nll_sha256": "0" * 64} if name == "other" else {}
+        store.write_result(tmp_path / name, replace(result, **changes))
     rows = [line for line in str(read_results(tmp_path)).splitlines() if line.startswith("| toy:")]
     assert [row.split("|")[1].strip() for row in rows] == ["toy:unigram", "toy:unigram (2)"]
 

@@ -75,6 +75,13 @@ PARTS = (
         journal_faults.chunk_bits,
     ),
     Part(
+        "faults: result",
+        "One bit of a result.json: refused in one line, or without effect.",
+        4000,
+        100,
+        journal_faults.result_bits,
+    ),
+    Part(
         "faults: output folder",
         "One bit of any file of a finished run: the next run writes the undisturbed files.",
         80,

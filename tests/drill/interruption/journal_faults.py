@@ -1,4 +1,4 @@
-"""One flipped bit in what a run keeps: a chunk's file, and every file of an output folder."""
+"""One flipped bit in what a run keeps: a chunk's file, a result, every file of the folder."""
 
 import shutil
 from collections.abc import Mapping
@@ -11,6 +11,8 @@ from drill.interruption.judged import OUT, Scenario, contents, difference
 from drill.interruption.runs import RUN, TOY, small_chunks
 from drill.interruption.small_models import save_small_model, weights
 from drill.part import Findings
+from gpt2eval.errors import UsageError
+from gpt2eval.report.result_file import read_result
 from gpt2eval.scoring import journal
 
 ONE_RECORD = ("run", "--model", "toy:unigram", "--tasks", "lambada", "--data", "demo")
@@ -40,6 +42,31 @@ def chunk_bits(cases: int, seed: int, folder: Path) -> Findings:
         elif path.exists():
             failures.append(f"bit {bit} of {path}: the file stays")
     return Findings(max(cases, len(bits)), failures, {"bits": f"{len(bits):,}"})
+
+
+def result_bits(cases: int, seed: int, folder: Path) -> Findings:
+    """Flip bits of a result.json, and read it as a table does: refused, or nothing has changed."""
+    ended = forked((*ONE_RECORD, "--limit", "1", "--out", OUT), folder)
+    if ended.code:
+        return Findings(cases, [f"undisturbed: {ended.err!r}"])
+    (path,) = (folder / OUT).rglob("result.json")
+    content = path.read_bytes()
+    expected = read_result(path)
+    failures = []
+    harmless = 0
+    bits = chosen_bits(content, cases, Random(seed))
+    for bit in bits:
+        path.write_bytes(flipped(content, bit))
+        try:
+            found = read_result(path)
+        except UsageError as error:
+            if len(str(error).splitlines()) != 1 or str(path) not in str(error):
+                failures.append(f"bit {bit} of {path}: {error}")
+            continue
+        harmless += 1
+        if found != expected:
+            failures.append(f"bit {bit} of {path}: accepted")
+    return Findings(max(cases, len(bits)), failures, {"without effect": f"{harmless:,}"})
 
 
 def output_folder(cases: int, seed: int, folder: Path) -> Findings:

@@ -1,10 +1,20 @@
 """Run a command of gpt2eval in a process of its own, and tell what it cost."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+# A new process counts the memory of the one that starts it, so a small one starts the command.
+LAUNCHER = """
+import json, resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[1], "w") as file:
+    json.dump([code, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000], file)
+"""
 
 
 class Ran(NamedTuple):
@@ -30,17 +40,16 @@ class Ran(NamedTuple):
 
 def run(folder: Path, *arguments: str | Path) -> Ran:
     """Run `gpt2eval` with arguments on one thread; its output goes to files in `folder`."""
-    output, errors = folder / "stdout.txt", folder / "stderr.txt"
+    output, errors, costs = (folder / name for name in ("stdout.txt", "stderr.txt", "costs.json"))
     command = [sys.executable, "-m", "gpt2eval", *map(str, arguments)]
     with output.open("wb") as out, errors.open("wb") as err:
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(command, stdout=out, stderr=err, cwd=folder, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return Ran(
-        process.returncode,
-        output.read_text("utf-8"),
-        errors.read_text("utf-8"),
-        usage.ru_utime + usage.ru_stime,
-        usage.ru_maxrss / 1000,
-    )
+        subprocess.run(
+            [sys.executable, "-c", LAUNCHER, str(costs.absolute()), *command],
+            stdout=out,
+            stderr=err,
+            cwd=folder,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            check=True,
+        )
+    code, seconds, megabytes = json.loads(costs.read_text())
+    return Ran(code, output.read_text("utf-8"), errors.read_text("utf-8"), seconds, megabytes)

@@ -2,11 +2,14 @@
 
 import csv
 import io
-import json
+from dataclasses import replace
 from pathlib import Path
 
 from drill.load_counts import command
 from drill.part import Findings
+from gpt2eval import Result
+from gpt2eval.metrics.consistency import value_of
+from gpt2eval.report.result_file import read_result, to_bytes
 
 FORMATS = ("markdown", "terminal", "csv", "csv-tidy", "json")
 
@@ -49,14 +52,26 @@ def _rows(text: str) -> int:
 
 def _multiply(one: Path, many: Path, count: int) -> None:
     """Write each result below `one` for a number of models, whose numbers differ."""
-    paths = sorted(one.rglob("result.json"))
-    texts = {path.parent.name: path.read_text("utf-8") for path in paths}
+    results = [read_result(path) for path in sorted(one.rglob("result.json"))]
     for number in range(count):
-        for task, text in texts.items():
-            document = json.loads(text.replace("toy:uniform-bytes", _name(number)))
-            document["nll_sha256"] = f"{number:064x}"
-            for metric in document["metrics"].values():
-                metric["value"] *= 1 + number / count
-            folder = many / f"model-{number:05d}" / task
+        for task, result in enumerate(results):
+            folder = many / f"model-{number:05d}" / str(task)
             folder.mkdir(parents=True)
-            (folder / "result.json").write_text(json.dumps(document), "utf-8")
+            content = to_bytes(_of_model(result, number, 1 + number / count))
+            (folder / "result.json").write_bytes(content)
+
+
+def _of_model(result: Result, number: int, factor: float) -> Result:
+    """Return a result as if it were of another model, with a multiple of its loss."""
+    tally = replace(result.tally, nats=result.tally.nats * factor)
+    metrics = {
+        name: replace(
+            metric,
+            value=value_of(name, tally, metric.units),
+            interval=None,
+            signature=metric.signature.replace(result.model.name, _name(number)),
+        )
+        for name, metric in result.metrics.items()
+    }
+    model = replace(result.model, name=_name(number))
+    return replace(result, tally=tally, metrics=metrics, model=model, nll_sha256=f"{number:064x}")
