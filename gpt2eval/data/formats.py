@@ -6,6 +6,7 @@ from functools import reduce
 from operator import getitem
 from typing import Any
 
+from gpt2eval.config import json_reader
 from gpt2eval.config.schema import Task
 from gpt2eval.errors import UsageError
 from gpt2eval.text.passages import BLANK, is_title
@@ -23,12 +24,15 @@ def value_of(row: Any, key: str) -> Any:
 def json_text(line: str, key: str, origin: str, *, lenient: bool = False) -> str:
     """Return the text for a key of a JSON line; `origin` names the line in errors.
 
-    Raises UsageError if the key or the text is missing, and, unless `lenient`, for a text with
-    lone surrogates, which has no UTF-8 encoding.
+    Raises UsageError if the key or the text is missing, and, unless `lenient`, for a key that
+    occurs twice and for a text with lone surrogates, which has no UTF-8 encoding.
     """
     try:
-        text = value_of(json.loads(line), key)
+        row = json.loads(line) if lenient else json_reader.loads(line)
+        text = value_of(row, key)
         text.encode(errors="surrogatepass" if lenient else "strict")
+    except json_reader.RepeatedKeyError as error:
+        raise UsageError(f"{origin}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UsageError(f'{origin}: expected {{"{key}": "..."}}, found {line[:40]!r}') from None
     return text

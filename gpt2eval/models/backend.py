@@ -95,7 +95,7 @@ class CheckedBackend:
             raise self._wrong(method, f"logprobs has dtype {logprobs.dtype}", "float32 or better")
         highest = logprobs.max(initial=0.0)
         if highest > SLACK:
-            raise self._wrong(method, f"a log-probability is {highest:g}", "numbers of 0 or less")
+            raise self._wrong(method, f"a log-probability of {highest:g}", "numbers of 0 or less")
         is_tied = scores.is_tied
         if np.size(is_tied):  # empty where it is not known
             is_tied = self._array(method, "is_tied", is_tied, count, np.bool_)

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gpt2eval.errors import UsageError, first_problem
 from gpt2eval.files import write_atomic
-from gpt2eval.metrics.consistency import check_metric
+from gpt2eval.metrics.consistency import check_groups, check_metric
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.folders import RESULT, check_owner
 from gpt2eval.report.migrations import FORMAT, migrate
@@ -146,6 +146,8 @@ def _validated(document: Mapping[str, Any]) -> Result:
                 f"metrics.{metric.name}: not a number; expected a value and an interval"
             )
         check_metric(metric, result.tally)
+    if result.groups is not None:
+        check_groups(result.groups, result.tally)
     return result
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gpt2eval.config import json_reader
 from gpt2eval.report.escape import json_text
 
 REASON = "_reason"
@@ -28,7 +29,7 @@ def loads(content: bytes) -> Any:
     >>> loads(b'{"value": null, "value_reason": "infinite"}')
     {'value': inf}
     """
-    value = json.loads(content)
+    value = json_reader.loads(content)
     may_have_reasons = REASON.encode() in content or b"\\u" in content
     return restored(value) if may_have_reasons else value
 

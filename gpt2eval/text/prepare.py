@@ -9,6 +9,7 @@ from gpt2eval.text.detokenizer import DetokenizedLine, Detokenizer, OneWaySteps,
 from gpt2eval.text.edits import Edit, EditedText, SteppedText, apply_edits, compose
 from gpt2eval.text.origins import DetokenizedFrom
 from gpt2eval.text.repair import MARK
+from gpt2eval.text.rule_patterns import SlowRuleError
 from gpt2eval.types import Passage
 
 
@@ -32,7 +33,10 @@ def detokenize(
             in place of a quote is left out.
     """
     if isinstance(detokenizer, OneWaySteps):
-        stepped = detokenizer.apply_steps(text)
+        try:
+            stepped = detokenizer.apply_steps(text)
+        except SlowRuleError as error:
+            raise error.at(f"from line {error.line} on") from None
         if report is not None:
             report.add(text, detokenizer.summarize(stepped))
         return stepped
@@ -42,7 +46,7 @@ def detokenize(
     lines = text.removesuffix("\n").split("\n")
     carried = _carried(lines, detokenizer)
     for number, (line, moved) in enumerate(zip(lines, carried, strict=True)):
-        detokenized = detokenizer.do(moved.line)
+        detokenized = _done(detokenizer, moved.line, number)
         if report is not None:
             report.add(moved.line, detokenized)
         done: Sequence[Edit] = detokenized.edits
@@ -92,12 +96,24 @@ def published(text: str, detokenizer: Detokenizer) -> str:
     return "\n".join(restored) + "\n" * text.endswith("\n")
 
 
+def _done(detokenizer: Detokenizer, line: str, number: int) -> DetokenizedLine:
+    """Detokenize a line; `number` counts from 0 and is stated where a rule is too slow."""
+    try:
+        return detokenizer.do(line)
+    except SlowRuleError as error:
+        raise error.at(f"line {number + 1}") from None
+
+
 def _carried(lines: Sequence[str], detokenizer: Detokenizer) -> Sequence[Carried]:
     """Return the lines with their quotes carried over, if the detokenizer does that."""
     if detokenizer.carries:
         carried = carry(lines)
         # Only a space that `detokenize` puts at the end of a line may stand there.
-        passing = (detokenizer.do(moved.line).text for moved in carried if moved.passed)
+        passing = (
+            _done(detokenizer, moved.line, number).text
+            for number, moved in enumerate(carried)
+            if moved.passed
+        )
         if not any(text.endswith((" ", MARK)) for text in passing):
             return carried
     return [Carried(line, "", "") for line in lines]
@@ -130,7 +146,10 @@ def detokenize_passage(
     """
     edited: EditedText | SteppedText = EditedText(passage.text, ())
     if detokenizer:
-        edited = detokenize(passage.text, detokenizer, report, joined=join != "\n")
+        try:
+            edited = detokenize(passage.text, detokenizer, report, joined=join != "\n")
+        except SlowRuleError as error:
+            raise error.at(f"record {passage.record + 1}") from None
     text = edited.text.replace("\n", join)
     shift = 0
     if lead is not None:

@@ -54,6 +54,32 @@ class Pattern(Protocol):
     def sub(self, repl: Replacement, string: str, /) -> str: ...
 
 
+class SlowRuleError(UsageError):
+    """A rule takes too long on a text; states the record and the line once they are known."""
+
+    def __init__(self, rule: str, text: str, done: int = 0, place: str = "") -> None:
+        self._facts = rule, text, done
+        self._place = place
+        where = f"{place}, " if place else ""
+        super().__init__(
+            f"{rule} takes more than {_seconds(text):.1f} s on {where}a text of {len(text):,} "
+            f"characters, at {text[done : done + EXCERPT]!r}; expected an expression without "
+            "nested repetitions, which can take exponential time"
+        )
+
+    def at(self, place: str) -> "SlowRuleError":
+        """Return the error with the place of the text, before what is known of it."""
+        known = f", {self._place}" if self._place else ""
+        return SlowRuleError(*self._facts, f"{place}{known}")
+
+    @property
+    def line(self) -> int:
+        """The number of the line, from 1, with which the search began after its last match."""
+        _, text, done = self._facts
+        rest = text[done:].lstrip("\n")
+        return text.count("\n", 0, len(text) - len(rest)) + 1
+
+
 @dataclass(frozen=True, slots=True)
 class TimedPattern:
     """A compiled rule that raises UsageError, naming its `place`, instead of running on."""
@@ -68,10 +94,13 @@ class TimedPattern:
 
     def finditer(self, string: str, /) -> Iterator[Found]:
         """Yield the matches from left to right."""
+        done = 0
         try:
-            yield from self.compiled.finditer(string, timeout=_seconds(string))
+            for match in self.compiled.finditer(string, timeout=_seconds(string)):
+                done = match.end()
+                yield match
         except TimeoutError:
-            raise self._too_slow(string) from None
+            raise self._too_slow(string, done) from None
 
     def sub(self, repl: Replacement, string: str, /) -> str:
         """Return the string with every match replaced."""
@@ -80,13 +109,8 @@ class TimedPattern:
         except TimeoutError:
             raise self._too_slow(string) from None
 
-    def _too_slow(self, string: str) -> UsageError:
-        return UsageError(
-            f"{self.place}: {self.compiled.pattern!r:.60} takes more than "
-            f"{_seconds(string):.1f} s on a text of {len(string):,} characters, "
-            f"{string[:EXCERPT]!r}; expected an "
-            "expression without nested repetitions, which can take exponential time"
-        )
+    def _too_slow(self, string: str, done: int = 0) -> SlowRuleError:
+        return SlowRuleError(f"{self.place}: {self.compiled.pattern!r:.60}", string, done)
 
 
 def _seconds(string: str) -> float:

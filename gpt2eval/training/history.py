@@ -4,11 +4,9 @@ A restarted watch resumes from these files, and the curves are drawn from them. 
 models and does not score.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -87,7 +85,7 @@ def read_history(out: Path) -> list[HistoryEntry]:
 
 def _read_entry(path: Path) -> HistoryEntry:
     try:
-        content: Any = json.loads(path.read_bytes())
+        content = strict_json.loads(path.read_bytes())
         if isinstance(content, dict):
             content = {OLD_KEYS.get(key, key): value for key, value in content.items()}
         return TypeAdapter(HistoryEntry).validate_python(content)

@@ -184,7 +184,7 @@ def test_lists_are_accepted_as_arrays() -> None:
         ((np.zeros(3, np.float16), np.zeros(3, bool)), "dtype float16; expected float32 or better"),
         ((np.zeros(3, int), np.zeros(3, bool)), "logprobs has dtype int64"),
         ((np.zeros(3), np.zeros(3)), "is_greedy has dtype float64"),
-        ((np.ones(3), np.zeros(3, bool)), "a log-probability is 1; expected numbers of 0 or less"),
+        ((np.ones(3), np.zeros(3, bool)), "a log-probability of 1; expected numbers of 0 or less"),
         (3, "int; expected TokenScores"),
     ],
 )

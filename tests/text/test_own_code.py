@@ -9,6 +9,9 @@ import pytest
 from gpt2eval.errors import UsageError
 from gpt2eval.text.detokenizer import Detokenizer
 from gpt2eval.text.loader import load_detokenizer
+from gpt2eval.text.passages import units
+from gpt2eval.text.prepare import detokenize_passage
+from gpt2eval.types import Part, Passage
 
 CLASSES = """
 class Good:
@@ -104,7 +107,7 @@ def test_other_references_are_one_line(
         ("{glue: '(a+)+$'}", "do.0: '(a+)+$' repeats a repetition"),
         ("{glue: '((a{0,60000})){0,60000}'}", "repeats a repetition"),
         ("{glue: '(?=(x|a*)*)b'}", "repeats a repetition"),
-        ("{swap: '(?:a|aa)+$', by: b}", "takes more than 2.0 s on a text of 61 characters, '"),
+        ("{swap: '(?:a|aa)+$', by: b}", "takes more than 2.0 s on a text of 61 characters, at 'aa"),
         ("{glue: 'a{4294967294}'}", "do.0: 'a{4294967294}' counts repetitions of 4,294,967,294"),
         ("{glue: '(?:ab{1,999}c){1,999}'}", "counts repetitions of 999,999 characters"),
         ("{glue: '" + "(" * 2000 + ")" * 2000 + "'}", "too complex to compile"),
@@ -119,6 +122,20 @@ def test_expressions_that_hang_or_do_not_compile(tmp_path: Path, rule: str, expe
     start = time.process_time()
     assert expected in problem(tmp_path, f"do: [{rule}]", "a" * 60 + "c")
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(("key", "place"), [("do", "line 3"), ("steps", "from line 3 on")])
+def test_a_slow_rule_is_named_with_the_record_and_the_line(
+    tmp_path: Path, key: str, place: str
+) -> None:
+    write(tmp_path, f"{key}: [{{swap: '(?:a|aa)+$|b', by: c}}]\ninvertible: false")
+    text = "b\nb\n" + "a" * 60 + "c '\nb\n"
+    passage = Passage(4, text, (Part(0, len(text), units(text)),))
+    with pytest.raises(UsageError, match=f"record 5, {place}, a text of") as raised:
+        detokenize_passage(
+            passage, load_detokenizer("mine", [tmp_path]), join="\n", lead=None, report=None
+        )
+    assert f"mine.yaml: {key}.0: '(?:a|aa)+$|b' takes more than 2" in str(raised.value)
 
 
 def test_second_rule_is_named_by_its_number(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ The file is strict JSON with one column of numbers per line. A column whose numb
 holds that number once. Nothing else is needed to compare a later run with it.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ from gpt2eval.metrics.clusters import Clusters
 from gpt2eval.metrics.result import Result
 from gpt2eval.report.comparison.pairs import Tallied
 from gpt2eval.report.result_file import of_document, to_document
-from gpt2eval.report.strict_json import dumps, restored
+from gpt2eval.report.strict_json import dumps, loads
 from gpt2eval.scoring import tally_columns
 from gpt2eval.types import Tally
 
@@ -102,8 +101,7 @@ def read_baseline(path: Path) -> list[Recorded]:
             results.
     """
     try:
-        document = json.loads(path.read_bytes())
-        return _read(document, path)
+        return _read(loads(path.read_bytes()), path)
     except FileNotFoundError:
         raise UsageError(
             f"{path}: no such file; expected a baseline, which 'gpt2eval gate RESULTS --baseline "
@@ -122,7 +120,7 @@ def _read(document: Any, path: Path) -> list[Recorded]:
         raise UsageError(f"expected a JSON object with the kind {KIND!r}")
     if document.get("format") != FORMAT:
         raise UsageError(f"format {document.get('format')!r:.20}; expected {FORMAT}")
-    entries = _Document.model_validate(restored(document)).results
+    entries = _Document.model_validate(document).results
     if not entries:
         raise UsageError("results: empty; expected at least one")
     recorded = [_recorded(entry, path) for entry in entries]

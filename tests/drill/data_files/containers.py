@@ -179,9 +179,9 @@ def _texts(kind: str, content: bytes) -> list[bytes]:
     if content[:2] == b"\x1f\x8b":
         content = gzip.decompress(content)
     elif content[:3] == b"BZh":
-        content = _bz2_streams(content)
+        content = _streams(content, bz2.BZ2Decompressor)
     elif content[:4] == b"\xfd7zX":
-        content = lzma.decompress(content)
+        content = _streams(content, lzma.LZMADecompressor)
     elif kind == "zst":
         content = _zstd_frames(content)
     if content[:2] == b"PK":
@@ -200,11 +200,13 @@ def _texts(kind: str, content: bytes) -> list[bytes]:
         return [content]
 
 
-def _bz2_streams(content: bytes) -> bytes:
+def _streams(
+    content: bytes, new: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]
+) -> bytes:
     """Return the content of all streams; unlike `bz2.decompress`, zeros may lie between them."""
     text = b""
     while content := content.lstrip(b"\0"):
-        stream = bz2.BZ2Decompressor()
+        stream = new()
         text += stream.decompress(content)
         content = stream.unused_data
     return text
