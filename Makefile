@@ -7,7 +7,7 @@
 #   (DATA="FOLDER lm1b=FILE" adds a file by hand, TASKS=lambada,ptb/s32 chooses; default: the paper's columns)
 #   (a path with a space needs quotes within quotes: DATA="'my data'")
 # make drill: kill runs, mutate files and load the program; under 20 minutes on 2 cores
-#   (DRILL="--part input --cases 100" chooses; docs/reliability.md has the figures)
+#   (DRILL="--part input --share 0.1" chooses; docs/reliability.md has the figures)
 # make benchmark: measure speed beside other tools, by hand, for a GPT-2 and a LLaMA shape
 # make benchmark-gpu: the same on a GPU, after the tests that need one (SPEED="--cbt 0" passes options on to both)
 # CONSTRAINTS=constraints-lowest.txt chooses the lowest versions, CONSTRAINTS=/dev/null the newest (after make clean)

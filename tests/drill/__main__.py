@@ -1,4 +1,4 @@
-"""Run the drill: `make drill`, or `PYTHONPATH=tests python -m drill [--part NAME] [--cases N]`.
+"""Run the drill: `make drill`, or `PYTHONPATH=tests python -m drill [--part NAME] [--share 0.1]`.
 
 Prints a table of what ran and what failed; `--write` puts it into docs/reliability.md. Exits with 1
 if a case failed.
@@ -24,7 +24,7 @@ BEGIN, END = "<!-- drill: begin -->\n", "<!-- drill: end -->\n"
 
 def table(rows: Sequence[Ran]) -> str:
     """Return the Markdown table of the parts."""
-    lines = ["| Part | One case | Cases | Failed | Found | Seconds |", "|---|---|--:|--:|---|--:|"]
+    lines = ["| Part | One case | Cases | Failed | Found | CPU s |", "|---|---|--:|--:|---|--:|"]
     for row in rows:
         figures = ", ".join(f"{name} {value}" for name, value in row.findings.figures.items())
         cells = (row.name, row.what, f"{row.findings.cases:,}", f"{len(row.findings.failures):,}")
@@ -37,13 +37,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="drill", description=__doc__)
     parser.add_argument("--part", action="append", help="only parts whose name contains this")
     parser.add_argument("--cases", type=int, help="cases of each part instead of its own number")
+    parser.add_argument("--share", type=float, default=1.0, help="of each part's own number")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("build/drill"), help="scratch folder")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--write", action="store_true", help="update docs/reliability.md")
     options = parser.parse_args()
     wanted = options.part or [""]
-    names = [part.name for part in PARTS if any(text in part.name for text in wanted)]
+    chosen = [part for part in PARTS if any(text in part.name for text in wanted)]
+    names = [part.name for part in chosen]
     if not names:
         parser.error(f"no such part; expected one of: {', '.join(part.name for part in PARTS)}")
     start = time.monotonic()
@@ -51,12 +53,19 @@ def main() -> int:
     context = get_context("spawn")  # a part may set limits, so that each has a process of its own
     with ProcessPoolExecutor(options.workers, context, max_tasks_per_child=1) as pool:
         out = options.out.resolve()
-        futures = [pool.submit(ran, name, options.cases, options.seed, out) for name in names]
+        futures = [
+            pool.submit(ran, part.name, options.cases, options.share, options.seed, out)
+            for part in sorted(chosen, key=lambda part: not part.is_long)
+        ]
         for future in as_completed(futures):
             row = future.result()
             done[row.name] = row
             failed = len(row.findings.failures)
-            print(f"{row.name}: {row.findings.cases:,} cases, {failed} failed", file=sys.stderr)
+            print(
+                f"{row.name}: {row.findings.cases:,} cases, {failed} failed, "
+                f"{row.seconds:.0f} CPU s ({len(done)} of {len(names)} parts)",
+                file=sys.stderr,
+            )
     rows = [done[name] for name in names]
     text = table(rows) + "\n" + machine(time.monotonic() - start, options.seed)
     print(text)

@@ -26,9 +26,11 @@ class Part(NamedTuple):
         name: Unique; its first word is the topic, as in `input: result.json`.
         what: What one case is and what is expected, in one sentence.
         full: Cases of `make drill`.
-        quick: Cases in the test suite; about a second of work. 0 leaves the part out.
+        quick: Cases in the test suite, about a second of work; 0 leaves the part out.
         run: Runs a number of cases with a seed in an empty folder. The same number and seed give
             the same cases.
+        is_long: Whether it takes minutes; such parts start first, so that no processor idles at
+            the end.
     """
 
     name: str
@@ -36,3 +38,4 @@ class Part(NamedTuple):
     full: int
     quick: int
     run: Callable[[int, int, Path], Findings]
+    is_long: bool = False

@@ -15,7 +15,14 @@ KILLED = "is killed (SIGKILL, SIGTERM, SIGINT) and resumed: all files as undistu
 EVERY_BIT = 1 << 20  # more than a chunk's file has
 
 PARTS = (
-    Part("interruption: run", f"A run {KILLED}no finished chunk repeated.", 72, 2, runs.run),
+    Part(
+        "interruption: run",
+        f"A run {KILLED}no finished chunk repeated.",
+        72,
+        2,
+        runs.run,
+        is_long=True,
+    ),
     Part(
         "interruption: installed command",
         f"The installed command {KILLED}no traceback even while it starts.",
@@ -29,6 +36,7 @@ PARTS = (
         36,
         1,
         runs.two_workers,
+        is_long=True,
     ),
     Part(
         "interruption: watch",
@@ -36,6 +44,7 @@ PARTS = (
         32,
         0,
         watches.watch,
+        is_long=True,
     ),
     Part(
         "interruption: data fetch",

@@ -11,5 +11,6 @@ PARTS = (
         full=100,
         quick=2,
         run=stream,
+        is_long=True,
     ),
 )

@@ -11,6 +11,7 @@ PARTS = (
         300_000,
         25,
         round_trips.run,
+        is_long=True,
     ),
     Part(
         "text: backtracking",
