@@ -1,10 +1,19 @@
 """Run a command of gpt2eval in a process of its own, and tell what it cost."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+OPEN_FILES = 256
+SMALL_CHUNKS = """
+from gpt2eval.scoring import plan
+plan.CHUNK_TOKENS = 1
+from gpt2eval.__main__ import main
+main()
+"""
 
 
 class Ran(NamedTuple):
@@ -28,13 +37,19 @@ class Ran(NamedTuple):
         return found
 
 
-def run(folder: Path, *arguments: str | Path) -> Ran:
-    """Run `gpt2eval` with arguments on one thread; its output goes to files in `folder`."""
+def run(folder: Path, *arguments: str | Path, has_small_chunks: bool = False) -> Ran:
+    """Run `gpt2eval` with arguments on one thread; its output goes to files in `folder`.
+
+    It may open no more than `OPEN_FILES` files at once. `has_small_chunks`: each batch is a chunk.
+    """
     output, errors = folder / "stdout.txt", folder / "stderr.txt"
-    command = [sys.executable, "-m", "gpt2eval", *map(str, arguments)]
+    program = ["-c", SMALL_CHUNKS] if has_small_chunks else ["-m", "gpt2eval"]
+    command = [sys.executable, *program, *map(str, arguments)]
     with output.open("wb") as out, errors.open("wb") as err:
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(command, stdout=out, stderr=err, cwd=folder, env=environment)
+        process = subprocess.Popen(
+            command, stdout=out, stderr=err, cwd=folder, env=environment, preexec_fn=_limit_files
+        )
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return Ran(
@@ -44,3 +59,7 @@ def run(folder: Path, *arguments: str | Path) -> Ran:
         usage.ru_utime + usage.ru_stime,
         usage.ru_maxrss / 1000,
     )
+
+
+def _limit_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
