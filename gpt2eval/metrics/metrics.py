@@ -150,9 +150,7 @@ def measure(
     unit = FIXED_UNITS.get(name, unit)
     nats = math.fsum(t.nats for t in parts)
     counts = [count(t, unit) for t in parts]
-    units = sum(counts)
-    if not units:
-        raise UsageError(f"{name}: the text has no {unit} to divide by; expected at least one")
+    units = _checked(sum(counts), name, unit)
     by = independent or Clusters("record", serial=is_stream(parts) or None)
     if name in ACCURACIES:
         correct = sum(getattr(t, ACCURACIES[name]) for t in parts)
@@ -165,6 +163,18 @@ def measure(
     interval = found.interval and around(name, rate, found.interval)
     resampled = block_name(by, parts, found.resampled) if found.in_blocks else by.name
     return Estimate(name, scaled(name, rate), interval, unit, units, resampled, found.resampled)
+
+
+def value(name: str, tally: Tally, unit: str) -> float:
+    """Return what `measure` finds for one tally, without the interval; not for accuracies."""
+    unit = FIXED_UNITS.get(name, unit)
+    return scaled(name, tally.nats / _checked(count(tally, unit), name, unit))
+
+
+def _checked(units: int, name: str, unit: str) -> int:
+    if not units:
+        raise UsageError(f"{name}: the text has no {unit} to divide by; expected at least one")
+    return units
 
 
 def around(name: str, rate: float, interval: Interval) -> Interval:

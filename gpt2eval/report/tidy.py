@@ -2,10 +2,11 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from gpt2eval.metrics.metrics import by_record, measure
+from gpt2eval.metrics.metrics import by_record, value
 from gpt2eval.metrics.result import MetricValue, Result
 from gpt2eval.metrics.verdict import is_limited
 from gpt2eval.report.escape import csv_cell
@@ -46,16 +47,18 @@ def tidy_rows(result: Result) -> list[Row]:
     return [tidy_row(result, metric) for metric in result.metrics.values()]
 
 
-def to_csv(rows: Sequence[Row], columns: Sequence[str] = ()) -> bytes:
+def to_csv(rows: Iterable[Row], columns: Sequence[str] = ()) -> bytes:
     """Return rows as a CSV file with a header, by default the first row's keys; None is empty.
 
     Numbers have full precision. Text that a spreadsheet would run as a formula follows a `'`.
     """
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
-    columns = columns or (list(rows[0]) if rows else [])
+    remaining = iter(rows)
+    first = [*islice(remaining, 1)]
+    columns = columns or [name for row in first for name in row]
     writer.writerow(map(csv_cell, columns))
-    for row in rows:
+    for row in chain(first, remaining):
         writer.writerow([csv_cell(finite(row[column])) for column in columns])
     return content.getvalue().encode()
 
@@ -104,30 +107,29 @@ def documents(parts: Sequence[Tally], *, bits: bool) -> "pd.DataFrame":
     """Return `document_rows` as a pandas table."""
     import pandas as pd
 
-    return pd.DataFrame(document_rows(parts, bits=bits))
+    return pd.DataFrame([*document_rows(parts, bits=bits)])
 
 
 def document_rows(
     parts: Sequence[Tally], *, bits: bool, groups: Sequence[str] | None = None
-) -> list[Row]:
-    """Return a row per document: counts, nats, perplexity per token; with `bits`, bits per byte.
+) -> Iterator[Row]:
+    """Yield a row per document: counts, nats, perplexity per token; with `bits`, bits per byte.
 
     Perplexity and bits are None where no token is scored. A number that is not finite is missing,
     and `reason` says why. Counts and nats add up to the totals of the task. `groups` are the
     documents' groups, a column of their own.
     """
-    rows = [_document(n, tally, bits=bits) for n, tally in enumerate(by_record(parts))]
-    if groups is None:
-        return rows
-    return [
-        {"record": row["record"], "group": group, **row}
-        for row, group in zip(rows, groups, strict=True)
-    ]
+    tallies = by_record(parts)
+    for number, (tally, group) in enumerate(
+        zip(tallies, [""] * len(tallies) if groups is None else groups, strict=True)
+    ):
+        row = _document(number, tally, bits=bits)
+        yield row if groups is None else {"record": number, "group": group, **row}
 
 
 def _document(number: int, tally: Tally, *, bits: bool) -> Row:
-    ppl = measure("ppl", [tally], "token").value if tally.tokens else None
-    bpb = measure("bpb", [tally], "byte").value if tally.tokens and bits else None
+    ppl = value("ppl", tally, "token") if tally.tokens else None
+    bpb = value("bpb", tally, "byte") if tally.tokens and bits else None
     numbers = {"nats": tally.nats, "ppl": ppl, "bpb": bpb}
     return {
         "record": number,

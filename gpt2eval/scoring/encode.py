@@ -1,6 +1,7 @@
 """Encode the texts of a task with a backend."""
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from gpt2eval.scoring.large import Growing, joined
 from gpt2eval.types import Encoded, EncodesSpecials, Encoding, Model, Passage
 
 LONG = 1 << 22  # characters from which a text is encoded piece by piece
+AT_ONCE = 1 << 13  # texts that are encoded in one call
 
 
 def encode_texts(model: Model, texts: Sequence[str], *, specials: bool) -> list[Encoding]:
@@ -30,6 +32,27 @@ def encode_texts(model: Model, texts: Sequence[str], *, specials: bool) -> list[
 
 
 def _encode_short(model: Model, texts: Sequence[str], *, specials: bool) -> list[Encoding]:
+    """Encode texts, some at a time; the tokens of many texts lie in files, one after the other."""
+    if len(texts) == 1:
+        return _encode_some(model, texts, specials=specials)
+    ids, ends = Growing(np.int32), Growing(np.int32)
+    lengths: list[int] = []
+    lossy: list[bool] = []
+    for first in range(0, len(texts), AT_ONCE):
+        for encoding in _encode_some(model, texts[first : first + AT_ONCE], specials=specials):
+            ids.append(encoding.ids)
+            ends.append(encoding.ends)
+            lengths.append(len(encoding.ids))
+            lossy.append(encoding.lossy)
+    bounds = pairwise([0, *accumulate(lengths)])
+    all_ids, all_ends = ids.array(), ends.array()
+    return [
+        Encoding(all_ids[start:stop], all_ends[start:stop], is_lossy)
+        for (start, stop), is_lossy in zip(bounds, lossy, strict=True)
+    ]
+
+
+def _encode_some(model: Model, texts: Sequence[str], *, specials: bool) -> list[Encoding]:
     if specials and isinstance(model, EncodesSpecials):
         return [model.encode_specials(text) for text in texts]
     if isinstance(model, EncodesMany):

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from itertools import groupby
 from mmap import mmap
 from typing import NamedTuple
 
@@ -46,8 +45,9 @@ class Outcome(NamedTuple):
 class TaskWork:
     """The work of a task: its chunks, and the scored token range of each passage.
 
-    `starts` says that the mass of the tokens that begin a word is scored, too. `closed` says that
-    each passage ends with a token that is not scored; its place serves to correct the last word.
+    `starts`: the mass of the tokens that begin a word is scored, too. `closed`: each passage ends
+    with a token that is not scored; its place serves to correct the last word. `is_whole`: windows
+    over whole texts are scored, and not only the ranges.
     """
 
     name: str
@@ -57,6 +57,7 @@ class TaskWork:
     chunk_tokens: int = plan.CHUNK_TOKENS
     starts: bool = False
     closed: bool = False
+    is_whole: bool = True
     _digests: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
@@ -73,17 +74,19 @@ class TaskWork:
         Batches hold at most `budget` input tokens; chunks as many as suit the device. Raises
         UsageError for a record that cannot be scored, see `plan.branching`.
         """
-        if task.ask == "everything":
+        is_whole = task.ask == "everything"
+        closed = task.word_ends == "corrected"
+        if is_whole:
             ranges = [plan.scored_range(e) for e in encoded]
             windows = plan.windows(encoded, window)
             planned = averaging.weighted(windows, task.mean, task.batch or 1)
         else:
-            ranges, requests = _plan_records(task, encoded, window)
+            is_last = task.ask == "last_token"
+            ranges, requests = plan.records(encoded, window, last_token=is_last, closed=closed)
             planned = listed(requests)
         size = plan.chunk_tokens(budget, device)
         chunks = plan.chunks(plan.batches(planned, budget), size)
-        closed = task.word_ends == "corrected"
-        return cls(task.full_name, encoded, ranges, chunks, size, starts=closed, closed=closed)
+        return cls(task.full_name, encoded, ranges, chunks, size, closed, closed, is_whole)
 
     def digest(self) -> str:
         """Hash every token id that the model is asked about, and how requests are batched."""
@@ -121,7 +124,7 @@ class TaskWork:
         also decides whether each answer is the best word by this rule.
         Raises UsageError if a record does not fit into memory or a score is not finite.
         """
-        sheet = Sheet([len(e.ids) for e in self.encoded], with_starts=self.starts)
+        sheet = Sheet(self._places(), with_starts=self.starts)
         files = self._files()
         progress = self._no_progress()
         on_progress(progress)
@@ -190,8 +193,14 @@ class TaskWork:
     def _no_progress(self) -> Progress:
         return Progress(self.name, 0, self.chunks.requests, 0, int(self.chunks.sizes.sum()))
 
+    def _places(self) -> list[range]:
+        """Return the tokens of each passage that a request scores, or whose place is read."""
+        if self.is_whole:
+            return [range(len(one.ids)) for one in self.encoded]
+        return [range(tokens.start, tokens.stop + self.closed) for tokens in self.ranges]
+
     def _files(self) -> list[mmap]:
-        """Return the files in which long texts' tokens lie."""
+        """Return the files in which the tokens of long or many texts lie."""
         return files_of(column for one in self.encoded for column in (one.ids, one.ends))
 
     def _fold(self, sheet: Sheet) -> Outcome:
@@ -207,24 +216,3 @@ class TaskWork:
         for values in hashed:
             digest.update(values.astype("<f4"))
         return Outcome(passages, digest.hexdigest(), sheet)
-
-
-def _plan_records(
-    task: Task, encoded: Sequence[Encoded], window: Window
-) -> tuple[list[range], list[PlannedRequest]]:
-    """Plan one request per record; the passages of a record are adjacent."""
-    ranges: list[range] = []
-    planned: list[PlannedRequest] = []
-    for _, passages in groupby(encoded, key=lambda e: e.passage.record):
-        group = list(passages)
-        # One range per passage so far, so len(ranges) is the index of the group's first passage.
-        group_ranges, item = plan.branching(
-            len(ranges),
-            group,
-            window,
-            last_token=task.ask == "last_token",
-            closed=task.word_ends == "corrected",
-        )
-        ranges += group_ranges
-        planned.append(item)
-    return ranges, planned

@@ -103,7 +103,7 @@ def blocks(elements: range) -> Iterator[slice]:
 def search(increasing: NDArray[Any], values: Sequence[int], side: Any) -> NDArray[np.int64]:
     """Search as `numpy.searchsorted` does, without a copy of the array in another type."""
     wanted = np.asarray(values, increasing.dtype)
-    files = files_of([increasing])
+    files = files_of([increasing]) if len(increasing) >= BLOCK else []  # not for each short text
     if not files:
         return np.searchsorted(increasing, wanted, side)
     found = np.zeros(len(wanted), np.int64)
@@ -115,16 +115,16 @@ def search(increasing: NDArray[Any], values: Sequence[int], side: Any) -> NDArra
 
 
 def files_of(arrays: Iterable[NDArray[Any]]) -> list[mmap.mmap]:
-    """Return the files in which some of the arrays lie."""
-    files: list[mmap.mmap] = []
+    """Return the files in which some of the arrays lie, each once."""
+    files: dict[int, mmap.mmap] = {}
     for array in arrays:
         base: Any = array
         while isinstance(base, np.ndarray):
             base = base.base
         base = base.obj if isinstance(base, memoryview) else base
         if isinstance(base, mmap.mmap):
-            files.append(base)
-    return files
+            files[id(base)] = base
+    return [*files.values()]
 
 
 def release(files: Iterable[mmap.mmap]) -> None:

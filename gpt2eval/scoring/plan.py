@@ -6,11 +6,12 @@ windows.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 import numpy as np
 
 from gpt2eval.errors import UsageError
-from gpt2eval.scoring.large import search
+from gpt2eval.scoring.large import files_of, release, search
 from gpt2eval.scoring.requests import Batch as Batch
 from gpt2eval.scoring.requests import Chunk as Chunk
 from gpt2eval.scoring.requests import Grouped, Lazy
@@ -25,6 +26,7 @@ CHUNK_TOKENS = 1 << 16
 # On a GPU a chunk is so many full batches: about a second of work for the smallest GPT-2, so that
 # writing the journal takes little of it.
 CHUNK_BATCHES = 64
+AT_ONCE = 1 << 12  # records that are planned before the memory of files is given back
 
 
 def scored_range(encoded: Encoded) -> range:
@@ -52,6 +54,25 @@ def windows(encoded: Sequence[Encoded], window: Window) -> Rolled:
 def segments(encoded: Encoded) -> Sequence[range]:
     """Return the ranges of tokens that are cut into windows one by one."""
     return encoded.segments or (range(len(encoded.ids)),)
+
+
+def records(
+    encoded: Sequence[Encoded], window: Window, *, last_token: bool, closed: bool
+) -> tuple[list[range], list[PlannedRequest]]:
+    """Plan one request per record, whose passages are adjacent, as `branching` does."""
+    files = files_of(column for one in encoded for column in (one.ids, one.ends))
+    ranges: list[range] = []
+    planned: list[PlannedRequest] = []
+    for _, passages in groupby(encoded, key=lambda e: e.passage.record):
+        # One range per passage so far, so len(ranges) is the index of the group's first passage.
+        group_ranges, item = branching(
+            len(ranges), [*passages], window, last_token=last_token, closed=closed
+        )
+        ranges += group_ranges
+        planned.append(item)
+        if len(planned) % AT_ONCE == 0:
+            release(files)
+    return ranges, planned
 
 
 def branching(

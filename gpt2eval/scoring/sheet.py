@@ -51,14 +51,16 @@ class Block(NamedTuple):
 class Sheet:
     """The token scores of all passages, laid end to end in arrays of shape `[tokens]`.
 
-    Passage i occupies `starts[i]:starts[i + 1]`. `weights` is how often a token counts, 0 if it is
-    not scored; `context` counts the tokens that the model sees before it. `log_starts` and
-    `starts_word` are empty unless `with_starts`.
+    `ranges` are the tokens of each passage that have a place: token t of passage i has the place
+    `starts[i] + t`. A question's context, which its choices share, needs none. `weights` is how
+    often a token counts, 0 if it is not scored; `context` counts the tokens that the model sees
+    before it. `log_starts` and `starts_word` are empty unless `with_starts`.
     """
 
-    def __init__(self, lengths: Sequence[int], *, with_starts: bool = False) -> None:
-        self.starts = np.concatenate([[0], np.cumsum(lengths)])
-        count = int(self.starts[-1])
+    def __init__(self, ranges: Sequence[range], *, with_starts: bool = False) -> None:
+        ends = np.cumsum([len(tokens) for tokens in ranges], dtype=np.int64)
+        self.starts = ends - np.array([tokens.stop for tokens in ranges], np.int64)
+        count = int(ends[-1]) if len(ends) else 0
         self.logprobs = zeros(count, np.float64)
         self.is_greedy = zeros(count, np.bool_)
         self.is_tied = zeros(count, np.bool_)
@@ -71,6 +73,7 @@ class Sheet:
         self.is_best_word: dict[int, bool] = {}
         self.is_undecided: dict[int, bool] = {}
         self._files = files_of(vars(self).values())
+        self._touched = 0
 
     def release(self) -> None:
         """Give the memory of long arrays back; they are read again where they are needed."""
@@ -81,7 +84,10 @@ class Sheet:
         base = int(self.starts[number])
         for own in blocks(tokens):
             yield Block(own, slice(base + own.start, base + own.stop))
-            self.release()
+            self._touched += own.stop - own.start
+            if self._touched >= BLOCK:  # not after each of many short passages
+                self.release()
+                self._touched = 0
 
     def scored_logprobs(self) -> Iterator[NDArray[np.float64]]:
         """Yield the log-probabilities of all scored tokens, some of them at a time."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from operator import attrgetter
 
 import numpy as np
 
@@ -10,8 +11,7 @@ from gpt2eval.types import Tally, Units
 
 def columns(tallies: Sequence[Tally]) -> dict[str, np.ndarray]:
     """Return an array per number of a tally; those of its units are named `units.<name>`."""
-    rows = [_flat(tally) for tally in tallies]
-    return {name: np.array([row[name] for row in rows]) for name in _flat(Tally())}
+    return {name: np.array([*map(attrgetter(name), tallies)]) for name in _flat(Tally())}
 
 
 def tallies(arrays: Mapping[str, np.ndarray]) -> list[Tally] | None:

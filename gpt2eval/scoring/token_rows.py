@@ -19,6 +19,7 @@ class TokenRows:
         self._encoded = encoded
         self._ranges = ranges
         self._sheet = sheet
+        self._files = files_of(column for one in encoded for column in (one.ids, one.ends))
 
     def count(self) -> int:
         """Return the number of rows."""
@@ -50,6 +51,7 @@ class TokenRows:
                 if count >= BLOCK:
                     yield _rows_of(waiting)
                     waiting, count = [], 0
+                    release(self._files)
         if waiting:
             yield _rows_of(waiting)
 
@@ -86,7 +88,6 @@ def _passage_rows(
 ) -> Iterator[dict[str, np.ndarray]]:
     passage = encoded.passage
     published = _published(encoded)
-    files = files_of([encoded.ids, encoded.ends])
     kind = _offset_type(published)
     char = byte = 0
     for own, place in sheet.blocks(number, tokens):
@@ -120,4 +121,3 @@ def _passage_rows(
             "context": sheet.context[place],
             "weight": sheet.weights[place].astype(np.float32),
         }
-        release(files)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
 
 from gpt2eval.text.edits import Edit, EditedText, SteppedText, white_space_edits
+from gpt2eval.text.packed import PackedEdits
 from gpt2eval.types import Ids
 
 
@@ -16,13 +16,24 @@ class DetokenizedFrom:
 
     Attributes:
         text: The published text.
-        edited: Its edits.
+        passes: The smallest edits that make the detokenized text, pass by pass.
         shift: Characters that `lead` adds to the beginning of the detokenized text.
     """
 
     text: str
-    edited: EditedText | SteppedText
+    passes: Sequence[PackedEdits]
     shift: int = 0
+
+    @classmethod
+    def of(cls, text: str, edited: EditedText | SteppedText, shift: int = 0) -> "DetokenizedFrom":
+        """Return the way back to a published text from what was made of it."""
+        steps = [edited] if isinstance(edited, EditedText) else edited.steps
+        befores = [text, *(step.text for step in steps)]
+        passes = [
+            PackedEdits(small for edit in step.edits for small in smallest_edits(before, edit))
+            for before, step in zip(befores, steps, strict=False)
+        ]
+        return cls(text, tuple(edits for edits in passes if len(edits)), shift)
 
     def origins(self, positions: Ids) -> Ids:
         """Return the positions in the published text of positions in the detokenized text.
@@ -33,16 +44,12 @@ class DetokenizedFrom:
         the edit here.
 
         >>> edited = EditedText("a word,", (Edit(6, 7, ""),))  # published as "a word ,"
-        >>> DetokenizedFrom("a word ,", edited).origins(np.array([6, 7], np.int32)).tolist()
+        >>> DetokenizedFrom.of("a word ,", edited).origins(np.array([6, 7], np.int32)).tolist()
         [6, 8]
         """
         found = np.asarray(positions, np.int64) - self.shift
-        steps = [self.edited] if isinstance(self.edited, EditedText) else self.edited.steps
-        befores = [self.text, *(step.text for step in steps)]
-        for before, step in reversed([*zip(befores, steps, strict=False)]):
-            found = _before(
-                found, [small for edit in step.edits for small in smallest_edits(before, edit)]
-            )
+        for edits in reversed(self.passes):
+            found = _before(found, edits)
         return np.clip(found, 0, len(self.text)).astype(np.int32)
 
 
@@ -61,16 +68,13 @@ def smallest_edits(before: str, edit: Edit) -> Sequence[Edit]:
     ]
 
 
-def _before(positions: np.ndarray, edits: Sequence[Edit]) -> np.ndarray:
-    """Return where positions after one pass of edits were before it."""
-    if not edits:
-        return positions
-    ends = np.array([edit.end for edit in edits])
-    lengths = np.array([len(edit.new) for edit in edits])
+def _before(positions: np.ndarray, edits: PackedEdits) -> np.ndarray:
+    """Return where positions after one pass of edits, at least one, were before it."""
     # growth[n] is the number of characters that the first n edits add to the text.
-    growth = np.array([0, *accumulate(len(e.new) - (e.end - e.start) for e in edits)])
-    begins = np.array([edit.start for edit in edits]) + growth[:-1]  # in the text after the pass
+    growth = np.zeros(len(edits) + 1, np.int64)
+    np.cumsum(edits.lengths - (edits.ends - edits.starts), out=growth[1:])
+    begins = edits.starts + growth[:-1]  # in the text after the pass
     number = np.searchsorted(begins, positions, "left")  # edits that begin before each position
     last = np.maximum(number - 1, 0)
-    is_inside = (number > 0) & (positions < (begins + lengths)[last])
-    return np.where(is_inside, ends[last], positions - growth[number])
+    is_inside = (number > 0) & (positions < (begins + edits.lengths)[last])
+    return np.where(is_inside, edits.ends[last], positions - growth[number])

@@ -164,5 +164,5 @@ def detokenize_passage(
     parts = tuple(
         part._replace(start=moved[part.start], end=moved[part.end]) for part in passage.parts
     )
-    published = DetokenizedFrom(passage.text, edited, shift)
+    published = DetokenizedFrom.of(passage.text, edited, shift)
     return replace(passage, text=text, parts=parts, published=published)

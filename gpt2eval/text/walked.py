@@ -4,16 +4,16 @@
 the edits instead, character by character, so that one checks the other.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2eval.text.edits import Edit, EditedText
+from gpt2eval.text.edits import Edit
 from gpt2eval.text.joined import JoinedFrom
-from gpt2eval.text.origins import DetokenizedFrom, smallest_edits
+from gpt2eval.text.origins import DetokenizedFrom
+from gpt2eval.text.packed import PackedEdits
 from gpt2eval.types import Passage, Published
 
 Positions = NDArray[np.int64]
@@ -65,24 +65,21 @@ def _joined(text: str, joined: JoinedFrom) -> Walked | None:
 def _detokenized(source: DetokenizedFrom, length: int) -> Walked:
     """Return where the characters of a detokenized text of `length` characters come from.
 
+    >>> from gpt2eval.text.edits import EditedText
     >>> edited = EditedText("a word,", (Edit(6, 7, ""),))  # published as "a word ,"
-    >>> _detokenized(DetokenizedFrom("a word ,", edited), 7).ends.tolist()
+    >>> _detokenized(DetokenizedFrom.of("a word ,", edited), 7).ends.tolist()
     [1, 2, 3, 4, 5, 6, 8]
     """
-    steps = [source.edited] if isinstance(source.edited, EditedText) else source.edited.steps
     here = _unedited(len(source.text))
-    before = source.text
-    for step in steps:
-        edits = [small for edit in step.edits for small in smallest_edits(before, edit)]
+    for edits in source.passes:
         here = _after(here, edits)
-        before = step.text
     added = max(source.shift, 0)
     ends = np.concatenate([np.zeros(added, np.int64), here.ends[max(-source.shift, 0) :]])
     is_kept = np.concatenate([np.zeros(added, np.bool_), here.is_kept[max(-source.shift, 0) :]])
     return Walked(ends[:length], is_kept[:length])
 
 
-def _after(before: Walked, edits: Sequence[Edit]) -> Walked:
+def _after(before: Walked, edits: PackedEdits) -> Walked:
     """Return where characters come from after a pass of edits.
 
     What an edit inserts ends where the text that it replaces ends.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gpt2eval import demo, pipeline
 from gpt2eval.config.loader import load_task
 from gpt2eval.data import corpus
-from gpt2eval.metrics import intervals
+from gpt2eval.metrics import intervals, metrics
 from gpt2eval.metrics.intervals import wilson
 from gpt2eval.metrics.metrics import count, measure, tallies
 from gpt2eval.metrics.result import Result
@@ -91,6 +91,12 @@ def test_each_metric_is_its_formula() -> None:
         for m in (measure(n, parts, "word") for n in ("ppl", "bpb", "bpc", "nats_per_token", "acc"))
     ]
     assert named == [("word", 9), ("byte", 65), ("char", 63), ("token", 20), ("record", 2)]
+
+
+@given(st.floats(0, 1e6), st.integers(1, 1000), st.sampled_from(["ppl", "bpb", "bpc"]))
+def test_a_value_is_that_of_a_measurement(nats: float, units: int, name: str) -> None:
+    tally = Tally(nats, tokens=units, units=Units(bytes=units, chars=units), records=1)
+    assert metrics.value(name, tally, "token") == measure(name, [tally], "token").value
 
 
 def test_a_perplexity_beyond_floats_is_infinite() -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from gpt2eval import UsageError, demo, evaluate
 from gpt2eval.models import registry, toy
+from gpt2eval.models.options import LoadOptions
 from gpt2eval.models.tokenization import tiling
-from gpt2eval.scoring import array_files, encode, large, sheet, token_rows
+from gpt2eval.scoring import array_files, encode, large, plan, sheet, token_rows
 from gpt2eval.scoring.array_files import has_rows, read_arrays, write_arrays, write_rows
 from gpt2eval.text import passages
 
@@ -30,6 +31,8 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat every text as long."""
     monkeypatch.setattr(large, "LONG", 64)
     monkeypatch.setattr(encode, "LONG", 100)
+    monkeypatch.setattr(encode, "AT_ONCE", 2)
+    monkeypatch.setattr(plan, "AT_ONCE", 2)
     monkeypatch.setattr(toy, "PIECE", 37)
     monkeypatch.setattr(tiling, "SEGMENT", 90)
     monkeypatch.setattr(passages, "BLOCK", 11)
@@ -79,6 +82,30 @@ def test_arrays_in_files_are_the_same_arrays(lists: list[list[int]]) -> None:
             assert len(files) == (found.nbytes >= 16)
             large.release(files)
             assert found.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(("count", "length", "releases"), [(1000, 3, 0), (1, 3 * large.BLOCK, 3)])
+def test_memory_is_given_back_after_many_tokens_not_after_each_passage(
+    count: int, length: int, releases: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = sheet.Sheet([range(length)] * count)
+    released: list[object] = []
+    monkeypatch.setattr(sheet, "release", released.append)
+    for number in range(count):
+        assert [*scores.blocks(number, range(length))]
+    assert len(released) == releases
+
+
+def test_many_texts_have_the_tokens_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["", "one", "zwölf", "", "and a longer one", "x"] * 3
+    model = toy.load("uniform-bytes", LoadOptions())
+    monkeypatch.setattr(large, "LONG", 16)
+    monkeypatch.setattr(encode, "AT_ONCE", 4)
+    for text, found in zip(texts, encode.encode_texts(model, texts, specials=False), strict=True):
+        expected = model.encode(text)
+        assert found.ids.tolist() == expected.ids.tolist()
+        assert found.ends.tolist() == expected.ends.tolist()
+        assert large.files_of([found.ids]) or not text
 
 
 def test_a_folder_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def test_without_a_start_token_one_token_is_unscored_and_counted(
 ) -> None:
     stream = encoded(range(length), range(1, length + 1), [0, length])
     planned = [*Rolled([Stretch(0, stream.ids)], window)]
-    sheet = Sheet([length])
+    sheet = Sheet([range(length)])
     for item in planned:
         sheet.fill([item], constant(item, -1.0))
     scored = sheet.fold(0, stream, plan.scored_range(stream))
@@ -333,7 +333,7 @@ def test_tokens_belong_to_the_part_in_which_they_end(
     case: tuple[Encoded, list[float], list[bool]], offset: int
 ) -> None:
     passage, logprobs, greedy = case
-    sheet = Sheet([offset, len(logprobs)])
+    sheet = Sheet([range(offset), range(len(logprobs))])
     item = PlannedRequest(Request(ids(0), (passage.ids,)), (Target(1, 0),))
     sheet.fill([item], TokenScores(np.array(logprobs), np.array(greedy)))
     scored = sheet.fold(1, passage, plan.scored_range(passage))
@@ -355,7 +355,7 @@ def test_tokens_belong_to_the_part_in_which_they_end(
 
 def test_a_questions_tokens_before_its_part_count_to_the_part() -> None:
     passage = encoded([1, 2, 3], [3, 5, 9], [7, 9])
-    sheet = Sheet([3])
+    sheet = Sheet([range(1, 3)])
     item = PlannedRequest(Request(ids(1), (ids(2, 3),)), (Target(0, 1),))
     sheet.fill([item], TokenScores(np.array([-1.0, -2.0]), np.array([True, False])))
     scored = sheet.fold(0, passage, range(1, 3))
@@ -370,7 +370,7 @@ def test_a_questions_tokens_before_its_part_count_to_the_part() -> None:
 def test_log_probabilities_are_summed_in_float64() -> None:
     count = 100_000
     passage = encoded(range(count), range(1, count + 1), [0, count])
-    sheet = Sheet([count])
+    sheet = Sheet([range(count)])
     item = PlannedRequest(Request(ids(0), (passage.ids,)), (Target(0, 0),))
     sheet.fill([item], constant(item, -0.1))
     assert sheet.fold(0, passage, range(count)).nats[0] == pytest.approx(

@@ -119,7 +119,7 @@ def edited_texts(draw: st.DrawFn) -> tuple[str, EditedText]:
 def test_origins_invert_positions(pair: tuple[str, EditedText], shift: int) -> None:
     """A character that no edit touches comes from its own place; origins never decrease."""
     text, edited = pair
-    back = DetokenizedFrom(text, edited, shift)
+    back = DetokenizedFrom.of(text, edited, shift)
     positions = np.arange(len(edited.text) + 1, dtype=np.int32) + shift
     origins = back.origins(positions)
     assert (np.diff(origins) >= 0).all()
@@ -136,7 +136,7 @@ def test_every_letter_comes_from_its_own_place(name: str) -> None:
     """Also inside brackets and quotes, which some rules rewrite as a whole."""
     text = ' = Heron = \n It \'s " about 60 cm ( 24 in ) long " , [ so @-@ called ] { c d } . \n'
     edited = detokenize(text, load_detokenizer(name))
-    back = DetokenizedFrom(text, edited)
+    back = DetokenizedFrom.of(text, edited)
     origins = back.origins(np.arange(len(edited.text) + 1, dtype=np.int32))
     for place, char in enumerate(edited.text):
         if char.isalnum():
@@ -161,7 +161,7 @@ def test_walking_the_edits_gives_the_same_positions(
     pair: tuple[str, EditedText], shift: int
 ) -> None:
     text, edited = pair
-    back = DetokenizedFrom(text, edited, shift)
+    back = DetokenizedFrom.of(text, edited, shift)
     length = len(edited.text) + shift
     origin = walked(Passage(0, " " * shift + edited.text, (), published=back))
     assert origin is not None

@@ -7,14 +7,14 @@ PARTS: tuple[Part, ...] = (
     Part(
         "load: records",
         "a document per line is scored; a repeated run scores again only what was lost",
-        20_000,
+        60_000,
         500,
         records.documents,
     ),
     Part(
         "load: choices",
         "a question with ten choices is scored; a repeated run equals the first",
-        500,
+        2000,
         20,
         records.choices,
     ),
@@ -27,9 +27,9 @@ PARTS: tuple[Part, ...] = (
     ),
     Part(
         "load: journal",
-        "a chunk of a journal is found, or listed as missing",
+        "a chunk of a journal is scored, found again, or listed as missing",
         10_000,
-        500,
+        300,
         journal.run,
     ),
 )

@@ -7,13 +7,21 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+OPEN_FILES = 256
 # A new process counts the memory of the one that starts it, so a small one starts the command.
 LAUNCHER = """
 import json, resource, subprocess, sys
-code = subprocess.call(sys.argv[2:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), int(sys.argv[2])))
+code = subprocess.call(sys.argv[3:])
 usage = resource.getrusage(resource.RUSAGE_CHILDREN)
 with open(sys.argv[1], "w") as file:
     json.dump([code, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000], file)
+"""
+SMALL_CHUNKS = """
+from gpt2eval.scoring import plan
+plan.CHUNK_TOKENS = 1
+from gpt2eval.__main__ import main
+main()
 """
 
 
@@ -38,13 +46,18 @@ class Ran(NamedTuple):
         return found
 
 
-def run(folder: Path, *arguments: str | Path) -> Ran:
-    """Run `gpt2eval` with arguments on one thread; its output goes to files in `folder`."""
+def run(folder: Path, *arguments: str | Path, has_small_chunks: bool = False) -> Ran:
+    """Run `gpt2eval` with arguments on one thread; its output goes to files in `folder`.
+
+    It may open no more than `OPEN_FILES` files at once. `has_small_chunks`: each batch is a chunk.
+    """
     output, errors, costs = (folder / name for name in ("stdout.txt", "stderr.txt", "costs.json"))
-    command = [sys.executable, "-m", "gpt2eval", *map(str, arguments)]
+    start = ("-c", SMALL_CHUNKS) if has_small_chunks else ("-m", "gpt2eval")
+    command = [sys.executable, *start, *map(str, arguments)]
+    launcher = [sys.executable, "-c", LAUNCHER, str(costs.absolute()), str(OPEN_FILES)]
     with output.open("wb") as out, errors.open("wb") as err:
         subprocess.run(
-            [sys.executable, "-c", LAUNCHER, str(costs.absolute()), *command],
+            launcher + command,
             stdout=out,
             stderr=err,
             cwd=folder,

@@ -20,7 +20,7 @@ def documents(cases: int, seed: int, folder: Path) -> Findings:
         for _ in range(cases):
             text = " ".join(random.choices(WORDS, k=random.randint(5, 45)))
             file.write(json.dumps({"text": text}) + "\n")
-    return _scored(cases, folder, ["--text", "text.jsonl:text"], seconds=0.002, kilobytes=60)
+    return _scored(cases, folder, ["--text", "text.jsonl:text"], seconds=0.001, kilobytes=20)
 
 
 def choices(cases: int, seed: int, folder: Path) -> Findings:
@@ -34,7 +34,7 @@ def choices(cases: int, seed: int, folder: Path) -> Findings:
             offered = random.sample(WORDS, 10)
             file.write(f"21 the XXXXX said so .\t{offered[3]}\t\t{'|'.join(offered)}\n\n")
     arguments = ["--tasks", "cbt_cn", "--data", "cbt_cn=cbt.txt"]
-    return _scored(cases, folder, arguments, seconds=0.05, kilobytes=2500)
+    return _scored(cases, folder, arguments, seconds=0.01, kilobytes=300)
 
 
 def _scored(
@@ -44,7 +44,7 @@ def _scored(
 
     `seconds` and `kilobytes` are what a record may cost besides what any run costs.
     """
-    most = (20 + seconds * cases, 400 + kilobytes * cases / 1000)
+    most = (20 + seconds * cases, 300 + kilobytes * cases / 1000)
     first = command.run(folder, "run", *MODEL, *arguments, "--out", "out")
     failures = first.failures("run", *most)
     if first.code:

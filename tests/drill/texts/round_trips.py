@@ -105,7 +105,7 @@ def _check_lines(detokenizer: Detokenizer, lines: Sequence[str], totals: Totals)
     edited = detokenize(text, detokenizer)
     assert isinstance(edited, EditedText)
     assert apply_edits(text, edited.edits) == edited.text, f"edits give another text: {text!r}"
-    _check_positions(DetokenizedFrom(text, edited), len(edited.text), text)
+    _check_positions(DetokenizedFrom.of(text, edited), len(edited.text), text)
     done = [detokenizer.do(line) for line in lines]
     totals.kept += sum(line.as_published for line in done)
     totals.marked += sum(line.marks > 0 for line in done)
@@ -149,7 +149,7 @@ def _check_steps(detokenizer: OneWaySteps, lines: Sequence[str]) -> None:
     assert stepped.text == naive, f"quick and naive differ: {text!r}"
     moved = stepped.positions(range(len(text) + 1))
     assert all(a <= b for a, b in pairwise(moved)), f"positions go back: {text!r}"
-    _check_positions(DetokenizedFrom(text, stepped), len(stepped.text), text)
+    _check_positions(DetokenizedFrom.of(text, stepped), len(stepped.text), text)
 
 
 def _check_positions(source: DetokenizedFrom, size: int, text: str) -> None:
