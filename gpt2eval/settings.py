@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict, TypeGuard
 
 from gpt2eval.errors import UsageError
 
@@ -81,15 +81,16 @@ class Settings:
                 "expected the one that a run without workers states in `batch:`"
             )
         for name in ("limit", "context", "stride", "batch_size", "tokens", "max_size"):
-            value = getattr(self, name)
-            is_auto = name == "batch_size" and value == "auto"
-            if value is not None and not is_auto and not _is_count(value):
+            value: object = getattr(self, name)
+            if value is None or (name == "batch_size" and value == "auto"):
+                continue
+            if not _is_count(value):
                 others = ", or auto" if name == "batch_size" else ""
                 raise UsageError(
                     f"--{name.replace('_', '-')} {value!r:.40}: expected a whole number of 1 or "
                     f"more{others}"
                 )
-            if value is not None and not is_auto and value >= LARGEST:
+            if int(value) >= LARGEST:
                 raise UsageError(
                     f"--{name.replace('_', '-')} {value!s:.40}: expected a whole number below 2**63"
                 )
@@ -98,7 +99,7 @@ class Settings:
 LARGEST = 1 << 63  # a result with a larger number could not be read
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[Integral]:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 

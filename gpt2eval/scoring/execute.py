@@ -106,7 +106,7 @@ class TaskWork:
                     shape = [len(batch), len(prefix), *map(len, branches)]
                     digest.update(np.array(shape, "<i8").tobytes())
                     for ids in (prefix, *branches):
-                        digest.update(np.ascontiguousarray(ids, "<i4"))
+                        digest.update(np.ascontiguousarray(ids, "<i4").data)
             release(files)
         return digest.hexdigest()
 
@@ -214,5 +214,5 @@ class TaskWork:
             hashed = [corrected]
         digest = sha256()
         for values in hashed:
-            digest.update(values.astype("<f4"))
+            digest.update(values.astype("<f4").data)
         return Outcome(passages, digest.hexdigest(), sheet)
