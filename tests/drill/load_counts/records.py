@@ -20,7 +20,7 @@ def documents(cases: int, seed: int, folder: Path) -> Findings:
         for _ in range(cases):
             text = " ".join(random.choices(WORDS, k=random.randint(5, 45)))
             file.write(json.dumps({"text": text}) + "\n")
-    return _scored(cases, folder, ["--text", "text.jsonl:text"], seconds=0.001, kilobytes=20)
+    return _scored(cases, folder, ["--text", "text.jsonl:text"], seconds=0.001, kilobytes=10)
 
 
 def choices(cases: int, seed: int, folder: Path) -> Findings:
