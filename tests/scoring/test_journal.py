@@ -368,6 +368,7 @@ def wait_for_a_chunk(out: Path) -> None:
     assert list(out.rglob("*.safetensors"))
 
 
+@pytest.mark.slow  # the drill kills more processes, at more places, and runs in the suite
 def test_a_killed_process_resumes(tmp_path: Path, demo_hashes: dict[str, str]) -> None:
     process = subprocess.Popen(
         [*COMMAND, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=SINGLE
@@ -379,6 +380,7 @@ def test_a_killed_process_resumes(tmp_path: Path, demo_hashes: dict[str, str]) -
     assert hashes(tmp_path) == demo_hashes
 
 
+@pytest.mark.slow
 def test_an_interrupted_process_says_how_to_resume(tmp_path: Path) -> None:
     def accept_sigint() -> None:
         # The child inherits "ignore" where the tests themselves run in the background.
