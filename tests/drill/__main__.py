@@ -24,7 +24,7 @@ BEGIN, END = "<!-- drill: begin -->\n", "<!-- drill: end -->\n"
 
 def table(rows: Sequence[Ran]) -> str:
     """Return the Markdown table of the parts."""
-    lines = ["| Part | One case | Cases | Failed | Found | CPU s |", "|---|---|--:|--:|---|--:|"]
+    lines = ["| Part | One case | Cases | Failed | Found | Seconds |", "|---|---|--:|--:|---|--:|"]
     for row in rows:
         figures = ", ".join(f"{name} {value}" for name, value in row.findings.figures.items())
         cells = (row.name, row.what, f"{row.findings.cases:,}", f"{len(row.findings.failures):,}")
@@ -65,7 +65,7 @@ def main() -> int:
             failed = len(row.findings.failures)
             print(
                 f"{row.name}: {row.findings.cases:,} cases, {failed} failed, "
-                f"{row.seconds:.0f} CPU s ({len(done)} of {len(names)} parts)",
+                f"{row.seconds:.0f} s ({len(done)} of {len(names)} parts)",
                 file=sys.stderr,
             )
     rows = [done[name] for name in names]
