@@ -66,6 +66,8 @@ def main() -> int:
             print(
                 f"{row.name}: {row.findings.cases:,} cases, {failed} failed, "
                 f"{row.seconds:.0f} s ({len(done)} of {len(names)} parts)",
+                *row.findings.failures[:3],
+                sep="\n    ",
                 file=sys.stderr,
             )
     rows = [done[name] for name in names]

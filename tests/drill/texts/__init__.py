@@ -8,7 +8,7 @@ PARTS = (
         "text: round trips",
         "a line of a scheme's own tokens is restored, alone and in a text, in the quick and the "
         "naive way; cases count all schemes",
-        300_000,
+        200_000,
         25,
         round_trips.run,
         is_long=True,
