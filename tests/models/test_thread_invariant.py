@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
@@ -34,6 +34,7 @@ def with_threads(function: Callable[[], Any]) -> list[Any]:
 
 
 @given(st.integers(0, 10**7), st.integers(1, 65))
+@example(GRAIN + VECTORS, 2)  # without its remainder, it is no more than one thread's share
 def test_every_thread_processes_complete_vectors(count: int, threads: int) -> None:
     main = aligned_count(count, threads)
     started = max(1, min(threads, -(-main // GRAIN)))

@@ -36,13 +36,9 @@ def aligned_count(count: int, threads: int) -> int:
     threads = min(threads, -(-count // GRAIN))
     if threads <= 1:
         return count
-    while True:
-        main = count // (VECTORS * threads) * VECTORS * threads
-        # The shorter part may start fewer threads; then align it to that number instead.
-        started = min(threads, -(-main // GRAIN))
-        if started == threads or not main:
-            return main
-        threads = started
+    main = count // (VECTORS * threads) * VECTORS * threads
+    # A part that starts one thread fewer is cut where those threads are full, in complete vectors.
+    return max(main, (threads - 1) * GRAIN)
 
 
 def make_activations_invariant(model: nn.Module) -> None:
