@@ -96,7 +96,17 @@ class Settings:
                 )
 
 
+MOST_DIGITS = 18  # of a number below 2**63; Python refuses to read thousands of digits
 LARGEST = 1 << 63  # a result with a larger number could not be read
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that decimal digits state; None for anything else, or over 18 digits.
+
+    >>> whole_number("12"), whole_number("-1"), whole_number("9" * 5000)
+    (12, None, None)
+    """
+    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
 def _is_count(value: object) -> TypeGuard[Integral]:

@@ -21,7 +21,7 @@ from gpt2eval.models.options import LoadOptions
 from gpt2eval.report import store
 from gpt2eval.report.escape import visible
 from gpt2eval.report.results import Results
-from gpt2eval.settings import Settings
+from gpt2eval.settings import Settings, whole_number
 from gpt2eval.types import Model, Progress
 from gpt2eval.version import __version__
 
@@ -181,9 +181,9 @@ def _check_unit(fields: Mapping[str, str], measured: Sequence[Result]) -> None:
 
 
 def _number(fields: Mapping[str, str], key: str) -> int:
-    if not fields[key].isdecimal():
-        raise UsageError(f"signature: {key}: {fields[key]!r}; expected a whole number")
-    return int(fields[key])
+    if (number := whole_number(fields[key])) is None:
+        raise UsageError(f"signature: {key}: {fields[key]!r:.40}; expected a whole number")
+    return number
 
 
 def compare(first: str, second: str) -> Comparison:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gpt2eval.errors import UsageError
+from gpt2eval.settings import whole_number
 
 if TYPE_CHECKING:
     from gpt2eval.data.custom import Text
@@ -96,9 +97,9 @@ def counts(name: str, text: str | None) -> tuple[int, ...]:
         UsageError: One is not a whole number of 1 or more.
     """
     pieces = [] if text is None else text.split(",")
-    if wrong := [piece for piece in pieces if not piece.isdecimal() or int(piece) < 1]:
+    if wrong := [piece for piece in pieces if (whole_number(piece) or 0) < 1]:
         raise UsageError(
-            f"--{name} {wrong[0]}: expected whole numbers of 1 or more, separated by commas"
+            f"--{name} {wrong[0]:.40}: expected whole numbers of 1 or more, separated by commas"
         )
     return tuple(map(int, pieces))
 

@@ -39,6 +39,18 @@ class Provenance(Strict):
     revision: Printable = ""
 
 
+class _Recorded(Provenance):
+    """`origin.json` with a checksum of its other fields; files of older versions lack it."""
+
+    check: str = ""
+
+    @classmethod
+    def of(cls, provenance: Provenance) -> "_Recorded":
+        fields = {name: getattr(provenance, name) for name in Provenance.model_fields}
+        check = sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        return cls(**fields, check=check)
+
+
 @dataclass(frozen=True, slots=True)
 class CachedFile:
     """A cached file whose content matches its recorded checksum."""
@@ -143,7 +155,8 @@ class Cache:
         Writes `origin.json` last, so that a partial file never counts.
         """
         folder = self._folder(key)
-        provenance = json.dumps(cached.provenance.model_dump(), indent=1) + "\n"
+        recorded = _Recorded.of(cached.provenance)
+        provenance = json.dumps(recorded.model_dump(), indent=1) + "\n"
         write_atomic(folder / cached.provenance.name, cached.content)
         write_atomic(folder / "origin.json", provenance.encode())
 
@@ -174,14 +187,16 @@ class Cache:
         return self.folder / "files" / key
 
     def _provenance(self, key: str) -> Provenance | None:
-        """Read `origin.json`; None if it is invalid or the file has the wrong size.
+        """Read `origin.json`; None if it is invalid, damaged, or the file has the wrong size.
 
         Does not read the file.
         """
         folder = self._folder(key)
         try:
-            provenance = Provenance.model_validate_json((folder / "origin.json").read_bytes())
+            recorded = _Recorded.model_validate_json((folder / "origin.json").read_bytes())
+            provenance = Provenance(**recorded.model_dump(exclude={"check"}))
             size = (folder / provenance.name).stat().st_size
         except (OSError, ValidationError):
             return None
-        return provenance if size == provenance.bytes else None
+        is_damaged = recorded.check not in ("", _Recorded.of(provenance).check)
+        return None if is_damaged or size != provenance.bytes else provenance

@@ -18,6 +18,7 @@ from gpt2eval.errors import UsageError
 from gpt2eval.files import open_to_append
 from gpt2eval.http import TRANSIENT_STATUSES, TransientError, downgrade, retry_after, retrying
 from gpt2eval.notices import notify
+from gpt2eval.settings import whole_number
 
 ATTEMPTS = 5  # consecutive attempts without a byte
 BACKOFF = wait_exponential(multiplier=0.25)  # seconds
@@ -132,8 +133,9 @@ class Body(io.RawIOBase):
         if status not in (200, 206):
             raise UnreachableError(REFUSED.get(status, f"unexpected HTTP status {status}"))
         skipped = self.offset if status == 206 else 0
-        if (length := response.headers.get("Content-Length", "")).isdecimal():
-            self.total = skipped + int(length)
+        length = whole_number(response.headers.get("Content-Length", ""))
+        if length is not None:
+            self.total = skipped + length
         # iter_raw() yields bytes as they arrive; a larger buffer would be lost with the connection.
         return _drop_first(response.iter_raw(), self.offset - skipped)
 

@@ -112,9 +112,13 @@ def _pages(text: str, _: str) -> Iterator[Record]:
 
 def _lambada(text: str, origin: str) -> Iterator[Record]:
     """Parse one passage per line: `{"text": ...}` (OpenAI's file) or plain text (the original)."""
-    as_json = text.startswith("{")
+    as_json = text.lstrip().startswith("{")
     for index, line in enumerate(text.removesuffix("\n").split("\n")):
         line_origin = f"{origin}: line {index + 1}"
+        if not as_json and line.lstrip().startswith("{"):
+            raise UsageError(
+                f"{line_origin}: expected plain text as in the lines before, found {line[:40]!r}"
+            )
         passage = json_text(line, "text", line_origin) if as_json else line
         if len(passage.split()) < 2:
             raise UsageError(

@@ -1,10 +1,13 @@
 """Sum the sizes that the pages of a parquet column declare, before a page is decompressed.
 
 The footer of a file states a size, too, but a reader allocates what the header of a page states.
-A header is a struct in Thrift's compact protocol: fields 2 and 3 are the decompressed and the
-compressed size. Source: parquet.thrift and thrift-compact-protocol.md of the Apache projects.
+Headers and footer are structs in Thrift's compact protocol. Fields 2 and 3 of a header are the
+decompressed and the compressed size. Source: parquet.thrift and thrift-compact-protocol.md of the
+Apache projects.
 """
 
+import os
+from collections.abc import Iterator, Mapping
 from typing import IO, Any, NamedTuple
 
 LARGEST_HEADER = 1 << 16  # bytes; a header may hold the least and the greatest value of a page
@@ -19,45 +22,82 @@ LISTS = (9, 10)
 STRUCT = 12
 
 
-class _Header(NamedTuple):
-    length: int
+class Chunk(NamedTuple):
+    """A column's part of a row group, as the footer describes it.
+
+    Attributes:
+        path: The column, with a dot before each level.
+        values: The number of values.
+        decompressed: The size that the footer states.
+        first: Where the first page begins.
+        compressed: The length in the file.
+    """
+
+    path: str
+    values: int
     decompressed: int
+    first: int
     compressed: int
 
 
-def declared_size(file: IO[bytes], chunk: Any) -> int:
+def chunks(file: IO[bytes]) -> Iterator[Chunk]:
+    """Yield the column chunks of a parquet file.
+
+    pyarrow's own description of a chunk ends the process where the footer contradicts itself.
+    Raises ValueError or IndexError for a footer that cannot be read.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(size - 8)
+    length = int.from_bytes(file.read(4), "little")
+    file.seek(size - 8 - length)
+    footer, _ = _struct(file.read(length), 0)
+    try:
+        for group in footer.get(4, []):
+            for column in group[1]:
+                yield _chunk(column[3])
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError("the footer lacks a field") from None
+
+
+def _chunk(fields: Mapping[int, Any]) -> Chunk:
+    path = ".".join(name.decode() for name in fields[3])
+    first = fields[9]
+    if 0 < fields.get(11, 0) < first:  # a dictionary precedes the data
+        first = fields[11]
+    return Chunk(path, fields[5], fields[6], first, fields[7])
+
+
+def declared_size(file: IO[bytes], chunk: Chunk) -> int:
     """Return the decompressed size of a column chunk: the sum over the headers of its pages.
 
     Raises ValueError or IndexError for a header that cannot be read.
     """
-    position = chunk.data_page_offset
-    if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < position:
-        position = chunk.dictionary_page_offset
-    end = position + chunk.total_compressed_size
+    position = chunk.first
+    end = position + chunk.compressed
     total = 0
     while position < end:
         file.seek(position)
-        header = _read_header(file.read(LARGEST_HEADER))
-        if header.decompressed < 0 or header.compressed < 0:
+        header, length = _struct(file.read(LARGEST_HEADER), 0)
+        decompressed, compressed = header.get(2, -1), header.get(3, -1)
+        if not (isinstance(decompressed, int) and isinstance(compressed, int)):
+            raise ValueError("a page's size is no integer")
+        if decompressed < 0 or compressed < 0:
             raise ValueError("a page has a negative size")
-        total += header.decompressed
-        position += header.length + header.compressed
+        total += decompressed
+        position += length + compressed
     return total
 
 
-def _read_header(data: bytes) -> _Header:
-    sizes = {2: -1, 3: -1}
-    position = field = 0
-    while kind := data[position]:
-        position += 1
-        field, position = _field(data, position, kind, field)
-        if kind & 15 in INTEGERS:
-            value, position = _varint(data, position)
-            if field in sizes:
-                sizes[field] = (value >> 1) ^ -(value & 1)  # zigzag
-        else:
-            position = _skip(data, position, kind & 15)
-    return _Header(position + 1, sizes[2], sizes[3])
+def _struct(data: bytes, position: int, depth: int = 0) -> tuple[dict[int, Any], int]:
+    """Return a struct's values by the numbers of their fields, and the position after it."""
+    if depth > DEEPEST:
+        raise ValueError("structs are nested too deeply")
+    fields: dict[int, Any] = {}
+    number = 0
+    while first := data[position]:
+        number, position = _field(data, position + 1, first, number)
+        fields[number], position = _value(data, position, first & 15, depth + 1)
+    return fields, position + 1
 
 
 def _field(data: bytes, position: int, kind: int, previous: int) -> tuple[int, int]:
@@ -76,39 +116,43 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         value |= (byte & 127) << shift
         if byte < 128:
             return value, position
-    raise ValueError("a page's header has an integer of over ten bytes")
+    raise ValueError("an integer has over ten bytes")
 
 
-def _skip(data: bytes, position: int, kind: int, depth: int = 0) -> int:
-    """Return the position after a value."""
-    if depth > DEEPEST:
-        raise ValueError("a page's header is nested too deeply")
-    if kind in BOOLEANS:
-        return position
+def _value(data: bytes, position: int, kind: int, depth: int) -> tuple[Any, int]:
+    """Return a value, and the position after it."""
+    if kind in BOOLEANS:  # a field's type is its value
+        return kind == BOOLEANS[0], position
     if kind == BYTE:
-        return position + 1
+        return data[position], position + 1
     if kind in INTEGERS:
-        return _varint(data, position)[1]
+        value, position = _varint(data, position)
+        return (value >> 1) ^ -(value & 1), position  # zigzag
     if kind == DOUBLE:
-        return position + 8
+        return data[position : position + 8], position + 8
     if kind == BINARY:
         length, position = _varint(data, position)
-        return position + length
+        return data[position : position + length], position + length
     if kind in LISTS:
-        count = data[position] >> 4
-        element = data[position] & 15
-        position += 1
-        if count == 15:
-            count, position = _varint(data, position)
-        for _ in range(min(count, LARGEST_HEADER)):
-            position = (
-                position + 1 if element in BOOLEANS else _skip(data, position, element, depth + 1)
-            )
-        return position
+        return _list(data, position, depth + 1)
     if kind != STRUCT:
-        raise ValueError("a page's header has a field of an unknown type")
-    field = 0
-    while first := data[position]:
-        field, position = _field(data, position + 1, first, field)
-        position = _skip(data, position, first & 15, depth + 1)
-    return position + 1
+        raise ValueError("a field has an unknown type")
+    return _struct(data, position, depth)
+
+
+def _list(data: bytes, position: int, depth: int) -> tuple[list[Any], int]:
+    """Return a list's elements, each of at least one byte, and the position after it."""
+    if depth > DEEPEST:
+        raise ValueError("lists are nested too deeply")
+    count = data[position] >> 4
+    kind = data[position] & 15
+    position += 1
+    if count == 15:
+        count, position = _varint(data, position)
+    elements: list[Any] = []
+    for _ in range(count):
+        element, position = _value(data, position, BYTE if kind in BOOLEANS else kind, depth)
+        elements.append(element)
+        if position > len(data):
+            raise IndexError("a list is longer than the data")
+    return elements, position

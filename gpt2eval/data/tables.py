@@ -136,14 +136,12 @@ def _check_sizes(
     """Raise UsageError if a table declares more rows or bytes than the limit allows."""
     tops = {column.partition(".")[0] for column in columns} | set(columns)
     declared = values = 0
-    for group in range(metadata.num_row_groups):
-        for index in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(index)
-            if not chunk.num_values:  # it has no pages
-                continue
-            if chunk.path_in_schema in tops or chunk.path_in_schema.partition(".")[0] in tops:
-                declared += max(chunk.total_uncompressed_size, pages.declared_size(raw, chunk))
-                values += chunk.num_values
+    for chunk in pages.chunks(raw):
+        if not chunk.values:  # it has no pages
+            continue
+        if chunk.path in tops or chunk.path.partition(".")[0] in tops:
+            declared += max(chunk.decompressed, pages.declared_size(raw, chunk))
+            values += chunk.values
     if declared > limit:
         raise too_large(origin, limit)
     most = limit // BYTES_PER_ROW

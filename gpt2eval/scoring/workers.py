@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from gpt2eval.errors import UsageError
 from gpt2eval.notices import notify
-from gpt2eval.settings import Worker
+from gpt2eval.settings import Worker, whole_number
 
 BARRIER_TIMEOUT = timedelta(hours=12)
 
@@ -23,11 +23,11 @@ def worker_of_shard(text: str) -> Worker:
     >>> worker_of_shard("2/8")
     Worker(rank=1, world=8)
     """
-    number, slash, count = text.partition("/")
-    is_numeric = bool(slash) and number.isdecimal() and count.isdecimal()
-    if not (is_numeric and 1 <= int(number) <= int(count)):
-        raise UsageError(f"--shard {text}: expected I/N with I from 1 to N, such as 2/8")
-    return Worker(int(number) - 1, int(count))
+    number, _, count = text.partition("/")
+    shard, shards = whole_number(number), whole_number(count)
+    if shard is None or shards is None or not 1 <= shard <= shards:
+        raise UsageError(f"--shard {text:.40}: expected I/N with I from 1 to N, such as 2/8")
+    return Worker(shard - 1, shards)
 
 
 def worker_of_launcher() -> Worker:

@@ -133,7 +133,7 @@ def read_body(response: httpx.Response, limit: int, clock: Clock, place: str) ->
         raise UnusableServerError(f"{place}: a compressed answer; expected one that is not")
     content = bytearray()
     length = response.headers.get("Content-Length", "")
-    is_large = not has_failed and length.isdecimal() and int(length) > limit
+    is_large = not has_failed and length.isdecimal() and int(length[:20]) > limit
     for chunk in () if is_large else _chunks(response, clock, place):
         content += chunk
         is_large = len(content) > limit

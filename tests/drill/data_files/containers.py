@@ -7,6 +7,7 @@ import lzma
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from hashlib import sha256
@@ -187,9 +188,7 @@ def _texts(kind: str, content: bytes) -> list[bytes]:
     if content[:2] == b"PK":
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             wanted = [info for info in archive.infolist() if info.filename.endswith(NAME)]
-            return [archive.read(info) for info in wanted[:1]] + [
-                archive.read(info) for info in wanted[1:]
-            ]
+            return [text for info in wanted for text in _of_member(archive, info)]
     try:
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             files = [
@@ -198,6 +197,14 @@ def _texts(kind: str, content: bytes) -> list[bytes]:
             return [file.read() for file in files if file]
     except tarfile.TarError:
         return [content]
+
+
+def _of_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> list[bytes]:
+    """Return a member's content; nothing for one that is damaged, which the product passed over."""
+    try:
+        return [archive.read(info)]
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError):
+        return []
 
 
 def _streams(

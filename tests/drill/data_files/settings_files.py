@@ -126,7 +126,7 @@ def read_filter(path: Path) -> object:
 
 
 def _words_problem(path: Path, read: Any) -> str | None:
-    lines = path.read_bytes().decode().splitlines()
+    lines = path.read_bytes().decode().split("\n")
     words = {line.strip().lower() for line in lines if not line.startswith("#")} - {""}
     return None if read.banned == words else "other stop words than the file's"
 

@@ -97,15 +97,15 @@ def _of_json_lines(content: bytes) -> tuple[int, int]:
 
 
 def _json_or_text(line: bytes) -> str:
-    return json.loads(line)["text"] if line.startswith(b"{") else line.decode()
+    return json.loads(line)["text"] if line.lstrip().startswith(b"{") else line.decode()
 
 
 def _of_cbt(content: bytes) -> tuple[int, int]:
     """Count the numbers of a question's lines as no words, and its answer in place of its blank."""
     lines = [line for line in content.decode().split("\n") if line]
     questions = [line for line in lines if line.startswith("21 ")]
-    words = sum(len(line.partition("\t")[0].partition(" ")[2].split()) for line in lines)
-    return len(questions), words
+    texts = [line.partition("\t")[0] if line in questions else line for line in lines]
+    return len(questions), sum(len(text.partition(" ")[2].split()) for text in texts)
 
 
 def _of_pages(content: bytes) -> tuple[int, int]:
