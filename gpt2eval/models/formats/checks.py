@@ -22,8 +22,13 @@ LAYER = re.compile(r"\.\d+\.")
 def check_config(name: str, config: Any, options: LoadOptions) -> None:
     """Raise UsageError for a model that is not a causal LM, or whose quantization does not fit.
 
-    It must be the one that `--quantization` names, and known to transformers.
+    It must be the one that `--quantization` names, and known to transformers. Also raises it for
+    the id of a special token that torch has no integer for.
     """
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        id_ = getattr(config, key, None)
+        if isinstance(id_, int) and abs(id_) >= 1 << 63:
+            raise UsageError(f"model {name}: {key} has more than 63 bits; expected a token's id")
     masked = [kind for kind in config.architectures or () if "MaskedLM" in kind]
     if getattr(config, "is_encoder_decoder", False) or masked:
         kind = masked[0] if masked else f"an encoder-decoder ({config.model_type})"

@@ -100,10 +100,9 @@ def _check_index(index: Path) -> None:
     content = load_json_object(index)
     weight_map = content.get("weight_map")
     names = weight_map.values() if isinstance(weight_map, dict) else ()
-    if not isinstance(content.get("metadata", {}), dict) or not all(map(_is_text, names)):
+    if not isinstance(content.get("metadata"), dict) or not all(map(_is_text, names)):
         raise UsageError(
-            f"{index}: its metadata or a file in its weight_map has another type; "
-            "expected an object and names"
+            f"{index}: expected an object as its metadata, and names of files in its weight_map"
         )
     paths = [path_inside(index.parent, name, index.name) for name in sorted(set(names))]
     missing = [path for path in paths if not path.is_file()]

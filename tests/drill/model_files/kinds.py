@@ -27,6 +27,7 @@ from gpt2eval.types import Model, Request
 
 CPU = LoadOptions(device="cpu")
 IDS = np.array([3, 9, 27, 81, 243, 10, 30, 90, 270, 5], np.int32)
+LARGEST = 1e15  # float32 has no room for the squares of larger weights; float64 has
 CLOSE = 1e-4  # nats; float32 against float64
 Mutate = Callable[[bytes, Random], bytes]
 
@@ -124,7 +125,10 @@ def wrong(kind: Kind, path: Path, found: Any, content: bytes, original: Model) -
         return "other weights have the same hash"
     if kind.weights is None or not np.isfinite(logprobs).all():
         return None
-    expected = reference.logprobs(kind.weights(path), ids_of(model))
+    weights = kind.weights(path)
+    if max(np.abs(array).max(initial=0) for array in weights.values()) > LARGEST:
+        return None
+    expected = reference.logprobs(weights, ids_of(model))
     error = np.abs(expected - logprobs).max()
     return None if error < CLOSE * max(1.0, np.abs(expected).max()) else f"scores differ by {error}"
 

@@ -14,7 +14,11 @@ from drill.model_files.seeds import HEADS, LLMC_KINDS, TRANSPOSED
 
 Weights = Mapping[str, np.ndarray]
 PREFIX = "transformer."
-NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+NUMPY = {
+    **{"F64": "<f8", "F32": "<f4", "F16": "<f2"},
+    **{f"I{bits}": f"<i{bits // 8}" for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": f"<u{bits // 8}" for bits in (8, 16, 32, 64)},
+}
 
 
 def logprobs(weights: Weights, ids: np.ndarray) -> np.ndarray:
