@@ -100,7 +100,7 @@ def _check_index(index: Path) -> None:
     content = load_json_object(index)
     weight_map = content.get("weight_map")
     names = weight_map.values() if isinstance(weight_map, dict) else ()
-    if not isinstance(content.get("metadata"), dict) or not all(map(_is_text, names)):
+    if not isinstance(content.get("metadata", {}), dict) or not all(map(_is_text, names)):
         raise UsageError(
             f"{index}: expected an object as its metadata, and names of files in its weight_map"
         )
@@ -114,3 +114,6 @@ def _check_index(index: Path) -> None:
             f"{missing[0]}: no such file, but {index.name} names it ({len(missing)} of "
             f"{len(paths)} missing); copy or download it again"
         )
+    is_read = not missing and not index.with_name(index.name.removesuffix(".index.json")).is_file()
+    if is_read and "metadata" not in content:  # transformers reads it
+        raise UsageError(f"{index}: no metadata; expected an object")
