@@ -9,24 +9,13 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from drill.model_files import seeds
 from gpt2eval.config.catalog import DEMO
 
 BLOCKS = "transformer.h."
 KEPT_BLOCK = "transformer.h.0."
 
-GGUF_NAMES = {
-    "transformer.h.": "blk.",
-    "transformer.": "",
-    "attn.c_attn": "attn_qkv",
-    "attn.c_proj": "attn_output",
-    "ln_1": "attn_norm",
-    "ln_2": "ffn_norm",
-    "mlp.c_fc": "ffn_up",
-    "mlp.c_proj": "ffn_down",
-    "wte": "token_embd",
-    "wpe": "position_embd",
-    "ln_f": "output_norm",
-}
+GGUF_NAMES = {"transformer.h.": "blk.", "transformer.": "", **seeds.GGUF_NAMES}
 
 
 def weights(scale: float = 1.0) -> dict[str, np.ndarray]:
