@@ -5,6 +5,7 @@ import re
 from collections.abc import Hashable, Sequence
 from typing import TypeVar
 
+from gpt2eval.settings import whole_number
 from gpt2eval.types import ModelIdentity
 
 Item = TypeVar("Item", bound=Hashable)
@@ -19,7 +20,6 @@ STEP = re.compile(
 )
 EPOCH = re.compile(r"(?<![A-Za-z])epochs?[-_ =]?(\d+(?:\.\d+)?)(?![A-Za-z_\d.])", re.IGNORECASE)
 MOST_READ = 4000  # digits that Python converts
-MOST_DIGITS = 18  # of a step; a longer number is a date or a hash
 
 
 def step_of(model: ModelIdentity) -> int | None:
@@ -32,15 +32,14 @@ def step_of(model: ModelIdentity) -> int | None:
     (500, 1000)
     >>> step_of(named("gpt2-large"))
     """
-    if model.step.isdecimal() and len(model.step) <= MOST_DIGITS:
-        return int(model.step)
-    return _last(model.name)
+    step = whole_number(model.step)
+    return _last(model.name) if step is None else step
 
 
 def _last(name: str) -> int | None:
-    """Return the last step in a name."""
+    """Return the last step in a name; a number of over 18 digits is a date or a hash."""
     numbers = [match[1] or match[2] for match in STEP.finditer(name)]
-    return int(numbers[-1]) if numbers and len(numbers[-1]) <= MOST_DIGITS else None
+    return whole_number(numbers[-1]) if numbers else None
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
